@@ -1,0 +1,274 @@
+"""The object that callers hold: :class:`Embedding`, what it tells of itself, and what a backend must offer.
+
+All that does not depend on the backend is here, once: checking inputs, prompts, shapes, truncation, normalisation and
+similarity. A backend turns a list of texts into raw vectors and does nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, final
+
+import numpy as np
+
+from thoth_models.errors import Attempt, InvalidInputError, UnknownPromptError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from thoth_models.manifest import BuiltModel, Model
+
+FloatArray: TypeAlias = "NDArray[np.float32]"
+
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+"""Prompt names that sentence-transformers tries for documents, in its order."""
+
+
+class Backend(Protocol):
+    """What turns texts into raw vectors."""
+
+    def encode(self, texts: list[str], *, prompt: str | None, batch_size: int, show_progress_bar: bool) -> FloatArray:
+        """Return the model's own output for at least one text: float32 of shape (len(texts), dimension), in order.
+
+        ``prompt`` is put before every text; None and the empty string both mean none.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddingInfo:
+    """Where an :class:`Embedding` comes from.
+
+    Attributes:
+        requested: Name as the caller gave it, or the default model's.
+        model: Name of the model that answers.
+        variant: Name of its variant.
+        revision: Commit of the model's origin, or None where that has no commits.
+        space: Identity of the embedding space, 64 hexadecimal digits. Never mix two in one index.
+        bundle_digest: sha256 of the bundle's manifest, 64 hexadecimal digits.
+        fallback: None if the requested model answers, else why another one does.
+        attempts: Every variant that was considered before and not used, each with its reason.
+        verify_seconds: Time spent comparing files with the manifest, failed attempts included.
+        load_seconds: Time spent importing libraries and making the model, failed attempts included.
+    """
+
+    requested: str
+    model: str
+    variant: str
+    revision: str | None
+    space: str
+    bundle_digest: str
+    fallback: str | None
+    attempts: tuple[Attempt, ...]
+    verify_seconds: float
+    load_seconds: float
+
+
+@final
+class Embedding:
+    """A loaded embedding model.
+
+    Made by :func:`thoth_models.load_embedding`; the constructor is for tests with a backend of their own.
+    """
+
+    def __init__(self, backend: Backend, model: Model, built: BuiltModel, info: EmbeddingInfo) -> None:
+        self._backend = backend
+        self._model = model
+        self._built = built
+        self._info = info
+
+    def __repr__(self) -> str:
+        """Return name, variant, dimension and the first digits of the space."""
+        info = self._info
+        return f"<Embedding {info.model}/{info.variant}, {self.dimension} dimensions, space {info.space[:12]}>"
+
+    @property
+    def info(self) -> EmbeddingInfo:
+        """Which model and variant answers, from which bundle, and what was tried before."""
+        return self._info
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._model.dimension
+
+    @property
+    def max_seq_length(self) -> int:
+        """Longest input in tokens; longer ones are cut."""
+        return self._built.max_seq_length
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """Return :attr:`dimension`, under the name that sentence-transformers gave it."""
+        return self.dimension
+
+    def encode(  # noqa: PLR0913 - the arguments of sentence-transformers, so that call sites need not change
+        self,
+        sentences: str | Iterable[str],
+        *,
+        batch_size: int = 32,
+        normalize_embeddings: bool | None = None,
+        truncate_dim: int | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        show_progress_bar: bool = False,
+        convert_to_numpy: bool = True,
+    ) -> FloatArray:
+        """Return the vectors of ``sentences``.
+
+        Args:
+            sentences: One text, or any iterable of texts.
+            batch_size: Texts per batch.
+            normalize_embeddings: Make vectors unit length. None for what models.yaml says of this model, which is
+                yes unless it says otherwise. False gives the model's own output, which may be unit length as well.
+            truncate_dim: Keep only this many leading dimensions; normalisation comes afterwards.
+            prompt_name: Put the model's prompt of this name before each text.
+            prompt: Put this text before each text; wins over ``prompt_name``.
+            show_progress_bar: Draw progress on standard error, where the backend can.
+            convert_to_numpy: Must be True; the argument is there because callers pass it.
+
+        Returns:
+            float32 of shape (n, dimension) for n texts, also for n = 0; (dimension,) for one str. With
+            ``truncate_dim``, that length instead of dimension.
+
+        Raises:
+            InvalidInputError: An input is not a str (the message names its index), or an argument is out of range.
+            UnknownPromptError: The model has no prompt of that name.
+        """
+        if convert_to_numpy is not True:
+            raise InvalidInputError(
+                f"convert_to_numpy: expected True, found {convert_to_numpy!r}; vectors are numpy arrays here, "
+                "torch.from_numpy makes tensors of them without a copy"
+            )
+        batch_size = _positive("batch_size", batch_size)
+        width = self._width(truncate_dim)
+        resolved_prompt = self._prompt(prompt_name, prompt)
+        texts = _texts(sentences)
+        if texts:
+            vectors = self._backend.encode(
+                texts, prompt=resolved_prompt, batch_size=batch_size, show_progress_bar=show_progress_bar
+            )
+            if vectors.shape != (len(texts), self.dimension) or vectors.dtype != np.float32:
+                raise AssertionError(
+                    f"backend of {self._info.variant}: expected float32 of shape {(len(texts), self.dimension)}, "
+                    f"found {vectors.dtype} of shape {vectors.shape}"
+                )
+        else:
+            vectors = np.empty((0, self.dimension), dtype=np.float32)
+        vectors = vectors[:, :width]
+        if self._built.normalize if normalize_embeddings is None else normalize_embeddings:
+            vectors = unit_length(vectors)
+        vectors = np.ascontiguousarray(vectors)
+        return vectors[0] if isinstance(sentences, str) else vectors
+
+    def encode_query(self, sentences: str | Iterable[str], **options: Any) -> FloatArray:  # noqa: ANN401
+        """Return the vectors of search queries: :meth:`encode` with the model's ``query`` prompt, where it has one.
+
+        ``options`` are those of :meth:`encode`. Without a ``query`` prompt none is used, not even the default one, as
+        in sentence-transformers.
+        """
+        return self.encode(sentences, **self._with_prompt(("query",), options))
+
+    def encode_document(self, sentences: str | Iterable[str], **options: Any) -> FloatArray:  # noqa: ANN401
+        """Return the vectors of documents: :meth:`encode` with the model's ``document`` prompt, where it has one.
+
+        ``options`` are those of :meth:`encode`. Without a ``document`` prompt none is used, not even the default one,
+        as in sentence-transformers.
+        """
+        return self.encode(sentences, **self._with_prompt(_DOCUMENT_PROMPTS, options))
+
+    def similarity(self, first: ArrayLike, second: ArrayLike) -> FloatArray:
+        """Return how similar each vector of ``first`` is to each of ``second``, by the measure of the model.
+
+        Args:
+            first: Vectors of shape (n, d), or one of shape (d,).
+            second: Vectors of shape (m, d), or one of shape (d,).
+
+        Returns:
+            float32 of shape (n, m); larger means more similar, distances are negated.
+
+        Raises:
+            InvalidInputError: The shapes do not fit.
+        """
+        left, right = _matrix("first", first), _matrix("second", second)
+        if left.shape[1] != right.shape[1]:
+            raise InvalidInputError(f"second: expected vectors of length {left.shape[1]}, found {right.shape[1]}")
+        match self._built.similarity:
+            case "cosine":
+                return unit_length(left) @ unit_length(right).T
+            case "dot":
+                return left @ right.T
+            case "euclidean":
+                return _negated_distances(left, right, order=2)
+            case _:
+                return _negated_distances(left, right, order=1)
+
+    def _width(self, truncate_dim: int | None) -> int:
+        if truncate_dim is None:
+            return self.dimension
+        width = _positive("truncate_dim", truncate_dim)
+        if width > self.dimension:
+            raise InvalidInputError(f"truncate_dim: expected at most {self.dimension}, found {width}")
+        return width
+
+    def _prompt(self, prompt_name: str | None, prompt: str | None) -> str | None:
+        if prompt is not None:
+            if not isinstance(prompt, str):
+                raise InvalidInputError(f"prompt: expected a str or None, found {type(prompt).__name__}")
+            return prompt
+        name = self._built.default_prompt_name if prompt_name is None else prompt_name
+        if name is None:
+            return None
+        if name not in self._built.prompts:
+            known = ", ".join(sorted(self._built.prompts)) or "none"
+            raise UnknownPromptError(f"no prompt {name!r} for the model {self._model.name!r}; known: {known}")
+        return self._built.prompts[name]
+
+    def _with_prompt(self, names: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+        if options.get("prompt") is not None or options.get("prompt_name") is not None:
+            return options
+        found = next((self._built.prompts[name] for name in names if name in self._built.prompts), "")
+        return {**options, "prompt": found}
+
+
+def unit_length(vectors: FloatArray) -> FloatArray:
+    """Return ``vectors`` of shape (n, d) scaled to length 1; a vector of zeros stays as it is.
+
+    The floor of 1e-12 under the length is that of torch.nn.functional.normalize.
+    """
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def _texts(sentences: object) -> list[str]:
+    if isinstance(sentences, str):
+        return [sentences]
+    if isinstance(sentences, (bytes, bytearray)) or not isinstance(sentences, Iterable):
+        raise InvalidInputError(f"sentences: expected a str or an iterable of str, found {type(sentences).__name__}")
+    texts = list(sentences)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidInputError(f"sentences[{index}]: expected a str, found {type(text).__name__}")
+    # numpy's str_ is a str that tokenizers do not take.
+    return [str(text) for text in texts]
+
+
+def _positive(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InvalidInputError(f"{name}: expected an integer of at least 1, found {value!r}")
+    return int(value)
+
+
+def _matrix(name: str, vectors: ArrayLike) -> FloatArray:
+    array = np.asarray(vectors, dtype=np.float32)
+    if array.ndim == 1:
+        array = array[np.newaxis, :]
+    if array.ndim != 2:  # noqa: PLR2004 - rows and columns
+        raise InvalidInputError(f"{name}: expected shape (n, d) or (d,), found {array.shape}")
+    return array
+
+
+def _negated_distances(left: FloatArray, right: FloatArray, *, order: int) -> FloatArray:
+    # Row by row: the differences of all pairs at once would need n * m * d numbers.
+    rows = [np.linalg.norm(right - row, ord=order, axis=1) for row in left]
+    return -np.asarray(rows, dtype=np.float32).reshape(len(left), len(right))

@@ -1,0 +1,165 @@
+"""Every error of the runtime, in one tree that is split by who must act.
+
+- The caller: :class:`CallerError` (a wrong name, argument or input).
+- The owner of the image: :class:`BundleError` (a bundle that is missing, malformed or changed).
+- The operator of the process: :class:`EnvironmentFault` (a library that is not installed, a network access that was
+  attempted, a load that took too long).
+
+A message says what was expected, what was found, and where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ThothModelsError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class CallerError(ThothModelsError):
+    """The call itself must change: a wrong name, argument or input."""
+
+
+class UnknownModelError(CallerError, LookupError):
+    """The bundle has no model or alias of that name; the message lists the known names, the nearest first."""
+
+
+class UnknownPromptError(CallerError, LookupError):
+    """The model has no prompt of that name; the message lists the known ones."""
+
+
+class InvalidInputError(CallerError, ValueError):
+    """An argument has a type or value that cannot be used; the message names the argument and, in a list, the index."""
+
+
+class SpaceMismatchError(CallerError):
+    """Only a model of another embedding space could answer, and the caller or the bundle does not accept that."""
+
+
+class BundleError(ThothModelsError):
+    """The bundle must be built or mounted again."""
+
+
+class BundleNotFoundError(BundleError):
+    """There is no bundle at the root that was given or configured."""
+
+
+class ManifestError(BundleError):
+    """``manifest.json`` cannot be read as a manifest; the message names the key path."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One finding of a verification: what was expected at a path, and what was found there.
+
+    Attributes:
+        kind: What is wrong: ``changed`` content or size, ``missing`` or ``extra`` path, ``special`` for a symlink or
+            anything else that is neither file nor directory, ``manifest`` for a malformed manifest, ``unreadable``
+            where the system refused, ``writable`` where others than the owner may write.
+        path: Path relative to the bundle root, with ``/``; ``.`` for the root itself.
+        expected: What the manifest, or the bundle format, says.
+        found: What is there.
+    """
+
+    kind: Literal["changed", "missing", "extra", "special", "manifest", "unreadable", "writable"]
+    path: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        """Return the finding as one line."""
+        return f"{self.path}: {self.kind}: expected {self.expected}, found {self.found}"
+
+
+class VerificationError(BundleError):
+    """Bytes or entries of the bundle differ from its manifest.
+
+    Attributes:
+        root: The bundle root that was checked.
+        problems: Every difference that was found, never only the first.
+    """
+
+    def __init__(self, root: str, problems: Sequence[Problem]) -> None:
+        """Keep all ``problems`` found under ``root`` and name each in the message."""
+        self.root = root
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        super().__init__(f"{root}: verification failed, {count} problem{'' if count == 1 else 's'}\n{lines}")
+
+
+class EnvironmentFault(ThothModelsError):  # noqa: N818 - EnvironmentError is a builtin alias of OSError
+    """The process or its surroundings must change, not the call and not the bundle."""
+
+
+class BackendUnavailableError(EnvironmentFault):
+    """The libraries that a variant needs are not installed; the message names the extra to install."""
+
+
+class BackendError(EnvironmentFault):
+    """The libraries are there, but could not make a working model of the verified files."""
+
+
+class OfflineViolation(EnvironmentFault):
+    """Something tried to open a connection or look up a name while a model was being loaded."""
+
+
+class LoadTimeout(EnvironmentFault, TimeoutError):  # noqa: N818 - named after TimeoutError's own family
+    """Loading did not finish within its deadline.
+
+    Attributes:
+        stacks: The stack of every thread at the moment the deadline passed, as text, the loading thread first.
+    """
+
+    def __init__(self, message: str, stacks: str = "") -> None:
+        """Keep the ``stacks`` apart from the message, and show both."""
+        self.stacks = stacks
+        super().__init__(f"{message}\n{stacks}" if stacks else message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One variant that was considered for a request and could not be used.
+
+    Attributes:
+        model: Name of the model in the bundle.
+        variant: Name of the variant, or None where the model as a whole was passed over.
+        reason: Why, as one or more lines of text.
+    """
+
+    model: str
+    variant: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        """Return the attempt as ``model/variant: reason``."""
+        place = self.model if self.variant is None else f"{self.model}/{self.variant}"
+        return f"{place}: {self.reason}"
+
+
+class ModelUnavailableError(ThothModelsError):
+    """Nothing that may answer for the requested model could be loaded.
+
+    Attributes:
+        attempts: Every variant that was considered, in order, each with its reason.
+    """
+
+    def __init__(self, requested: str, attempts: Sequence[Attempt]) -> None:
+        """Keep the ``attempts`` made for the ``requested`` name and list them in the message."""
+        self.requested = requested
+        self.attempts = tuple(attempts)
+        lines = "\n".join(f"  {attempt}" for attempt in self.attempts)
+        super().__init__(f"no variant of {requested!r} could be loaded:\n{lines}")
+
+
+class FallbackWarning(UserWarning):
+    """Another model answers for the one that was asked for; its vectors belong to another embedding space."""
+
+
+class BundleWarning(UserWarning):
+    """The bundle is intact, but its files are less protected than they should be."""

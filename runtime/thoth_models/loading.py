@@ -1,0 +1,203 @@
+"""``load_embedding``: select, verify, load; within a deadline, and with every attempt kept."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thoth_models.backends import load_backend
+from thoth_models.embedding import Embedding, EmbeddingInfo
+from thoth_models.errors import (
+    Attempt,
+    BackendError,
+    BackendUnavailableError,
+    FallbackWarning,
+    InvalidInputError,
+    LoadTimeout,
+    ModelUnavailableError,
+    VerificationError,
+)
+from thoth_models.offline import assert_offline, enforce_offline, network_guard
+from thoth_models.selection import select
+from thoth_models.verify import open_bundle, verify_variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from thoth_models.selection import Candidate
+    from thoth_models.verify import OpenBundle
+
+ROOT_VARIABLE = "THOTH_MODELS_DIR"
+DEFAULT_ROOT = "/models"
+"""Where images carry the bundle; Kubernetes image volumes and KServe expect it there too."""
+
+_log = logging.getLogger(__name__)
+
+
+def bundle_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """Return the bundle directory to use: ``root`` if given, else ``THOTH_MODELS_DIR``, else ``/models``."""
+    return Path(root if root is not None else os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+
+
+def load_embedding(
+    name: str | None = None,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    variants: Sequence[str] | None = None,
+    same_space: bool = False,
+    timeout: float = 60.0,
+) -> Embedding:
+    """Load an embedding model from a verified bundle, offline, within a deadline.
+
+    Variants of the model are tried in order, then those of its alternates. What is tried is first compared with the
+    manifest, byte for byte; a variant that fails is passed over, and :attr:`Embedding.info` keeps the reason.
+
+    Args:
+        name: Model name or alias; None for the bundle's default.
+        root: The bundle directory; None for ``THOTH_MODELS_DIR``, and where that is not set ``/models``.
+        variants: Names of the variants to accept, in order of preference; None for the list's own order.
+        same_space: Refuse a stand-in whose vectors belong to another embedding space, also where the list accepts one.
+        timeout: Seconds until :class:`LoadTimeout`, everything included.
+
+    Warns:
+        FallbackWarning: A model of another embedding space answers.
+
+    Raises:
+        UnknownModelError: No model or alias has that name; the message lists the known names.
+        InvalidInputError: An argument has an unusable value.
+        SpaceMismatchError: Only a model of another embedding space could answer, and that is not accepted.
+        BundleNotFoundError: There is no bundle.
+        ManifestError: The manifest is malformed.
+        VerificationError: The manifest was changed. (Changed model files are an attempt that failed.)
+        ModelUnavailableError: Nothing that may answer could be loaded; carries each attempt.
+        OfflineViolation: Loading tried to use the network.
+        LoadTimeout: The deadline passed; carries the stacks. The loading thread is left to itself.
+    """
+    seconds = _seconds(timeout)
+    # Absolute now: the working directory may change while the thread runs.
+    path = Path.cwd() / bundle_root(root)
+    work = _Work(path=path, name=name, variants=variants, same_space=same_space)
+    # A daemon: a thread that hangs inside a library can be neither stopped nor waited for.
+    thread = threading.Thread(target=work.run, name="thoth-models-load", daemon=True)
+    thread.start()
+    if not work.finished.wait(seconds):
+        raise LoadTimeout(
+            f"loading {name or 'the default model'!r} from {path} did not finish within {seconds:g} s; "
+            f"it was {work.stage}",
+            _stacks(thread),
+        )
+    if work.error is not None:
+        raise work.error
+    embedding = work.result
+    if embedding is None:  # pragma: no cover - run() sets one of the two
+        raise AssertionError("loading ended without a result or an error")
+    if embedding.info.fallback is not None:
+        warnings.warn(FallbackWarning(embedding.info.fallback), stacklevel=2)
+        _log.warning("fallback: %s", embedding.info.fallback)
+    return embedding
+
+
+def _seconds(timeout: object) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= threading.TIMEOUT_MAX:
+        raise InvalidInputError(f"timeout: expected a positive, finite number of seconds, found {timeout!r}")
+    return timeout
+
+
+@dataclass
+class _Work:
+    """One load, run in a thread of its own so that its caller can stop waiting."""
+
+    path: Path
+    name: str | None
+    variants: Sequence[str] | None
+    same_space: bool
+    stage: str = "starting"
+    verify_seconds: float = 0.0
+    load_seconds: float = 0.0
+    result: Embedding | None = None
+    error: BaseException | None = None
+    finished: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        try:
+            self.result = self._load()
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            self.error = error
+        finally:
+            self.finished.set()
+
+    def _load(self) -> Embedding:
+        enforce_offline()
+        self.stage = "verifying the manifest"
+        started = time.monotonic()
+        bundle = open_bundle(self.path)
+        self.verify_seconds += time.monotonic() - started
+        selection = select(bundle.manifest, self.name, variants=self.variants, same_space=self.same_space)
+        attempts = list(selection.passed_over)
+        for candidate in selection.candidates:
+            try:
+                embedding = self._try(bundle, candidate, selection.requested, attempts)
+            except (VerificationError, BackendUnavailableError, BackendError) as error:
+                place = f"{candidate.model.name}/{candidate.variant.name}"
+                _log.warning("refused %s: %s", place, error)
+                attempts.append(Attempt(model=candidate.model.name, variant=candidate.variant.name, reason=str(error)))
+            else:
+                return embedding
+        raise ModelUnavailableError(selection.requested, attempts)
+
+    def _try(self, bundle: OpenBundle, candidate: Candidate, requested: str, attempts: Sequence[Attempt]) -> Embedding:
+        place = f"{candidate.model.name}/{candidate.variant.name}"
+        self.stage = f"verifying {place}"
+        started = time.monotonic()
+        try:
+            verified = verify_variant(bundle, candidate.model, candidate.built, candidate.variant)
+        finally:
+            self.verify_seconds += time.monotonic() - started
+        self.stage = f"loading {place}"
+        started = time.monotonic()
+        try:
+            with network_guard():
+                backend = load_backend(verified)
+            assert_offline()
+        finally:
+            self.load_seconds += time.monotonic() - started
+        info = EmbeddingInfo(
+            requested=requested,
+            model=candidate.model.name,
+            variant=candidate.variant.name,
+            revision=candidate.built.origin.revision,
+            space=candidate.built.space.hex,
+            bundle_digest=bundle.bundle_digest.hex,
+            fallback=None if candidate.same_space else _fallback(requested, candidate, attempts),
+            attempts=tuple(attempts),
+            verify_seconds=self.verify_seconds,
+            load_seconds=self.load_seconds,
+        )
+        return Embedding(backend, candidate.model, candidate.built, info)
+
+
+def _fallback(requested: str, candidate: Candidate, attempts: Sequence[Attempt]) -> str:
+    reasons = "; ".join(str(attempt) for attempt in attempts)
+    return (
+        f"{candidate.model.name}/{candidate.variant.name} stands in for {requested!r}; its vectors belong to another "
+        f"embedding space ({candidate.built.space.short}), do not mix them with others ({reasons})"
+    )
+
+
+def _stacks(first: threading.Thread) -> str:
+    """Return the stack of every thread as text, the loading thread first."""
+    frames = sys._current_frames()  # noqa: SLF001 - the documented way to see other threads' stacks
+    threads = [first, *(thread for thread in threading.enumerate() if thread is not first)]
+    return "\n".join(
+        f"Thread {thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident]))}"
+        for thread in threads
+        if thread.ident in frames
+    )

@@ -1,0 +1,198 @@
+"""The offline switch, and a guard that makes any network access during loading an error.
+
+Two layers, because neither is enough alone. The switch asks the Hub libraries not to connect: it must be set before
+``huggingface_hub.constants`` is first imported, and is forced on that module where it was imported before. The guard
+does not ask: a Python audit hook (https://docs.python.org/3/library/audit_events.html) refuses every connection and
+name lookup that is made while a model is being loaded, by the loading thread or by a thread started from it. Code that
+opens sockets without Python's ``socket`` module raises no audit event; for that, the switch has to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from thoth_models.errors import OfflineViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SWITCHES: Final = {
+    # Read when huggingface_hub.constants is first imported; "1" is the one spelling that every release reads as true.
+    "HF_HUB_OFFLINE": "1",
+    # Read by transformers, and by huggingface_hub where the first is empty.
+    "TRANSFORMERS_OFFLINE": "1",
+    # Keeps the client from asking the Hub about its surroundings when it builds request headers.
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+_HUB_CONSTANTS = "huggingface_hub.constants"
+
+_NETWORK_EVENTS: Final = frozenset(
+    {
+        "socket.connect",
+        "socket.getaddrinfo",
+        "socket.gethostbyaddr",
+        "socket.gethostbyname",
+        "socket.getnameinfo",
+        "socket.sendmsg",
+        "socket.sendto",
+    }
+)
+_THREAD_EVENTS: Final = frozenset({"_thread.start_new_thread", "_thread.start_joinable_thread"})
+
+
+def enforce_offline() -> None:
+    """Set the offline switch for the whole process, for good, whatever was imported before.
+
+    Call it before importing a Hub library, and :func:`assert_offline` afterwards.
+    """
+    os.environ.update(_SWITCHES)
+    constants = sys.modules.get(_HUB_CONSTANTS)
+    if constants is not None:
+        # Imported before the switch was set: its functions read this module global at each call.
+        constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+
+
+def assert_offline() -> None:
+    """Check that the switch took hold.
+
+    Raises:
+        OfflineViolation: A Hub library is imported and does not consider itself offline.
+    """
+    constants = sys.modules.get(_HUB_CONSTANTS)
+    if constants is not None and getattr(constants, "HF_HUB_OFFLINE", None) is not True:
+        found = getattr(constants, "HF_HUB_OFFLINE", "nothing")
+        raise OfflineViolation(f"expected {_HUB_CONSTANTS}.HF_HUB_OFFLINE to be True, found {found!r}")
+
+
+def offline_state() -> dict[str, str]:
+    """Return the switch's variables as they are in the environment, and what the Hub library made of them."""
+    state = {name: os.environ.get(name, "not set") for name in _SWITCHES}
+    constants = sys.modules.get(_HUB_CONSTANTS)
+    state[_HUB_CONSTANTS] = "not imported" if constants is None else str(getattr(constants, "HF_HUB_OFFLINE", None))
+    return state
+
+
+class NetworkGuard:
+    """One guarded stretch of work.
+
+    Attributes:
+        violations: What was attempted, in order. Kept, because a library may swallow the exception it was given.
+    """
+
+    def __init__(self) -> None:
+        self.active = True
+        self.violations: list[str] = []
+
+    def check(self, event: str, arguments: tuple[object, ...]) -> None:
+        """Refuse the network access that an audit event announces.
+
+        Raises:
+            OfflineViolation: The guard is active, and the access leaves the machine's own file system.
+        """
+        if not self.active or _is_local(event, arguments):
+            return
+        what = f"{event}({', '.join(repr(argument) for argument in arguments if not hasattr(argument, 'fileno'))})"
+        self.violations.append(what)
+        raise OfflineViolation(f"network access while a model was being loaded: {what}")
+
+
+_current: ContextVar[NetworkGuard | None] = ContextVar("thoth_models_network_guard", default=None)
+# A new thread starts with an empty context, so the guard is handed over by the thread object itself.
+_inherited: WeakKeyDictionary[threading.Thread, NetworkGuard] = WeakKeyDictionary()
+_hook_lock = threading.Lock()
+_hook_installed = False
+
+
+@contextmanager
+def network_guard() -> Iterator[NetworkGuard]:
+    """Refuse network access in this context, and in threads that it starts, until the block ends.
+
+    Raises:
+        OfflineViolation: Access was attempted, also if the library that attempted it went on regardless.
+    """
+    _install_hook()
+    guard = NetworkGuard()
+    token = _current.set(guard)
+    try:
+        with _thread_starts_seen():
+            yield guard
+    finally:
+        guard.active = False
+        _current.reset(token)
+    if guard.violations:
+        raise OfflineViolation("network access while a model was being loaded: " + "; ".join(guard.violations))
+
+
+def _install_hook() -> None:
+    """Add the audit hook once; it can never be removed, so it does nothing outside a guarded context."""
+    global _hook_installed  # noqa: PLW0603 - an audit hook is process-wide by nature
+    with _hook_lock:
+        if not _hook_installed:
+            sys.addaudithook(_hook)
+            _hook_installed = True
+
+
+def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    if event in _NETWORK_EVENTS:
+        if guard := _guard_of_this_thread():
+            guard.check(event, arguments)
+    elif event in _THREAD_EVENTS and (guard := _guard_of_this_thread()):
+        # The function that is about to run is a bound method of the thread object.
+        thread = getattr(arguments[0], "__self__", None) if arguments else None
+        if isinstance(thread, threading.Thread):
+            _inherited[thread] = guard
+
+
+_patch_lock = threading.Lock()
+_patch_users = 0
+_original_start = threading.Thread.start
+
+
+def _start_guarded(thread: threading.Thread) -> None:
+    if guard := _guard_of_this_thread():
+        _inherited[thread] = guard
+    _original_start(thread)
+
+
+@contextmanager
+def _thread_starts_seen() -> Iterator[None]:
+    """See to it that threads started from guarded ones are guarded, on Python 3.11 too.
+
+    From 3.12 on, starting a thread raises an audit event. On 3.11 nothing does, so ``Thread.start`` is wrapped for as
+    long as any guard is active; for threads that no guard concerns the wrapper changes nothing.
+    """
+    global _patch_users  # noqa: PLW0603 - counts the guards that are active in this process
+    if sys.version_info >= (3, 12):
+        yield
+        return
+    with _patch_lock:
+        _patch_users += 1
+        threading.Thread.start = _start_guarded  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        with _patch_lock:
+            _patch_users -= 1
+            if not _patch_users:
+                threading.Thread.start = _original_start  # type: ignore[method-assign]
+
+
+def _guard_of_this_thread() -> NetworkGuard | None:
+    if guard := _current.get():
+        return guard
+    # Not current_thread(): it would make a dummy entry for threads that threading did not start.
+    thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]  # noqa: SLF001
+    return None if thread is None else _inherited.get(thread)
+
+
+def _is_local(event: str, arguments: tuple[object, ...]) -> bool:
+    """Tell whether an access stays on this machine's file system: a Unix socket, whose address is a path."""
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        return len(arguments) > 1 and isinstance(arguments[1], (str, bytes))
+    return False

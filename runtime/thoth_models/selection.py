@@ -1,0 +1,173 @@
+"""Which model and variant may answer a request, in which order, and why the others may not.
+
+Pure: a manifest and a request in, a plan out. Loading then goes down the plan until one variant works.
+
+The rules: variants of one model share its space, so any of them may answer. Another model may answer only if it is
+listed as an alternate, has the same dimension, and has the same space or is accepted by the list although it has not.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thoth_models.errors import Attempt, InvalidInputError, SpaceMismatchError, UnknownModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from thoth_models.manifest import BuiltModel, Manifest, Model, Variant
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One variant that may answer.
+
+    Attributes:
+        model: The model it belongs to.
+        built: What was built of that model.
+        variant: The variant.
+        same_space: Whether its vectors belong to the space of the requested model.
+    """
+
+    model: Model
+    built: BuiltModel
+    variant: Variant
+    same_space: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """The plan for one request.
+
+    Attributes:
+        requested: Name as the caller gave it; the default model's name where none was given.
+        model: The model that this name stands for.
+        candidates: What may answer, best first; may be empty.
+        passed_over: What may not, each with its reason, in the order in which it was met.
+    """
+
+    requested: str
+    model: Model
+    candidates: tuple[Candidate, ...]
+    passed_over: tuple[Attempt, ...]
+
+
+def select(
+    manifest: Manifest, name: str | None, *, variants: Sequence[str] | None = None, same_space: bool = False
+) -> Selection:
+    """Return which variants may answer a request for ``name``, in order.
+
+    Args:
+        manifest: What the bundle holds.
+        name: A model name or alias; None for the bundle's default.
+        variants: Names of the variants that the caller accepts, in order of preference; None for the list's own.
+        same_space: Refuse alternates of another space, also where the list accepts them.
+
+    Raises:
+        UnknownModelError: No model or alias has that name, or none was given and the bundle has no default.
+        InvalidInputError: ``variants`` is empty, or names one that no model of the bundle has.
+        SpaceMismatchError: The only models that could answer are refused because of their space or dimension.
+    """
+    requested, model = _find(manifest, name)
+    _check_variants(manifest, variants)
+    candidates: list[Candidate] = []
+    passed_over: list[Attempt] = []
+    space_refused = False
+    for standing_in, accepted in _order(manifest, model):
+        same = standing_in is model or (
+            model.built is not None and standing_in.built is not None and model.built.space == standing_in.built.space
+        )
+        if standing_in.built is None:
+            passed_over.append(Attempt(model=standing_in.name, variant=None, reason=ABSENT))
+            continue
+        if reason := _space_refusal(model, standing_in, same=same, accepted=accepted, same_space=same_space):
+            passed_over.append(Attempt(model=standing_in.name, variant=None, reason=reason))
+            space_refused = True
+            continue
+        chosen, skipped = _variants(standing_in.built, variants)
+        passed_over.extend(Attempt(model=standing_in.name, variant=skip, reason=NOT_ASKED_FOR) for skip in skipped)
+        candidates.extend(
+            Candidate(model=standing_in, built=standing_in.built, variant=variant, same_space=same)
+            for variant in chosen
+        )
+    if space_refused and not candidates:
+        reasons = "\n".join(f"  {attempt}" for attempt in passed_over)
+        raise SpaceMismatchError(f"no model of the embedding space of {requested!r} can answer:\n{reasons}")
+    return Selection(requested=requested, model=model, candidates=tuple(candidates), passed_over=tuple(passed_over))
+
+
+ABSENT = "absent: the bundle was built without it, because none of its sources answered"
+NOT_ASKED_FOR = "not among the variants that the caller accepts"
+
+
+def _find(manifest: Manifest, name: str | None) -> tuple[str, Model]:
+    if name is None:
+        if manifest.default is None:
+            raise UnknownModelError(f"no name given, and the bundle {manifest.name!r} has no default model")
+        return manifest.default, manifest.models[manifest.default]
+    names = manifest.names()
+    if name in names:
+        return name, manifest.models[names[name]]
+    nearest = difflib.get_close_matches(name, names, n=len(names), cutoff=0.0)
+    # get_close_matches drops names that share no character; they are known all the same.
+    ordered = [*nearest, *sorted(set(names) - set(nearest))]
+    raise UnknownModelError(
+        f"no model or alias {name!r} in the bundle {manifest.name!r}; known, the nearest first: {', '.join(ordered)}"
+    )
+
+
+def _check_variants(manifest: Manifest, variants: Sequence[str] | None) -> None:
+    if variants is None:
+        return
+    if isinstance(variants, str):
+        raise InvalidInputError(f"variants: expected a sequence of variant names, found the one string {variants!r}")
+    if not variants:
+        raise InvalidInputError("variants: expected at least one variant name or None, found an empty sequence")
+    known = {
+        variant.name
+        for model in manifest.models.values()
+        if model.built is not None
+        for variant in model.built.variants
+    }
+    if unknown := [variant for variant in variants if variant not in known]:
+        names = ", ".join(sorted(known)) or "none"
+        raise InvalidInputError(f"variants: expected names among {names}, found {', '.join(map(repr, unknown))}")
+
+
+def _order(manifest: Manifest, model: Model) -> list[tuple[Model, bool]]:
+    """Return all that may answer for a model, itself first, and whether every step to it accepts another space."""
+    order: list[tuple[Model, bool]] = []
+    seen: set[str] = set()
+
+    def visit(current: Model, accepted: bool) -> None:  # noqa: FBT001 - private, and the one call site reads well
+        if current.name in seen:
+            return
+        seen.add(current.name)
+        order.append((current, accepted))
+        for alternate in current.alternates:
+            visit(manifest.models[alternate.model], accepted and alternate.accepts_other_space)
+
+    visit(model, True)  # noqa: FBT003 - the model itself needs no permission
+    return order
+
+
+def _space_refusal(model: Model, other: Model, *, same: bool, accepted: bool, same_space: bool) -> str | None:
+    if same:
+        return None
+    if same_space:
+        return f"its space is not that of {model.name!r}, and the call asked for the same space"
+    if not accepted:
+        return f"its space is not that of {model.name!r}, and the list does not say `other_space: accept`"
+    if other.dimension != model.dimension:
+        return f"its vectors have {other.dimension} dimensions, those of {model.name!r} have {model.dimension}"
+    return None
+
+
+def _variants(built: BuiltModel, names: Sequence[str] | None) -> tuple[list[Variant], list[str]]:
+    if names is None:
+        return list(built.variants), []
+    by_name = {variant.name: variant for variant in built.variants}
+    chosen = [by_name[name] for name in dict.fromkeys(names) if name in by_name]
+    return chosen, [variant.name for variant in built.variants if variant not in chosen]

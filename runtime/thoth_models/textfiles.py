@@ -1,0 +1,96 @@
+"""Texts in and vectors out, as files and pipes, for the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from thoth_models.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from thoth_models.embedding import FloatArray
+
+_BLOCK = 1024
+"""Texts held in memory at a time."""
+
+
+@contextlib.contextmanager
+def open_texts(name: str, input_format: str | None) -> Iterator[Iterator[str]]:
+    """Open a file of texts and give them one by one.
+
+    Args:
+        name: Path of the file; ``-`` for standard input.
+        input_format: ``lines`` for one text a line; ``jsonl`` for one JSON value a line, a string or an object with a
+            string under ``text``; None to go by the ending of ``name``.
+
+    Raises:
+        InvalidInputError: A line is not UTF-8, or not what the format says; the message names file and line.
+        OSError: The file cannot be opened.
+    """
+    is_jsonl = input_format == "jsonl" or (input_format is None and name.endswith(".jsonl"))
+    with contextlib.ExitStack() as stack:
+        file: IO[bytes] = sys.stdin.buffer if name == "-" else stack.enter_context(Path(name).open("rb"))
+        yield _read(file, "standard input" if name == "-" else name, is_jsonl=is_jsonl)
+
+
+def _read(file: IO[bytes], name: str, *, is_jsonl: bool) -> Iterator[str]:
+    # Lines end at \n only: a text may hold any other character that Python counts as a line end.
+    for number, line in enumerate(file, start=1):
+        place = f"{name}, line {number}"
+        try:
+            text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInputError(f"{place}: expected UTF-8, found {error.reason} at byte {error.start}") from error
+        yield _json_text(text, place) if is_jsonl else text
+
+
+def _json_text(line: str, place: str) -> str:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise InvalidInputError(f"{place}: expected one JSON value, found something else ({error})") from error
+    text = value.get("text") if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        raise InvalidInputError(f'{place}: expected a string, or an object with a string under "text"')
+    return text
+
+
+def blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Gather texts into lists that are encoded at once, so that memory does not grow with the input."""
+    block: list[str] = []
+    for text in texts:
+        block.append(text)
+        if len(block) == _BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def write_jsonl(file: IO[bytes], parts: Iterable[FloatArray]) -> int:
+    """Write each vector as one JSON object a line, ``{"index": …, "embedding": […]}``, and return their number."""
+    count = 0
+    for vectors in parts:
+        for vector in vectors:
+            file.write(json.dumps({"index": count, "embedding": vector.tolist()}).encode() + b"\n")
+            count += 1
+    file.flush()
+    return count
+
+
+@contextlib.contextmanager
+def replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
+    """Write beside ``path`` and move into place at the end, so that a failure leaves what was there before."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

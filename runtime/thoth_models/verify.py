@@ -1,0 +1,367 @@
+"""The only reader of bundle files, and the only maker of :class:`VerifiedVariant`.
+
+:func:`verify` checks a whole bundle. :func:`open_bundle` and :func:`verify_variant` check what loading needs: the
+manifest, and exactly the files of one variant. All three compare content with the same code.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, final
+
+from thoth_models.digest import Digest, hash_range, ranges
+from thoth_models.environment import usable_cores
+from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
+from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
+from thoth_models.plainfile import NotPlainError, PlainFile, kind_of, mode_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from thoth_models.digest import ContentDigest
+    from thoth_models.manifest import BuiltModel, Model, Variant
+
+_LARGEST_INDEX = 64 * 1024 * 1024
+"""Bytes of a manifest or checksum list that are read at most; a real one has a few kilobytes per model."""
+
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+_SEAL: Final = object()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerificationReport:
+    """What a successful verification found.
+
+    Attributes:
+        root: Absolute path of the bundle.
+        manifest: What the bundle says of itself.
+        bundle_digest: sha256 of the manifest's bytes.
+        set_digest: sha256 of the checksum list's bytes; independent of how the bundle is packed.
+        files: Number of files whose content was compared, the manifest and the checksum list included.
+        bytes: Their length together.
+        warnings: Entries that others than the owner may write; under ``strict`` they are errors instead.
+        seconds: Time spent.
+    """
+
+    root: Path
+    manifest: Manifest
+    bundle_digest: Digest
+    set_digest: Digest
+    files: int
+    bytes: int
+    warnings: tuple[Problem, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenBundle:
+    """A bundle whose manifest was verified; its model files were not, yet.
+
+    Attributes:
+        root: Absolute path of the bundle, free of symlinks.
+        manifest: What the bundle says of itself.
+        bundle_digest: sha256 of the manifest's bytes.
+    """
+
+    root: Path
+    manifest: Manifest
+    bundle_digest: Digest
+
+
+@final
+class VerifiedVariant:
+    """A variant each of whose bytes was compared with the manifest: the only thing that a backend accepts.
+
+    Attributes:
+        model: The model it belongs to.
+        built: What was built of that model.
+        variant: The variant.
+        directory: Absolute path of the directory that the backend is given.
+    """
+
+    __slots__ = ("built", "directory", "model", "variant")
+
+    def __init__(self, seal: object, *, model: Model, built: BuiltModel, variant: Variant, directory: Path) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a VerifiedVariant is made by thoth_models.verify.verify_variant only")
+        self.model = model
+        self.built = built
+        self.variant = variant
+        self.directory = directory
+
+
+def open_bundle(root: str | os.PathLike[str]) -> OpenBundle:
+    """Read the manifest of the bundle at ``root`` and check it against the checksum list.
+
+    Raises:
+        BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
+        ManifestError: The manifest cannot be read as one.
+        VerificationError: The manifest and the checksum list disagree.
+    """
+    path = _absolute(root)
+    data = _read_index(path, MANIFEST_NAME)
+    manifest = Manifest.from_bytes(data)
+    if problems := list(_check_checksums(path, manifest)):
+        raise VerificationError(str(path), problems)
+    return OpenBundle(root=path, manifest=manifest, bundle_digest=Digest.of(data))
+
+
+def verify_variant(bundle: OpenBundle, model: Model, built: BuiltModel, variant: Variant) -> VerifiedVariant:
+    """Compare every file of ``variant`` with the manifest.
+
+    Entries of the variant's directory that the manifest does not list for it are refused as well: a loader that looks
+    for optional files by name would read them.
+
+    Raises:
+        VerificationError: A file is missing, changed, not a regular file, or an extra one lies beside them. Names all.
+    """
+    directory = bundle.root / variant.directory
+    problems = list(_check_tree(bundle.root, variant.directory, set(variant.files)))
+    in_the_way = {problem.path for problem in problems}
+    wanted = {path: bundle.manifest.files[path] for path in variant.files if path not in in_the_way}
+    problems += _check_contents(bundle.root, wanted)
+    if problems:
+        raise VerificationError(str(bundle.root), sorted(problems, key=lambda problem: problem.path))
+    return VerifiedVariant(_SEAL, model=model, built=built, variant=variant, directory=directory)
+
+
+def verify(root: str | os.PathLike[str], *, strict: bool = False) -> VerificationReport:
+    """Check a whole bundle: manifest, checksum list, the content of every file, and that nothing else is there.
+
+    Args:
+        root: The bundle directory.
+        strict: Treat entries that others than their owner may write as errors, not as warnings.
+
+    Raises:
+        BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
+        VerificationError: Anything differs; every difference is named, with what was expected and what was found.
+    """
+    started = time.monotonic()
+    path = _absolute(root)
+    data = _read_index(path, MANIFEST_NAME)
+    try:
+        manifest = Manifest.from_bytes(data)
+    except ManifestError as error:
+        found = _checksum_of(path, MANIFEST_NAME)
+        expected = f"sha256 {found}" if found else "a well-formed manifest"
+        problem = Problem(
+            kind="manifest", path=MANIFEST_NAME, expected=expected, found=f"sha256 {Digest.of(data)}: {error}"
+        )
+        raise VerificationError(str(path), [problem]) from error
+    problems = list(_check_checksums(path, manifest))
+    problems += _check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
+    in_the_way = {problem.path for problem in problems}
+    problems += _check_contents(
+        path, {name: content for name, content in manifest.files.items() if name not in in_the_way}
+    )
+    warnings = tuple(_check_permissions(path, manifest))
+    if strict:
+        problems += warnings
+    if problems:
+        raise VerificationError(str(path), sorted(problems, key=lambda problem: problem.path))
+    checksums = manifest.checksums()
+    return VerificationReport(
+        root=path,
+        manifest=manifest,
+        bundle_digest=Digest.of(data),
+        set_digest=Digest.of(checksums),
+        files=len(manifest.files) + 2,
+        bytes=sum(content.size for content in manifest.files.values()) + len(data) + len(checksums),
+        warnings=warnings,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _absolute(root: str | os.PathLike[str]) -> Path:
+    path = Path(root)
+    try:
+        resolved = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symlinks, before Python 3.13
+        raise BundleNotFoundError(f"expected a bundle directory at {path}, found none ({error})") from error
+    if not resolved.is_dir():
+        raise BundleNotFoundError(f"expected a bundle directory at {path}, found a file")
+    return resolved
+
+
+def _read_index(root: Path, name: str) -> bytes:
+    """Read the manifest or the checksum list, which must be a plain file of a sane size."""
+    try:
+        with PlainFile(root, name) as file:
+            if file.size > _LARGEST_INDEX:
+                raise ManifestError(f"{name}: expected at most {_LARGEST_INDEX} bytes, found {file.size}")
+            return os.pread(file.descriptor, file.size, 0)
+    except FileNotFoundError as error:
+        raise BundleNotFoundError(f"expected {name} in the bundle at {root}, found none") from error
+    except NotPlainError as error:
+        problem = Problem(kind="special", path=name, expected="a regular file", found=str(error))
+        raise VerificationError(str(root), [problem]) from error
+    except OSError as error:
+        problem = Problem(kind="unreadable", path=name, expected="a readable file", found=_why(error))
+        raise VerificationError(str(root), [problem]) from error
+
+
+def _check_checksums(root: Path, manifest: Manifest) -> Iterator[Problem]:
+    expected = manifest.checksums()
+    try:
+        found = _read_index(root, CHECKSUMS_NAME)
+    except BundleNotFoundError:
+        yield Problem(kind="missing", path=CHECKSUMS_NAME, expected="a file", found="nothing")
+        return
+    except VerificationError as error:
+        yield from error.problems
+        return
+    if found == expected:
+        return
+    listed = _listed(found, MANIFEST_NAME)
+    actual = Digest.of(manifest.to_bytes())
+    if listed is not None and listed != actual.hex:
+        yield Problem(kind="changed", path=MANIFEST_NAME, expected=f"sha256 {listed}", found=f"sha256 {actual}")
+    yield Problem(
+        kind="changed",
+        path=CHECKSUMS_NAME,
+        expected=f"the list that follows from {MANIFEST_NAME}, sha256 {Digest.of(expected)}",
+        found=f"sha256 {Digest.of(found)}",
+    )
+
+
+def _checksum_of(root: Path, name: str) -> str | None:
+    try:
+        return _listed(_read_index(root, CHECKSUMS_NAME), name)
+    except (BundleNotFoundError, ManifestError, VerificationError):
+        return None
+
+
+def _listed(checksums: bytes, name: str) -> str | None:
+    suffix = f"  {name}".encode()
+    for line in checksums.splitlines():
+        if line.endswith(suffix):
+            return line.removesuffix(suffix).decode(errors="replace")
+    return None
+
+
+def _check_tree(root: Path, below: str, expected: set[str]) -> Iterator[Problem]:
+    """Compare the entries below a directory of the bundle with the ``expected`` file paths, without following links."""
+    parents = _parents(expected)
+    for path in _ancestors(below):
+        mode = mode_of(root / path)
+        if mode is None or not stat.S_ISDIR(mode):
+            yield Problem(kind="special", path=path, expected="a directory", found=kind_of(mode))
+            return
+    found: set[str] = set()
+    pending = [below]
+    while pending:
+        directory = pending.pop()
+        try:
+            with os.scandir(root / directory) as scan:
+                entries = [f"{directory}/{entry.name}" if directory else entry.name for entry in scan]
+        except OSError as error:
+            yield Problem(kind="unreadable", path=directory or ".", expected="a readable directory", found=_why(error))
+            continue
+        found.update(entries)
+        for path in entries:
+            mode = mode_of(root / path)
+            if path in parents and mode is not None and stat.S_ISDIR(mode):
+                pending.append(path)
+            elif problem := _check_entry(path, mode, expected, parents):
+                yield problem
+    for path in expected - found:
+        yield Problem(kind="missing", path=path, expected="a regular file", found="nothing")
+
+
+def _check_entry(path: str, mode: int | None, expected: set[str], parents: set[str]) -> Problem | None:
+    if path in parents:
+        return Problem(kind="special", path=path, expected="a directory", found=kind_of(mode))
+    if path not in expected:
+        shown = path.encode(errors="backslashreplace").decode()
+        return Problem(kind="extra", path=shown, expected="nothing", found=kind_of(mode))
+    if mode is None or not stat.S_ISREG(mode):
+        return Problem(kind="special", path=path, expected="a regular file", found=kind_of(mode))
+    return None
+
+
+def _parents(paths: Iterable[str]) -> set[str]:
+    return {ancestor for path in paths for ancestor in _ancestors(path)[:-1]}
+
+
+def _ancestors(below: str) -> list[str]:
+    parts = below.split("/") if below else []
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+
+
+def _check_contents(root: Path, expected: dict[str, ContentDigest]) -> list[Problem]:
+    """Compare size and content of each file, on all cores."""
+    problems: list[Problem] = []
+    with ThreadPoolExecutor(max_workers=usable_cores(), thread_name_prefix="thoth-verify") as pool:
+
+        def check(path: str, content: ContentDigest) -> Problem | None:
+            return _check_file(root, path, content)
+
+        small = {path: content for path, content in expected.items() if not content.chunks}
+        large = {path: content for path, content in expected.items() if content.chunks}
+        # The large files first, each on all cores; the small ones then fill the cores between them.
+        for path, content in large.items():
+            problems += _check_large_file(pool, root, path, content)
+        problems += [problem for problem in pool.map(check, small.keys(), small.values()) if problem is not None]
+    return problems
+
+
+def _check_file(root: Path, path: str, content: ContentDigest) -> Problem | None:
+    try:
+        with PlainFile(root, path) as file:
+            if problem := file.wrong_size(content):
+                return problem
+            found = hash_range(file.descriptor, 0, content.size)
+    except (OSError, NotPlainError) as error:
+        return _unreadable(path, error)
+    if found == content.sha256:
+        return None
+    return Problem(kind="changed", path=path, expected=f"sha256 {content.sha256}", found=f"sha256 {found}")
+
+
+def _check_large_file(pool: ThreadPoolExecutor, root: Path, path: str, content: ContentDigest) -> list[Problem]:
+    try:
+        with PlainFile(root, path) as file:
+            if problem := file.wrong_size(content):
+                return [problem]
+            parts = list(ranges(content))
+            found = pool.map(lambda part: hash_range(file.descriptor, part[0], part[1]), parts)
+            return [
+                Problem(
+                    kind="changed",
+                    path=path,
+                    expected=f"sha256 {expected} of the {length} bytes at {offset}",
+                    found=f"sha256 {actual}",
+                )
+                for (offset, length, expected), actual in zip(parts, found, strict=True)
+                if actual != expected
+            ]
+    except (OSError, NotPlainError) as error:
+        return [_unreadable(path, error)]
+
+
+def _check_permissions(root: Path, manifest: Manifest) -> Iterator[Problem]:
+    paths = {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME}
+    for path in [".", *sorted(paths | _parents(paths))]:
+        mode = mode_of(root / path)
+        if mode is not None and not stat.S_ISLNK(mode) and mode & _OTHERS_MAY_WRITE:
+            yield Problem(
+                kind="writable",
+                path=path,
+                expected="no write permission for group and others",
+                found=f"mode {stat.S_IMODE(mode):04o}",
+            )
+
+
+def _unreadable(path: str, error: Exception) -> Problem:
+    found = _why(error) if isinstance(error, OSError) else str(error)
+    return Problem(kind="unreadable", path=path, expected="a readable regular file", found=found)
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or type(error).__name__
