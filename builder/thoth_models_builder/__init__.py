@@ -1,0 +1,3 @@
+"""Resolve, download, check and pack embedding models into a verified, read-only bundle."""
+
+__version__ = "0.1.0"

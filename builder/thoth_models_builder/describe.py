@@ -1,0 +1,320 @@
+"""What a model is, read from its small JSON files: dimension, pooling, length, prompts, and the identity of its space.
+
+Pure but for the function it is given to read a file with; no torch, and no code of the model. What this module cannot
+tell from the files is refused, because a bundle must not guess what a vector means.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from thoth_models.canonical import canonical_json
+from thoth_models.digest import Digest
+from thoth_models.space import SpaceInputs, space_id
+from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.variants import MODULES_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_CODE_PREFIX = "sentence_transformers."
+_SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
+
+# The order in which sentence-transformers joins several modes, and the flags of its older configurations.
+_POOLING_FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+
+# Keys that say where a file was made, not what it does; they must not make two equal spaces differ.
+_PROVENANCE = frozenset(
+    {"_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "special_tokens_map_file",
+     "tokenizer_file", "architectures", "use_cache", "gradient_checkpointing"}
+)  # fmt: skip
+
+_NO_LIMIT = 10**12
+"""Tokenizers write a number beyond 10**30 where they know no maximum length."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """What the files of a model say of it.
+
+    Attributes:
+        dimension: Length of a vector.
+        max_seq_length: Longest input in tokens.
+        pooling: How token vectors become one; several modes are joined with ``+``.
+        has_normalize: Whether the published model itself makes vectors unit length.
+        similarity: Measure that the model was published for.
+        prompts: Text put before an input, by prompt name.
+        default_prompt_name: Prompt used where the caller names none, or None.
+    """
+
+    dimension: int
+    max_seq_length: int
+    pooling: str
+    has_normalize: bool
+    similarity: str
+    prompts: Mapping[str, str]
+    default_prompt_name: str | None
+
+
+class ModelFiles:
+    """The files of one model, by path relative to its directory.
+
+    Args:
+        digests: sha256 of each file.
+        read: Returns the content of a small file.
+    """
+
+    def __init__(self, digests: Mapping[str, Digest], read: Callable[[str], bytes]) -> None:
+        self.digests = digests
+        self._read = read
+
+    def json(self, path: str, kind: type[dict[str, Any] | list[Any]]) -> Any:  # noqa: ANN401
+        """Return a JSON file that holds a table or a list.
+
+        Raises:
+            UnsupportedModelError: It is not there, or holds something else.
+        """
+        if path not in self.digests:
+            raise UnsupportedModelError(f"{path}: expected this file, found none")
+        try:
+            value = json.loads(self._read(path))
+        except (ValueError, RecursionError) as error:
+            raise UnsupportedModelError(f"{path}: expected JSON, found something else ({error})") from error
+        if not isinstance(value, kind):
+            raise UnsupportedModelError(f"{path}: expected a JSON {kind.__name__}, found {type(value).__name__}")
+        return value
+
+    def optional_table(self, path: str) -> dict[str, Any]:
+        """Return a JSON table, empty where the file is not there."""
+        return self.json(path, dict) if path in self.digests else {}  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Module:
+    """One step of the pipeline: its kind, such as ``Pooling``, and its directory, empty for the top."""
+
+    kind: str
+    directory: str
+
+    def path(self, name: str) -> str:
+        """Return the path of a file of this module."""
+        return f"{self.directory}/{name}" if self.directory else name
+
+
+def read_modules(files: ModelFiles) -> list[Module]:
+    """Return the steps of the pipeline, from modules.json.
+
+    Raises:
+        UnsupportedModelError: There is none, it is malformed, or a step is code of the model's own or of a kind that
+            this release cannot describe.
+    """
+    entries = files.json(MODULES_FILE, list)
+    modules: list[Module] = []
+    for index, entry in enumerate(entries):
+        place = f"{MODULES_FILE}: [{index}]"
+        if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+            raise UnsupportedModelError(f"{place}: expected a table with a string under `type`, found {entry!r}")
+        reference, directory = entry["type"], entry.get("path", "")
+        kind = reference.rpartition(".")[2]
+        if not reference.startswith(_CODE_PREFIX):
+            raise UnsupportedModelError(
+                f"{place}.type: expected a module of sentence-transformers, found {reference!r}, which is code of the "
+                "model's own (trust_remote_code); a bundle carries no code"
+            )
+        if kind not in _SUPPORTED:
+            raise UnsupportedModelError(f"{place}.type: expected one of {', '.join(_SUPPORTED)}, found {kind!r}")
+        if not isinstance(directory, str) or any(part in (".", "..") for part in directory.split("/")):
+            raise UnsupportedModelError(f"{place}.path: expected a directory of the model, found {directory!r}")
+        modules.append(Module(kind=kind, directory=directory.strip("/")))
+    kinds = [module.kind for module in modules]
+    if kinds[:2] != ["Transformer", "Pooling"] or kinds.count("Transformer") + kinds.count("Pooling") != 2:  # noqa: PLR2004
+        raise UnsupportedModelError(
+            f"{MODULES_FILE}: expected a Transformer, a Pooling and then others, found {', '.join(kinds) or 'nothing'}"
+        )
+    return modules
+
+
+def refuse_code(files: ModelFiles) -> None:
+    """Refuse a model that asks for code of its own.
+
+    Raises:
+        UnsupportedModelError: A configuration has an ``auto_map``, which names the code to run.
+    """
+    for path in sorted(files.digests):
+        if path.rpartition("/")[2] in ("config.json", "tokenizer_config.json") and "auto_map" in files.optional_table(
+            path
+        ):
+            raise UnsupportedModelError(
+                f"{path}: expected no `auto_map`, found one: the model brings code of its own (trust_remote_code), "
+                "and a bundle carries no code"
+            )
+
+
+def describe(files: ModelFiles) -> ModelFacts:
+    """Return what the files say of the model.
+
+    Raises:
+        UnsupportedModelError: The files do not say it, or the model needs what a bundle refuses.
+    """
+    refuse_code(files)
+    modules = read_modules(files)
+    transformer, pooling, rest = modules[0], modules[1], modules[2:]
+    if not any(path.endswith(".safetensors") and _in(path, transformer.directory) for path in files.digests):
+        raise UnsupportedModelError(
+            f"{transformer.path('model.safetensors')}: expected weights as safetensors, found none; pickled weights "
+            "(.bin, .pt, .pkl) can run code when they are loaded, and are refused"
+        )
+    mode, width = _pooling(files, pooling, transformer)
+    for module in rest:
+        if module.kind == "Dense":
+            width = _integer(files, module.path("config.json"), "out_features")
+    config = files.optional_table("config_sentence_transformers.json")
+    if (model_type := config.get("model_type", "SentenceTransformer")) != "SentenceTransformer":
+        raise UnsupportedModelError(
+            f"config_sentence_transformers.json: model_type: expected SentenceTransformer, found {model_type!r}"
+        )
+    # The first two are there in sentence-transformers always, and empty unless the model says otherwise.
+    prompts = {"query": "", "document": "", **_prompts(config)}
+    default_prompt_name = config.get("default_prompt_name")
+    if default_prompt_name is not None and default_prompt_name not in prompts:
+        raise UnsupportedModelError(
+            f"config_sentence_transformers.json: default_prompt_name: expected one of {', '.join(prompts)}, "
+            f"found {default_prompt_name!r}"
+        )
+    similarity = config.get("similarity_fn_name") or "cosine"
+    if similarity not in ("cosine", "dot", "euclidean", "manhattan"):
+        raise UnsupportedModelError(
+            "config_sentence_transformers.json: similarity_fn_name: expected cosine, dot, euclidean or manhattan, "
+            f"found {similarity!r}"
+        )
+    return ModelFacts(
+        dimension=width,
+        max_seq_length=_max_seq_length(files, transformer),
+        pooling=mode,
+        has_normalize=any(module.kind == "Normalize" for module in rest),
+        similarity=similarity,
+        prompts=prompts,
+        default_prompt_name=default_prompt_name,
+    )
+
+
+def space_of(files: ModelFiles, facts: ModelFacts, *, normalize: bool) -> Digest:
+    """Return the identity of the embedding space that the model makes, see :mod:`thoth_models.space`.
+
+    Args:
+        files: The files of the model.
+        facts: What :func:`describe` said of them.
+        normalize: Whether the bundle makes vectors unit length; a model that does so itself makes no difference.
+    """
+    weights: dict[str, str] = {}
+    architecture: dict[str, str] = {}
+    tokenizer: dict[str, str] = {}
+    for path, digest in files.digests.items():
+        name = path.rpartition("/")[2]
+        if name.endswith(".safetensors"):
+            weights[path] = digest.hex
+        elif name.endswith(".safetensors.index.json"):
+            continue  # says which file holds which weight; the weights themselves are in
+        elif name == "config_sentence_transformers.json":
+            continue  # prompts and similarity, both told on their own
+        elif name == "tokenizer_config.json":
+            tokenizer[path] = _meaning(files, path)
+        elif name.endswith("config.json") or path == MODULES_FILE:
+            architecture[path] = _meaning(files, path) if name == "config.json" else digest.hex
+        else:
+            tokenizer[path] = digest.hex
+    return space_id(
+        SpaceInputs(
+            weights=weights,
+            architecture=architecture,
+            tokenizer=tokenizer,
+            pooling=facts.pooling,
+            normalize=normalize or facts.has_normalize,
+            max_seq_length=facts.max_seq_length,
+            prompts=facts.prompts,
+            default_prompt_name=facts.default_prompt_name,
+        )
+    )
+
+
+def _meaning(files: ModelFiles, path: str) -> str:
+    """Return the digest of a configuration without what only says where it was made."""
+    table = {key: value for key, value in files.json(path, dict).items() if key not in _PROVENANCE}
+    return Digest.of(canonical_json(table)).hex
+
+
+def _in(path: str, directory: str) -> bool:
+    return path.rpartition("/")[0] == directory
+
+
+def _pooling(files: ModelFiles, module: Module, transformer: Module) -> tuple[str, int]:
+    """Return the pooling mode and the length of the pooled vector."""
+    path = module.path("config.json")
+    config = files.json(path, dict)
+    mode = config.get("pooling_mode")
+    if mode is None:
+        modes = [name for flag, name in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
+    else:
+        modes = [mode] if isinstance(mode, str) else list(mode)
+    if unknown := [name for name in modes if name not in _POOLING_FLAGS.values()]:
+        known = ", ".join(_POOLING_FLAGS.values())
+        raise UnsupportedModelError(f"{path}: pooling_mode: expected one of {known}, found {unknown[0]!r}")
+    key = "embedding_dimension" if "embedding_dimension" in config else "word_embedding_dimension"
+    width = _integer(files, path, key)
+    hidden = files.json(transformer.path("config.json"), dict).get("hidden_size", width)
+    if hidden != width:
+        raise UnsupportedModelError(f"{path}: {key}: expected {hidden} (hidden_size of the model), found {width}")
+    suffix = "" if config.get("include_prompt", True) else " without prompt"
+    return "+".join(modes) + suffix, width * len(modes)
+
+
+def _max_seq_length(files: ModelFiles, transformer: Module) -> int:
+    """Return the longest input in tokens, found in the order in which sentence-transformers looks for it."""
+    for path in sorted(files.digests):
+        name = path.rpartition("/")[2]
+        if _in(path, transformer.directory) and name.startswith("sentence_") and name.endswith("_config.json"):
+            length = files.json(path, dict).get("max_seq_length")
+            if length is not None:
+                return _integer(files, path, "max_seq_length")
+    config = files.json(transformer.path("config.json"), dict)
+    tokenizer = files.optional_table(transformer.path("tokenizer_config.json"))
+    limits = [
+        int(limit)
+        for limit in (tokenizer.get("model_max_length"), config.get("max_position_embeddings"))
+        if isinstance(limit, (int, float)) and 0 < limit < _NO_LIMIT
+    ]
+    if not limits:
+        raise UnsupportedModelError(
+            "expected a maximum length in sentence_bert_config.json, tokenizer_config.json or config.json, found none"
+        )
+    return min(limits)
+
+
+def _integer(files: ModelFiles, path: str, key: str) -> int:
+    value = files.json(path, dict).get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UnsupportedModelError(f"{path}: {key}: expected a positive integer, found {value!r}")
+    return value
+
+
+def _prompts(config: Mapping[str, Any]) -> dict[str, str]:
+    prompts = config.get("prompts") or {}
+    if not isinstance(prompts, dict):
+        raise UnsupportedModelError(f"config_sentence_transformers.json: prompts: expected a table, found {prompts!r}")
+    # sentence-transformers reads null as the empty prompt.
+    texts = {name: "" if text is None else text for name, text in prompts.items()}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise UnsupportedModelError(
+                f"config_sentence_transformers.json: prompts.{name}: expected a string, found {text!r}"
+            )
+    return texts

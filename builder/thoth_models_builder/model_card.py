@@ -1,0 +1,21 @@
+"""The licence that a model card states, in the YAML block at the top of README.md."""
+
+from __future__ import annotations
+
+import yaml
+
+_FENCE = b"---"
+_LARGEST = 1024 * 1024  # bytes of a model card that are looked at
+
+
+def license_of(card: bytes) -> str | None:
+    """Return the ``license`` of a model card, or None where it states none that can be read."""
+    lines = card[:_LARGEST].replace(b"\r\n", b"\n").split(b"\n")
+    if lines[0].strip() != _FENCE or _FENCE not in (stripped := [line.strip() for line in lines[1:]]):
+        return None
+    try:
+        metadata = yaml.safe_load(b"\n".join(lines[1 : stripped.index(_FENCE) + 1]))
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return None
+    stated = metadata.get("license") if isinstance(metadata, dict) else None
+    return stated if isinstance(stated, str) else None

@@ -1,0 +1,101 @@
+"""A local directory as a source; nothing outside of it is read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from thoth_models.canonical import FormatError, Node, safe_path
+from thoth_models.digest import READ_SIZE
+from thoth_models_builder.errors import SourceError, SourceUnreachableError
+from thoth_models_builder.model_card import license_of
+from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+
+class DirectoryTree:
+    """A directory that holds a model.
+
+    Args:
+        path: The directory.
+        label: What messages call it.
+    """
+
+    def __init__(self, path: Path, label: str) -> None:
+        self.path = path
+        self.label = label
+
+    def list_files(self) -> Listing:
+        """Return every file below the directory, with its size.
+
+        Raises:
+            SourceUnreachableError: There is no such directory.
+            SourceError: Something in it is a symlink that leads out of it, or neither file nor directory.
+        """
+        root = self._root()
+        files = tuple(
+            RemoteFile(path=path, size=target.stat().st_size) for path, target in sorted(self._walk(root, root))
+        )
+        card = self.path / "README.md"
+        return Listing(revision=None, license=license_of(card.read_bytes()) if card.is_file() else None, files=files)
+
+    def fetch(
+        self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]
+    ) -> list[Failure]:
+        """Copy each of ``files`` into its sink."""
+        failures: list[Failure] = []
+        for file in files:
+            try:
+                target = self._checked(self._root(), file.path)
+                with open_sink(file) as sink, target.open("rb") as content:
+                    sink.restart()
+                    while data := content.read(READ_SIZE):
+                        sink.write(data)
+                    sink.finish()
+            except SourceError as error:
+                failures.append(Failure(file=file, error=error))
+            except OSError as error:
+                reason = f"{file.path}: expected a readable file, found {error.strerror}"
+                failures.append(Failure(file=file, error=SourceError(reason)))
+        return failures
+
+    def _root(self) -> Path:
+        try:
+            root = self.path.resolve(strict=True)
+        except (OSError, RuntimeError) as error:
+            raise SourceUnreachableError(f"expected a directory at {self.path}, found none") from error
+        if not root.is_dir():
+            raise SourceUnreachableError(f"expected a directory at {self.path}, found a file")
+        return root
+
+    def _walk(self, root: Path, directory: Path) -> Iterator[tuple[str, Path]]:
+        try:
+            entries = sorted(directory.iterdir())
+        except OSError as error:
+            raise SourceError(f"{directory}: expected a readable directory, found {error.strerror}") from error
+        for entry in entries:
+            path = entry.relative_to(root).as_posix()
+            if entry.is_dir() and not entry.is_symlink():
+                yield from self._walk(root, entry)
+            else:
+                yield path, self._checked(root, path)
+
+    def _checked(self, root: Path, path: str) -> Path:
+        """Return the real file behind ``path``, which must be a regular one inside ``root``."""
+        try:
+            safe_path(Node(path, "path"))
+            target = (root / path).resolve(strict=True)
+        except FormatError as error:
+            raise SourceError(str(error)) from error
+        except (OSError, RuntimeError) as error:
+            raise SourceError(f"{path}: expected a file, found none") from error
+        if not target.is_relative_to(root):
+            raise SourceError(f"{path}: expected a file inside {self.path}, found a symlink that leads out of it")
+        if not stat.S_ISREG(os.stat(target).st_mode):  # noqa: PTH116 - one call for type and existence
+            raise SourceError(f"{path}: expected a regular file, found something else")
+        return target

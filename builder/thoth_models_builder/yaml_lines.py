@@ -1,0 +1,133 @@
+"""YAML as plain data, with the line of every key path, and with what YAML allows but a specification should not hold.
+
+PyYAML composes the tree of nodes; this module turns it into dicts and lists, because PyYAML's own construction forgets
+the lines and lets a repeated key win silently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import yaml
+
+from thoth_models_builder.errors import Finding, SpecError
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+
+_LARGEST = 1024 * 1024
+"""Bytes of a specification that are read at most."""
+
+_MOST_NODES = 100_000
+"""Nodes, repeated ones counted each time: anchors could otherwise make a small file expand without end."""
+
+_DEEPEST = 50
+
+
+@dataclass
+class YamlDocument:
+    """A parsed file.
+
+    Attributes:
+        value: Its content as dicts, lists and scalars; None for an empty file.
+        findings: Repeated and non-string keys.
+    """
+
+    value: object = None
+    findings: list[Finding] = field(default_factory=list)
+    _lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def line(self, path: KeyPath) -> int | None:
+        """Return the line of ``path``, or of the nearest part of it that is in the file."""
+        for length in range(len(path), -1, -1):
+            if (line := self._lines.get(path[:length])) is not None:
+                return line
+        return None
+
+
+def key_path_text(path: KeyPath) -> str:
+    """Return a key path as people write it: ``models.mini.sources[0].revision``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def parse_yaml(data: bytes, file: str) -> YamlDocument:
+    """Parse one YAML document; ``file`` is its name for messages.
+
+    Raises:
+        SpecError: It is too large, not UTF-8, or not one YAML document.
+    """
+    if len(data) > _LARGEST:
+        raise _error(file, None, f"expected at most {_LARGEST} bytes, found {len(data)}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise _error(file, line, f"expected UTF-8, found the byte 0x{data[error.start]:02x}") from error
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        document = YamlDocument()
+        if node is not None:
+            document.value = _Reader(loader, document, file).read(node, ())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        found = " ".join(part for part in (error.context, error.problem) if part)
+        raise _error(file, mark.line + 1 if mark else None, f"expected one YAML document, found: {found}") from error
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else None
+        raise _error(file, line, f"expected text, found the character U+{error.character:04X}") from error
+    except (RecursionError, ValueError) as error:
+        raise _error(file, None, f"expected one YAML document, found something else ({error})") from error
+    finally:
+        loader.dispose()
+    return document
+
+
+def _error(file: str, line: int | None, message: str) -> SpecError:
+    return SpecError(file, [Finding(line=line, path="", message=message)])
+
+
+class _Reader:
+    def __init__(self, loader: yaml.SafeLoader, document: YamlDocument, file: str) -> None:
+        self._loader = loader
+        self._document = document
+        self._file = file
+        self._nodes = 0
+
+    def read(self, node: yaml.Node, path: KeyPath) -> object:
+        self._nodes += 1
+        line = node.start_mark.line + 1
+        if self._nodes > _MOST_NODES or len(path) > _DEEPEST:
+            what = f"at most {_MOST_NODES} values, at most {_DEEPEST} deep"
+            raise _error(self._file, line, f"expected {what}, anchors expanded, found more")
+        self._document._lines.setdefault(path, line)  # noqa: SLF001 - the one writer of that field
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self._loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
+        table: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            is_text = isinstance(key_node, yaml.ScalarNode) and key_node.tag == "tag:yaml.org,2002:str"
+            if not is_text:
+                shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a table or list"
+                message = f"expected keys that are strings, found {shown}"
+                hint = "; quote it" if isinstance(key_node, yaml.ScalarNode) else ""
+                self._document.findings.append(Finding(line=line, path=key_path_text(path), message=message + hint))
+                continue
+            key = str(key_node.value)
+            below = (*path, key)
+            if key in table:
+                first = self._document.line(below)
+                message = f"expected each key once, found it again (first in line {first})"
+                self._document.findings.append(Finding(line=line, path=key_path_text(below), message=message))
+                continue
+            self._document._lines[below] = line  # noqa: SLF001 - the one writer of that field
+            table[key] = self.read(value_node, below)
+        return table
