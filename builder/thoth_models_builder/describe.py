@@ -95,7 +95,7 @@ class ModelFiles:
 
     def optional_table(self, path: str) -> dict[str, Any]:
         """Return a JSON table, empty where the file is not there."""
-        return self.json(path, dict) if path in self.digests else {}  # type: ignore[no-any-return]
+        return self.json(path, dict) if path in self.digests else {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -150,3 +150,7 @@ class StoreError(BuildError):
 
 class OutputError(BuildError):
     """The bundle cannot be written where it was asked for."""
+
+
+class AlternateError(BuildError):
+    """An alternate of models.yaml could never stand in for its model."""

@@ -65,7 +65,7 @@ class WheelSource(_Strict):
     ]
     path: Annotated[
         str,
-        StringConstraints(pattern=r"^(?!/)(?!.*(^|/)\.\.?(/|$))[^\\\x00-\x1f]+(?<!/)$"),
+        StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"),
         Field(description="directory inside the wheel that holds the model"),
     ]
 
@@ -196,24 +196,27 @@ def _finding(document: YamlDocument, details: Any) -> Finding:  # noqa: ANN401 -
 
 
 def _message(details: Any, *, is_key: bool) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    kind, context, found = details["type"], details.get("ctx", {}), _shown(details["input"])
+    kind, context, value = details["type"], details.get("ctx", {}), details["input"]
     if kind == "missing":
         return "expected this key, found nothing"
     if kind == "extra_forbidden":
         return "expected no such key, found an unknown one"
     if kind == "source_kind":
-        return f"{context.get('error', details['msg'])}, found {_keys(details['input'])}"
+        return f"{details['msg']}, found {_keys(value)}"
+    hint = ""
     if kind in _EXPECTED:
-        hint = "; quote it" if kind == "string_type" and isinstance(details["input"], (int, float, bool)) else ""
-        return f"expected {_EXPECTED[kind]}, found {found}{hint}"
-    if kind == "literal_error":
-        return f"expected {context['expected']}, found {found}"
-    if kind == "string_pattern_mismatch":
+        expected = _EXPECTED[kind]
+        hint = "; quote it" if kind == "string_type" and isinstance(value, (int, float)) else ""
+    elif kind == "literal_error":
+        expected = context["expected"]
+    elif kind == "string_pattern_mismatch":
         meaning = _NAME_MEANING if context["pattern"] == NAME_PATTERN else f"text that matches {context['pattern']}"
-        return f"expected {'the name to be ' if is_key else ''}{meaning}, found {found}"
-    if kind == "too_short":
+        expected = f"the name to be {meaning}" if is_key else meaning
+    elif kind == "too_short":
         return "expected at least one entry, found none"
-    return f"expected otherwise: {details['msg']}, found {found}"
+    else:
+        expected = f"otherwise ({details['msg']})"
+    return f"expected {expected}, found {_shown(value)}{hint}"
 
 
 def _shown(value: object) -> str:
@@ -309,8 +312,8 @@ def _check_alternates(document: YamlDocument, name: str, model: object, models: 
             yield _at(document, path, f"expected each alternate once, found {alternate!r} again")
         seen.add(alternate)
     if _table(model).get("when_unavailable") == "use-alternates" and not _table(model).get("alternates"):
-        path = ("models", name, "when_unavailable")
-        yield _at(document, path, "expected at least one alternate to use, found none")
+        place = ("models", name, "when_unavailable")
+        yield _at(document, place, "expected at least one alternate to use, found none")
 
 
 def _check_loops(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
@@ -321,8 +324,8 @@ def _check_loops(document: YamlDocument, models: dict[str, Any]) -> Iterator[Fin
             if alternate == name or alternate in trail:
                 around = trail[trail.index(alternate) :] if alternate in trail else ()
                 loop = " → ".join([*around, name, alternate])
-                path = ("models", name, "alternates", index, "model")
-                yield _at(document, path, f"expected alternates that do not lead back, found the loop {loop}")
+                place = ("models", name, "alternates", index, "model")
+                yield _at(document, place, f"expected alternates that do not lead back, found the loop {loop}")
             elif alternate in models and alternate not in finished:
                 yield from visit(alternate, (*trail, name))
         finished.add(name)

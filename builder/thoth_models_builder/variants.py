@@ -98,6 +98,11 @@ def choose_files(paths: Iterable[str], module_directories: Collection[str], vari
     return FileChoice(included=tuple(sorted(included)), refused=tuple(refused))
 
 
+def is_configuration(path: str) -> bool:
+    """Tell whether a file says what the model is, and so is read while the bundle is built."""
+    return path == MODULES_FILE or path.endswith(("config.json", "config_sentence_transformers.json"))
+
+
 def _has_fast(paths: Iterable[str]) -> bool:
     return any(path.rpartition("/")[2] == "tokenizer.json" for path in paths)
 

@@ -77,8 +77,8 @@ def parse_yaml(data: bytes, file: str) -> YamlDocument:
         found = " ".join(part for part in (error.context, error.problem) if part)
         raise _error(file, mark.line + 1 if mark else None, f"expected one YAML document, found: {found}") from error
     except yaml.reader.ReaderError as error:
-        line = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else None
-        raise _error(file, line, f"expected text, found the character U+{error.character:04X}") from error
+        place = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else None
+        raise _error(file, place, f"expected text, found the character U+{error.character:04X}") from error
     except (RecursionError, ValueError) as error:
         raise _error(file, None, f"expected one YAML document, found something else ({error})") from error
     finally:
@@ -108,7 +108,7 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return self._loader.construct_object(node, deep=True)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
         table: dict[str, object] = {}

@@ -157,7 +157,7 @@ class Downloader:
     def _pause(self, in_vain: int, asked: float | None) -> float:
         pause = self.limits.backoff * 2 ** max(in_vain - 1, 0)
         jittered = pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients out, guards nothing
-        return min(max(jittered, asked or 0.0), self.limits.backoff_most)
+        return float(min(max(jittered, asked or 0.0), self.limits.backoff_most))
 
     async def _attempt(self, client: httpx2.AsyncClient, url: str, file: RemoteFile, sink: Sink) -> None:
         """Ask once for what the sink lacks, and write what comes."""

@@ -47,6 +47,7 @@ class HubRepository:
         self.repository = repository
         self.revision = revision
         self.label = f"hub:{repository}@{revision}"
+        self._commit = revision
         self._limits = limits
         self._unreachable = {} if unreachable is None else unreachable
         self._endpoint = (os.environ.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT).rstrip("/")
@@ -76,6 +77,8 @@ class HubRepository:
         )
         if not info.sha:
             raise SourceError(f"expected the Hub to tell the commit of {self.label}, found none")
+        # From here on the commit, so that what is fetched is what was listed, also if the branch moves on.
+        self._commit = info.sha
         stated = (info.card_data or {}).get("license")
         return Listing(revision=info.sha, license=stated if isinstance(stated, str) else None, files=files)
 
@@ -88,7 +91,7 @@ class HubRepository:
             token = self._token()
         except SourceError as error:
             return [Failure(file=file, error=error) for file in files]
-        base = f"{self._endpoint}/{self.repository}/resolve/{quote(self.revision, safe='')}/"
+        base = f"{self._endpoint}/{self.repository}/resolve/{quote(self._commit, safe='')}/"
         downloader = Downloader(limits=self._limits, token=token)
         failures = downloader.run([(f"{base}{quote(file.path)}", file) for file in files], open_sink)
         for failure in failures:

