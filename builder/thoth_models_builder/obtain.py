@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from thoth_models_builder.errors import SourceAttempt, WrongContentError
+from thoth_models_builder.errors import SourceAttempt, SourceUnreachableError, WrongContentError
 from thoth_models_builder.sources import RemoteFile
 from thoth_models_builder.sources.directory import DirectoryTree
 from thoth_models_builder.sources.hub import HubRepository
@@ -114,16 +114,15 @@ class Supply:
 
     def obtain(
         self, planned: PlannedModel, limits: Limits | None = None
-    ) -> tuple[dict[str, ContentDigest], dict[str, str], list[SourceAttempt]]:
+    ) -> tuple[dict[str, ContentDigest], dict[str, str]]:
         """Get every locked file of a model into the store.
 
         Returns:
-            The content of each file that is there now, by path; where each came from; and the attempts that failed.
-            The model is complete if every locked file is there, whatever failed on the way.
+            The content of each file that is there now, by path, and where each came from. The model is complete if
+            every locked file is there, whatever failed on the way; :attr:`attempts` keeps that.
         """
         contents: dict[str, ContentDigest] = {}
         origins: dict[str, str] = {}
-        attempts: list[SourceAttempt] = []
         for file in planned.locked.files:
             if (content := self.store.find(file.sha256, file.size)) is not None:
                 contents[file.path] = content
@@ -141,10 +140,17 @@ class Supply:
                 contents |= came
                 origins |= dict.fromkeys(came, source.label)
                 remaining = [failure.file for failure in failures]
-                for failure in failures:
-                    attempt = self.failed(planned.name, source, failure.file.path, failure.error)
-                    attempts.append(attempt)
-        return contents, origins, attempts
+                self._keep(planned.name, source, failures)
+        return contents, origins
+
+    def _keep(self, model: str, source: Source, failures: Sequence[Failure]) -> None:
+        """Keep what failed: each file of its own, but a source that does not answer at all once."""
+        away = [failure for failure in failures if isinstance(failure.error, SourceUnreachableError)]
+        for failure in failures:
+            if failure not in away:
+                self.failed(model, source, failure.file.path, failure.error)
+        if away:
+            self.failed(model, source, None, away[0].error)
 
     def failed(self, model: str, source: Source, path: str | None, error: Exception) -> SourceAttempt:
         """Keep and log an attempt that failed."""

@@ -280,7 +280,7 @@ def _gather(model: PlannedModel, previous: VerificationReport | None, supply: Su
     # A model that the bundle already goes without is asked for once, so that nothing to do stays quick.
     was_absent = previous is not None and model.name in previous.manifest.models
     limits = replace(supply.limits, attempts=1) if was_absent else None
-    contents, origins, _ = supply.obtain(model, limits)
+    contents, origins = supply.obtain(model, limits)
     if len(contents) < len(model.locked.files):
         return None
     places = {path: supply.store.path(content.sha256) for path, content in contents.items()}

@@ -70,12 +70,15 @@ def source_path(model: str, path: str) -> str:
 
 
 def stand_ins(name: str, spec: Spec, present: Collection[str]) -> tuple[str, ...]:
-    """Return which of the ``present`` models may stand in for ``name``, in order, alternates of alternates included."""
+    """Return which of the ``present`` models may stand in for an absent one, alternates of alternates included.
+
+    In order. Only alternates with ``other_space: accept`` may: the space of a model that is absent is not known.
+    """
     order: list[str] = []
 
     def visit(current: str) -> None:
         for alternate in spec.models[current].alternates:
-            if alternate.model not in order:
+            if alternate.other_space == "accept" and alternate.model not in order:
                 order.append(alternate.model)
                 visit(alternate.model)
 

@@ -12,6 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _PLAIN_INTERVAL = 5.0
 """Seconds between two lines about one transfer, where there is no terminal to draw on."""
+
+_LOG_WIDTH = 200
+"""Columns that a table may take where there is no terminal."""
 
 _MEGABYTE = 1_000_000
 _SHORT_DIGEST = 12
@@ -128,13 +132,15 @@ def show_build(report: BuildReport) -> None:
 def _show_built_model(console: Console, model: BuiltModelReport) -> None:
     licence = model.license or "not stated"
     title = f"{model.name}: {', '.join(model.variants)}, {model.dimension} dimensions, licence {licence}"
-    table = Table(title=escape(title), title_justify="left", caption=f"space {model.space}", caption_justify="left")
+    caption = f"space {model.space}"
+    table = Table(title=escape(title), title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE)
     table.add_column("file", overflow="fold")
     table.add_column("bytes", justify="right")
-    table.add_column("sha256", overflow="fold")
+    table.add_column("sha256", no_wrap=True)
     table.add_column("from", overflow="fold")
     for file in model.files:
-        digest = file.sha256 if console.is_terminal is False else file.sha256[:_SHORT_DIGEST]
+        # On a terminal the whole digest would not fit; in a log it is what one looks for.
+        digest = file.sha256[:_SHORT_DIGEST] if console.is_terminal else file.sha256
         table.add_row(escape(file.path), f"{file.size:,}", digest, escape(file.source))
     table.add_section()
     table.add_row(f"{len(model.files)} files", f"{sum(file.size for file in model.files):,}")
@@ -214,5 +220,6 @@ def show_error(message: str, hint: str | None) -> None:
 
 
 def _output() -> Console:
-    # soft_wrap: digests and paths that are piped elsewhere must not be broken at column 80.
-    return Console(soft_wrap=True, highlight=False)
+    # Digests and paths that are piped elsewhere must not be broken at column 80.
+    console = Console(soft_wrap=True, highlight=False)
+    return console if console.is_terminal else Console(soft_wrap=True, highlight=False, width=_LOG_WIDTH)

@@ -304,6 +304,8 @@ def _check_variants(document: YamlDocument, name: str, model: object) -> Iterato
 
 def _check_alternates(document: YamlDocument, name: str, model: object, models: dict[str, Any]) -> Iterator[Finding]:
     seen: set[str] = set()
+    alternates = model.get("alternates") if isinstance(model, dict) else None
+    alternates = alternates if isinstance(alternates, list) else []
     for index, alternate in _alternates(model):
         path = ("models", name, "alternates", index, "model")
         if alternate not in models:
@@ -311,9 +313,10 @@ def _check_alternates(document: YamlDocument, name: str, model: object, models: 
         elif alternate in seen:
             yield _at(document, path, f"expected each alternate once, found {alternate!r} again")
         seen.add(alternate)
-    if _table(model).get("when_unavailable") == "use-alternates" and not _table(model).get("alternates"):
+    accepted = [item for item in alternates if isinstance(item, dict) and item.get("other_space") == "accept"]
+    if _table(model).get("when_unavailable") == "use-alternates" and not accepted:
         place = ("models", name, "when_unavailable")
-        yield _at(document, place, "expected at least one alternate to use, found none")
+        yield _at(document, place, "expected an alternate with `other_space: accept` to use, found none")
 
 
 def _check_loops(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:

@@ -87,20 +87,19 @@ class Downloader:
     ) -> list[Failure]:
         limits = self.limits
         places = asyncio.Semaphore(limits.concurrency)
-        gave_up: list[str] = []
+        gave_up: list[SourceUnreachableError] = []
         timeout = httpx2.Timeout(limits.read, connect=limits.connect)
 
         async def one(client: httpx2.AsyncClient, url: str, file: RemoteFile) -> Failure | None:
             async with places:
                 if gave_up:
                     # The endpoint does not answer at all: asking once more per file would only take longer.
-                    reason = f"{file.path}: not asked for after: {gave_up[0]}"
-                    return Failure(file=file, error=SourceUnreachableError(reason))
+                    return Failure(file=file, error=gave_up[0])
                 try:
                     with open_sink(file) as sink:
                         await self._download(client, url, file, sink)
                 except SourceUnreachableError as error:
-                    gave_up.append(str(error))
+                    gave_up.append(error)
                     return Failure(file=file, error=error)
                 except SourceError as error:
                     return Failure(file=file, error=error)

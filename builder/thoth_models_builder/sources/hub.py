@@ -96,14 +96,14 @@ class HubRepository:
         failures = downloader.run([(f"{base}{quote(file.path)}", file) for file in files], open_sink)
         for failure in failures:
             if isinstance(failure.error, SourceUnreachableError):
-                self._unreachable[self._endpoint] = str(failure.error)
+                self._unreachable.setdefault(self._endpoint, str(failure.error))
         return failures
 
     def _check_reachable(self) -> None:
         if any(os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")):
             raise SourceUnreachableError("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, so the Hub is not asked")
         if reason := self._unreachable.get(self._endpoint):
-            raise SourceUnreachableError(f"not asked again after: {reason}")
+            raise SourceUnreachableError(f"not asked again, because before it was: {reason}")
 
     def _token(self) -> str | None:
         return _huggingface_hub().get_token()  # type: ignore[no-any-return]

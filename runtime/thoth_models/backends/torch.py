@@ -69,7 +69,7 @@ class TorchBackend:
     def _check(self, verified: VerifiedVariant) -> None:
         """Compare the loaded model with the manifest: a library that reads the files differently is an error."""
         found = {
-            "dimension": self._model.get_sentence_embedding_dimension(),
+            "dimension": self._model.get_embedding_dimension(),
             "max_seq_length": self._model.max_seq_length,
             "dtype": ", ".join(sorted({str(parameter.dtype) for parameter in self._model.parameters()})),
         }
