@@ -33,7 +33,7 @@ class FormatError(Exception):
 
 
 def canonical_json(value: object) -> bytes:
-    """Return the one spelling of ``value``, which may hold no floats."""
+    """Return the one spelling of ``value``; a float, which no document of ours holds, is spelled as Python does."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
@@ -70,15 +70,17 @@ def _refuse_number(text: str) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value in a document, with the key path that leads to it."""
+    """A value in a document, with the key path that leads to it.
+
+    Attributes:
+        value: The value.
+        path: The key path, for messages.
+        key: The key as it is spelled in the document; only for nodes from :meth:`entries`.
+    """
 
     value: object
     path: str
-
-    @property
-    def key(self) -> str:
-        """The last part of the path as it is spelled in the document; only for nodes from :meth:`entries`."""
-        return json.loads(self.path[self.path.rindex('["') + 1 : -1])  # type: ignore[no-any-return]
+    key: str = ""
 
     def key_node(self) -> Node:
         """Return the key of this node as a node of its own, so that it can be checked like a value."""
@@ -114,7 +116,7 @@ class Node:
     def entries(self) -> list[Node]:
         """Return the values of a table whose keys are data; :attr:`key` tells each key."""
         table: dict[str, object] = self._typed(dict)
-        return [Node(value, f"{self.path}[{json.dumps(key, ensure_ascii=False)}]") for key, value in table.items()]
+        return [Node(value, f"{self.path}[{json.dumps(key, ensure_ascii=False)}]", key) for key, value in table.items()]
 
     def items(self) -> list[Node]:
         """Return the values of a list."""
@@ -168,7 +170,8 @@ class Node:
             raise self.wrong("a sha256 of 64 lower-case hexadecimal digits") from None
 
 
-_UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\]")
+# The last range is what a name that is not UTF-8 has in it when it comes from the file system.
+_UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _LONGEST_PATH = 1024  # bytes; below the limits of every file system that a bundle is unpacked on
 _LONGEST_PART = 255
 
@@ -183,8 +186,8 @@ def safe_path(node: Node) -> str:
     path = node.text()
     parts = path.split("/")
     if (
-        any(part in ("", ".", "..") or len(part.encode()) > _LONGEST_PART for part in parts)
-        or _UNSAFE_CHARACTERS.search(path)
+        _UNSAFE_CHARACTERS.search(path)
+        or any(part in ("", ".", "..") or len(part.encode()) > _LONGEST_PART for part in parts)
         or len(path.encode()) > _LONGEST_PATH
     ):
         raise node.wrong("a relative path with / between its parts, without `.`, `..`, backslash or control character")

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+import traceback
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -63,11 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except OSError as error:
         return _report_error(error, as_json=options.json)
+    except Exception as error:  # noqa: BLE001 - the interpreter would exit with 1, which says that verification failed
+        traceback.print_exc()
+        return _report_error(error, as_json=options.json)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="thoth-models", description="Check and use a bundle of embedding models.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {metadata.version('thoth-models')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version('thoth-models')}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", type=Path, help=f"the bundle directory (default: {ROOT_VARIABLE}, else /models)")
     common.add_argument("--json", action="store_true", help="print one JSON document instead of text")

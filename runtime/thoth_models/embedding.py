@@ -242,15 +242,22 @@ def unit_length(vectors: FloatArray) -> FloatArray:
 
 def _texts(sentences: object) -> list[str]:
     if isinstance(sentences, str):
-        return [sentences]
+        return [_text("sentences", sentences)]
     if isinstance(sentences, (bytes, bytearray)) or not isinstance(sentences, Iterable):
         raise InvalidInputError(f"sentences: expected a str or an iterable of str, found {type(sentences).__name__}")
-    texts = list(sentences)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InvalidInputError(f"sentences[{index}]: expected a str, found {type(text).__name__}")
-    # numpy's str_ is a str that tokenizers do not take.
-    return [str(text) for text in texts]
+    return [_text(f"sentences[{index}]", text) for index, text in enumerate(sentences)]
+
+
+def _text(place: str, text: object) -> str:
+    if not isinstance(text, str):
+        raise InvalidInputError(f"{place}: expected a str, found {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # Tokenizers take UTF-8, and call this one a TypeError.
+        raise InvalidInputError(f"{place}: expected Unicode text, found a lone surrogate at {error.start}") from error
+    # A plain str of subclasses such as numpy's; not str(), which gives the name of a member of an Enum of strings.
+    return str.__str__(text)
 
 
 def _positive(name: str, value: object) -> int:

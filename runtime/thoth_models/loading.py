@@ -83,7 +83,7 @@ def load_embedding(
     """
     seconds = _seconds(timeout)
     # Absolute now: the working directory may change while the thread runs.
-    path = Path.cwd() / bundle_root(root)
+    path = bundle_root(root).absolute()
     work = _Work(path=path, name=name, variants=variants, same_space=same_space)
     # A daemon: a thread that hangs inside a library can be neither stopped nor waited for.
     thread = threading.Thread(target=work.run, name="thoth-models-load", daemon=True)

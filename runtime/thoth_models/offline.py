@@ -10,6 +10,7 @@ opens sockets without Python's ``socket`` module raises no audit event; for that
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 from contextlib import contextmanager
@@ -93,13 +94,17 @@ class NetworkGuard:
         """Refuse the network access that an audit event announces.
 
         Raises:
-            OfflineViolation: The guard is active, and the access leaves the machine's own file system.
+            OfflineViolation: The guard is active, and the access is not to a Unix socket.
         """
         if not self.active or _is_local(event, arguments):
             return
         what = f"{event}({', '.join(repr(argument) for argument in arguments if not hasattr(argument, 'fileno'))})"
         self.violations.append(what)
-        raise OfflineViolation(f"network access while a model was being loaded: {what}")
+        raise self.violation()
+
+    def violation(self) -> OfflineViolation:
+        """Return the error that names all that was attempted."""
+        return OfflineViolation(f"network access while a model was being loaded: {'; '.join(self.violations)}")
 
 
 _current: ContextVar[NetworkGuard | None] = ContextVar("thoth_models_network_guard", default=None)
@@ -122,11 +127,16 @@ def network_guard() -> Iterator[NetworkGuard]:
     try:
         with _thread_starts_seen():
             yield guard
+    except Exception as error:
+        # A library may have made an error of its own out of the violation, one that says less.
+        if guard.violations and not isinstance(error, OfflineViolation):
+            raise guard.violation() from error
+        raise
     finally:
         guard.active = False
         _current.reset(token)
     if guard.violations:
-        raise OfflineViolation("network access while a model was being loaded: " + "; ".join(guard.violations))
+        raise guard.violation()
 
 
 def _install_hook() -> None:
@@ -192,7 +202,7 @@ def _guard_of_this_thread() -> NetworkGuard | None:
 
 
 def _is_local(event: str, arguments: tuple[object, ...]) -> bool:
-    """Tell whether an access stays on this machine's file system: a Unix socket, whose address is a path."""
+    """Tell whether an access stays on this machine: a Unix socket, which a connected one has no address to tell by."""
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
-        return len(arguments) > 1 and isinstance(arguments[1], (str, bytes))
+        return bool(arguments) and getattr(arguments[0], "family", None) == socket.AF_UNIX
     return False

@@ -5,6 +5,7 @@ Used by :mod:`thoth_models.verify` alone.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from thoth_models.digest import ContentDigest
+
+
+_NOT_PLAIN = (errno.ELOOP, errno.ENXIO)
+"""What opening a symlink says under O_NOFOLLOW, and what opening a socket says."""
 
 
 class NotPlainError(Exception):
@@ -38,7 +43,12 @@ class PlainFile:
     def __init__(self, root: Path, path: str) -> None:
         self.path = path
         # O_NONBLOCK: opening a FIFO must not wait for a writer; it has no effect on regular files.
-        self.descriptor = os.open(root / path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            self.descriptor = os.open(root / path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno in _NOT_PLAIN:
+                raise NotPlainError(kind_of(mode_of(root / path))) from error
+            raise
         status = os.fstat(self.descriptor)
         self.size = status.st_size
         if not stat.S_ISREG(status.st_mode):

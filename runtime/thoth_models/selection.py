@@ -102,19 +102,21 @@ ABSENT = "absent: the bundle was built without it, because none of its sources a
 NOT_ASKED_FOR = "not among the variants that the caller accepts"
 
 
-def _find(manifest: Manifest, name: str | None) -> tuple[str, Model]:
+def _find(manifest: Manifest, name: object) -> tuple[str, Model]:
     if name is None:
         if manifest.default is None:
             raise UnknownModelError(f"no name given, and the bundle {manifest.name!r} has no default model")
         return manifest.default, manifest.models[manifest.default]
+    if not isinstance(name, str):
+        raise InvalidInputError(f"name: expected a str or None, found {type(name).__name__}")
     names = manifest.names()
     if name in names:
         return name, manifest.models[names[name]]
-    nearest = difflib.get_close_matches(name, names, n=len(names), cutoff=0.0)
-    # get_close_matches drops names that share no character; they are known all the same.
-    ordered = [*nearest, *sorted(set(names) - set(nearest))]
+    # A cutoff of 0 keeps all names, also those that share no character with this one.
+    ordered = difflib.get_close_matches(name, names, n=max(len(names), 1), cutoff=0.0)
     raise UnknownModelError(
-        f"no model or alias {name!r} in the bundle {manifest.name!r}; known, the nearest first: {', '.join(ordered)}"
+        f"no model or alias {name!r} in the bundle {manifest.name!r}; known, the nearest first: "
+        + (", ".join(ordered) or "none")
     )
 
 
@@ -137,20 +139,25 @@ def _check_variants(manifest: Manifest, variants: Sequence[str] | None) -> None:
 
 
 def _order(manifest: Manifest, model: Model) -> list[tuple[Model, bool]]:
-    """Return all that may answer for a model, itself first, and whether every step to it accepts another space."""
-    order: list[tuple[Model, bool]] = []
-    seen: set[str] = set()
+    """Return all that may answer for a model, itself first, and whether some way to it accepts another space."""
+    accepted = _reachable(manifest, model, accepting_only=True)
+    return [(manifest.models[name], name in accepted) for name in _reachable(manifest, model, accepting_only=False)]
 
-    def visit(current: Model, accepted: bool) -> None:  # noqa: FBT001 - private, and the one call site reads well
-        if current.name in seen:
-            return
-        seen.add(current.name)
-        order.append((current, accepted))
-        for alternate in current.alternates:
-            visit(manifest.models[alternate.model], accepted and alternate.accepts_other_space)
 
-    visit(model, True)  # noqa: FBT003 - the model itself needs no permission
-    return order
+def _reachable(manifest: Manifest, model: Model, *, accepting_only: bool) -> dict[str, None]:
+    """Return the names of all models that alternates lead to, in order: each is followed by its own alternates."""
+    names: dict[str, None] = {}
+    pending = [model.name]
+    while pending:
+        name = pending.pop()
+        if name not in names:
+            names[name] = None
+            pending += [
+                alternate.model
+                for alternate in reversed(manifest.models[name].alternates)
+                if alternate.accepts_other_space or not accepting_only
+            ]
+    return names
 
 
 def _space_refusal(model: Model, other: Model, *, same: bool, accepted: bool, same_space: bool) -> str | None:

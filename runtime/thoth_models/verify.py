@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, Literal, final
 
 from thoth_models.digest import Digest, hash_range, ranges
 from thoth_models.environment import usable_cores
@@ -164,7 +164,8 @@ def verify(root: str | os.PathLike[str], *, strict: bool = False) -> Verificatio
     if strict:
         problems += warnings
     if problems:
-        raise VerificationError(str(path), sorted(problems, key=lambda problem: problem.path))
+        # Each once: the checks of the checksum list and of the tree may find the same.
+        raise VerificationError(str(path), sorted(dict.fromkeys(problems), key=lambda problem: problem.path))
     checksums = manifest.checksums()
     return VerificationReport(
         root=path,
@@ -182,7 +183,8 @@ def _absolute(root: str | os.PathLike[str]) -> Path:
     path = Path(root)
     try:
         resolved = path.resolve(strict=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symlinks, before Python 3.13
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: a loop of symlinks, before Python 3.13. ValueError: a null character.
         raise BundleNotFoundError(f"expected a bundle directory at {path}, found none ({error})") from error
     if not resolved.is_dir():
         raise BundleNotFoundError(f"expected a bundle directory at {path}, found a file")
@@ -193,17 +195,16 @@ def _read_index(root: Path, name: str) -> bytes:
     """Read the manifest or the checksum list, which must be a plain file of a sane size."""
     try:
         with PlainFile(root, name) as file:
-            if file.size > _LARGEST_INDEX:
-                raise ManifestError(f"{name}: expected at most {_LARGEST_INDEX} bytes, found {file.size}")
-            return os.pread(file.descriptor, file.size, 0)
+            if file.size <= _LARGEST_INDEX:
+                return os.pread(file.descriptor, file.size, 0)
+            problem = Problem(
+                kind="changed", path=name, expected=f"at most {_LARGEST_INDEX} bytes", found=f"{file.size} bytes"
+            )
+            raise VerificationError(str(root), [problem])
     except FileNotFoundError as error:
         raise BundleNotFoundError(f"expected {name} in the bundle at {root}, found none") from error
-    except NotPlainError as error:
-        problem = Problem(kind="special", path=name, expected="a regular file", found=str(error))
-        raise VerificationError(str(root), [problem]) from error
-    except OSError as error:
-        problem = Problem(kind="unreadable", path=name, expected="a readable file", found=_why(error))
-        raise VerificationError(str(root), [problem]) from error
+    except (OSError, NotPlainError) as error:
+        raise VerificationError(str(root), [_unread(name, error)]) from error
 
 
 def _check_checksums(root: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -211,7 +212,7 @@ def _check_checksums(root: Path, manifest: Manifest) -> Iterator[Problem]:
     try:
         found = _read_index(root, CHECKSUMS_NAME)
     except BundleNotFoundError:
-        yield Problem(kind="missing", path=CHECKSUMS_NAME, expected="a file", found="nothing")
+        yield Problem(kind="missing", path=CHECKSUMS_NAME, expected="a regular file", found="nothing")
         return
     except VerificationError as error:
         yield from error.problems
@@ -233,7 +234,7 @@ def _check_checksums(root: Path, manifest: Manifest) -> Iterator[Problem]:
 def _checksum_of(root: Path, name: str) -> str | None:
     try:
         return _listed(_read_index(root, CHECKSUMS_NAME), name)
-    except (BundleNotFoundError, ManifestError, VerificationError):
+    except (BundleNotFoundError, VerificationError):
         return None
 
 
@@ -251,7 +252,8 @@ def _check_tree(root: Path, below: str, expected: set[str]) -> Iterator[Problem]
     for path in _ancestors(below):
         mode = mode_of(root / path)
         if mode is None or not stat.S_ISDIR(mode):
-            yield Problem(kind="special", path=path, expected="a directory", found=kind_of(mode))
+            kind: Literal["missing", "special"] = "missing" if mode is None else "special"
+            yield Problem(kind=kind, path=path, expected="a directory", found=kind_of(mode))
             return
     found: set[str] = set()
     pending = [below]
@@ -318,7 +320,7 @@ def _check_file(root: Path, path: str, content: ContentDigest) -> Problem | None
                 return problem
             found = hash_range(file.descriptor, 0, content.size)
     except (OSError, NotPlainError) as error:
-        return _unreadable(path, error)
+        return _unread(path, error)
     if found == content.sha256:
         return None
     return Problem(kind="changed", path=path, expected=f"sha256 {content.sha256}", found=f"sha256 {found}")
@@ -342,7 +344,7 @@ def _check_large_file(pool: ThreadPoolExecutor, root: Path, path: str, content: 
                 if actual != expected
             ]
     except (OSError, NotPlainError) as error:
-        return [_unreadable(path, error)]
+        return [_unread(path, error)]
 
 
 def _check_permissions(root: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -358,9 +360,13 @@ def _check_permissions(root: Path, manifest: Manifest) -> Iterator[Problem]:
             )
 
 
-def _unreadable(path: str, error: Exception) -> Problem:
-    found = _why(error) if isinstance(error, OSError) else str(error)
-    return Problem(kind="unreadable", path=path, expected="a readable regular file", found=found)
+def _unread(path: str, error: Exception) -> Problem:
+    """Say why the content of a file could not be compared."""
+    if isinstance(error, FileNotFoundError):
+        return Problem(kind="missing", path=path, expected="a regular file", found="nothing")
+    if isinstance(error, OSError):
+        return Problem(kind="unreadable", path=path, expected="a readable file", found=_why(error))
+    return Problem(kind="special", path=path, expected="a regular file", found=str(error))
 
 
 def _why(error: OSError) -> str:

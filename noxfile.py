@@ -1,0 +1,84 @@
+"""Everything there is to run: `nox` checks the whole workspace, `nox -s build_bundle` builds the bundle."""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+CONSTRAINTS = ROOT / "constraints.txt"
+RUNTIME_PYTHONS = ["3.11", "3.12", "3.13"]
+
+# virtualenv, not uv: pip's configuration decides where packages come from, which build of torch included.
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests", "runtime_tests", "wheel_tests"]
+nox.needs_version = ">=2025.2"
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    """Install packages at the pinned versions."""
+    session.install("--quiet", "-c", str(CONSTRAINTS), *packages)
+
+
+def group(name: str) -> list[str]:
+    """Return the packages of a dependency group of pyproject.toml."""
+    return nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), name)
+
+
+@nox.session
+def build_bundle(session: nox.Session) -> None:
+    """Build ./bundle from models.yaml and models.lock; arguments after -- go to `thoth-bundle build`."""
+    install(session, "./runtime", "./builder")
+    session.run("thoth-bundle", "build", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style."""
+    install(session, *group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, of the tests as well."""
+    install(session, "./runtime[torch]", "./builder", *group("types"), *group("test"))
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests of both packages, with branch coverage; arguments after -- go to pytest."""
+    install(session, "./runtime[torch]", "./builder", *group("test"))
+    selected = session.posargs or ["--cov", "--cov-report=term"]
+    session.run("pytest", *selected)
+
+
+@nox.session(python=RUNTIME_PYTHONS)
+def runtime_tests(session: nox.Session) -> None:
+    """Run the tests of the runtime's core with nothing installed but numpy."""
+    install(session, "./runtime", "pytest", "hypothesis")
+    session.run("pytest", "-m", "not torch", "tests/runtime", "tests/property", *session.posargs)
+
+
+@nox.session
+def wheel_tests(session: nox.Session) -> None:
+    """Build both wheels and test them where the source tree cannot be reached."""
+    install(session, "build", *group("test"))
+    wheels = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    for distribution in ("runtime", "builder"):
+        session.run("python", "-m", "build", "--quiet", "--outdir", str(wheels), str(ROOT / distribution))
+    away = Path(session.create_tmp()) / "away"
+    shutil.rmtree(away, ignore_errors=True)
+    shutil.copytree(ROOT / "tests", away / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
+        shutil.copy(ROOT / name, away)
+    install(session, "--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
+    install(session, *map(str, wheels.glob("*.whl")))
+    environment = {"THOTH_TEST_WHEELS": str(wheels), "PYTHONPATH": ""}
+    with session.chdir(away):
+        session.run("pytest", "-m", "not torch and not big", *session.posargs, env={**os.environ, **environment})
