@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import glob
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 _FILE_MODE, _DIRECTORY_MODE, _WORK_MODE = 0o444, 0o555, 0o755
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
 _WORK_SUFFIX = ".building"
+_MANIFEST_LINE = re.compile(rb"^[0-9a-f]{64}  manifest\.json$", re.MULTILINE)
+_MANIFEST_START = b'{"bundle":{"default":'
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
@@ -167,12 +170,25 @@ def read_previous(output: Path) -> tuple[VerificationReport | None, str | None]:
     entries = {entry.name for entry in output.iterdir()}
     if not entries:
         return None, None
-    if not entries & {MANIFEST_NAME, CHECKSUMS_NAME}:
+    if not _is_bundle(output):
         raise OutputError(f"{output}: expected a bundle directory or nothing, found a directory of something else")
     try:
         return verify(output, strict=True), None
     except ThothModelsError as error:
         return None, str(error)
+
+
+def _is_bundle(directory: Path) -> bool:
+    """Tell whether a directory is a bundle, be it a damaged one.
+
+    A ``manifest.json`` or ``SHA256SUMS`` as such may be anybody's; ours name each other, or begin as ours do.
+    """
+    checksums, manifest = directory / CHECKSUMS_NAME, directory / MANIFEST_NAME
+    try:
+        is_listed = checksums.is_file() and _MANIFEST_LINE.search(checksums.read_bytes()) is not None
+        return is_listed or (manifest.is_file() and manifest.read_bytes().startswith(_MANIFEST_START))
+    except OSError as error:
+        raise OutputError(f"{directory}: expected a readable bundle, found: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -234,7 +250,8 @@ def write_bundle(manifest: Manifest, locate: Callable[[str], Path], output: Path
 
 
 def _cannot_write(output: Path, error: OSError) -> OutputError:
-    return OutputError(f"{output}: cannot be written: {error.strerror} ({error.filename})")
+    place = "" if error.filename is None else f" ({error.filename})"
+    return OutputError(f"{output}: cannot be written: {error.strerror}{place}")
 
 
 def _place(source: Path, target: Path) -> None:

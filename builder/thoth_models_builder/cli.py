@@ -9,6 +9,8 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress.configure_logging(verbose=options.verbose)
     try:
         return int(options.run(options))
+    except BrokenPipeError:
+        # The reader went away; point stdout elsewhere, so that the interpreter does not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except (BuildError, ThothModelsError, OSError) as error:
         return _report_error(error, as_json=getattr(options, "json", False))
     except KeyboardInterrupt:
         progress.show_error("interrupted; nothing half-written was left behind", None)
         return FAILED
+    except Exception as error:  # noqa: BLE001 - the interpreter would exit with 1, which says that verification failed
+        traceback.print_exc()
+        return _report_error(error, as_json=getattr(options, "json", False))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CODE_PREFIX = "sentence_transformers."
 _SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
+_WITH_WEIGHTS = ("Transformer", "Dense", "LayerNorm")
 
 # The order in which sentence-transformers joins several modes, and the flags of its older configurations.
 _POOLING_FLAGS = {
@@ -87,6 +88,7 @@ class ModelFiles:
             raise UnsupportedModelError(f"{path}: expected this file, found none")
         try:
             value = json.loads(self._read(path))
+            canonical_json(value)  # refuses what has no one spelling: NaN and lone surrogates
         except (ValueError, RecursionError) as error:
             raise UnsupportedModelError(f"{path}: expected JSON, found something else ({error})") from error
         if not isinstance(value, kind):
@@ -168,11 +170,12 @@ def describe(files: ModelFiles) -> ModelFacts:
     refuse_code(files)
     modules = read_modules(files)
     transformer, pooling, rest = modules[0], modules[1], modules[2:]
-    if not any(path.endswith(".safetensors") and _in(path, transformer.directory) for path in files.digests):
-        raise UnsupportedModelError(
-            f"{transformer.path('model.safetensors')}: expected weights as safetensors, found none; pickled weights "
-            "(.bin, .pt, .pkl) can run code when they are loaded, and are refused"
-        )
+    for module in (module for module in modules if module.kind in _WITH_WEIGHTS):
+        if not any(path.endswith(".safetensors") and _in(path, module.directory) for path in files.digests):
+            raise UnsupportedModelError(
+                f"{module.path('model.safetensors')}: expected weights as safetensors, found none; pickled weights "
+                "(.bin, .pt, .pkl) can run code when they are loaded, and are refused"
+            )
     mode, width = _pooling(files, pooling, transformer)
     for module in rest:
         if module.kind == "Dense":

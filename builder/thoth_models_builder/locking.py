@@ -109,7 +109,9 @@ def _resolve(name: str, model: ModelSpec, source: Source, supply: Supply) -> tup
 def _revision(model: ModelSpec, listing: Listing) -> str | None:
     """Return the commit of the origin, as far as the answering source or the specification tells it."""
     origin = model.sources[0]
-    pinned = origin.revision if isinstance(origin, HubSource) and origin.is_pinned else None
+    if not isinstance(origin, HubSource):
+        return None
+    pinned = origin.revision if origin.is_pinned else None
     if pinned is not None and listing.revision not in (None, pinned):
         raise SourceError(f"expected the commit {pinned}, found {listing.revision}")
     return listing.revision or pinned

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from thoth_models_builder.errors import SourceAttempt, SourceUnreachableError, WrongContentError
 from thoth_models_builder.sources import RemoteFile
 from thoth_models_builder.sources.directory import DirectoryTree
-from thoth_models_builder.sources.hub import HubRepository
 from thoth_models_builder.sources.wheel import WheelArchive
 from thoth_models_builder.spec import DirectorySource, HubSource
 
@@ -63,6 +62,9 @@ class Supply:
             revision: Commit that its origin is locked to; None to take the specification's word.
             limits: Other bounds than the usual ones.
         """
+        # The HTTP client takes long to import, and most commands ask no Hub.
+        from thoth_models_builder.sources.hub import HubRepository  # noqa: PLC0415
+
         bounds = limits or self.limits
         sources: list[Source] = []
         with contextlib.ExitStack() as stack:

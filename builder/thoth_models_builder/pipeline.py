@@ -278,7 +278,8 @@ def _gather(model: PlannedModel, previous: VerificationReport | None, supply: Su
         places = {path: root / source_path(model.name, path) for path in held}
         return _described(model, held, places, dict.fromkeys(held, _IN_BUNDLE))
     # A model that the bundle already goes without is asked for once, so that nothing to do stays quick.
-    was_absent = previous is not None and model.name in previous.manifest.models
+    before = None if previous is None else previous.manifest.models.get(model.name)
+    was_absent = before is not None and before.built is None
     limits = replace(supply.limits, attempts=1) if was_absent else None
     contents, origins = supply.obtain(model, limits)
     if len(contents) < len(model.locked.files):

@@ -74,13 +74,12 @@ def stand_ins(name: str, spec: Spec, present: Collection[str]) -> tuple[str, ...
 
     In order. Only alternates with ``other_space: accept`` may: the space of a model that is absent is not known.
     """
-    order: list[str] = []
-
-    def visit(current: str) -> None:
-        for alternate in spec.models[current].alternates:
-            if alternate.other_space == "accept" and alternate.model not in order:
-                order.append(alternate.model)
-                visit(alternate.model)
-
-    visit(name)
-    return tuple(model for model in order if model in present)
+    order: dict[str, None] = {}
+    pending = [name]
+    while pending:
+        current = pending.pop()
+        if current not in order:
+            order[current] = None
+            alternates = spec.models[current].alternates
+            pending += [other.model for other in reversed(alternates) if other.other_space == "accept"]
+    return tuple(model for model in order if model != name and model in present)

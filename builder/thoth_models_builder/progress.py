@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -45,16 +45,27 @@ def configure_logging(*, verbose: bool) -> None:
     """Show this package's log on standard error: errors and warnings, and with ``verbose`` every attempt."""
     logger = logging.getLogger("thoth_models_builder")
     # This package's own loggers only: the HTTP client's log full URLs, which may carry signatures.
-    logger.handlers = [RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)]
+    console = _Console(stderr=True)
+    logger.handlers = [RichHandler(console=console, show_time=False, show_path=False, markup=False)]
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
     logger.propagate = False
+
+
+class _Console(Console):
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - what rich takes
+        # No emoji: rich would turn `:dog:` in a prompt or path into one.
+        super().__init__(emoji=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller: rich would exit with 1, which says that verification failed."""
+        raise BrokenPipeError
 
 
 class TerminalWatcher:
     """Draws transfers and notes on standard error."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, soft_wrap=True)
+        self._console = _Console(stderr=True, soft_wrap=True)
 
     def note(self, message: str) -> None:
         """Show a line."""
@@ -117,7 +128,7 @@ def show_build(report: BuildReport) -> None:
         console.print(f"note: {escape(note)}")
     for model in report.models:
         if model.is_absent:
-            who = " and ".join(model.stand_ins)
+            who = ", else ".join(model.stand_ins)
             console.print(
                 f"{model.name} is absent: none of its sources delivered. {who} stands in for it at run time; "
                 "its vectors belong to another embedding space."
@@ -213,7 +224,7 @@ def show_text(text: str) -> None:
 
 def show_error(message: str, hint: str | None) -> None:
     """Print an error, and what to do about it."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = _Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"thoth-bundle: {escape(message)}")
     if hint is not None:
         console.print(f"hint: {escape(hint)}")
@@ -221,5 +232,5 @@ def show_error(message: str, hint: str | None) -> None:
 
 def _output() -> Console:
     # Digests and paths that are piped elsewhere must not be broken at column 80.
-    console = Console(soft_wrap=True, highlight=False)
-    return console if console.is_terminal else Console(soft_wrap=True, highlight=False, width=_LOG_WIDTH)
+    console = _Console(soft_wrap=True, highlight=False)
+    return console if console.is_terminal else _Console(soft_wrap=True, highlight=False, width=_LOG_WIDTH)

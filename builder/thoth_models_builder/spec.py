@@ -7,6 +7,7 @@ alternate must exist, is checked afterwards; those findings are in the same repo
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, ValidationError
@@ -206,7 +207,7 @@ def _message(details: Any, *, is_key: bool) -> str:  # noqa: ANN401 - pydantic's
     hint = ""
     if kind in _EXPECTED:
         expected = _EXPECTED[kind]
-        hint = "; quote it" if kind == "string_type" and isinstance(value, (int, float)) else ""
+        hint = "; quote it" if kind == "string_type" and isinstance(value, (int, float, date)) else ""
     elif kind == "literal_error":
         expected = context["expected"]
     elif kind == "string_pattern_mismatch":
@@ -233,7 +234,7 @@ def _shown(value: object) -> str:
 def _keys(value: object) -> str:
     if not isinstance(value, dict):
         return _shown(value)
-    return ", ".join(str(key) for key in value) or "an empty table"
+    return ", ".join(key_path_text((key,)) for key in value) or "an empty table"
 
 
 # --- what holds between values ---
@@ -241,6 +242,7 @@ def _keys(value: object) -> str:
 
 def _cross_checks(document: YamlDocument) -> Iterator[Finding]:
     models = _table(document.value, "models")
+    yield from _check_version(document)
     yield from _check_default(document, models)
     yield from _check_names(document, models)
     for name, model in models.items():
@@ -271,6 +273,13 @@ def _alternates(model: object) -> list[tuple[int, str]]:
 
 def _at(document: YamlDocument, path: KeyPath, message: str) -> Finding:
     return Finding(line=document.line(path), path=key_path_text(path), message=message)
+
+
+def _check_version(document: YamlDocument) -> Iterator[Finding]:
+    version = document.value.get("version") if isinstance(document.value, dict) else None
+    if isinstance(version, (bool, float)) and version == 1:
+        # Equal to 1 for Python, and so for pydantic.
+        yield _at(document, ("version",), f"expected 1, found {version!r}")
 
 
 def _check_default(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
@@ -321,18 +330,23 @@ def _check_alternates(document: YamlDocument, name: str, model: object, models: 
 
 def _check_loops(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
     finished: set[str] = set()
-
-    def visit(name: str, trail: tuple[str, ...]) -> Iterator[Finding]:
-        for index, alternate in _alternates(models[name]):
-            if alternate == name or alternate in trail:
-                around = trail[trail.index(alternate) :] if alternate in trail else ()
-                loop = " → ".join([*around, name, alternate])
-                place = ("models", name, "alternates", index, "model")
-                yield _at(document, place, f"expected alternates that do not lead back, found the loop {loop}")
-            elif alternate in models and alternate not in finished:
-                yield from visit(alternate, (*trail, name))
-        finished.add(name)
-
-    for name in models:
-        if name not in finished:
-            yield from visit(name, ())
+    for start, first in models.items():
+        # The way from the start to where we are, with what is left to try at each step. Not a recursive function,
+        # because a file may chain more models than Python has frames.
+        trail: dict[str, Iterator[tuple[int, str]]] = {}
+        if start not in finished:
+            trail[start] = iter(_alternates(first))
+        while trail:
+            name, rest = next(reversed(trail.items()))
+            for index, alternate in rest:
+                if alternate in trail:
+                    names = list(trail)
+                    loop = " → ".join([*names[names.index(alternate) :], alternate])
+                    place = ("models", name, "alternates", index, "model")
+                    yield _at(document, place, f"expected alternates that do not lead back, found the loop {loop}")
+                elif alternate in models and alternate not in finished:
+                    trail[alternate] = iter(_alternates(models[alternate]))
+                    break
+            else:
+                finished.add(name)
+                del trail[name]

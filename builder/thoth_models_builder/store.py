@@ -83,9 +83,10 @@ class Store:
                 if os.fstat(file.fileno()).st_size == size:
                     content = hash_file(file)
                     if content.sha256 == digest:
-                        # The last use, for gc.
+                        # The last use, for gc. As access time: bundles share the file, and its modification time
+                        # must not tell that somebody else has used it.
                         with contextlib.suppress(OSError):
-                            os.utime(path)
+                            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
                         return content
         except FileNotFoundError:
             return None
@@ -120,18 +121,22 @@ class Store:
             yield writer
         finally:
             with file:
-                # What has a digest to be recognised by is kept for the next attempt, also after an error.
-                if not writer.is_finished and (digest is None or writer.offset == 0):
+                # What the next attempt finds by its digest is kept for it, also after an error.
+                is_found_again = digest is not None and Path(file.name) == self._partial / digest.hex
+                if not writer.is_finished and (not is_found_again or writer.offset == 0):
                     Path(file.name).unlink(missing_ok=True)
 
     def _open_partial(self, digest: Digest | None) -> IO[bytes]:
-        if digest is not None:
-            file = (self._partial / digest.hex).open("a+b", buffering=0)
-            # A process that held the lock may have moved the file to its final place since: then this is an object now,
-            # and must not be written to.
-            if _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is_at(file, self._partial / digest.hex):
-                return file
-            file.close()
+        # A partial file that is read-only already belongs to a process that is about to move it to its final place, or
+        # that was killed there.
+        with contextlib.suppress(PermissionError):
+            if digest is not None:
+                file = (self._partial / digest.hex).open("a+b", buffering=0)
+                # A process that held the lock may have moved the file to its final place since: then this is an object
+                # now, and must not be written to.
+                if _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is_at(file, self._partial / digest.hex):
+                    return file
+                file.close()
         descriptor, name = tempfile.mkstemp(dir=self._partial, prefix="new-")
         os.close(descriptor)
         file = Path(name).open("a+b", buffering=0)  # noqa: SIM115 - closed by writer()
@@ -157,7 +162,7 @@ class Store:
                 raise StoreError(f"{self.root}: expected a store that nobody uses, found one in use by a build")
             candidates = [path for path in self._objects.glob("*/*") if path not in kept]
             candidates += self._partial.iterdir()
-            removed = [(path, status.st_size) for path in candidates if (status := path.stat()).st_mtime <= before]
+            removed = [(path, path.stat().st_size) for path in candidates if _last_use(path) <= before]
             if not dry_run:
                 for path, _ in removed:
                     path.unlink()
@@ -256,6 +261,11 @@ def _flock(file: IO[bytes], operation: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _last_use(path: Path) -> float:
+    status = path.stat()
+    return max(status.st_atime, status.st_mtime)
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

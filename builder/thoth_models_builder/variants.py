@@ -92,7 +92,8 @@ def choose_files(paths: Iterable[str], module_directories: Collection[str], vari
         The files to lock, and the reason why each other one is left out.
     """
     known = sorted(set(paths))
-    included = {path for path in known if _is_needed(path, module_directories, has_fast_tokenizer=_has_fast(known))}
+    has_fast_tokenizer = _has_fast(known, module_directories)
+    included = {path for path in known if _is_needed(path, module_directories, has_fast_tokenizer=has_fast_tokenizer)}
     names = ", ".join(sorted(variants))
     refused = [Refusal(path=path, reason=_reason(path, names)) for path in known if path not in included]
     return FileChoice(included=tuple(sorted(included)), refused=tuple(refused))
@@ -103,8 +104,10 @@ def is_configuration(path: str) -> bool:
     return path == MODULES_FILE or path.endswith(("config.json", "config_sentence_transformers.json"))
 
 
-def _has_fast(paths: Iterable[str]) -> bool:
-    return any(path.rpartition("/")[2] == "tokenizer.json" for path in paths)
+def _has_fast(paths: Iterable[str], module_directories: Collection[str]) -> bool:
+    # Not any: repositories keep another one beside the graph that another framework loads.
+    places = {"tokenizer.json", *(f"{directory}/tokenizer.json" for directory in module_directories if directory)}
+    return not places.isdisjoint(paths)
 
 
 def _is_needed(path: str, module_directories: Collection[str], *, has_fast_tokenizer: bool) -> bool:

@@ -6,6 +6,7 @@ the lines and lets a repeated key win silently.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -23,6 +24,11 @@ _MOST_NODES = 100_000
 
 _DEEPEST = 50
 
+_STANDARD = "tag:yaml.org,2002:"
+_STRING = f"{_STANDARD}str"
+_MERGE = f"{_STANDARD}merge"
+_SHOWN = 80
+
 
 @dataclass
 class YamlDocument:
@@ -30,7 +36,7 @@ class YamlDocument:
 
     Attributes:
         value: Its content as dicts, lists and scalars; None for an empty file.
-        findings: Repeated and non-string keys.
+        findings: Repeated and non-string keys, tags, and scalars that cannot be read.
     """
 
     value: object = None
@@ -49,7 +55,12 @@ def key_path_text(path: KeyPath) -> str:
     """Return a key path as people write it: ``models.mini.sources[0].revision``."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            # A key may hold anything; a line break or an escape sequence must not reach a terminal.
+            key = part if part.isprintable() else json.dumps(part)
+            text += f".{key}" if text else key
     return text
 
 
@@ -70,7 +81,9 @@ def parse_yaml(data: bytes, file: str) -> YamlDocument:
     try:
         node = loader.get_single_node()
         document = YamlDocument()
-        if node is not None:
+        if node is None:
+            document._lines[()] = 1  # noqa: SLF001 - an empty file has no node to take the line from
+        else:
             document.value = _Reader(loader, document, file).read(node, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -79,11 +92,17 @@ def parse_yaml(data: bytes, file: str) -> YamlDocument:
     except yaml.reader.ReaderError as error:
         place = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else None
         raise _error(file, place, f"expected text, found the character U+{error.character:04X}") from error
-    except (RecursionError, ValueError) as error:
-        raise _error(file, None, f"expected one YAML document, found something else ({error})") from error
+    except (RecursionError, ValueError, OverflowError) as error:
+        # PyYAML's own: too deep, or an escape beyond the last character of Unicode.
+        message = f"expected one YAML document, found something else ({error})"
+        raise _error(file, loader.line + 1, message) from error
     finally:
         loader.dispose()
     return document
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _error(file: str, line: int | None, message: str) -> SpecError:
@@ -104,29 +123,56 @@ class _Reader:
             what = f"at most {_MOST_NODES} values, at most {_DEEPEST} deep"
             raise _error(self._file, line, f"expected {what}, anchors expanded, found more")
         self._document._lines.setdefault(path, line)  # noqa: SLF001 - the one writer of that field
+        self._refuse_tag(node, path)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._loader.construct_object(node, deep=True)
+        return self._scalar(node, path)
+
+    def _refuse_tag(self, node: yaml.Node, path: KeyPath) -> None:
+        """Note a tag that says something else than the value does; ``!!str`` before a scalar is as good as quotes."""
+        is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        implied = self._loader.resolve(  # type: ignore[no-untyped-call]
+            type(node), node.value, (is_plain, not is_plain)
+        )
+        if node.tag != implied and not (isinstance(node, yaml.ScalarNode) and node.tag == _STRING):
+            self._note(node, path, f"expected no tag, found {node.tag.replace(_STANDARD, '!!')}")
+            # Read on as what it would be without, so that one report names everything.
+            node.tag = implied
+
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> object:
+        try:
+            return self._loader.construct_object(node, deep=True)
+        except (ValueError, OverflowError) as error:
+            # It has the form of a number or a date, but is none: 2024-13-01, 0x_.
+            reason = str(error).partition(":")[0]
+            self._note(node, path, f"expected a value, found {_shortened(node.value)} ({reason}); quote it")
+            return str(node.value)
+
+    def _note(self, node: yaml.Node, path: KeyPath, message: str) -> None:
+        finding = Finding(line=node.start_mark.line + 1, path=key_path_text(path), message=message)
+        self._document.findings.append(finding)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
         table: dict[str, object] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            is_text = isinstance(key_node, yaml.ScalarNode) and key_node.tag == "tag:yaml.org,2002:str"
-            if not is_text:
-                shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a table or list"
-                message = f"expected keys that are strings, found {shown}"
-                hint = "; quote it" if isinstance(key_node, yaml.ScalarNode) else ""
-                self._document.findings.append(Finding(line=line, path=key_path_text(path), message=message + hint))
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._note(key_node, path, "expected keys that are strings, found a table or list")
+                continue
+            if key_node.tag == _MERGE:
+                self._note(key_node, path, "expected keys that are strings, found a merge (<<); write the keys out")
+                continue
+            if key_node.tag != _STRING:
+                found = _shortened(key_node.value)
+                self._note(key_node, path, f"expected keys that are strings, found {found}; quote it")
                 continue
             key = str(key_node.value)
             below = (*path, key)
             if key in table:
                 first = self._document.line(below)
-                message = f"expected each key once, found it again (first in line {first})"
-                self._document.findings.append(Finding(line=line, path=key_path_text(below), message=message))
+                self._note(key_node, below, f"expected each key once, found it again (first in line {first})")
                 continue
             self._document._lines[below] = line  # noqa: SLF001 - the one writer of that field
             table[key] = self.read(value_node, below)

