@@ -31,25 +31,10 @@ ROOT = Path(__file__).parent.parent
 CONTROL_SECONDS = 30.0
 """How long the unprotected library must be seen hanging before the control counts."""
 
-WORDS = [
-    "table",
-    "column",
-    "customer",
-    "name",
-    "river",
-    "select",
-    "from",
-    "where",
-    "東京",
-    "вода",
-    "نص",
-    "maison",
-    "🙂",
-    "42",
-    "_id",
-    "user_name",
-    "NULL",
-]
+WORDS = (
+    "table", "column", "customer", "name", "river", "select", "from", "where", "東京", "вода", "نص", "maison", "🙂", "42",
+    "_id", "user_name", "NULL",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
