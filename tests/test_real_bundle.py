@@ -32,8 +32,8 @@ CONTROL_SECONDS = 30.0
 """How long the unprotected library must be seen hanging before the control counts."""
 
 WORDS = (
-    "table", "column", "customer", "name", "river", "select", "from", "where", "東京", "вода", "نص", "maison", "🙂", "42",
-    "_id", "user_name", "NULL",
+    "table", "column", "customer", "name", "river", "select", "from", "where", "東京", "вода", "نص", "maison", "🙂",
+    "42", "_id", "user_name", "NULL",
 )  # fmt: skip
 
 
