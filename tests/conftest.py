@@ -1,0 +1,127 @@
+"""Fixtures of all tests. Importable without torch: what needs it is imported by the fixture that needs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import thoth_models
+from tests import tiny_models
+from tests.bundles import invented_model, make_bundle, make_writable, tiny_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.tiny_models import TinyModel
+
+_OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+_HUB_CONSTANTS = "huggingface_hub.constants"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # The one reason for which these tests are skipped; anything else that is missing is an error.
+    if item.get_closest_marker("torch") is not None and find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _offline_switch_as_before() -> Iterator[None]:
+    """Loading sets the offline switch for the whole process, for good; the tests of a hub client need it unset."""
+    before = {name: os.environ.get(name) for name in _OFFLINE_VARIABLES}
+    constants = sys.modules.get(_HUB_CONSTANTS)
+    was_offline = getattr(constants, "HF_HUB_OFFLINE", False)
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if (constants := sys.modules.get(_HUB_CONSTANTS)) is not None:
+        constants.HF_HUB_OFFLINE = was_offline  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def wordpiece_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    return tiny_models.make_wordpiece_model(tmp_path_factory.mktemp("tiny") / "wordpiece")
+
+
+@pytest.fixture(scope="session")
+def unigram_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    return tiny_models.make_unigram_model(tmp_path_factory.mktemp("tiny") / "unigram")
+
+
+@pytest.fixture(scope="session")
+def prompted_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    return tiny_models.make_prompted_model(tmp_path_factory.mktemp("tiny") / "prompted")
+
+
+@pytest.fixture(scope="session")
+def half_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    return tiny_models.make_half_model(tmp_path_factory.mktemp("tiny") / "half")
+
+
+@pytest.fixture(scope="session")
+def tiny_models_by_name(
+    wordpiece_model: TinyModel, unigram_model: TinyModel, prompted_model: TinyModel, half_model: TinyModel
+) -> dict[str, TinyModel]:
+    return {"mini": wordpiece_model, "multilingual": unigram_model, "prompted": prompted_model, "half": half_model}
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_models_by_name: dict[str, TinyModel]) -> Iterator[Path]:
+    """A sealed bundle of all tiny models; tests that damage it copy it first."""
+    root = tmp_path_factory.mktemp("tiny") / "bundle"
+    plans = [
+        tiny_plan(name, model, aliases=(f"{name}-alias",), normalize=name != "prompted")
+        for name, model in tiny_models_by_name.items()
+    ]
+    make_bundle(root, plans, default="mini")
+    yield root
+    make_writable(root)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Iterator[Path]:
+    """A small sealed bundle of invented bytes: two variants, an alternate that is accepted, one that is absent."""
+    root = tmp_path / "bundle"
+    models = [
+        invented_model(
+            "mini", variants=("torch-fp32", "onnx-fp32"), aliases=("legacy",), alternates=(("other", "accept"),)
+        ),
+        invented_model("other"),
+    ]
+    make_bundle(root, models, default="mini")
+    yield root
+    make_writable(root)
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run another interpreter that imports the same runtime, wherever it was imported from here."""
+
+    def run(
+        *arguments: str, environment: dict[str, str] | None = None, directory: Path = tmp_path
+    ) -> subprocess.CompletedProcess[str]:
+        # Absolute, because the other process has a working directory of its own.
+        runtime = Path(thoth_models.__file__).parent.parent
+        inherited_places = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        path = os.pathsep.join(str(Path(place).resolve()) for place in (runtime, *inherited_places))
+        # Coverage's variables go, or the process would measure without its configuration.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**inherited, "PYTHONPATH": path, **(environment or {})},
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,319 @@
+"""The reference backend, compared with plain sentence-transformers on the same files."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests import tiny_models
+from tests.bundles import (
+    FakeBackend,
+    copy_bundle,
+    embedding_of,
+    make_bundle,
+    make_writable,
+    replace_manifest,
+    tiny_plan,
+)
+from tests.hub_simulator import SilentServer
+from tests.tiny_models import MIXED_TEXTS
+from thoth_models import BackendUnavailableError, ModelUnavailableError, OfflineViolation, load_embedding
+from thoth_models.backends.torch import TorchBackend
+from thoth_models.verify import open_bundle, verify_variant
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.tiny_models import TinyModel
+    from thoth_models.verify import VerifiedVariant
+
+NAMES = ("mini", "multilingual", "prompted", "half")
+TOLERANCE = 1e-6
+
+
+def verified(root: Path, name: str = "mini") -> VerifiedVariant:
+    bundle = open_bundle(root)
+    model = bundle.manifest.models[name]
+    assert model.built is not None
+    return verify_variant(bundle, model, model.built, model.built.variants[0])
+
+
+def plain(tiny: TinyModel) -> Any:
+    """Load as a user without this project would, in the number format that this project promises."""
+    import torch
+
+    return tiny.plain(model_kwargs={"dtype": torch.float32})
+
+
+@pytest.mark.torch
+def test_the_tiny_models_are_the_same_every_time(tiny_models_by_name: dict[str, TinyModel], tmp_path: Path) -> None:
+    for name, make in (
+        ("mini", tiny_models.make_wordpiece_model),
+        ("multilingual", tiny_models.make_unigram_model),
+        ("prompted", tiny_models.make_prompted_model),
+        ("half", tiny_models.make_half_model),
+    ):
+        again = make(tmp_path / name)
+        first = tiny_models_by_name[name].directory
+        paths = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+        assert paths == sorted(
+            path.relative_to(again.directory) for path in again.directory.rglob("*") if path.is_file()
+        )
+        assert all((first / path).read_bytes() == (again.directory / path).read_bytes() for path in paths)
+        assert {path.suffix for path in paths} == {".json", ".safetensors"}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", NAMES)
+def test_vectors_are_those_of_plain_sentence_transformers(
+    tiny_bundle: Path, tiny_models_by_name: dict[str, TinyModel], name: str
+) -> None:
+    embedding = load_embedding(name, root=tiny_bundle)
+    reference = plain(tiny_models_by_name[name])
+    texts = list(MIXED_TEXTS)
+    assert embedding.max_seq_length == reference.max_seq_length
+    for method in ("encode", "encode_query", "encode_document"):
+        for options in (
+            {"normalize_embeddings": True},
+            {"normalize_embeddings": False},
+            {"prompt": "title: ", "normalize_embeddings": False},
+            {"prompt": "", "normalize_embeddings": False},
+            {"prompt_name": "document", "normalize_embeddings": False},
+            {"batch_size": 5, "truncate_dim": 7, "normalize_embeddings": True},
+        ):
+            found = getattr(embedding, method)(texts, **options)
+            expected = getattr(reference, method)(texts, **options)
+            assert found.dtype == np.float32
+            assert found.shape == expected.shape
+            assert np.abs(found - expected).max() <= TOLERANCE, (method, options)
+    assert np.abs(embedding.encode("water") - embedding.encode(["water"])[0]).max() <= TOLERANCE
+    assert embedding.encode([]).shape == (0, tiny_models.DIMENSION)
+
+
+@pytest.mark.torch
+def test_vectors_are_unit_length_unless_the_list_says_otherwise(tiny_bundle: Path) -> None:
+    lengths = {
+        name: np.linalg.norm(load_embedding(name, root=tiny_bundle).encode(list(MIXED_TEXTS)), axis=1)
+        for name in ("mini", "multilingual", "prompted")
+    }
+    assert np.allclose(lengths["mini"], 1)
+    assert np.allclose(lengths["multilingual"], 1)  # the published model has no Normalize module
+    assert not np.allclose(lengths["prompted"], 1)
+    raw = load_embedding("multilingual", root=tiny_bundle).encode(list(MIXED_TEXTS), normalize_embeddings=False)
+    assert not np.allclose(np.linalg.norm(raw, axis=1), 1)
+
+
+@pytest.mark.torch
+def test_prompts_that_sentence_transformers_adds_itself(tmp_path: Path, prompted_model: TinyModel) -> None:
+    """Without a document prompt in the files the library adds an empty one, and passes "passage" over."""
+    directory = copy_bundle(prompted_model.directory, tmp_path / "model")
+    settings = json.loads((directory / "config_sentence_transformers.json").read_bytes())
+    settings["prompts"] = {"passage": "passage: ", "clustering": "cluster: "}
+    settings["default_prompt_name"] = "clustering"
+    (directory / "config_sentence_transformers.json").write_text(json.dumps(settings), encoding="utf-8")
+    tiny = type(prompted_model)(directory, max_seq_length=48, pooling="cls", has_normalize=False)
+    make_bundle(tmp_path / "bundle", [tiny_plan("mini", tiny, normalize=False)], default="mini")
+    embedding, reference = load_embedding(root=tmp_path / "bundle"), plain(tiny)
+    for method in ("encode", "encode_query", "encode_document"):
+        found, expected = getattr(embedding, method)("water"), getattr(reference, method)("water")
+        assert np.abs(found - expected).max() <= TOLERANCE, method
+    assert np.abs(embedding.encode("water") - embedding.encode_document("water")).max() > TOLERANCE
+    make_writable(tmp_path / "bundle")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_weights_run_in_fp32(tmp_path: Path, precision: str) -> None:
+    tiny = tiny_models.make_half_model(tmp_path / "model", precision)
+    stored = {str(parameter.dtype) for parameter in tiny.plain().parameters()}
+    assert stored == {f"torch.{precision}"}
+    make_bundle(tmp_path / "bundle", [tiny_plan("half", tiny)])
+    backend = TorchBackend(verified(tmp_path / "bundle", "half"))
+    assert {str(parameter.dtype) for parameter in backend._model.parameters()} == {"torch.float32"}
+    found = backend.encode(["water"], prompt=None, batch_size=1, show_progress_bar=False)
+    assert np.abs(found - plain(tiny).encode(["water"])).max() <= TOLERANCE
+
+
+@pytest.mark.torch
+def test_threads_may_encode_at_once(tiny_bundle: Path) -> None:
+    embedding = load_embedding("mini", root=tiny_bundle)
+    # Texts of different lengths: each caller changes the tokenizer's padding.
+    inputs = [["water " * (index + 1), "bread"] for index in range(8)]
+    expected = [embedding.encode(texts) for texts in inputs]
+    results: list[Any] = [None] * len(inputs)
+    errors: list[Exception] = []
+    start = threading.Barrier(len(inputs))
+
+    def work(index: int) -> None:
+        try:
+            start.wait(30)
+            for _ in range(5):
+                results[index] = embedding.encode(inputs[index])
+        except Exception as error:  # noqa: BLE001 - reported by the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert errors == []
+    for found, wanted in zip(results, expected, strict=True):
+        assert np.abs(found - wanted).max() <= TOLERANCE
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean", "manhattan"])
+def test_similarity_is_that_of_sentence_transformers(tiny_bundle: Path, measure: str) -> None:
+    from dataclasses import replace
+
+    from sentence_transformers.util import SimilarityFunction
+
+    from tests.bundles import invented_model
+
+    vectors = load_embedding("multilingual", root=tiny_bundle).encode(list(MIXED_TEXTS), normalize_embeddings=False)
+    embedding = embedding_of(replace(invented_model("mini"), similarity=measure), FakeBackend())
+    function: Any = SimilarityFunction.to_similarity_fn(measure)
+    expected = function(vectors[:7], vectors[3:]).numpy()
+    found = embedding.similarity(vectors[:7], vectors[3:])
+    assert found.shape == expected.shape == (7, len(vectors) - 3)
+    # dot products and distances of vectors that are several units long
+    assert np.abs(found - expected).max() <= TOLERANCE * max(1.0, float(np.abs(expected).max()))
+
+
+# --- refusals ---
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"dimension":32', b'"dimension":31', r"dimension: expected 31 \(the manifest\), found 32"),
+        (b'"max_seq_length":64', b'"max_seq_length":65', r"max_seq_length: expected 65 \(the manifest\), found 64"),
+    ],
+)
+def test_a_model_that_is_not_the_one_of_the_manifest(
+    tiny_bundle: Path, tmp_path: Path, old: bytes, new: bytes, message: str
+) -> None:
+    root = copy_bundle(tiny_bundle, tmp_path / "bundle")
+    data = (root / "manifest.json").read_bytes()
+    replace_manifest(root, data.replace(old, new), adjust_checksums=True)
+    with pytest.raises(ModelUnavailableError, match=message):
+        load_embedding("mini", root=root)
+    make_writable(root)
+
+
+@pytest.mark.torch
+def test_files_that_make_no_model(tmp_path: Path, wordpiece_model: TinyModel) -> None:
+    for number, (name, content) in enumerate({"model.safetensors": b"no weights", "modules.json": b"[]"}.items()):
+        model = copy_bundle(wordpiece_model.directory, tmp_path / f"model{number}")
+        (model / name).write_bytes(content)
+        broken = type(wordpiece_model)(model, max_seq_length=64, pooling="mean", has_normalize=True)
+        root = tmp_path / f"bundle{number}"
+        make_bundle(root, [tiny_plan("mini", broken)])
+        # Verified, because that is what was built; and still no model.
+        with pytest.raises(ModelUnavailableError, match=r"sentence-transformers could not load the model|expected 32"):
+            load_embedding("mini", root=root)
+
+
+@pytest.mark.torch
+def test_pickled_weights_are_never_read(tmp_path: Path, wordpiece_model: TinyModel) -> None:
+    model = copy_bundle(wordpiece_model.directory, tmp_path / "model")
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
+    (model / "model.safetensors").unlink()
+    pickled = type(wordpiece_model)(model, max_seq_length=64, pooling="mean", has_normalize=True)
+    make_bundle(tmp_path / "bundle", [tiny_plan("mini", pickled)])
+    with pytest.raises(ModelUnavailableError, match="sentence-transformers could not load the model"):
+        load_embedding("mini", root=tmp_path / "bundle")
+
+
+def test_libraries_that_are_not_installed(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(BackendUnavailableError, match=r"install thoth-models\[torch\]"):
+        TorchBackend(verified(bundle))
+    with pytest.raises(ModelUnavailableError, match=r"mini/torch-fp32: .* install thoth-models\[torch\]"):
+        load_embedding("mini", root=bundle, variants=["torch-fp32"], same_space=True)
+
+
+@pytest.mark.torch
+def test_a_library_that_reaches_for_the_network(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*_arguments: object, **_options: object) -> None:
+        socket.create_connection(("127.0.0.1", 9), timeout=5)
+
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", connect)
+    with pytest.raises(OfflineViolation, match=r"127\.0\.0\.1"):
+        load_embedding("mini", root=tiny_bundle)
+
+
+@pytest.mark.torch
+def test_the_progress_bar_setting_is_left_as_it_was(tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from transformers.utils import logging as untyped_logging
+
+    logging: Any = untyped_logging
+    was_enabled = logging.is_progress_bar_enabled()
+    try:
+        for enabled in (True, False):
+            (logging.enable_progress_bar if enabled else logging.disable_progress_bar)()
+            load_embedding("mini", root=tiny_bundle)
+            assert logging.is_progress_bar_enabled() is enabled
+    finally:
+        (logging.enable_progress_bar if was_enabled else logging.disable_progress_bar)()
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "%|" not in captured.err
+
+
+# --- offline, in a process of its own ---
+
+_SCRIPT = """
+import json, os, sys
+if "before" in sys.argv:
+    import huggingface_hub, sentence_transformers
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is False
+import thoth_models
+embedding = thoth_models.load_embedding("mini", root=".", timeout=100)
+vector = embedding.encode("water")
+import huggingface_hub, transformers.utils.hub
+print(json.dumps({
+    "offline": huggingface_hub.constants.HF_HUB_OFFLINE,
+    "transformers": transformers.utils.hub.is_offline_mode(),
+    "vector": vector.tolist(),
+}))
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_relative_root_with_a_silent_hub(
+    tiny_bundle: Path,
+    wordpiece_model: TinyModel,
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+    order: str,
+    tmp_path: Path,
+) -> None:
+    assert find_spec("huggingface_hub") is not None
+    with SilentServer() as server:
+        environment = {
+            "HF_ENDPOINT": server.endpoint,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_OFFLINE": "0",
+            "TRANSFORMERS_OFFLINE": "0",
+        }
+        done = run_python("-c", _SCRIPT, order, environment=environment, directory=tiny_bundle)
+        assert server.accepted == 0
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["offline"], answer["transformers"]) == (True, True)
+    assert np.abs(np.array(answer["vector"]) - plain(wordpiece_model).encode("water")).max() <= TOLERANCE

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from thoth_models.digest import ContentDigest, Digest
+from thoth_models.errors import Problem
+from thoth_models.plainfile import NotPlainError, PlainFile, kind_of, mode_of
+
+
+def count_descriptors() -> int:
+    directory = Path("/proc/self/fd")
+    return len(list(directory.iterdir())) if directory.is_dir() else 0
+
+
+def test_a_plain_file_is_opened_and_closed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    with PlainFile(tmp_path, "file") as file:
+        assert (file.path, file.size) == ("file", 3)
+        assert os.pread(file.descriptor, 10, 0) == b"abc"
+        assert not os.get_inheritable(file.descriptor)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file.descriptor)
+
+
+def test_the_size_is_compared(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    with PlainFile(tmp_path, "file") as file:
+        assert file.wrong_size(ContentDigest(size=3, sha256=Digest.of(b""))) is None
+        assert file.wrong_size(ContentDigest(size=4, sha256=Digest.of(b""))) == Problem(
+            kind="changed", path="file", expected="4 bytes", found="3 bytes"
+        )
+
+
+def test_other_kinds_are_named_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    monkeypatch.chdir(tmp_path)  # the address of a Unix socket has room for about 100 characters
+    before = count_descriptors()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        kinds = {
+            "link": "a symlink",
+            "dangling": "a symlink",
+            "directory": "a directory",
+            "fifo": "a FIFO",
+            "socket": "a socket",
+        }
+        for name, kind in kinds.items():
+            with pytest.raises(NotPlainError, match=f"^{kind}$"):
+                PlainFile(tmp_path, name)
+            assert kind_of(mode_of(tmp_path / name)) == kind
+    assert count_descriptors() == before
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        PlainFile(tmp_path, "nothing")
+    assert mode_of(tmp_path / "nothing") is None
+    assert kind_of(None) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        (stat.S_IFREG | 0o644, "a file"),
+        (stat.S_IFBLK, "a block device"),
+        (stat.S_IFCHR, "a character device"),
+        (0, "something else"),
+    ],
+)
+def test_kinds_in_words(mode: int, kind: str) -> None:
+    assert kind_of(mode) == kind
