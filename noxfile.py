@@ -71,7 +71,7 @@ def wheel_tests(session: nox.Session) -> None:
     wheels = Path(session.create_tmp()) / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
     for distribution in ("runtime", "builder"):
-        session.run("python", "-m", "build", "--quiet", "--outdir", str(wheels), str(ROOT / distribution))
+        session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(wheels), str(ROOT / distribution))
     away = Path(session.create_tmp()) / "away"
     shutil.rmtree(away, ignore_errors=True)
     shutil.copytree(ROOT / "tests", away / "tests", ignore=shutil.ignore_patterns("__pycache__"))
