@@ -68,11 +68,12 @@ def runtime_tests(session: nox.Session) -> None:
 def wheel_tests(session: nox.Session) -> None:
     """Build both wheels and test them where the source tree cannot be reached."""
     install(session, "build", *group("test"))
-    wheels = Path(session.create_tmp()) / "wheels"
+    temporary = Path(session.create_tmp()).resolve()
+    wheels = temporary / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
     for distribution in ("runtime", "builder"):
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(wheels), str(ROOT / distribution))
-    away = Path(session.create_tmp()) / "away"
+    away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
     shutil.copytree(ROOT / "tests", away / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import yaml
 
 _FENCE = b"---"
-_LARGEST = 1024 * 1024  # bytes of a model card that are looked at
+LARGEST_CARD = 1024 * 1024
+"""Bytes of a model card that are looked at."""
 
 
 def license_of(card: bytes) -> str | None:
     """Return the ``license`` of a model card, or None where it states none that can be read."""
-    lines = card[:_LARGEST].replace(b"\r\n", b"\n").split(b"\n")
+    lines = card[:LARGEST_CARD].replace(b"\r\n", b"\n").split(b"\n")
     if lines[0].strip() != _FENCE or _FENCE not in (stripped := [line.strip() for line in lines[1:]]):
         return None
     try:

@@ -213,6 +213,10 @@ def _message(details: Any, *, is_key: bool) -> str:  # noqa: ANN401 - pydantic's
     elif kind == "string_pattern_mismatch":
         meaning = _NAME_MEANING if context["pattern"] == NAME_PATTERN else f"text that matches {context['pattern']}"
         expected = f"the name to be {meaning}" if is_key else meaning
+    elif kind == "string_too_short":
+        expected = f"a string of at least {context['min_length']} character"
+    elif kind == "string_too_long":
+        expected = f"a string of at most {context['max_length']} characters"
     elif kind == "too_short":
         return "expected at least one entry, found none"
     else:

@@ -63,10 +63,16 @@ class Store:
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep a garbage collection by another process from removing what this one is about to use."""
-        self.prepare()
-        with (self.root / "in-use").open("a+b") as file:
+        with self._open_in_use() as file:
             _flock(file, fcntl.LOCK_SH)
             yield
+
+    def _open_in_use(self) -> IO[bytes]:
+        self.prepare()
+        try:
+            return (self.root / "in-use").open("a+b")
+        except OSError as error:
+            raise StoreError(f"{self.root}: expected a writable directory: {error.strerror}") from error
 
     def path(self, digest: Digest) -> Path:
         """Return where an object of that digest is, or would be."""
@@ -92,12 +98,22 @@ class Store:
             return None
         except OSError as error:
             raise StoreError(f"{path}: expected a readable object: {error.strerror}") from error
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path}: is damaged, and cannot be removed: {error.strerror}") from error
         return None
 
     def read(self, digest: Digest) -> bytes:
-        """Return the content of a small object that :meth:`find` or a writer has just vouched for."""
-        data = self.path(digest).read_bytes()
+        """Return the content of a small object that :meth:`find` or a writer has just vouched for.
+
+        Raises:
+            StoreError: It is not there any more, or has changed.
+        """
+        try:
+            data = self.path(digest).read_bytes()
+        except OSError as error:
+            raise StoreError(f"{self.path(digest)}: expected a readable object: {error.strerror}") from error
         if Digest.of(data) != digest:
             raise StoreError(f"{self.path(digest)}: changed while it was in use")
         return data
@@ -152,22 +168,24 @@ class Store:
             dry_run: Only count.
 
         Raises:
-            StoreError: A build is using the store.
+            StoreError: A build is using the store, or something in it cannot be removed.
         """
-        self.prepare()
         kept = {self.path(digest) for digest in keep}
         before = time.time() - unused_seconds
-        with (self.root / "in-use").open("a+b") as file:
+        with self._open_in_use() as file:
             if not _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 raise StoreError(f"{self.root}: expected a store that nobody uses, found one in use by a build")
             candidates = [path for path in self._objects.glob("*/*") if path not in kept]
             candidates += self._partial.iterdir()
             removed = [(path, path.stat().st_size) for path in candidates if _last_use(path) <= before]
             if not dry_run:
-                for path, _ in removed:
-                    path.unlink()
-                # Nobody uses the store, so what lies here was left by a process that was killed.
-                shutil.rmtree(self.scratch)
+                try:
+                    for path, _ in removed:
+                        path.unlink()
+                    # Nobody uses the store, so what lies here was left by a process that was killed.
+                    shutil.rmtree(self.scratch)
+                except OSError as error:
+                    raise StoreError(f"{error.filename}: cannot be removed: {error.strerror}") from error
         return Collected(files=len(removed), bytes=sum(size for _, size in removed))
 
 

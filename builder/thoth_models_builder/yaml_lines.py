@@ -77,7 +77,11 @@ def parse_yaml(data: bytes, file: str) -> YamlDocument:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise _error(file, line, f"expected UTF-8, found the byte 0x{data[error.start]:02x}") from error
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        place = text[: error.position].count("\n") + 1
+        raise _error(file, place, f"expected text, found the character U+{error.character:04X}") from error
     try:
         node = loader.get_single_node()
         document = YamlDocument()
@@ -89,9 +93,6 @@ def parse_yaml(data: bytes, file: str) -> YamlDocument:
         mark = error.problem_mark or error.context_mark
         found = " ".join(part for part in (error.context, error.problem) if part)
         raise _error(file, mark.line + 1 if mark else None, f"expected one YAML document, found: {found}") from error
-    except yaml.reader.ReaderError as error:
-        place = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else None
-        raise _error(file, place, f"expected text, found the character U+{error.character:04X}") from error
     except (RecursionError, ValueError, OverflowError) as error:
         # PyYAML's own: too deep, or an escape beyond the last character of Unicode.
         message = f"expected one YAML document, found something else ({error})"

@@ -31,12 +31,13 @@ from thoth_models import (
     loading,
 )
 from thoth_models.loading import DEFAULT_ROOT, bundle_root
-from thoth_models.verify import VerifiedVariant
+from thoth_models.verify import VerifiedVariant, open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from thoth_models.embedding import Backend
+    from thoth_models.verify import OpenBundle
 
 WEIGHTS = "mini/source/model.safetensors"
 
@@ -96,11 +97,20 @@ def test_the_variable_tells_the_root(bundle: Path, monkeypatch: pytest.MonkeyPat
 def test_a_relative_root_is_made_absolute(
     bundle: Path, loaded: list[VerifiedVariant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    roots: list[Path] = []
+
+    def record(root: Path) -> OpenBundle:
+        roots.append(root)
+        return open_bundle(root)
+
+    monkeypatch.setattr(loading, "open_bundle", record)
     monkeypatch.chdir(bundle)
     load_embedding(root=".")
     monkeypatch.chdir(bundle.parent)
     load_embedding(root="bundle")
     assert {verified.directory for verified in loaded} == {bundle.resolve() / "mini/source"}
+    # Before the loading thread begins: the working directory may change while it runs.
+    assert all(root.is_absolute() for root in roots)
 
 
 def test_an_absolute_root_needs_no_working_directory(

@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.runtime.findings import bounded
 from thoth_models.digest import ContentDigest, Digest
 from thoth_models.errors import Problem
 from thoth_models.plainfile import NotPlainError, PlainFile, kind_of, mode_of
@@ -55,7 +57,7 @@ def test_other_kinds_are_named_and_not_waited_for(tmp_path: Path, monkeypatch: p
         }
         for name, kind in kinds.items():
             with pytest.raises(NotPlainError, match=f"^{kind}$"):
-                PlainFile(tmp_path, name)
+                bounded(partial(PlainFile, tmp_path, name))
             assert kind_of(mode_of(tmp_path / name)) == kind
     assert count_descriptors() == before
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,6 +158,25 @@ def test_a_socket(bundle: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> N
     problem = the_problem(bundle)
     kind = "extra" if path == "extra" else "special"
     assert (problem.kind, problem.path, problem.found) == (kind, path, "a socket")
+
+
+def test_what_is_no_file_is_not_even_opened(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a device can do something."""
+    module: Any = import_module("thoth_models.verify")
+    plain_file, paths = module.PlainFile, []
+
+    def record(root: Path, path: str) -> Any:
+        paths.append(path)
+        return plain_file(root, path)
+
+    monkeypatch.setattr(module, "PlainFile", record)
+    with opened(bundle):
+        (bundle / MODULES).unlink()
+        os.mkfifo(bundle / MODULES)
+        os.mkfifo(bundle / "extra")
+    assert problems_of(bundle) == [("extra", "extra"), ("special", MODULES)]
+    assert WEIGHTS in paths
+    assert not {MODULES, "extra"} & set(paths)
 
 
 def test_a_directory_in_place_of_a_file(bundle: Path) -> None:

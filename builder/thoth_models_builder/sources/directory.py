@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from thoth_models.canonical import FormatError, Node, safe_path
 from thoth_models.digest import READ_SIZE
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.model_card import license_of
+from thoth_models_builder.model_card import LARGEST_CARD, license_of
 from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ class DirectoryTree:
         files = tuple(
             RemoteFile(path=path, size=target.stat().st_size) for path, target in sorted(self._walk(root, root))
         )
-        card = self.path / "README.md"
-        return Listing(revision=None, license=license_of(card.read_bytes()) if card.is_file() else None, files=files)
+        return Listing(revision=None, license=self._license(), files=files)
 
     def fetch(
         self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]
@@ -63,6 +62,16 @@ class DirectoryTree:
                 reason = f"{file.path}: expected a readable file, found {error.strerror}"
                 failures.append(Failure(file=file, error=SourceError(reason)))
         return failures
+
+    def _license(self) -> str | None:
+        card = self.path / "README.md"
+        if not card.is_file():
+            return None
+        try:
+            with card.open("rb") as file:
+                return license_of(file.read(LARGEST_CARD))
+        except OSError as error:
+            raise SourceError(f"README.md: expected a readable file, found {error.strerror}") from error
 
     def _root(self) -> Path:
         try:

