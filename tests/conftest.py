@@ -111,7 +111,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         # Absolute, because the other process has a working directory of its own.
         runtime = Path(thoth_models.__file__).parent.parent
         inherited_places = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        path = os.pathsep.join(str(Path(place).resolve()) for place in (runtime, *inherited_places))
+        path = os.pathsep.join(str(Path(place).resolve()) for place in (str(runtime), *inherited_places))
         # Coverage's variables go, or the process would measure without its configuration.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
         return subprocess.run(

@@ -207,7 +207,10 @@ def claim(output: Path, locks: Path) -> Iterator[None]:
             file = stack.enter_context((locks / name).open("a+b"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for leftover in output.parent.glob(f".{glob.escape(output.name)}.*{_WORK_SUFFIX}"):
-                _remove_tree(leftover)
+                # A build with another store may be at work on it.
+                if (descriptor := _lock_tree(leftover)) is not None:
+                    stack.callback(os.close, descriptor)
+                    _remove_tree(leftover)
         except BlockingIOError as error:
             raise OutputError(f"{output}: expected to be its only writer, found another build at it") from error
         except OSError as error:
@@ -228,9 +231,11 @@ def write_bundle(manifest: Manifest, locate: Callable[[str], Path], output: Path
         OutputError: It cannot be written.
     """
     tree: Path | None = None
+    descriptor: int | None = None
     try:
         # Beside the output: a move within one directory is one step, and needs no permission on what is moved.
         tree = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}.", suffix=_WORK_SUFFIX))
+        descriptor = _lock_tree(tree)
         tree.chmod(_WORK_MODE)
         for path in sorted(manifest.files):
             target = tree / path
@@ -246,7 +251,22 @@ def write_bundle(manifest: Manifest, locate: Callable[[str], Path], output: Path
     finally:
         if tree is not None:
             _remove_tree(tree)
+        if descriptor is not None:
+            os.close(descriptor)
     return report
+
+
+def _lock_tree(tree: Path) -> int | None:
+    """Lock a work tree until the descriptor is closed, or its process dies; None where another process holds it."""
+    descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        pass  # a file system without locks
+    return descriptor
 
 
 def _cannot_write(output: Path, error: OSError) -> OutputError:
@@ -303,7 +323,11 @@ def _move_into_place(tree: Path, output: Path) -> None:
         # Two steps: killed between them, there is no bundle, and the next build writes it anew.
         previous = tree.with_name(f"{tree.name}.previous{_WORK_SUFFIX}")
         output.rename(previous)
-        tree.rename(output)
+        try:
+            tree.rename(output)
+        except OSError:
+            previous.rename(output)
+            raise
         _remove_tree(previous)
     _fsync_directory(output.parent)
 
@@ -319,7 +343,8 @@ def _exchange(first: Path, second: Path) -> bool:
 
 def _remove_tree(path: Path) -> None:
     """Remove a tree whose directories are read-only; nothing where there is none."""
-    for directory, _, _ in os.walk(path):
-        Path(directory).chmod(_WORK_MODE)
-    if path.exists():
+    # Another build may be removing the same leftover.
+    with contextlib.suppress(FileNotFoundError):
+        for directory, _, _ in os.walk(path):
+            Path(directory).chmod(_WORK_MODE)
         shutil.rmtree(path)

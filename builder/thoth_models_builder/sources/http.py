@@ -195,8 +195,9 @@ class Downloader:
         if status == _PARTIAL and sink.offset:
             stated = response.headers.get("Content-Range", "nothing")
             if not stated.startswith(f"bytes {sink.offset}-"):
+                message = f"{file.path}: expected the bytes from {sink.offset} on, found {stated}"
                 sink.restart()
-                raise _RetryableError(f"{file.path}: expected the bytes from {sink.offset} on, found {stated}")
+                raise _RetryableError(message)
             return
         if status == _OK:
             # A server without ranges sends all of it again.

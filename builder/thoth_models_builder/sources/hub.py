@@ -106,7 +106,17 @@ class HubRepository:
             raise SourceUnreachableError(f"not asked again, because before it was: {reason}")
 
     def _token(self) -> str | None:
-        return _huggingface_hub().get_token()  # type: ignore[no-any-return]
+        """Return the token that the user has for the Hub; to get or renew one may itself ask a server."""
+        hub = _huggingface_hub()
+        if hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+            return None
+        try:
+            return _within(self._limits.read, hub.get_token, f"a token for {self.label}")  # type: ignore[no-any-return]
+        except SourceError:
+            raise
+        except Exception as error:
+            found = f"{type(error).__name__}: {without_secrets(str(error))}"
+            raise SourceError(f"expected a token for {self.label}, found {found}") from error
 
     def _patient_model_info(self) -> Any:  # noqa: ANN401 - huggingface_hub's ModelInfo
         for attempt in range(1, self._limits.attempts + 1):
@@ -121,9 +131,10 @@ class HubRepository:
     def _model_info(self) -> Any:  # noqa: ANN401 - huggingface_hub's ModelInfo
         hub = _huggingface_hub()
         host = without_secrets(self._endpoint)
-        secrets = [token] if (token := hub.get_token()) else []
+        token = self._token()
+        secrets = [token] if token else []
         try:
-            return hub.HfApi(endpoint=self._endpoint).model_info(
+            return hub.HfApi(endpoint=self._endpoint, token=token or False).model_info(
                 self.repository,
                 revision=self.revision,
                 files_metadata=True,
@@ -172,6 +183,7 @@ def _huggingface_hub() -> Any:  # noqa: ANN401 - a module that takes a third of 
     # Read when the module is imported: without it, request headers are made after asking the Hub about agents.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub  # noqa: PLC0415 - only where a Hub is asked
+    import huggingface_hub.constants  # noqa: PLC0415
     import huggingface_hub.errors  # noqa: PLC0415
 
     return huggingface_hub

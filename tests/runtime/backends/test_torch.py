@@ -6,6 +6,8 @@ import json
 import socket
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -253,8 +255,74 @@ def test_a_library_that_reaches_for_the_network(tiny_bundle: Path, monkeypatch: 
         socket.create_connection(("127.0.0.1", 9), timeout=5)
 
     monkeypatch.setattr("sentence_transformers.SentenceTransformer", connect)
-    with pytest.raises(OfflineViolation, match=r"127\.0\.0\.1"):
+    with pytest.raises(OfflineViolation, match=r"127\.0\.0\.1") as caught:
         load_embedding("mini", root=tiny_bundle)
+    assert caught.value.__cause__ is None  # as it was raised, not an error of the backend made into one
+
+
+@pytest.mark.torch
+def test_what_the_library_is_told(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sentence_transformers
+
+    real: Any = sentence_transformers.SentenceTransformer
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    def record(path: str, **options: Any) -> Any:
+        calls.append((path, options))
+        return real(path, **options)
+
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", record)
+    TorchBackend(verified(tiny_bundle))
+    [(path, options)] = calls
+    # Absolute: a relative path is also a valid repository id.
+    assert path == str(tiny_bundle.resolve() / "mini/source")
+    assert (options["device"], options["local_files_only"], options["trust_remote_code"]) == ("cpu", True, False)
+    assert options["model_kwargs"]["use_safetensors"] is True
+
+
+@pytest.mark.torch
+def test_a_switch_that_does_not_take_hold(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+    import sentence_transformers
+
+    made: list[object] = []
+    monkeypatch.setattr("thoth_models.backends.torch.enforce_offline", lambda: None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", lambda *_arguments, **_options: made.append(1))
+    with pytest.raises(OfflineViolation, match="HF_HUB_OFFLINE to be True, found False"):
+        TorchBackend(verified(tiny_bundle))
+    assert made == []
+
+
+@pytest.mark.torch
+def test_no_prompt_means_none_whatever_the_files_say(tiny_bundle: Path, prompted_model: TinyModel) -> None:
+    backend, reference = TorchBackend(verified(tiny_bundle, "prompted")), plain(prompted_model)
+    assert reference.default_prompt_name == "query"
+    for prompt in (None, ""):
+        found = backend.encode(["water"], prompt=prompt, batch_size=1, show_progress_bar=False)
+        assert np.abs(found - reference.encode(["water"], prompt="")).max() <= TOLERANCE
+
+
+@pytest.mark.torch
+def test_callers_take_turns(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokenizers may refuse a second caller while their padding changes; when they do depends on the release."""
+    backend = TorchBackend(verified(tiny_bundle))
+    inside, most = 0, 0
+
+    class Model:
+        def encode(self, texts: list[str], **_options: object) -> Any:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.02)
+            inside -= 1
+            return np.zeros((len(texts), 32), np.float32)
+
+    monkeypatch.setattr(backend, "_model", Model())
+    options: dict[str, Any] = {"prompt": None, "batch_size": 1, "show_progress_bar": False}
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(lambda text: backend.encode([text], **options), "abcdefgh"))) == 8
+    assert most == 1
 
 
 @pytest.mark.torch
