@@ -280,11 +280,15 @@ def _check_entry(path: str, mode: int | None, expected: set[str], parents: set[s
     if path in parents:
         return Problem(kind="special", path=path, expected="a directory", found=kind_of(mode))
     if path not in expected:
-        shown = path.encode(errors="backslashreplace").decode()
-        return Problem(kind="extra", path=shown, expected="nothing", found=kind_of(mode))
+        return Problem(kind="extra", path=_printable(path), expected="nothing", found=kind_of(mode))
     if mode is None or not stat.S_ISREG(mode):
         return Problem(kind="special", path=path, expected="a regular file", found=kind_of(mode))
     return None
+
+
+def _printable(path: str) -> str:
+    """Escape what a name from the file system may hold that a terminal would obey or could not show."""
+    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in path)
 
 
 def _parents(paths: Iterable[str]) -> set[str]:

@@ -133,6 +133,13 @@ def test_a_symlink_in_place_of_a_directory(bundle: Path, tmp_path: Path) -> None
     ]
 
 
+def test_an_extra_name_with_control_characters_cannot_command_a_terminal(bundle: Path) -> None:
+    with opened(bundle):
+        (bundle / "mini" / "a\x1b[2Jb\nc").write_bytes(b"")
+    found = the_problem(bundle)
+    assert found.path == "mini/a\\x1b[2Jb\\nc"
+
+
 def test_an_extra_symlink(bundle: Path) -> None:
     with opened(bundle):
         (bundle / "mini/latest").symlink_to("source")
