@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "--lock", type=Path, action="append", help="a lock whose files stay; repeat for several (default: models.lock)"
     )
     command.add_argument(
-        "--unused-days", type=float, default=14.0, help="remove only what was not used for so long (default: 14)"
+        "--unused-days", type=_days, default=14.0, help="remove only what was not used for so long (default: 14)"
     )
     command.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     command.set_defaults(run=_gc)
@@ -139,6 +139,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a positive number, found {text}")
+    return value
+
+
+def _days(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, found {text}")
     return value
 
 

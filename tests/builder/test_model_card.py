@@ -1,0 +1,54 @@
+"""The licence in a model card: read where it is stated plainly, never guessed, and never an error."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from thoth_models_builder.model_card import LARGEST_CARD, license_of
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        b"---\nlicense: apache-2.0\n---\n# A model\n",
+        b"---\r\nlanguage: en\r\nlicense: apache-2.0\r\ntags:\r\n- a\r\n---\r\n",
+        b"---  \nlicense: 'apache-2.0'\n --- \n",
+        b"---\nlicense: apache-2.0\n---",
+        b"---\nlicense: apache-2.0\n---\nlicense: mit\n---\n",
+    ],
+)
+def test_a_stated_licence_is_read(card: bytes) -> None:
+    assert license_of(card) == "apache-2.0"
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        b"",
+        b"# A model\nlicense: mit\n",
+        b"\n---\nlicense: mit\n---\n",
+        b"---\nlicense: mit\n",
+        b"---\ntags: [a]\n---\n",
+        b"---\n---\n",
+        b"---\n- license\n---\n",
+        b"---\nlicense: [mit, apache-2.0]\n---\n",
+        b"---\nlicense: 2\n---\n",
+        b"---\nlicense: {a: b\n---\n",
+        b"---\nlicense: !!python/object/apply:os.getcwd []\n---\n",
+        b"---\nlicense: 2001-99-99\ndate: 2001-99-99\n---\n",
+        b"---\nlicense: \xff\xfe\n---\n",
+        b"---\nx: " + b"[" * 20_000 + b"\n---\n",
+        b"---\n" + b"#" * LARGEST_CARD + b"\nlicense: mit\n---\n",
+    ],
+)
+def test_anything_else_states_none(card: bytes) -> None:
+    assert license_of(card) is None
+
+
+def test_aliases_that_multiply_are_not_written_out() -> None:
+    lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    started = time.monotonic()
+    assert license_of("\n".join(["---", *lines, "license: mit", "---", ""]).encode()) == "mit"
+    assert time.monotonic() - started < 10
