@@ -136,24 +136,31 @@ def _limits() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a positive number, found {text}")
     return value
 
 
 def _days(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, found {text}")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
+    value = _number(text)
+    if value < 1 or not value.is_integer():
         raise argparse.ArgumentTypeError(f"expected an integer of at least 1, found {text}")
-    return value
+    return int(value)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, found {text}") from None
 
 
 def _limits_of(options: argparse.Namespace) -> pipeline.Limits:

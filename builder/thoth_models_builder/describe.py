@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from thoth_models.canonical import canonical_json
 from thoth_models.digest import Digest
+from thoth_models.references import unsafe_references
 from thoth_models.space import SpaceInputs, space_id
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.variants import MODULES_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 _CODE_PREFIX = "sentence_transformers."
 _SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
@@ -145,20 +146,14 @@ def read_modules(files: ModelFiles) -> list[Module]:
     return modules
 
 
-def refuse_code(files: ModelFiles) -> None:
-    """Refuse a model that asks for code of its own.
+def refuse_unsafe(files: ModelFiles) -> None:
+    """Refuse a model that leads a library to code, or to files that are not its own.
 
     Raises:
-        UnsupportedModelError: A configuration has an ``auto_map``, which names the code to run.
+        UnsupportedModelError: A configuration names such a thing; the message lists all of them.
     """
-    for path in sorted(files.digests):
-        if path.rpartition("/")[2] in ("config.json", "tokenizer_config.json") and "auto_map" in files.optional_table(
-            path
-        ):
-            raise UnsupportedModelError(
-                f"{path}: expected no `auto_map`, found one: the model brings code of its own (trust_remote_code), "
-                "and a bundle carries no code"
-            )
+    if unsafe := unsafe_references(files.digests, lambda path: files.json(path, dict)):
+        raise UnsupportedModelError("; ".join(map(str, unsafe)))
 
 
 def describe(files: ModelFiles) -> ModelFacts:
@@ -167,7 +162,7 @@ def describe(files: ModelFiles) -> ModelFacts:
     Raises:
         UnsupportedModelError: The files do not say it, or the model needs what a bundle refuses.
     """
-    refuse_code(files)
+    refuse_unsafe(files)
     modules = read_modules(files)
     transformer, pooling, rest = modules[0], modules[1], modules[2:]
     for module in (module for module in modules if module.kind in _WITH_WEIGHTS):
@@ -203,11 +198,20 @@ def describe(files: ModelFiles) -> ModelFacts:
         dimension=width,
         max_seq_length=_max_seq_length(files, transformer),
         pooling=mode,
-        has_normalize=any(module.kind == "Normalize" for module in rest),
+        has_normalize=_ends_normalized(files, rest),
         similarity=similarity,
         prompts=prompts,
         default_prompt_name=default_prompt_name,
     )
+
+
+def _ends_normalized(files: ModelFiles, modules: Sequence[Module]) -> bool:
+    """Tell whether what comes out of the last module has unit length: a Normalize that a Dense follows does not count."""
+    kept = [module for module in modules if module.kind != "Dropout"]
+    if not kept or kept[-1].kind != "Normalize":
+        return False
+    config = files.optional_table(kept[-1].path("config.json"))
+    return all(config.get(key) in (None, "sentence_embedding") for key in ("module_input_name", "module_output_name"))
 
 
 def space_of(files: ModelFiles, facts: ModelFacts, *, normalize: bool) -> Digest:

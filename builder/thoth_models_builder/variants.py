@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from thoth_models.references import reads
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
@@ -101,7 +103,7 @@ def choose_files(paths: Iterable[str], module_directories: Collection[str], vari
 
 def is_configuration(path: str) -> bool:
     """Tell whether a file says what the model is, and so is read while the bundle is built."""
-    return path == MODULES_FILE or path.endswith(("config.json", "config_sentence_transformers.json"))
+    return path in (MODULES_FILE, "config_sentence_transformers.json") or reads(path)
 
 
 def _has_fast(paths: Iterable[str], module_directories: Collection[str]) -> bool:

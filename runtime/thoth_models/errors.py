@@ -60,13 +60,14 @@ class Problem:
     Attributes:
         kind: What is wrong: ``changed`` content or size, ``missing`` or ``extra`` path, ``special`` for a symlink or
             anything else that is neither file nor directory, ``manifest`` for a malformed manifest, ``unreadable``
-            where the system refused, ``writable`` where others than the owner may write.
+            where the system refused, ``writable`` where others than the owner may write, ``unsafe`` where a
+            configuration leads out of the files that were compared.
         path: Path relative to the bundle root, with ``/``; ``.`` for the root itself.
         expected: What the manifest, or the bundle format, says.
         found: What is there.
     """
 
-    kind: Literal["changed", "missing", "extra", "special", "manifest", "unreadable", "writable"]
+    kind: Literal["changed", "missing", "extra", "special", "manifest", "unreadable", "writable", "unsafe"]
     path: str
     expected: str
     found: str

@@ -6,19 +6,21 @@ manifest, and exactly the files of one variant. All three compare content with t
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, final
 
 from thoth_models.digest import Digest, hash_range, ranges
 from thoth_models.environment import usable_cores
 from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
 from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
+from thoth_models.parallel import parallel
 from thoth_models.plainfile import NotPlainError, PlainFile, kind_of, mode_of
+from thoth_models.references import unsafe_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,7 +127,8 @@ def verify_variant(bundle: OpenBundle, model: Model, built: BuiltModel, variant:
     problems = list(_check_tree(bundle.root, variant.directory, set(variant.files)))
     in_the_way = {problem.path for problem in problems}
     wanted = {path: bundle.manifest.files[path] for path in variant.files if path not in in_the_way}
-    problems += _check_contents(bundle.root, wanted)
+    # What a configuration says is looked at once it is known to be the one that was built.
+    problems += _check_contents(bundle.root, wanted) or _check_references(bundle.root, variant)
     if problems:
         raise VerificationError(str(bundle.root), sorted(problems, key=lambda problem: problem.path))
     return VerifiedVariant(_SEAL, model=model, built=built, variant=variant, directory=directory)
@@ -136,7 +139,8 @@ def verify(root: str | os.PathLike[str], *, strict: bool = False) -> Verificatio
 
     Args:
         root: The bundle directory.
-        strict: Treat entries that others than their owner may write as errors, not as warnings.
+        strict: Treat entries that others than their owner may write as errors, not as warnings; and compare files over
+            64 MiB as a whole too, on one core each, not only the digests of their parts.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
@@ -157,9 +161,12 @@ def verify(root: str | os.PathLike[str], *, strict: bool = False) -> Verificatio
     problems = list(_check_checksums(path, manifest))
     problems += _check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
     in_the_way = {problem.path for problem in problems}
-    problems += _check_contents(
-        path, {name: content for name, content in manifest.files.items() if name not in in_the_way}
-    )
+    wanted = {name: content for name, content in manifest.files.items() if name not in in_the_way}
+    problems += _check_contents(path, wanted, whole=strict)
+    if not problems:
+        models = manifest.models.values()
+        variants = [variant for model in models if model.built is not None for variant in model.built.variants]
+        problems += [problem for variant in variants for problem in _check_references(path, variant)]
     warnings = tuple(_check_permissions(path, manifest))
     if strict:
         problems += warnings
@@ -300,55 +307,57 @@ def _ancestors(below: str) -> list[str]:
     return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
-def _check_contents(root: Path, expected: dict[str, ContentDigest]) -> list[Problem]:
-    """Compare size and content of each file, on all cores."""
-    problems: list[Problem] = []
-    with ThreadPoolExecutor(max_workers=usable_cores(), thread_name_prefix="thoth-verify") as pool:
-
-        def check(path: str, content: ContentDigest) -> Problem | None:
-            return _check_file(root, path, content)
-
-        small = {path: content for path, content in expected.items() if not content.chunks}
+def _check_contents(root: Path, expected: dict[str, ContentDigest], *, whole: bool = False) -> list[Problem]:
+    """Compare size and content of each file, in parts and on all cores; with ``whole`` the large ones as a whole too."""
+    parts = [_Part(path, content, *part) for path, content in expected.items() for part in ranges(content)]
+    if whole:
         large = {path: content for path, content in expected.items() if content.chunks}
-        # The large files first, each on all cores; the small ones then fill the cores between them.
-        for path, content in large.items():
-            problems += _check_large_file(pool, root, path, content)
-        problems += [problem for problem in pool.map(check, small.keys(), small.values()) if problem is not None]
-    return problems
+        parts += [_Part(path, content, 0, content.size, content.sha256) for path, content in large.items()]
+    # The longest first, so that no core is left with one while the others have nothing to do.
+    parts.sort(key=lambda part: -part.length)
+    found = parallel(lambda part: _check_part(root, part), parts, usable_cores())
+    # Each once: every part of a file of another length says the same.
+    return list(dict.fromkeys(problem for problem in found if problem is not None))
 
 
-def _check_file(root: Path, path: str, content: ContentDigest) -> Problem | None:
+class _Part(NamedTuple):
+    path: str
+    content: ContentDigest
+    offset: int
+    length: int
+    expected: Digest
+
+
+def _check_part(root: Path, part: _Part) -> Problem | None:
     try:
-        with PlainFile(root, path) as file:
-            if problem := file.wrong_size(content):
+        with PlainFile(root, part.path) as file:
+            if problem := file.wrong_size(part.content):
                 return problem
-            found = hash_range(file.descriptor, 0, content.size)
+            found = hash_range(file.descriptor, part.offset, part.length)
     except (OSError, NotPlainError) as error:
-        return _unread(path, error)
-    if found == content.sha256:
+        return _unread(part.path, error)
+    if found == part.expected:
         return None
-    return Problem(kind="changed", path=path, expected=f"sha256 {content.sha256}", found=f"sha256 {found}")
+    where = "" if part.length == part.content.size else f" of the {part.length} bytes at {part.offset}"
+    return Problem(kind="changed", path=part.path, expected=f"sha256 {part.expected}{where}", found=f"sha256 {found}")
 
 
-def _check_large_file(pool: ThreadPoolExecutor, root: Path, path: str, content: ContentDigest) -> list[Problem]:
-    try:
-        with PlainFile(root, path) as file:
-            if problem := file.wrong_size(content):
-                return [problem]
-            parts = list(ranges(content))
-            found = pool.map(lambda part: hash_range(file.descriptor, part[0], part[1]), parts)
-            return [
-                Problem(
-                    kind="changed",
-                    path=path,
-                    expected=f"sha256 {expected} of the {length} bytes at {offset}",
-                    found=f"sha256 {actual}",
-                )
-                for (offset, length, expected), actual in zip(parts, found, strict=True)
-                if actual != expected
-            ]
-    except (OSError, NotPlainError) as error:
-        return [_unread(path, error)]
+def _check_references(root: Path, variant: Variant) -> list[Problem]:
+    """Look for what would lead a library out of the files that were compared."""
+    prefix = f"{variant.directory}/"
+
+    def read_table(path: str) -> dict[str, Any]:
+        try:
+            table = json.loads(_read_index(root, prefix + path))
+        except (ValueError, RecursionError):
+            return {}  # the library cannot read it either
+        return table if isinstance(table, dict) else {}
+
+    unsafe = unsafe_references([path.removeprefix(prefix) for path in variant.files], read_table)
+    return [
+        Problem(kind="unsafe", path=prefix + finding.path, expected=finding.expected, found=finding.found)
+        for finding in unsafe
+    ]
 
 
 def _check_permissions(root: Path, manifest: Manifest) -> Iterator[Problem]:

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +25,7 @@ from thoth_models_builder import __version__, cli, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.builder.conftest import Outcome
     from tests.hub_simulator import HubSimulator
@@ -179,12 +179,15 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["push"], "invalid choice: 'push'"),
         (["build", "--colour"], "unrecognized arguments: --colour"),
         (["build", "--attempts=0"], "expected an integer of at least 1, found 0"),
-        (["build", "--attempts=x"], "invalid _count value: 'x'"),
+        (["build", "--attempts=1.5"], "expected an integer of at least 1, found 1.5"),
+        (["build", "--attempts=inf"], "expected an integer of at least 1, found inf"),
+        (["build", "--attempts=nan"], "expected an integer of at least 1, found nan"),
+        (["build", "--attempts=x"], "expected a number, found x"),
         (["build", "--read-timeout=0"], "expected a positive number, found 0"),
         (["build", "--read-timeout=-1"], "expected a positive number, found -1"),
         (["build", "--read-timeout=inf"], "expected a positive number, found inf"),
         (["build", "--read-timeout=nan"], "expected a positive number, found nan"),
-        (["gc", "--unused-days=x"], "--unused-days"),
+        (["gc", "--unused-days=x"], "expected a number, found x"),
         (["gc", "--unused-days=-1"], "expected a number of at least 0, found -1"),
         (["gc", "--unused-days=nan"], "expected a number of at least 0, found nan"),
         (["schema", "--json"], "unrecognized arguments: --json"),

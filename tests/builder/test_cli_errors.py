@@ -80,8 +80,8 @@ def test_a_manifest_that_cannot_be_read(local: Project, command: Callable[..., O
 
 
 def test_no_bundle_is_no_failed_verification(local: Project, command: Callable[..., Outcome]) -> None:
-    check(command("verify", str(local.output)), 4, f"{local.output}: ")
-    check(command("inspect", str(local.output)), 4, f"{local.output}: ")
+    for verb in ("verify", "inspect"):
+        check(command(verb, str(local.output)), 4, f"expected a bundle directory at {local.output}")
 
 
 def test_a_lock_that_does_not_fit(local: Project, command: Callable[..., Outcome]) -> None:
@@ -242,9 +242,14 @@ def test_an_interrupted_build(served: Project, hub: HubSimulator) -> None:
     ],
 )
 def test_no_token_is_in_any_output(
-    path: str, fault: Fault, hub: HubSimulator, project: Project, command: Callable[..., Outcome],
+    *,
+    path: str,
+    fault: Fault,
+    hub: HubSimulator,
+    project: Project,
+    command: Callable[..., Outcome],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     hub.add_model("org/mini", model_files("mini"), revision=COMMIT, token=TOKEN)
     project.specify({"mini": {"sources": [HUB]}})

@@ -17,8 +17,10 @@ from tests.builder.projects import (
     write_files,
 )
 from tests.hub_simulator import HubSimulator, WrongBytes
-from thoth_models_builder import pipeline
-from thoth_models_builder.errors import LockError, SourcesFailedError, UnsupportedModelError
+from thoth_models.digest import Digest
+from thoth_models_builder import locking, pipeline
+from thoth_models_builder.errors import LockError, SourceError, SourcesFailedError, UnsupportedModelError
+from thoth_models_builder.sources import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,6 +229,11 @@ def test_a_hub_that_answers_with_another_commit_is_not_believed(hub: HubSimulato
     (model,) = project.lock().models
     assert model.attempts[0].reason == f"expected the commit {COMMIT}, found {OTHER_COMMIT}"
     assert model.state == "missing"
+
+
+def test_a_file_of_which_a_source_told_no_size_cannot_be_locked() -> None:
+    with pytest.raises(SourceError, match=r"^model\.safetensors: expected its size, found none$"):
+        locking._locked(RemoteFile(path="model.safetensors"), None, Digest.of(b""))
 
 
 # --- the lock file ---

@@ -1,0 +1,147 @@
+"""Which module may know which: the contracts of pyproject.toml, and what they cannot say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import grimp
+import pytest
+from importlinter.cli import lint_imports
+
+import thoth_models
+import thoth_models_builder
+
+PACKAGES = ("thoth_models", "thoth_models_builder")
+PLACES = {package.__name__: Path(package.__file__ or "").parent for package in (thoth_models, thoth_models_builder)}
+CONFIGURATION = Path(__file__).parents[1] / "pyproject.toml"
+LONGEST_MODULE = 400
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph(*PACKAGES, include_external_packages=True, cache_dir=None)
+
+
+def outside(graph: grimp.ImportGraph, package: str) -> set[str]:
+    """Return the packages that a package of ours needs to be installed."""
+    imported = {
+        name.partition(".")[0]
+        for module in graph.modules
+        if module.partition(".")[0] == package
+        for name in graph.find_modules_directly_imported_by(module)
+    }
+    return imported - set(sys.stdlib_module_names) - set(PACKAGES)
+
+
+def test_the_contracts_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    code = lint_imports(config_filename=str(CONFIGURATION), no_cache=True)
+    assert code == 0, capsys.readouterr().out
+    assert "5 kept, 0 broken" in capsys.readouterr().out
+
+
+def test_a_broken_contract_would_be_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The positive control: the reverse of each contract that orders two modules."""
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    contracts = "[tool.importlinter]" + text.partition("[tool.importlinter]")[2]
+    turned = contracts.replace(
+        'layers = ["thoth_models_builder", "thoth_models"]', 'layers = ["thoth_models", "thoth_models_builder"]'
+    ).replace('"thoth_models_builder.store", "thoth_models_builder.assemble"', '"thoth_models_builder.obtain"')
+    assert turned != contracts
+    (tmp_path / "pyproject.toml").write_text(turned, encoding="utf-8")
+    assert lint_imports(config_filename=str(tmp_path / "pyproject.toml"), no_cache=True) == 1
+    assert "3 kept, 2 broken" in capsys.readouterr().out
+
+
+def test_the_command_line_of_the_builder_knows_pipeline_progress_and_errors_only(graph: grimp.ImportGraph) -> None:
+    imported = graph.find_modules_directly_imported_by("thoth_models_builder.cli")
+    assert {name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names} == {
+        "thoth_models.errors",
+        "thoth_models_builder",  # its version
+        "thoth_models_builder.errors",
+        "thoth_models_builder.pipeline",
+        "thoth_models_builder.progress",
+    }
+
+
+@pytest.mark.parametrize(
+    ("library", "importers"),
+    [
+        ("torch", {"thoth_models.backends.torch"}),
+        ("sentence_transformers", {"thoth_models.backends.torch"}),
+        ("transformers", {"thoth_models.backends.torch"}),
+        ("huggingface_hub", {"thoth_models_builder.sources.hub"}),
+        ("httpx2", {"thoth_models_builder.sources.http"}),
+        ("requests", set()),
+        ("rich", {"thoth_models_builder.progress"}),
+        ("pydantic", {"thoth_models_builder.spec"}),
+        ("yaml", {"thoth_models_builder.model_card", "thoth_models_builder.yaml_lines"}),
+        ("platformdirs", {"thoth_models_builder.pipeline"}),
+    ],
+)
+def test_a_library_has_one_door(library: str, importers: set[str], graph: grimp.ImportGraph) -> None:
+    if library not in graph.modules:
+        assert importers == set()
+    else:
+        assert graph.find_modules_that_directly_import(library) == importers
+
+
+def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> None:
+    # transformers is what sentence-transformers is made of, and cannot be missing beside it.
+    assert outside(graph, "thoth_models") == {"numpy", "torch", "sentence_transformers", "transformers"}
+    assert outside(graph, "thoth_models_builder") == {
+        "httpx2",
+        "huggingface_hub",
+        "platformdirs",
+        "pydantic",
+        "rich",
+        "yaml",
+    }
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return what another interpreter has imported after a statement."""
+    finished = subprocess.run(
+        [sys.executable, "-c", f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"],
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("COV_")},
+            "PYTHONPATH": os.pathsep.join(str(place.parent) for place in PLACES.values()),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in json.loads(finished.stdout)}
+
+
+HEAVY = {"torch", "transformers", "sentence_transformers", "onnxruntime", "tokenizers", "huggingface_hub"}
+
+
+def test_importing_the_runtime_is_light() -> None:
+    loaded = modules_after("import thoth_models")
+    assert loaded & {*HEAVY, "pydantic", "yaml", "rich", "httpx", "httpx2", "requests", *PACKAGES[1:]} == set()
+    assert {"thoth_models", "numpy"} <= loaded
+
+
+def test_importing_the_command_line_of_the_builder_is_light() -> None:
+    loaded = modules_after("import thoth_models_builder.cli")
+    assert loaded & {*HEAVY, "httpx", "httpx2", "requests", "asyncio"} == set()
+    assert "thoth_models_builder" in loaded
+
+
+def test_a_heavy_import_would_be_seen() -> None:
+    assert "httpx2" in modules_after("import thoth_models_builder.sources.hub")
+    assert "huggingface_hub" in modules_after("import huggingface_hub")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_is_longer_than_one_can_hold_in_the_head(package: str) -> None:
+    lengths = {
+        str(path.relative_to(PLACES[package])): len(path.read_text(encoding="utf-8").splitlines())
+        for path in PLACES[package].rglob("*.py")
+    }
+    assert len(lengths) > 10
+    assert {path: length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
