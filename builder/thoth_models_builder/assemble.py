@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import glob
 import os
 import re
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from thoth_models.manifest import (
 )
 from thoth_models.verify import VerificationReport, verify
 from thoth_models_builder.errors import AlternateError, OutputError
+from thoth_models_builder.files import sync_directory
 from thoth_models_builder.plan import PlannedModel, source_path
 from thoth_models_builder.variants import VARIANTS
 
@@ -206,7 +207,7 @@ def claim(output: Path, locks: Path) -> Iterator[None]:
             name = Digest.of(os.fsencode(output.parent.resolve() / output.name)).hex
             file = stack.enter_context((locks / name).open("a+b"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for leftover in output.parent.glob(f".{glob.escape(output.name)}.*{_WORK_SUFFIX}"):
+            for leftover in _leftovers(output):
                 # A build with another store may be at work on it.
                 if (descriptor := _lock_tree(leftover)) is not None:
                     stack.callback(os.close, descriptor)
@@ -216,6 +217,19 @@ def claim(output: Path, locks: Path) -> Iterator[None]:
         except OSError as error:
             raise _cannot_write(output, error) from error
         yield
+
+
+def _leftovers(output: Path) -> list[Path]:
+    """Return the work trees of builds of exactly this output: not those of ``b.x`` for ``b``, nor what is not ours."""
+    pattern = re.compile(rf"\.{re.escape(output.name)}\.[a-z0-9_]{{8}}(\.building\.previous)?\.building", re.DOTALL)
+    found = []
+    for path in output.parent.iterdir():
+        if pattern.fullmatch(path.name):
+            status = path.lstat()
+            # In a directory that others may write to, a name proves nothing, and a link leads anywhere.
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                found.append(path)
+    return found
 
 
 def write_bundle(manifest: Manifest, locate: Callable[[str], Path], output: Path) -> VerificationReport:
@@ -271,7 +285,7 @@ def _lock_tree(tree: Path) -> int | None:
 
 def _cannot_write(output: Path, error: OSError) -> OutputError:
     place = "" if error.filename is None else f" ({error.filename})"
-    return OutputError(f"{output}: cannot be written: {error.strerror}{place}")
+    return OutputError(f"{output}: cannot be written: {error.strerror or error}{place}")
 
 
 def _place(source: Path, target: Path) -> None:
@@ -304,15 +318,7 @@ def _close_directories(tree: Path) -> None:
     directories = [Path(directory) for directory, _, _ in os.walk(tree, topdown=False)]
     for directory in directories:
         directory.chmod(_DIRECTORY_MODE)
-        _fsync_directory(directory)
-
-
-def _fsync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_directory(directory)
 
 
 def _move_into_place(tree: Path, output: Path) -> None:
@@ -329,7 +335,7 @@ def _move_into_place(tree: Path, output: Path) -> None:
             previous.rename(output)
             raise
         _remove_tree(previous)
-    _fsync_directory(output.parent)
+    sync_directory(output.parent)
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -7,6 +7,7 @@ tell from the files is refused, because a bundle must not guess what a vector me
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from thoth_models_builder.variants import MODULES_FILE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+_SENTENCE_CONFIG = re.compile(r"sentence_[a-z-]+_config\.json")
 _CODE_PREFIX = "sentence_transformers."
 _SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
 _WITH_WEIGHTS = ("Transformer", "Dense", "LayerNorm")
@@ -135,9 +137,11 @@ def read_modules(files: ModelFiles) -> list[Module]:
             )
         if kind not in _SUPPORTED:
             raise UnsupportedModelError(f"{place}.type: expected one of {', '.join(_SUPPORTED)}, found {kind!r}")
-        if not isinstance(directory, str) or any(part in (".", "..") for part in directory.split("/")):
-            raise UnsupportedModelError(f"{place}.path: expected a directory of the model, found {directory!r}")
-        modules.append(Module(kind=kind, directory=directory.strip("/")))
+        directory = directory.removesuffix("/") if isinstance(directory, str) else directory
+        # The library joins this to the model's own path, so an absolute one would replace it.
+        if not isinstance(directory, str) or (directory and any(p in ("", ".", "..") for p in directory.split("/"))):
+            raise UnsupportedModelError(f"{place}.path: expected a directory of the model, found {entry.get('path')!r}")
+        modules.append(Module(kind=kind, directory=directory))
     kinds = [module.kind for module in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or kinds.count("Transformer") + kinds.count("Pooling") != 2:  # noqa: PLR2004
         raise UnsupportedModelError(
@@ -183,7 +187,7 @@ def describe(files: ModelFiles) -> ModelFacts:
     # The first two are there in sentence-transformers always, and empty unless the model says otherwise.
     prompts = {"query": "", "document": "", **_prompts(config)}
     default_prompt_name = config.get("default_prompt_name")
-    if default_prompt_name is not None and default_prompt_name not in prompts:
+    if default_prompt_name is not None and default_prompt_name not in list(prompts):
         raise UnsupportedModelError(
             f"config_sentence_transformers.json: default_prompt_name: expected one of {', '.join(prompts)}, "
             f"found {default_prompt_name!r}"
@@ -206,7 +210,7 @@ def describe(files: ModelFiles) -> ModelFacts:
 
 
 def _ends_normalized(files: ModelFiles, modules: Sequence[Module]) -> bool:
-    """Tell whether what comes out of the last module has unit length: a Normalize that a Dense follows does not count."""
+    """Tell whether what comes out has unit length: a Normalize that a Dense follows does not count."""
     kept = [module for module in modules if module.kind != "Dropout"]
     if not kept or kept[-1].kind != "Normalize":
         return False
@@ -271,10 +275,10 @@ def _pooling(files: ModelFiles, module: Module, transformer: Module) -> tuple[st
     if mode is None:
         modes = [name for flag, name in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
     else:
-        modes = [mode] if isinstance(mode, str) else list(mode)
-    if unknown := [name for name in modes if name not in _POOLING_FLAGS.values()]:
+        modes = mode if isinstance(mode, list) else [mode]
+    if not modes or any(name not in _POOLING_FLAGS.values() for name in modes):
         known = ", ".join(_POOLING_FLAGS.values())
-        raise UnsupportedModelError(f"{path}: pooling_mode: expected one of {known}, found {unknown[0]!r}")
+        raise UnsupportedModelError(f"{path}: pooling_mode: expected one or several of {known}, found {mode!r}")
     key = "embedding_dimension" if "embedding_dimension" in config else "word_embedding_dimension"
     width = _integer(files, path, key)
     hidden = files.json(transformer.path("config.json"), dict).get("hidden_size", width)
@@ -286,18 +290,21 @@ def _pooling(files: ModelFiles, module: Module, transformer: Module) -> tuple[st
 
 def _max_seq_length(files: ModelFiles, transformer: Module) -> int:
     """Return the longest input in tokens, found in the order in which sentence-transformers looks for it."""
-    for path in sorted(files.digests):
-        name = path.rpartition("/")[2]
-        if _in(path, transformer.directory) and name.startswith("sentence_") and name.endswith("_config.json"):
-            length = files.json(path, dict).get("max_seq_length")
-            if length is not None:
-                return _integer(files, path, "max_seq_length")
+    settings = [
+        path
+        for path in sorted(files.digests)
+        if _in(path, transformer.directory) and _SENTENCE_CONFIG.fullmatch(path.rpartition("/")[2])
+    ]
+    if len(settings) > 1:
+        raise UnsupportedModelError(f"expected one sentence_*_config.json, found {', '.join(settings)}")
+    if settings and files.json(settings[0], dict).get("max_seq_length") is not None:
+        return _integer(files, settings[0], "max_seq_length")
     config = files.json(transformer.path("config.json"), dict)
     tokenizer = files.optional_table(transformer.path("tokenizer_config.json"))
     limits = [
         int(limit)
         for limit in (tokenizer.get("model_max_length"), config.get("max_position_embeddings"))
-        if isinstance(limit, (int, float)) and 0 < limit < _NO_LIMIT
+        if isinstance(limit, (int, float)) and 1 <= limit < _NO_LIMIT
     ]
     if not limits:
         raise UnsupportedModelError(

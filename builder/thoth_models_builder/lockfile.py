@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 
-_BLOB_ID = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_GIT_ID = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_GIT_ID_MEANING = "a git object id of 40 hexadecimal digits"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,7 +226,7 @@ def _model(node: Node) -> LockedModel:
     return LockedModel(
         sources=sources,
         variants=keys["variants"].sorted_unique(Node.text),
-        revision=keys["revision"].optional_text(),
+        revision=None if keys["revision"].value is None else keys["revision"].matching(_GIT_ID, _GIT_ID_MEANING),
         license=keys["license"].optional_text(),
         dimension=keys["dimension"].integer(minimum=1),
         files=files,
@@ -234,9 +235,7 @@ def _model(node: Node) -> LockedModel:
 
 def _file(node: Node) -> LockedFile:
     keys = node.table("path", "size", "sha256", optional=("blob_id",))
-    blob_id = (
-        keys["blob_id"].matching(_BLOB_ID, "a git blob id of 40 hexadecimal digits") if "blob_id" in keys else None
-    )
+    blob_id = keys["blob_id"].matching(_GIT_ID, _GIT_ID_MEANING) if "blob_id" in keys else None
     return LockedFile(
         path=safe_path(keys["path"]),
         size=keys["size"].integer(minimum=0),

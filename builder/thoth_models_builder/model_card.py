@@ -5,6 +5,8 @@ from __future__ import annotations
 import yaml
 
 _FENCE = b"---"
+_LONGEST_LICENSE = 200  # characters; real ones are names such as apache-2.0
+
 LARGEST_CARD = 1024 * 1024
 """Bytes of a model card that are looked at."""
 
@@ -18,5 +20,9 @@ def license_of(card: bytes) -> str | None:
         metadata = yaml.safe_load(b"\n".join(lines[1 : stripped.index(_FENCE) + 1]))
     except (yaml.YAMLError, RecursionError, ValueError):
         return None
-    stated = metadata.get("license") if isinstance(metadata, dict) else None
-    return stated if isinstance(stated, str) else None
+    return plain_license(metadata.get("license") if isinstance(metadata, dict) else None)
+
+
+def plain_license(stated: object) -> str | None:
+    """Return a licence as it was stated if it is one line of plain text, else None."""
+    return stated if isinstance(stated, str) and stated.isprintable() and len(stated) <= _LONGEST_LICENSE else None

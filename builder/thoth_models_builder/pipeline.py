@@ -20,6 +20,7 @@ from thoth_models.verify import verify as verify_bundle
 from thoth_models_builder import assemble
 from thoth_models_builder.describe import ModelFiles, describe, space_of
 from thoth_models_builder.errors import Finding, LockError, SourcesFailedError, SpecError, UnsupportedModelError
+from thoth_models_builder.files import open_regular, replace_file
 from thoth_models_builder.lockfile import Lock, differences
 from thoth_models_builder.locking import lock_model
 from thoth_models_builder.obtain import Supply
@@ -61,6 +62,9 @@ __all__ = [
 ]
 
 STORE_VARIABLE = "THOTH_STORE"
+_LARGEST_INPUT = 64 * 1024 * 1024
+"""Bytes of a specification or lock that are read at most; what is longer is refused by its parser."""
+
 _IN_BUNDLE = "the bundle that was there"
 
 
@@ -94,7 +98,7 @@ def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: W
         UnsupportedModelError: A model needs what a bundle refuses; the lock was not touched.
     """
     spec = _read_spec(file)
-    before = lock_file.read_bytes() if lock_file.exists() else b""
+    before = _read_lock_bytes(lock_file) if lock_file.exists() else b""
     existing = Lock.from_bytes(before, str(lock_file)) if before else Lock(models={})
     supply = Supply(store=Store(store), base=file.parent, limits=limits, watcher=watcher)
     models = {}
@@ -109,7 +113,7 @@ def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: W
     result = Lock(models=models)
     after = result.to_bytes()
     if after != before:
-        _write_atomically(lock_file, after)
+        replace_file(lock_file, after)
     return LockReport(
         file=str(lock_file),
         is_rewritten=after != before,
@@ -234,7 +238,7 @@ def gc(store: Path, locks: Sequence[Path], *, unused_days: float, dry_run: bool)
 
 def _read_spec(file: Path) -> Spec:
     try:
-        data = file.read_bytes()
+        data = _read_bounded(file)
     except OSError as error:
         finding = Finding(line=None, path="", message=f"expected a readable file, found: {error.strerror}")
         raise SpecError(str(file), [finding]) from error
@@ -242,23 +246,19 @@ def _read_spec(file: Path) -> Spec:
 
 
 def _read_lock(file: Path) -> Lock:
+    return Lock.from_bytes(_read_lock_bytes(file), str(file))
+
+
+def _read_lock_bytes(file: Path) -> bytes:
     try:
-        data = file.read_bytes()
+        return _read_bounded(file)
     except OSError as error:
         raise LockError(f"{file}: expected a readable lock, found: {error.strerror}") from error
-    return Lock.from_bytes(data, str(file))
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _read_bounded(file: Path) -> bytes:
+    with open_regular(file) as opened:
+        return opened.read(_LARGEST_INPUT + 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

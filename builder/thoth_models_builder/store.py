@@ -22,11 +22,15 @@ from typing import IO, TYPE_CHECKING
 
 from thoth_models.digest import READ_SIZE, ContentDigest, ContentHasher, Digest, hash_file
 from thoth_models_builder.errors import SourceError, StoreError, WrongContentError
+from thoth_models_builder.files import open_regular, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _OBJECT_MODE = 0o444
+_LOCK_SECONDS = 60.0
+"""How long a build waits for a garbage collection to end; it takes a second or so."""
+_LOCK_PAUSE = 0.2
 _LARGEST_UNKNOWN = 64 * 1024 * 1024
 """Bytes accepted of a file whose size nobody told: these are configurations and tokenizers, never weights."""
 
@@ -64,8 +68,20 @@ class Store:
     def in_use(self) -> Iterator[None]:
         """Keep a garbage collection by another process from removing what this one is about to use."""
         with self._open_in_use() as file:
-            _flock(file, fcntl.LOCK_SH)
+            end = time.monotonic() + _LOCK_SECONDS
+            # Without an end, a garbage collection that hangs would hang every build without a word.
+            while not _flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB) and self._is_collected():
+                if time.monotonic() > end:
+                    waited = f"found one for {_LOCK_SECONDS:g} s"
+                    raise StoreError(f"{self.root}: expected no garbage collection at work on the store, {waited}")
+                time.sleep(_LOCK_PAUSE)
             yield
+
+    def _is_collected(self) -> bool:
+        """Tell whether locks work here at all: where they do not, nobody can hold one."""
+        # Not in scratch, which a garbage collection removes.
+        with tempfile.TemporaryFile(dir=self.root) as probe:
+            return _flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _open_in_use(self) -> IO[bytes]:
         self.prepare()
@@ -85,7 +101,7 @@ class Store:
         """
         path = self.path(digest)
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 if os.fstat(file.fileno()).st_size == size:
                     content = hash_file(file)
                     if content.sha256 == digest:
@@ -265,7 +281,7 @@ class Writer:
             os.fsync(self._file.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self._file.name, target)  # noqa: PTH105 - the name of an open file is a str
-            _fsync_directory(target.parent)
+            sync_directory(target.parent)
         except OSError as error:
             raise StoreError(f"{target}: cannot be written: {error.strerror}") from error
         self.is_finished = True
@@ -291,11 +307,3 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _fsync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -81,7 +81,7 @@ def _check_for(name: str) -> Callable[[str, dict[str, Any], Collection[str]], _F
 def _check_index(path: str, table: dict[str, Any], paths: Collection[str]) -> _Findings:
     directory = path.rpartition("/")[0]
     weights = table.get("weight_map")
-    for name in sorted({str(value) for value in weights.values()}) if isinstance(weights, dict) else ["no table"]:
+    for name in sorted({str(value) for value in weights.values()}) if isinstance(weights, dict) else []:
         beside = f"{directory}/{name}" if directory else name
         if not _WEIGHT_FILE.fullmatch(name) or beside not in paths:
             yield "`weight_map` to name weight files of this model", repr(name)

@@ -308,7 +308,7 @@ def _ancestors(below: str) -> list[str]:
 
 
 def _check_contents(root: Path, expected: dict[str, ContentDigest], *, whole: bool = False) -> list[Problem]:
-    """Compare size and content of each file, in parts and on all cores; with ``whole`` the large ones as a whole too."""
+    """Compare each file, in parts and on all cores; with ``whole`` the large ones as a whole too."""
     parts = [_Part(path, content, *part) for path, content in expected.items() for part in ranges(content)]
     if whole:
         large = {path: content for path, content in expected.items() if content.chunks}

@@ -134,6 +134,8 @@ def test_pooling(values: dict[str, Any], pooling: str, dimension: int) -> None:
         (None, 1e30, 512, 512),
         (None, None, 512, 512),
         (None, 64, None, 64),
+        (None, 0.5, 512, 512),
+        (None, -1, 512, 512),
     ],
 )
 def test_the_maximum_length(sentence: int | None, tokenizer: float | None, config: int | None, expected: int) -> None:
@@ -182,11 +184,38 @@ def test_a_transformer_in_a_directory_of_its_own_with_a_dense_layer() -> None:
 def test_modules_are_recognised_by_their_last_name(name: str) -> None:
     entries = [
         {"type": f"sentence_transformers.{name}"},
-        {"path": "1_Pooling/", "type": "sentence_transformers.x.Pooling"},
+        {"path": "1_Pooling", "type": "sentence_transformers.x.Pooling"},
     ]
     found = read_modules(files_of({"modules.json": as_json(entries)}))
     assert found == [Module(kind="Transformer", directory=""), Module(kind="Pooling", directory="1_Pooling")]
     assert [module.path("config.json") for module in found] == ["config.json", "1_Pooling/config.json"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "config", "expected"),
+    [
+        (["Normalize"], {}, True),
+        (["Normalize", "Dropout"], {}, True),
+        (["Dense", "Normalize"], {}, True),
+        (["Normalize", "Dense"], {}, False),
+        (["Dropout"], {}, False),
+        ([], {}, False),
+        (["Normalize"], {"module_input_name": "sentence_embedding", "module_output_name": None}, True),
+        (["Normalize"], {"module_input_name": "token_embeddings"}, False),
+        (["Normalize"], {"module_output_name": "elsewhere"}, False),
+    ],
+)
+def test_vectors_have_unit_length_when_they_leave_the_last_module(
+    kinds: list[str], config: dict[str, str], *, expected: bool
+) -> None:
+    contents = model_files("x")
+    entries = json.loads(contents["modules.json"])[:2]
+    entries += [{"path": f"x_{kind}", "type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+    contents["modules.json"] = as_json(entries)
+    contents["x_Dense/config.json"] = as_json({"out_features": 8})
+    contents["x_Dense/model.safetensors"] = b""
+    contents["x_Normalize/config.json"] = as_json(config)
+    assert facts_of(contents).has_normalize is expected
 
 
 def test_prompts() -> None:
@@ -246,6 +275,7 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     (pickled, "model.safetensors: expected weights as safetensors, found none; pickled weights (.bin, .pt, .pkl) can "),
     (lambda: changed(ST_CONFIG, model_type="CrossEncoder"), f"{ST_CONFIG}: model_type: expected SentenceTransformer, "),
     (lambda: changed(ST_CONFIG, default_prompt_name="x"), f"{ST_CONFIG}: default_prompt_name: expected one of query, "),
+    (lambda: changed(ST_CONFIG, default_prompt_name=["x"]), f"{ST_CONFIG}: default_prompt_name: expected one of quer"),
     (lambda: changed(ST_CONFIG, prompts=["x"]), f"{ST_CONFIG}: prompts: expected a table, found ['x']"),
     (lambda: changed(ST_CONFIG, prompts={"x": 1}), f"{ST_CONFIG}: prompts.x: expected a string, found 1"),
     (lambda: changed(ST_CONFIG, prompts={"x": "\ud800"}), f"{ST_CONFIG}: expected JSON, found something else ("),
@@ -253,7 +283,14 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     (lambda: changed("config.json", eps=float("nan")), "config.json: expected JSON, found something else ("),
     (
         lambda: changed("1_Pooling/config.json", pooling_mode="x"),
-        "1_Pooling/config.json: pooling_mode: expected one of cls, max, mean, ",
+        "1_Pooling/config.json: pooling_mode: expected one or several of cls, max, mean, ",
+    ),
+    *(
+        (
+            lambda value=value: changed("1_Pooling/config.json", pooling_mode=value),
+            "1_Pooling/config.json: pooling_mode: expected one or several of cls, max, mean, ",
+        )
+        for value in ([], 1, [1], {}, ["mean", "x"])
     ),
     (
         lambda: changed("1_Pooling/config.json", word_embedding_dimension=9),
@@ -276,11 +313,19 @@ def test_what_cannot_be_told_is_refused(contents: Callable[[], Files], message: 
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("path", [1, "..", "a/../..", "./x"])
+@pytest.mark.parametrize("path", [1, "..", "a/../..", "./x", "/etc", "1_Pooling/", "a//b"])
 def test_a_module_outside_of_the_model_is_refused(path: object) -> None:
     entries = [{"type": "sentence_transformers.models.Transformer", "path": path}]
     with pytest.raises(UnsupportedModelError, match=r"modules\.json: \[0\]\.path: expected a directory of the model"):
         facts_of(with_modules(as_json(entries)))
+
+
+def test_two_configurations_for_the_length_are_refused() -> None:
+    contents = {**model_files("x"), "sentence_xlm-roberta_config.json": b"{}"}
+    with pytest.raises(
+        UnsupportedModelError, match=r"expected one sentence_\*_config\.json, found sentence_bert_config"
+    ):
+        facts_of(contents)
 
 
 def test_a_model_that_states_no_length_is_refused() -> None:

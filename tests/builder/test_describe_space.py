@@ -76,7 +76,10 @@ SAME_MEANING: dict[str, Files] = {
     "empty prompt": changed(ST_CONFIG, prompts={"query": "", "document": None}),
     "order of keys": {**needed(), "config.json": as_json(dict(reversed(json.loads(needed()["config.json"]).items())))},
     "white space": {**needed(), "config.json": json.dumps(json.loads(needed()["config.json"]), indent=4).encode()},
-    "index of shards": {**needed(), "model.safetensors.index.json": b"{}"},
+    "index of shards": {
+        **needed(),
+        "model.safetensors.index.json": as_json({"weight_map": {"a": "model.safetensors"}}),
+    },
 }
 
 

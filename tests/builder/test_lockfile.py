@@ -158,7 +158,7 @@ _PLACE = 'models["mini"]'
         (setting(*FILES, 0, "size", to=-1), f"{_PLACE}.files[0].size: expected an integer of at least 0, found -1"),
         (setting(*FILES, 0, "sha256", to="0" * 63), f"{_PLACE}.files[0].sha256: expected a sha256 of 64 lower-case"),
         (setting(*FILES, 0, "sha256", to="A" * 64), f"{_PLACE}.files[0].sha256: expected a sha256 of 64 lower-case"),
-        (setting(*FILES, 0, "blob_id", to="b" * 39), f"{_PLACE}.files[0].blob_id: expected a git blob id of 40"),
+        (setting(*FILES, 0, "blob_id", to="b" * 39), f"{_PLACE}.files[0].blob_id: expected a git object id of 40"),
         (setting(*FILES, 0, "blob_id", to=None), f"{_PLACE}.files[0].blob_id: expected a string, found nothing (null)"),
         (setting(*FILES, 0, "mtime", to=1), f"{_PLACE}.files[0]: expected only the keys 'path', 'size', 'sha256', "),
         (removing(*FILES, 0, "size"), f"{_PLACE}.files[0]: expected the key 'size', found only"),

@@ -14,12 +14,14 @@ from tests.builder.projects import (
     as_json,
     contents,
     model_files,
+    snapshot,
     write_files,
 )
 from tests.hub_simulator import HubSimulator, WrongBytes
 from thoth_models.digest import Digest
-from thoth_models_builder import locking, pipeline
+from thoth_models_builder import locking
 from thoth_models_builder.errors import LockError, SourceError, SourcesFailedError, UnsupportedModelError
+from thoth_models_builder.files import replace_file
 from thoth_models_builder.sources import RemoteFile
 
 if TYPE_CHECKING:
@@ -83,8 +85,10 @@ def test_a_branch_that_moves_changes_the_lock_and_nothing_else_does(hub: HubSimu
     project.specify({"mini": {"sources": [{"hub": "org/mini"}]}})
     project.lock()
     before = project.lock_file.read_bytes()
+    untouched = snapshot(project.lock_file)
     again = project.lock()
     assert not again.is_rewritten
+    assert snapshot(project.lock_file) == untouched
     assert again.models[0].state == "unchanged"
     hub.add_model("org/mini", model_files("new"), revision=COMMIT)
     after = project.lock()
@@ -258,10 +262,13 @@ def test_a_lock_is_replaced_in_one_step(project: Project, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            pipeline._write_atomically(project.lock_file, b"new")
+            replace_file(project.lock_file, b"new")
     assert contents(project.root) == {"models.lock": b"old"}
-    pipeline._write_atomically(project.lock_file, b"new")
+    before = project.lock_file.stat().st_ino
+    replace_file(project.lock_file, b"new")
     assert contents(project.root) == {"models.lock": b"new"}
+    # Another file took its place; nobody ever saw half of one.
+    assert project.lock_file.stat().st_ino != before
 
 
 # --- lock --check ---

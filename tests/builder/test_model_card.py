@@ -35,6 +35,8 @@ def test_a_stated_licence_is_read(card: bytes) -> None:
         b"---\n- license\n---\n",
         b"---\nlicense: [mit, apache-2.0]\n---\n",
         b"---\nlicense: 2\n---\n",
+        b'---\nlicense: "mit\\e[2J"\n---\n',
+        b"---\nlicense: " + b"x" * 201 + b"\n---\n",
         b"---\nlicense: {a: b\n---\n",
         b"---\nlicense: !!python/object/apply:os.getcwd []\n---\n",
         b"---\nlicense: 2001-99-99\ndate: 2001-99-99\n---\n",

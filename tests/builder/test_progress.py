@@ -144,7 +144,7 @@ def test_a_build_draws_while_it_works(
 
 @pytest.mark.parametrize("verbose", [False, True])
 def test_the_log_of_this_package_is_shown_on_standard_error(
-    *, verbose: bool, capsys: pytest.CaptureFixture[str]
+    *, verbose: bool, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     progress.configure_logging(verbose=verbose)
     progress.configure_logging(verbose=verbose)  # a second command in one process does not double it
@@ -157,6 +157,8 @@ def test_the_log_of_this_package_is_shown_on_standard_error(
     assert captured.err.count("a [red]warning[/red]") == 1
     assert ("an attempt" in captured.err) is verbose
     assert "signature" not in captured.err
+    # Nor do the handlers of whoever calls main() in a process of their own show it a second time.
+    assert [record.name for record in caplog.records] == ["httpx2"]
 
 
 # --- reports ---

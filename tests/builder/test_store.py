@@ -221,6 +221,13 @@ def test_an_object_that_cannot_be_read_is_an_error(store: Store) -> None:
         store.find(DIGEST, len(DATA))
 
 
+def test_a_pipe_in_the_place_of_an_object_is_not_waited_for(store: Store) -> None:
+    store.path(DIGEST).parent.mkdir(parents=True)
+    os.mkfifo(store.path(DIGEST))
+    with pytest.raises(StoreError, match="expected a readable object: not a regular file"):
+        store.find(DIGEST, len(DATA))
+
+
 def test_a_damaged_object_that_cannot_be_removed_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     os.truncate(put(store), HALF)
     monkeypatch.setattr(Path, "unlink", fail_with(errno.EROFS))

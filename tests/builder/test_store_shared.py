@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +27,7 @@ from tests.builder.objects import (
 )
 from tests.builder.projects import environment_of_children
 from thoth_models.digest import Digest
+from thoth_models_builder import store as store_module
 from thoth_models_builder.errors import StoreError
 from thoth_models_builder.store import Collected, Store
 
@@ -138,6 +139,7 @@ def test_a_partial_file_that_became_an_object_meanwhile_is_not_written_to(
 def test_without_lock_support_writers_have_files_of_their_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", fail_with(errno.ENOLCK))
     with (
+        store.in_use(),
         store.writer(NAME, digest=DIGEST, size=len(DATA)) as first,
         store.writer(NAME, digest=DIGEST, size=len(DATA)) as second,
     ):
@@ -203,6 +205,41 @@ def test_gc_refuses_while_a_build_uses_the_store(store: Store) -> None:
         assert path.exists()
     time.sleep(0.01)  # the clock of a filesystem is a tick behind
     assert store.gc([], unused_seconds=0).files == 1
+
+
+def hold(store: Store) -> IO[bytes]:
+    """Lock the store as a garbage collection does that has come to its last step."""
+    store.prepare()
+    store.scratch.rmdir()
+    file = (store.root / "in-use").open("a+b")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def test_a_build_waits_for_a_garbage_collection(store: Store) -> None:
+    entered = threading.Event()
+
+    def build() -> None:
+        with store.in_use():
+            entered.set()
+
+    with hold(store):
+        store.scratch.mkdir()
+        builder = threading.Thread(target=build)
+        builder.start()
+        store.scratch.rmdir()
+        assert not entered.wait(0.3)
+    builder.join(10)
+    assert entered.is_set()
+
+
+def test_a_garbage_collection_that_does_not_end_is_waited_for_so_long(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_LOCK_SECONDS", 0.3)
+    message = r"store: expected no garbage collection at work on the store, found one for 0\.3 s$"
+    with hold(store), pytest.raises(StoreError, match=message), store.in_use():
+        pass
 
 
 def test_gc_tells_what_it_cannot_remove(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,6 @@ def test_version_and_python_are_stated(package: str) -> None:
 def test_what_is_tested_here_is_what_was_installed() -> None:
     here = Path(__file__).parent.parent.parent
     for package in (thoth_models, thoth_models_builder):
-        assert "site-packages" in Path(package.__file__).parts
+        assert "site-packages" in Path(str(package.__file__)).parts
     assert not (here / "runtime").exists()
     assert not (here / "builder").exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 from thoth_models.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
+from thoth_models_builder.model_card import plain_license
 from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
 from thoth_models_builder.sources.http import Downloader, without_secrets
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DEFAULT_ENDPOINT = "https://huggingface.co"
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _TRUE = ("1", "ON", "YES", "TRUE")
 
 
@@ -65,22 +68,14 @@ class HubRepository:
         except SourceUnreachableError as error:
             self._unreachable[self._endpoint] = str(error)
             raise
-        files = tuple(
-            RemoteFile(
-                path=sibling.rfilename,
-                size=sibling.size,
-                sha256=_sha256_of(sibling),
-                # A large file's blob id is that of the pointer kept in git, which says nothing about the content.
-                blob_id=None if sibling.lfs else sibling.blob_id,
-            )
-            for sibling in info.siblings or ()
-        )
-        if not info.sha:
-            raise SourceError(f"expected the Hub to tell the commit of {self.label}, found none")
+        files = tuple(_remote_file(sibling) for sibling in info.siblings or ())
+        if not (isinstance(info.sha, str) and _COMMIT.fullmatch(info.sha)):
+            found = "none" if info.sha is None else repr(info.sha)
+            raise SourceError(f"expected the Hub to tell the commit of {self.label}, found {found}")
         # From here on the commit, so that what is fetched is what was listed, also if the branch moves on.
         self._commit = info.sha
-        stated = (info.card_data or {}).get("license")
-        return Listing(revision=info.sha, license=stated if isinstance(stated, str) else None, files=files)
+        stated = info.card_data.get("license") if info.card_data else None
+        return Listing(revision=info.sha, license=plain_license(stated), files=files)
 
     def fetch(
         self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]
@@ -155,14 +150,23 @@ class HubRepository:
             ) from error
 
 
-def _sha256_of(sibling: Any) -> Digest | None:  # noqa: ANN401 - huggingface_hub's RepoSibling
-    stated = sibling.lfs and sibling.lfs.get("sha256")
-    if not stated:
-        return None
+def _remote_file(sibling: Any) -> RemoteFile:  # noqa: ANN401 - huggingface_hub's RepoSibling, whose types nobody checked
+    path, size, blob_id = sibling.rfilename, sibling.size, sibling.blob_id
+    stated = sibling.lfs.get("sha256") if sibling.lfs else None
+    if not isinstance(path, str):
+        raise SourceError(f"expected the Hub to tell the paths of files, found {path!r}")
+    if size is not None and (type(size) is not int or size < 0):
+        raise SourceError(f"{path}: expected the Hub to tell its size in bytes, found {size!r}")
     try:
-        return Digest(stated)
+        sha256 = None if stated is None else Digest(str(stated))
     except ValueError as error:
-        raise SourceError(f"{sibling.rfilename}: {error}") from error
+        raise SourceError(f"{path}: {error}") from error
+    # A large file's blob id is that of the pointer kept in git, which says nothing about the content.
+    if sibling.lfs or blob_id is None:
+        return RemoteFile(path=path, size=size, sha256=sha256)
+    if not (isinstance(blob_id, str) and _COMMIT.fullmatch(blob_id)):
+        raise SourceError(f"{path}: expected a git blob id of 40 hexadecimal digits, found {blob_id!r}")
+    return RemoteFile(path=path, size=size, sha256=sha256, blob_id=blob_id)
 
 
 def _meaning(status: int | None) -> str:

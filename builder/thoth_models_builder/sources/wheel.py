@@ -32,10 +32,7 @@ _log = logging.getLogger(__name__)
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 # All that zipfile raises for bytes that are not what they should be: it has no error of its own for names that are not
 # UTF-8, for compression methods and versions it does not know, nor for what is encrypted.
-_UNREADABLE = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(NotImplementedError, RuntimeError, ValueError, OSError),
-)
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
 _SHOWN_LINES = 3  # of pip's complaints; the last ones say why
 
 

@@ -100,10 +100,20 @@ def answer(body: bytes) -> Status:
     return Status(200, {"Content-Type": "application/json"}, body)
 
 
+def sibling(values: bytes) -> bytes:
+    return b'{"id": "x/y", "siblings": [{"rfilename": "a", ' + values + b"}]}"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b'{"id": "x/y", "siblings": []}', f"expected the Hub to tell the commit of {LABEL}, found none"),
+        (b'{"id": "x/y", "siblings": []}', f"expected the Hub to tell the commit of {LABEL}, found None"),
+        (b'{"id": "x/y", "sha": "main"}', f"expected the Hub to tell the commit of {LABEL}, found 'main'"),
+        (b'{"id": "x/y", "siblings": [{"rfilename": 1}]}', "expected the Hub to tell the paths of files, found 1"),
+        (sibling(b'"size": -1'), "a: expected the Hub to tell its size in bytes, found -1"),
+        (sibling(b'"size": "1"'), "a: expected the Hub to tell its size in bytes, found '1'"),
+        (sibling(b'"size": true'), "a: expected the Hub to tell its size in bytes, found True"),
+        (sibling(b'"blobId": "x"'), "a: expected a git blob id of 40 hexadecimal digits, found 'x'"),
         (
             b'{"id": "x/y", "sha": "%s", "siblings": [{"rfilename": "model.safetensors", "size": 1, '
             b'"lfs": {"sha256": "xyz", "size": 1, "pointerSize": 1}}]}' % DEFAULT_COMMIT.encode(),

@@ -226,7 +226,8 @@ class ForwardProxy:
         upstream.request(handler.command, f"{target.path}?{target.query}", headers=headers)
         response = upstream.getresponse()
         lines = [f"HTTP/1.1 {response.status} {response.reason}"]
-        lines += [f"{name}: {value}" for name, value in response.getheaders()]
+        lines += [f"{name}: {value}" for name, value in response.getheaders() if name.lower() != "connection"]
+        lines.append("Connection: close")
         connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + response.read())
         upstream.close()
         return False

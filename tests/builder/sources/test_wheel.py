@@ -291,6 +291,21 @@ def test_a_file_that_is_no_archive_is_an_error(store: Store, tmp_path: Path, con
         source.list_files()
 
 
+@pytest.mark.parametrize(("signature", "name_at"), [(b"PK\x03\x04", 30), (b"PK\x01\x02", 46)])
+def test_a_name_that_is_not_the_text_it_claims_to_be_is_an_error(
+    store: Store, tmp_path: Path, signature: bytes, name_at: int
+) -> None:
+    wheel = write_zip(tmp_path / "x.whl", {"config.json": b"{}", "größe": b""})
+    data = bytearray(wheel.read_bytes())
+    at = data.rindex(signature)
+    start = data.index("größe".encode(), at + name_at)
+    data[start : start + 3] = b"\xff\xff\xff"
+    wheel.write_bytes(data)
+    files = (remote("config.json", b"{}"), remote("größe", b""))
+    with already_downloaded(store, wheel) as source:
+        assert "größe" in fetch(source, store, *files)
+
+
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 
 
