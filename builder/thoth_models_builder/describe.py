@@ -137,10 +137,9 @@ def read_modules(files: ModelFiles) -> list[Module]:
             )
         if kind not in _SUPPORTED:
             raise UnsupportedModelError(f"{place}.type: expected one of {', '.join(_SUPPORTED)}, found {kind!r}")
-        directory = directory.removesuffix("/") if isinstance(directory, str) else directory
         # The library joins this to the model's own path, so an absolute one would replace it.
         if not isinstance(directory, str) or (directory and any(p in ("", ".", "..") for p in directory.split("/"))):
-            raise UnsupportedModelError(f"{place}.path: expected a directory of the model, found {entry.get('path')!r}")
+            raise UnsupportedModelError(f"{place}.path: expected a directory of the model, found {directory!r}")
         modules.append(Module(kind=kind, directory=directory))
     kinds = [module.kind for module in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or kinds.count("Transformer") + kinds.count("Pooling") != 2:  # noqa: PLR2004

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -181,7 +181,7 @@ def test_an_output_that_is_something_else(local: Project, command: Callable[...,
 def test_a_directory_where_the_lock_should_go(local: Project, command: Callable[..., Outcome]) -> None:
     local.lock_file.unlink()
     local.lock_file.mkdir()
-    check(command(*local.arguments("lock")), 2, "expected a readable lock, found: Is a directory")
+    check(command(*local.arguments("lock")), 2, f"{local.lock_file}: expected a readable lock, found: Is a directory")
 
 
 def test_what_nobody_thought_of_is_no_failed_verification(

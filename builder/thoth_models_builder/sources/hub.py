@@ -70,8 +70,7 @@ class HubRepository:
             raise
         files = tuple(_remote_file(sibling) for sibling in info.siblings or ())
         if not (isinstance(info.sha, str) and _COMMIT.fullmatch(info.sha)):
-            found = "none" if info.sha is None else repr(info.sha)
-            raise SourceError(f"expected the Hub to tell the commit of {self.label}, found {found}")
+            raise SourceError(f"expected the Hub to tell the commit of {self.label}, found {info.sha!r}")
         # From here on the commit, so that what is fetched is what was listed, also if the branch moves on.
         self._commit = info.sha
         stated = info.card_data.get("license") if info.card_data else None
