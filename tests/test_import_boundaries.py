@@ -59,6 +59,7 @@ def test_a_broken_contract_would_be_seen(tmp_path: Path, capsys: pytest.CaptureF
 def test_the_command_line_of_the_builder_knows_pipeline_progress_and_errors_only(graph: grimp.ImportGraph) -> None:
     imported = graph.find_modules_directly_imported_by("thoth_models_builder.cli")
     assert {name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names} == {
+        "thoth_models.command",
         "thoth_models.errors",
         "thoth_models_builder",  # its version
         "thoth_models_builder.errors",

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
-import sys
-import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from thoth_models.errors import ManifestError, ThothModelsError, VerificationError
+from thoth_models.command import FAILED, print_json, run_command
+from thoth_models.errors import ManifestError, VerificationError
 from thoth_models_builder import __version__, pipeline, progress
 from thoth_models_builder.errors import (
     AlternateError,
@@ -31,7 +29,7 @@ from thoth_models_builder.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DONE, VERIFICATION_FAILED, BAD_INPUT, SOURCE_FAILED, FAILED = range(5)
+DONE, VERIFICATION_FAILED, BAD_INPUT, SOURCE_FAILED = range(4)
 
 _HINTS: tuple[tuple[type[Exception], str], ...] = (
     (LockOutOfDateError, "run `thoth-bundle lock`, and review the lock as a diff"),
@@ -44,20 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
     progress.configure_logging(verbose=options.verbose)
-    try:
-        return int(options.run(options))
-    except BrokenPipeError:
-        # The reader went away; point stdout elsewhere, so that the interpreter does not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except (BuildError, ThothModelsError, OSError) as error:
-        return _report_error(error, as_json=getattr(options, "json", False))
-    except KeyboardInterrupt:
-        progress.show_error("interrupted; nothing half-written was left behind", None)
-        return FAILED
-    except Exception as error:  # noqa: BLE001 - the interpreter would exit with 1, which says that verification failed
-        traceback.print_exc()
-        return _report_error(error, as_json=getattr(options, "json", False))
+    return run_command(
+        lambda: int(options.run(options)),
+        lambda error: _report_error(error, as_json=getattr(options, "json", False)),
+        expected=(BuildError,),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -176,14 +165,14 @@ def _limits_of(options: argparse.Namespace) -> pipeline.Limits:
 
 
 def _lock_path(options: argparse.Namespace) -> Path:
-    return options.lock or options.file.with_name("models.lock")  # type: ignore[no-any-return]
+    return options.lock or options.file.parent / "models.lock"  # type: ignore[no-any-return]
 
 
 def _lock(options: argparse.Namespace) -> int:
     if options.check:
         differences = pipeline.check_lock(options.file, _lock_path(options))
         if options.json:
-            _print_json({"ok": not differences, "differences": differences})
+            print_json({"ok": not differences, "differences": differences})
         else:
             progress.show_differences(differences or ["specification and lock agree"])
         return VERIFICATION_FAILED if differences else DONE
@@ -195,7 +184,7 @@ def _lock(options: argparse.Namespace) -> int:
         watcher=progress.TerminalWatcher(),
     )
     if options.json:
-        _print_json({"ok": not report.differences, **dataclasses.asdict(report)})
+        print_json({"ok": not report.differences, **dataclasses.asdict(report)})
     else:
         progress.show_lock(report)
     return SOURCE_FAILED if report.differences else DONE
@@ -216,7 +205,7 @@ def _build(options: argparse.Namespace) -> int:
         progress.TerminalWatcher(),
     )
     if options.json:
-        _print_json({"ok": True, **dataclasses.asdict(report)})
+        print_json({"ok": True, **dataclasses.asdict(report)})
     else:
         progress.show_build(report)
     return DONE
@@ -225,7 +214,7 @@ def _build(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     report = pipeline.verify(options.root, strict=options.strict)
     if options.json:
-        _print_json({"ok": True, **dataclasses.asdict(report)})
+        print_json({"ok": True, **dataclasses.asdict(report)})
     else:
         progress.show_check(report)
     return DONE
@@ -234,7 +223,7 @@ def _verify(options: argparse.Namespace) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     document = pipeline.inspect(options.root)
     if options.json:
-        _print_json({"ok": True, **document})
+        print_json({"ok": True, **document})
     else:
         progress.show_inspection(document)
     return DONE
@@ -253,14 +242,10 @@ def _gc(options: argparse.Namespace) -> int:
         dry_run=options.dry_run,
     )
     if options.json:
-        _print_json({"ok": True, **dataclasses.asdict(report)})
+        print_json({"ok": True, **dataclasses.asdict(report)})
     else:
         progress.show_collection(report)
     return DONE
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _report_error(error: Exception, *, as_json: bool) -> int:
@@ -270,7 +255,7 @@ def _report_error(error: Exception, *, as_json: bool) -> int:
             for name in ("findings", "differences", "attempts", "problems")
             if (items := getattr(error, name, None)) is not None
         }
-        _print_json({"ok": False, "error": type(error).__name__, "message": str(error), **details})
+        print_json({"ok": False, "error": type(error).__name__, "message": str(error), **details})
     else:
         progress.show_error(str(error), next((hint for kind, hint in _HINTS if isinstance(error, kind)), None))
     return _exit_code(error)

@@ -19,7 +19,14 @@ from thoth_models.verify import VerificationReport, open_bundle
 from thoth_models.verify import verify as verify_bundle
 from thoth_models_builder import assemble
 from thoth_models_builder.describe import ModelFiles, describe, space_of
-from thoth_models_builder.errors import Finding, LockError, SourcesFailedError, SpecError, UnsupportedModelError
+from thoth_models_builder.errors import (
+    Finding,
+    LockError,
+    SourcesFailedError,
+    SpecError,
+    UnsupportedModelError,
+    UsageError,
+)
 from thoth_models_builder.files import open_regular, replace_file
 from thoth_models_builder.lockfile import Lock, differences
 from thoth_models_builder.locking import lock_model
@@ -70,8 +77,12 @@ _IN_BUNDLE = "the bundle that was there"
 
 def default_store() -> Path:
     """Return ``THOTH_STORE``, or a directory in the user's cache."""
-    configured = os.environ.get(STORE_VARIABLE)
-    return Path(configured) if configured else Path(platformdirs.user_cache_dir("thoth-models")) / "store"
+    if configured := os.environ.get(STORE_VARIABLE):
+        return Path(configured)
+    try:
+        return Path(platformdirs.user_cache_dir("thoth-models")) / "store"
+    except RuntimeError as error:
+        raise UsageError(f"expected --store or {STORE_VARIABLE}, because this user has no home directory") from error
 
 
 def schema() -> str:

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
 import platform
 import sys
-import traceback
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -19,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thoth_models.command import FAILED, print_json, run_command
 from thoth_models.environment import usable_cores
 from thoth_models.errors import (
     BundleError,
     CallerError,
+    FallbackWarning,
     InvalidInputError,
     ManifestError,
     Problem,
-    ThothModelsError,
     VerificationError,
 )
 from thoth_models.loading import ROOT_VARIABLE, bundle_root, load_embedding
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from thoth_models.embedding import Embedding, EmbeddingInfo, FloatArray
     from thoth_models.manifest import Manifest
 
-DONE, VERIFICATION_FAILED, BAD_USAGE, FAILED = 0, 1, 2, 4
+DONE, VERIFICATION_FAILED, BAD_USAGE = 0, 1, 2
 
 _LIBRARIES = ("numpy", "torch", "sentence-transformers", "transformers", "tokenizers", "huggingface-hub")
 _DOCTOR_SENTENCE = "thoth-models encodes this sentence to see whether the bundle answers."
@@ -49,24 +47,14 @@ _DOCTOR_SENTENCE = "thoth-models encodes this sentence to see whether the bundle
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
-    try:
+
+    def run() -> int:
         with warnings.catch_warnings():
+            warnings.simplefilter("always", FallbackWarning)
             warnings.showwarning = _show_warning
             return int(options.run(options))
-    except ThothModelsError as error:
-        return _report_error(error, as_json=options.json)
-    except BrokenPipeError:
-        # The reader went away; point stdout elsewhere, so that the interpreter does not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return FAILED
-    except OSError as error:
-        return _report_error(error, as_json=options.json)
-    except Exception as error:  # noqa: BLE001 - the interpreter would exit with 1, which says that verification failed
-        traceback.print_exc()
-        return _report_error(error, as_json=options.json)
+
+    return run_command(run, lambda error: _report_error(error, as_json=options.json))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 def _verify(options: argparse.Namespace) -> int:
     report = verify(bundle_root(options.root), strict=options.strict)
     if options.json:
-        _print_json(
+        print_json(
             {
                 "ok": True,
                 "root": str(report.root),
@@ -141,7 +129,7 @@ def _list(options: argparse.Namespace) -> int:
     bundle = open_bundle(bundle_root(options.root))
     rows = _model_rows(bundle.manifest)
     if options.json:
-        _print_json({"root": str(bundle.root), "bundle_digest": bundle.bundle_digest.hex, "models": rows})
+        print_json({"root": str(bundle.root), "bundle_digest": bundle.bundle_digest.hex, "models": rows})
         return DONE
     for row in rows:
         mark = " (default)" if row["default"] else ""
@@ -216,7 +204,7 @@ def _doctor(options: argparse.Namespace) -> int:
         "info": _info(embedding.info),
     }
     if options.json:
-        _print_json({"ok": True, **facts, **bundle, **answer})
+        print_json({"ok": True, **facts, **bundle, **answer})
     else:
         _print_facts(answer)
     return DONE
@@ -249,7 +237,7 @@ def _embed(options: argparse.Namespace) -> int:
             else:
                 count = write_jsonl(file, map(encode, blocks(texts)))
     if options.json:
-        _print_json({"ok": True, "output": str(output), "texts": count, "info": _info(embedding.info)})
+        print_json({"ok": True, "output": str(output), "texts": count, "info": _info(embedding.info)})
     else:
         print(f"{output}: {count} vectors of {embedding.info.model}/{embedding.info.variant}")
     return DONE
@@ -292,10 +280,6 @@ def _print_facts(facts: dict[str, Any], indent: str = "") -> None:
     sys.stdout.flush()
 
 
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
-
-
 def _show_warning(message: Warning | str, *_details: object, **_more: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
@@ -304,7 +288,7 @@ def _report_error(error: Exception, *, as_json: bool) -> int:
     code = _exit_code(error)
     if as_json:
         problems: Sequence[Problem] = error.problems if isinstance(error, VerificationError) else ()
-        _print_json(
+        print_json(
             {
                 "ok": False,
                 "error": type(error).__name__,

@@ -6,7 +6,7 @@ similarity. A backend turns a list of texts into raw vectors and does nothing el
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, final
 
@@ -140,6 +140,10 @@ class Embedding:
                 f"convert_to_numpy: expected True, found {convert_to_numpy!r}; vectors are numpy arrays here, "
                 "torch.from_numpy makes tensors of them without a copy"
             )
+        if normalize_embeddings not in (None, True, False):
+            raise InvalidInputError(
+                f"normalize_embeddings: expected True, False or None, found {normalize_embeddings!r}"
+            )
         batch_size = _positive("batch_size", batch_size)
         width = self._width(truncate_dim)
         resolved_prompt = self._prompt(prompt_name, prompt)
@@ -211,15 +215,13 @@ class Embedding:
             raise InvalidInputError(f"truncate_dim: expected at most {self.dimension}, found {width}")
         return width
 
-    def _prompt(self, prompt_name: str | None, prompt: str | None) -> str | None:
+    def _prompt(self, prompt_name: object, prompt: str | None) -> str | None:
         if prompt is not None:
-            if not isinstance(prompt, str):
-                raise InvalidInputError(f"prompt: expected a str or None, found {type(prompt).__name__}")
-            return prompt
+            return _text("prompt", prompt)
         name = self._built.default_prompt_name if prompt_name is None else prompt_name
         if name is None:
             return None
-        if name not in self._built.prompts:
+        if not isinstance(name, str) or name not in self._built.prompts:
             known = ", ".join(sorted(self._built.prompts)) or "none"
             raise UnknownPromptError(f"no prompt {name!r} for the model {self._model.name!r}; known: {known}")
         return self._built.prompts[name]
@@ -243,7 +245,9 @@ def unit_length(vectors: FloatArray) -> FloatArray:
 def _texts(sentences: object) -> list[str]:
     if isinstance(sentences, str):
         return [_text("sentences", sentences)]
-    if isinstance(sentences, (bytes, bytearray)) or not isinstance(sentences, Iterable):
+    is_one = isinstance(sentences, np.ndarray) and sentences.ndim == 0
+    # A mapping iterates over its keys, which nobody means.
+    if isinstance(sentences, (bytes, bytearray, Mapping)) or is_one or not isinstance(sentences, Iterable):
         raise InvalidInputError(f"sentences: expected a str or an iterable of str, found {type(sentences).__name__}")
     return [_text(f"sentences[{index}]", text) for index, text in enumerate(sentences)]
 
@@ -267,7 +271,10 @@ def _positive(name: str, value: object) -> int:
 
 
 def _matrix(name: str, vectors: ArrayLike) -> FloatArray:
-    array = np.asarray(vectors, dtype=np.float32)
+    try:
+        array = np.asarray(vectors, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{name}: expected numbers of shape (n, d) or (d,), found others ({error})") from error
     if array.ndim == 1:
         array = array[np.newaxis, :]
     if array.ndim != 2:  # noqa: PLR2004 - rows and columns

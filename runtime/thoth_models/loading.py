@@ -43,8 +43,15 @@ _log = logging.getLogger(__name__)
 
 
 def bundle_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """Return the bundle directory to use: ``root`` if given, else ``THOTH_MODELS_DIR``, else ``/models``."""
-    return Path(root if root is not None else os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+    """Return the bundle directory to use: ``root`` if given, else ``THOTH_MODELS_DIR``, else ``/models``.
+
+    Raises:
+        InvalidInputError: ``root`` is no path.
+    """
+    chosen: object = root if root is not None else os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT
+    if not isinstance(chosen, (str, os.PathLike)):
+        raise InvalidInputError(f"root: expected a path as str or PathLike, found {type(chosen).__name__}")
+    return Path(chosen)
 
 
 def load_embedding(

@@ -30,11 +30,11 @@ def parallel(work: Callable[[A], B], items: Sequence[A], workers: int) -> list[B
     def run() -> None:
         while not errors:
             with lock:
-                index, item = next(pending, (None, None))
-            if index is None or item is None:
+                turn = next(pending, None)
+            if turn is None:
                 return
             try:
-                results[index] = work(item)
+                results[turn[0]] = work(turn[1])
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 errors.append(error)
 

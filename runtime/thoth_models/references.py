@@ -92,7 +92,12 @@ def _check_tokenizer(_path: str, table: dict[str, Any], paths: Collection[str]) 
     names = {path.rpartition("/")[2] for path in paths}
     for key, value in sorted(table.items()):
         is_name = key in ("vocab", "merges") or key.endswith(("_file", "_files"))
-        if is_name and isinstance(value, str) and value not in names | {""} and key not in _IGNORED_TOKENIZER_KEYS:
+        if (
+            is_name
+            and isinstance(value, str)
+            and value not in names | {""}
+            and key not in _IGNORED_TOKENIZER_KEYS | _TOKENIZER_KEYS
+        ):
             yield f"`{key}` to name a file of this model", repr(value)
 
 

@@ -9,6 +9,7 @@ listed as an alternate, has the same dimension, and has the same space or is acc
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ def select(
         SpaceMismatchError: The only models that could answer are refused because of their space or dimension.
     """
     requested, model = _find(manifest, name)
-    _check_variants(manifest, variants)
+    wanted = _check_variants(manifest, variants)
     candidates: list[Candidate] = []
     passed_over: list[Attempt] = []
     space_refused = False
@@ -86,7 +87,7 @@ def select(
             passed_over.append(Attempt(model=standing_in.name, variant=None, reason=reason))
             space_refused = True
             continue
-        chosen, skipped = _variants(standing_in.built, variants)
+        chosen, skipped = _variants(standing_in.built, wanted)
         passed_over.extend(Attempt(model=standing_in.name, variant=skip, reason=NOT_ASKED_FOR) for skip in skipped)
         candidates.extend(
             Candidate(model=standing_in, built=standing_in.built, variant=variant, same_space=same)
@@ -120,12 +121,15 @@ def _find(manifest: Manifest, name: object) -> tuple[str, Model]:
     )
 
 
-def _check_variants(manifest: Manifest, variants: Sequence[str] | None) -> None:
+def _check_variants(manifest: Manifest, variants: object) -> list[str] | None:
     if variants is None:
-        return
+        return None
     if isinstance(variants, str):
         raise InvalidInputError(f"variants: expected a sequence of variant names, found the one string {variants!r}")
-    if not variants:
+    if not isinstance(variants, Iterable):
+        raise InvalidInputError(f"variants: expected a sequence of variant names, found {type(variants).__name__}")
+    wanted = list(variants)
+    if not wanted:
         raise InvalidInputError("variants: expected at least one variant name or None, found an empty sequence")
     known = {
         variant.name
@@ -133,9 +137,11 @@ def _check_variants(manifest: Manifest, variants: Sequence[str] | None) -> None:
         if model.built is not None
         for variant in model.built.variants
     }
-    if unknown := [variant for variant in variants if variant not in known]:
+    # Of a list, because what callers pass need not be hashable.
+    if unknown := [variant for variant in wanted if variant not in sorted(known)]:
         names = ", ".join(sorted(known)) or "none"
         raise InvalidInputError(f"variants: expected names among {names}, found {', '.join(map(repr, unknown))}")
+    return [str(variant) for variant in wanted]
 
 
 def _order(manifest: Manifest, model: Model) -> list[tuple[Model, bool]]:

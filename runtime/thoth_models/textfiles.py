@@ -44,7 +44,9 @@ def _read(file: IO[bytes], name: str, *, is_jsonl: bool) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
         place = f"{name}, line {number}"
         try:
-            text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
+            # A byte order mark at the start belongs to the file, not to its first text.
+            encoding = "utf-8-sig" if number == 1 else "utf-8"
+            text = line.removesuffix(b"\n").removesuffix(b"\r").decode(encoding)
         except UnicodeDecodeError as error:
             raise InvalidInputError(f"{place}: expected UTF-8, found {error.reason} at byte {error.start}") from error
         yield _json_text(text, place) if is_jsonl else text

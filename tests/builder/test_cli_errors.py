@@ -178,10 +178,15 @@ def test_an_output_that_is_something_else(local: Project, command: Callable[...,
     assert contents(local.output) == {"thesis.txt": b"mine"}
 
 
+_LOCK_HINT = "`thoth-bundle lock` writes the lock"
+
+
 def test_a_directory_where_the_lock_should_go(local: Project, command: Callable[..., Outcome]) -> None:
     local.lock_file.unlink()
     local.lock_file.mkdir()
-    check(command(*local.arguments("lock")), 2, f"{local.lock_file}: expected a readable lock, found: Is a directory")
+    message = f"{local.lock_file}: expected a readable lock, found: Is a directory"
+    for verb in ("lock", "build"):
+        check(command(*local.arguments(verb)), 2, message, "`thoth-bundle lock` writes the lock")
 
 
 def test_what_nobody_thought_of_is_no_failed_verification(
@@ -219,7 +224,7 @@ def test_an_interrupted_build(served: Project, hub: HubSimulator) -> None:
         out, err = process.communicate(timeout=10)
     assert process.returncode == 4
     assert out == ""
-    assert err.splitlines()[-1] == "thoth-bundle: interrupted; nothing half-written was left behind"
+    assert err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in err
     assert {path.name for path in served.root.iterdir()} == {"models.yaml", "models.lock", "store"}
     hub.clear_faults()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -248,6 +249,7 @@ def pickled() -> Files:
     return {**without("model.safetensors"), "pytorch_model.bin": b""}
 
 
+WRONG_MODES: tuple[object, ...] = ([], 1, [1], {}, ["mean", "x"])
 ORDER = "modules.json: expected a Transformer, a Pooling and then others, found "
 REFUSED: list[tuple[Callable[[], Files], str]] = [
     (lambda: changed("config.json", auto_map={"AutoModel": "x.Y"}), "config.json: expected no `auto_map`, found one: "),
@@ -287,10 +289,10 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     ),
     *(
         (
-            lambda value=value: changed("1_Pooling/config.json", pooling_mode=value),
+            partial(changed, "1_Pooling/config.json", pooling_mode=value),
             "1_Pooling/config.json: pooling_mode: expected one or several of cls, max, mean, ",
         )
-        for value in ([], 1, [1], {}, ["mean", "x"])
+        for value in WRONG_MODES
     ),
     (
         lambda: changed("1_Pooling/config.json", word_embedding_dimension=9),
@@ -298,7 +300,7 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     ),
     *(
         (
-            lambda value=value: changed("sentence_bert_config.json", max_seq_length=value),
+            partial(changed, "sentence_bert_config.json", max_seq_length=value),
             f"sentence_bert_config.json: max_seq_length: expected a positive integer, found {value!r}",
         )
         for value in (0, -1, "16", True, 1.5)

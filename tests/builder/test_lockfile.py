@@ -129,6 +129,7 @@ _PLACE = 'models["mini"]'
         (setting(*MINI, "dimension", to=True), f"{_PLACE}.dimension: expected an integer, found a boolean"),
         (setting(*MINI, "dimension", to="384"), f"{_PLACE}.dimension: expected an integer, found a string"),
         (setting(*MINI, "license", to=1), f"{_PLACE}.license: expected a string, found an integer"),
+        (setting(*MINI, "revision", to="main"), f"{_PLACE}.revision: expected a git object id of 40"),
         (setting(*MINI, "revision", to=[]), f"{_PLACE}.revision: expected a string, found a list"),
         (setting(*MINI, "variants", to=["b", "a"]), f"{_PLACE}.variants: expected a sorted list without repetitions"),
         (setting(*MINI, "variants", to=["a", "a"]), f"{_PLACE}.variants: expected a sorted list without repetitions"),

@@ -22,7 +22,7 @@ def models(draw: st.DrawFn) -> LockedModel:
     return LockedModel(
         sources=tuple(draw(st.lists(sources, min_size=1, max_size=3))),
         variants=tuple(sorted(draw(st.sets(texts, max_size=3)))),
-        revision=draw(st.none() | texts),
+        revision=draw(st.none() | hexadecimal),
         license=draw(st.none() | texts),
         dimension=draw(st.integers(1, 10**6)),
         files=tuple(

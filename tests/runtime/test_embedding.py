@@ -53,7 +53,7 @@ def test_one_text() -> None:
         np.array(["alpha", "beta"]),
         np.array(["alpha", "beta"], dtype=object),
         (text for text in ("alpha", "beta")),
-        {"alpha": 1, "beta": 2},
+        {"alpha": 1, "beta": 2}.keys(),
         [Name.ALPHA, np.str_("beta")],
     ],
     ids=["list", "tuple", "array", "array of objects", "generator", "keys of a table", "subclasses"],
@@ -122,7 +122,9 @@ def test_what_is_no_text(sentences: Any, message: str) -> None:
         ({"truncate_dim": 9}, "truncate_dim: expected at most 8, found 9"),
         ({"truncate_dim": "4"}, "truncate_dim: expected an integer of at least 1, found '4'"),
         ({"convert_to_numpy": False}, "convert_to_numpy: expected True, found False"),
-        ({"prompt": 1}, "prompt: expected a str or None, found int"),
+        ({"prompt": 1}, "prompt: expected a str, found int"),
+        ({"prompt": "\ud800"}, "prompt: expected Unicode text, found a lone surrogate at 0"),
+        ({"normalize_embeddings": "no"}, "normalize_embeddings: expected True, False or None, found 'no'"),
     ],
 )
 def test_unusable_arguments(options: dict[str, Any], message: str) -> None:
@@ -130,6 +132,20 @@ def test_unusable_arguments(options: dict[str, Any], message: str) -> None:
         make()[0].encode("alpha", **options)
     with pytest.raises(InvalidInputError, match=message):
         make()[0].encode([], **options)
+
+
+@pytest.mark.parametrize(
+    "sentences", [{"text": "water"}, np.array("water")], ids=["a table", "an array of no dimension"]
+)
+def test_what_iterates_over_something_else_or_not_at_all(sentences: Any) -> None:
+    with pytest.raises(InvalidInputError, match="sentences: expected a str or an iterable of str, found "):
+        make()[0].encode(sentences)
+
+
+@pytest.mark.parametrize("vectors", [[[1, 0], [1]], ["a", "b"], [[1j]]], ids=["ragged", "text", "complex"])
+def test_what_is_no_vector(vectors: Any) -> None:
+    with pytest.raises(InvalidInputError, match="first: expected numbers of shape"):
+        make()[0].similarity(vectors, [[1, 0]])
 
 
 def test_the_batch_size_reaches_the_backend() -> None:

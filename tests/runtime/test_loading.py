@@ -391,3 +391,9 @@ def test_other_threads_may_load_at_once(bundle: Path) -> None:
         thread.join(60)
     assert len(results) == 4
     assert all(np.array_equal(results[0], result) for result in results)
+
+
+@pytest.mark.parametrize("root", [b"bundle", 5, ["bundle"]])
+def test_a_root_that_is_no_path(root: Any) -> None:
+    with pytest.raises(InvalidInputError, match="root: expected a path as str or PathLike, found "):
+        load_embedding(root=root)

@@ -102,6 +102,18 @@ def test_unusable_variants(manifest_of: Callable[..., Manifest], variants: Any, 
         select(manifest_of(model("mini")), "mini", variants=variants)
 
 
+@pytest.mark.parametrize("variants", [5, [["torch-fp32"]], [5]])
+def test_variants_of_another_type(manifest_of: Callable[..., Manifest], variants: Any) -> None:
+    with pytest.raises(InvalidInputError, match="variants: expected "):
+        select(manifest_of(model("mini")), "mini", variants=variants)
+
+
+def test_variants_that_can_be_read_once(manifest_of: Callable[..., Manifest]) -> None:
+    manifest = manifest_of(model("mini", variants=("onnx-fp32", "torch-fp32")))
+    once: Any = (name for name in ["torch-fp32"])
+    assert names(select(manifest, "mini", variants=once)) == ["mini/torch-fp32"]
+
+
 def test_variants_of_a_bundle_that_has_none(manifest_of: Callable[..., Manifest]) -> None:
     with pytest.raises(InvalidInputError, match="expected names among none, found 'torch-fp32'"):
         select(manifest_of(model("gone", variants=())), "gone", variants=["torch-fp32"])

@@ -28,6 +28,10 @@ def test_lines(tmp_path: Path) -> None:
     assert read(tmp_path / "texts", b"") == []
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_text(tmp_path: Path) -> None:
+    assert read(tmp_path / "texts", "\ufeffwater\n\ufeffbread".encode()) == ["water", "\ufeffbread"]
+
+
 def test_jsonl_by_the_ending_or_the_option(tmp_path: Path) -> None:
     data = b'"one"\n{"text": "two\\nlines", "id": 3}\n{"text":""}'
     expected = ["one", "two\nlines", ""]

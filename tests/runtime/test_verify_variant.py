@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from importlib import import_module
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import Sparse, flip_bit, invented_model, make_bundle, make_writable, opened
+from tests.bundles import Sparse, flip_bit, invented_model, make_bundle, make_writable, opened, replace_manifest
+from thoth_models.canonical import canonical_json
 from thoth_models.digest import CHUNK_SIZE, CHUNKED_ABOVE
 from thoth_models.errors import VerificationError
+from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
 from thoth_models.verify import VerifiedVariant, open_bundle, verify, verify_variant
 
 if TYPE_CHECKING:
@@ -146,3 +149,18 @@ def test_a_large_file_that_goes_away_meanwhile(large_bundle: Path, monkeypatch: 
             (large_bundle / MODULES).unlink()
             (large_bundle / "away").rename(large_bundle / LARGE)
             (large_bundle / "away too").rename(large_bundle / MODULES)
+
+
+def test_a_digest_of_the_whole_that_lies_is_found_under_strict(large_bundle: Path) -> None:
+    """The parts are what is there, the whole is not: the manifest decides, but sha256sum would say something else."""
+    manifest = json.loads((large_bundle / MANIFEST_NAME).read_bytes())
+    (path,) = [path for path, content in manifest["files"].items() if "chunks" in content]
+    manifest["files"][path]["sha256"] = "0" * 64
+    with opened(large_bundle):
+        replace_manifest(large_bundle, canonical_json(manifest), adjust_checksums=True)
+    # The listed digest of the file follows from the manifest as well.
+    with opened(large_bundle):
+        (large_bundle / CHECKSUMS_NAME).write_bytes(Manifest.from_bytes(canonical_json(manifest)).checksums())
+    verify(large_bundle)
+    with pytest.raises(VerificationError, match=f"{path}: changed: expected sha256 {'0' * 64}"):
+        verify(large_bundle, strict=True)

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 WHEELS = Path(os.environ["THOTH_TEST_WHEELS"])
 RUNTIME_MODULES = {
-    "__init__", "__main__", "canonical", "cli", "digest", "embedding", "environment", "errors", "loading", "manifest",
-    "offline", "plainfile", "selection", "space", "textfiles", "verify", "backends/__init__", "backends/torch",
+    "__init__", "__main__", "backends/__init__", "backends/torch", "canonical", "cli", "command", "digest",
+    "embedding", "environment", "errors", "loading", "manifest", "offline", "parallel", "plainfile", "references",
+    "selection", "space", "textfiles", "verify",
 }  # fmt: skip
 BUILDER_MODULES = {
-    "__init__", "__main__", "assemble", "cli", "describe", "errors", "lockfile", "locking", "model_card", "obtain",
-    "pipeline", "plan", "progress", "reports", "spec", "store", "variants", "yaml_lines", "sources/__init__",
-    "sources/directory", "sources/http", "sources/hub", "sources/limits", "sources/wheel",
+    "__init__", "__main__", "assemble", "cli", "describe", "errors", "files", "lockfile", "locking", "model_card",
+    "obtain", "pipeline", "plan", "progress", "redact", "reports", "sources/__init__",
+    "sources/directory", "sources/http",
+    "sources/hub", "sources/limits", "sources/wheel", "spec", "store", "variants", "yaml_lines",
 }  # fmt: skip
 PACKAGES = {
     "thoth_models": (RUNTIME_MODULES, "thoth-models = thoth_models.cli:main"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, WrongContentError
+from thoth_models_builder.redact import without_secrets
 from thoth_models_builder.sources import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from thoth_models_builder.sources import RemoteFile, Sink
@@ -33,15 +33,6 @@ _PARTIAL, _OK, _RANGE_NOT_SATISFIABLE, _TOO_MANY, _SERVER_TROUBLE = 206, 200, 41
 _NO_ANSWER = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
 
 # Up to the last @ before the path: a password may hold one itself.
-_USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
-_QUERY = re.compile(r"(https?://[^\s?#]+)[?#]\S*")
-
-
-def without_secrets(text: str, *secrets: str) -> str:
-    """Return ``text`` without ``secrets``, and without what URLs carry them in: user names, passwords and queries."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return _QUERY.sub(r"\1?***", _USER_INFO.sub("***@", text))
 
 
 class _RetryableError(SourceError):
@@ -234,6 +225,38 @@ class Downloader:
                 window_start, window_bytes = time.monotonic(), 0
         if file.size is not None and sink.offset < file.size:
             raise _RetryableError(f"{file.path}: expected {file.size} bytes, found the end after {sink.offset}")
+
+
+class _CappedStream(httpx2.SyncByteStream):
+    """The body of an answer that is read into memory: it must end before it fills that."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, most: int) -> None:
+        self._stream = stream
+        self._most = most
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for data in self._stream:
+            size += len(data)
+            if size > self._most:
+                raise SourceError(f"expected an answer of at most {self._most} bytes, found more")
+            yield data
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def cap_answer(response: httpx2.Response, most: int) -> None:
+    """Make an answer that is about to be read raise SourceError beyond ``most`` bytes, compressed or not.
+
+    For a client whose requests somebody else makes; as a hook on its responses.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        # A few bytes of it may unpack to any number.
+        raise SourceError(f"expected an answer as it is, which was asked for, found it encoded as {encoding[:20]!r}")
+    if isinstance(response.stream, httpx2.SyncByteStream):
+        response.stream = _CappedStream(response.stream, most)
 
 
 def _size(file: RemoteFile) -> str:

@@ -17,8 +17,9 @@ from urllib.parse import quote
 from thoth_models.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.model_card import plain_license
+from thoth_models_builder.redact import without_secrets
 from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
-from thoth_models_builder.sources.http import Downloader, without_secrets
+from thoth_models_builder.sources.http import Downloader, cap_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DEFAULT_ENDPOINT = "https://huggingface.co"
+_LARGEST_METADATA = 32 * 1024 * 1024
+"""Bytes of a repository's metadata that are read at most; ten thousand files take two million."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _TRUE = ("1", "ON", "YES", "TRUE")
 
@@ -127,7 +131,12 @@ class HubRepository:
         host = without_secrets(self._endpoint)
         token = self._token()
         secrets = [token] if token else []
+        hooks = hub.get_session().event_hooks
         try:
+            hub.get_session().event_hooks = {
+                "request": [*hooks["request"], _ask_as_it_is],
+                "response": [*hooks["response"], lambda response: cap_answer(response, _LARGEST_METADATA)],
+            }
             return hub.HfApi(endpoint=self._endpoint, token=token or False).model_info(
                 self.repository,
                 revision=self.revision,
@@ -135,6 +144,8 @@ class HubRepository:
                 # Per operation; the call as a whole is bounded by _within().
                 timeout=min(self._limits.connect, self._limits.read),
             )
+        except SourceError:
+            raise
         except hub.errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
             reason = f"expected {host} to tell about {self.label}, found HTTP status {status}: {_meaning(status)}"
@@ -147,6 +158,13 @@ class HubRepository:
             raise SourceUnreachableError(
                 f"expected an answer from {host}, found {type(error).__name__}: {detail}"
             ) from error
+        finally:
+            # The session is huggingface_hub's, and shared with whoever else uses it in this process.
+            hub.get_session().event_hooks = hooks
+
+
+def _ask_as_it_is(request: Any) -> None:  # noqa: ANN401 - the HTTP client's request
+    request.headers["Accept-Encoding"] = "identity"
 
 
 def _remote_file(sibling: Any) -> RemoteFile:  # noqa: ANN401 - huggingface_hub's RepoSibling, whose types nobody checked

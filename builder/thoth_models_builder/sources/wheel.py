@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import lzma
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from thoth_models.digest import READ_SIZE
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.model_card import LARGEST_CARD, license_of
+from thoth_models_builder.redact import without_secrets
 from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 # All that zipfile raises for bytes that are not what they should be: it has no error of its own for names that are not
 # UTF-8, for compression methods and versions it does not know, nor for what is encrypted.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
@@ -161,7 +160,7 @@ class WheelArchive:
             self.close()
             lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
             complaint = " ".join(lines[-_SHOWN_LINES:]) or f"exit code {result.returncode} and {len(wheels)} wheels"
-            complaint = _CREDENTIALS.sub("***@", complaint)
+            complaint = without_secrets(complaint)
             raise SourceUnreachableError(
                 f"expected pip to download one wheel of {self.requirement}, found: {complaint}"
             )

@@ -19,7 +19,7 @@ from tests.builder.sources.downloads import CALM, FILES, LARGE, QUICK, REPOSITOR
 from tests.hub_faults import ConnectionServer, RequestReader
 from tests.hub_simulator import DEFAULT_COMMIT, HubSimulator, Status
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.sources.http import without_secrets
+from thoth_models_builder.redact import without_secrets
 from thoth_models_builder.sources.hub import HubRepository
 
 if TYPE_CHECKING:

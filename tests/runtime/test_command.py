@@ -1,0 +1,67 @@
+"""The exit code says what happened, whatever becomes of the output, the locale, or a file's name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("buffering", ["", "1"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_output_that_is_full_is_no_failed_verification(bundle: Path, options: list[str], buffering: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    with Path("/dev/full").open("wb") as full:
+        finished = subprocess.run(
+            [sys.executable, "-m", "thoth_models", "verify", "--root", str(bundle), *options],
+            env={**os.environ, "PYTHONUNBUFFERED": buffering},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert finished.returncode == 4
+    assert finished.stderr.endswith("No space left on device\n")
+    assert len(finished.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("buffering", ["", "1"])
+def test_a_reader_that_goes_away_is_no_failed_verification(bundle: Path, buffering: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        finished = subprocess.run(
+            [sys.executable, "-m", "thoth_models", "list", "--root", str(bundle)],
+            env={**os.environ, "PYTHONUNBUFFERED": buffering},
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert finished.returncode == 4
+    assert finished.stderr == ""
+
+
+def test_json_is_json_in_every_locale(run_python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    finished = run_python("-m", "thoth_models", "list", "--root", "/dé/\udcff", "--json", environment=ASCII)
+    assert finished.returncode == 4
+    assert "/d" in json.loads(finished.stdout)["message"]
+    assert finished.stderr == ""
+
+
+def test_an_error_can_be_printed_in_every_locale(run_python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    finished = run_python("-m", "thoth_models", "list", "--root", "/dé", environment=ASCII)
+    assert finished.returncode == 4
+    assert "Traceback" not in finished.stderr
+    assert finished.stderr.startswith("thoth-models: expected a bundle directory at /d")
