@@ -167,6 +167,7 @@ def build(options: BuildOptions, watcher: Watcher) -> BuildReport:
         VerificationError: What was written is not what was meant; the output was not touched.
     """
     started = time.monotonic()
+    _refuse_nesting(options.output, options.store)
     spec = _read_spec(options.file)
     planned = plan_models(spec, _read_lock(options.lock), options.models, str(options.lock))
     store = Store(options.store)
@@ -245,6 +246,13 @@ def gc(store: Path, locks: Sequence[Path], *, unused_days: float, dry_run: bool)
 
 
 # --- the steps ---
+
+
+def _refuse_nesting(output: Path, store: Path) -> None:
+    """Refuse an output in the store, which gc would clear, and a store in the output, which a build would replace."""
+    places = [output.resolve(), store.resolve()]
+    if places[0].is_relative_to(places[1]) or places[1].is_relative_to(places[0]):
+        raise UsageError(f"expected --output and --store apart from each other, found {output} and {store}")
 
 
 def _read_spec(file: Path) -> Spec:

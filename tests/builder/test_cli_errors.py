@@ -178,9 +178,6 @@ def test_an_output_that_is_something_else(local: Project, command: Callable[...,
     assert contents(local.output) == {"thesis.txt": b"mine"}
 
 
-_LOCK_HINT = "`thoth-bundle lock` writes the lock"
-
-
 def test_a_directory_where_the_lock_should_go(local: Project, command: Callable[..., Outcome]) -> None:
     local.lock_file.unlink()
     local.lock_file.mkdir()

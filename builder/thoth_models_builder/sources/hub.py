@@ -77,7 +77,10 @@ class HubRepository:
             raise SourceError(f"expected the Hub to tell the commit of {self.label}, found {info.sha!r}")
         # From here on the commit, so that what is fetched is what was listed, also if the branch moves on.
         self._commit = info.sha
-        stated = info.card_data.get("license") if info.card_data else None
+        card = info.card_data or {}
+        if not hasattr(card, "get"):
+            raise SourceError(f"expected the Hub to tell the model card's data as a table, found {card!r}")
+        stated = card.get("license")
         return Listing(revision=info.sha, license=plain_license(stated), files=files)
 
     def fetch(
