@@ -99,7 +99,7 @@ def _resolve(name: str, model: ModelSpec, source: Source, supply: Supply) -> tup
         sources=locked_sources(model),
         variants=tuple(sorted(model.variants)),
         revision=revision,
-        license=_license(listing),
+        license=listing.license,
         dimension=facts.dimension,
         files=tuple(locked[path] for path in sorted(locked)),
     )
@@ -115,15 +115,6 @@ def _revision(model: ModelSpec, listing: Listing) -> str | None:
     if pinned is not None and listing.revision not in (None, pinned):
         raise SourceError(f"expected the commit {pinned}, found {listing.revision}")
     return listing.revision or pinned
-
-
-def _license(listing: Listing) -> str | None:
-    """Return the licence as published; text that has no UTF-8, such as half a surrogate pair, counts as none."""
-    try:
-        (listing.license or "").encode()
-    except UnicodeEncodeError:
-        return None
-    return listing.license
 
 
 def _checked(file: RemoteFile) -> str:

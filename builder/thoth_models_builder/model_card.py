@@ -18,7 +18,8 @@ def license_of(card: bytes) -> str | None:
         return None
     try:
         metadata = yaml.safe_load(b"\n".join(lines[1 : stripped.index(_FENCE) + 1]))
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, OverflowError):
+        # The last three are PyYAML's answer to a tag that does not fit its value, and to an impossible escape.
         return None
     return plain_license(metadata.get("license") if isinstance(metadata, dict) else None)
 

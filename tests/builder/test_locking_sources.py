@@ -94,6 +94,17 @@ def test_a_hub_that_never_finishes_its_answer_is_given_up(
     assert report.models[0].attempts
 
 
+@pytest.mark.parametrize("repository", ["org/mini--x", "org/a..b", "org/mini.git", "org/mini-"])
+def test_an_id_that_no_hub_can_have_says_nothing_about_the_other_models(
+    repository: str, hub: HubSimulator, project: Project
+) -> None:
+    hub.add_model("org/mini", model_files("mini"), revision=COMMIT)
+    project.specify({"impossible": {"sources": [{**PINNED, "hub": repository}]}, "mini": {"sources": [PINNED]}})
+    impossible, mini = project.lock().models
+    assert impossible.attempts[0].reason == f"expected a repository id that the Hub can have, found {repository!r}"
+    assert (impossible.state, mini.state) == ("missing", "resolved")
+
+
 # --- mirrors ---
 
 
@@ -160,9 +171,11 @@ def test_a_directory_is_locked_by_reading_it(project: Project) -> None:
     assert locked.license == "apache-2.0"
 
 
-@pytest.mark.parametrize("stated", ["\\ud800", "x\\ud800y"])
+@pytest.mark.parametrize(
+    "stated", ['"\\ud800"', '"x\\ud800y"', "!!bool perhaps", "!!int ''", "!!timestamp today", '"\\UFFFFFFFF"', "[mit]"]
+)
 def test_a_licence_that_no_lock_can_hold_counts_as_not_stated(stated: str, project: Project) -> None:
-    card = f'---\nlicense: "{stated}"\n---\n'.encode()
+    card = f"---\nlicense: {stated}\n---\n".encode()
     write_files(project.root / "model", {**model_files("mini"), "README.md": card})
     project.specify({"mini": {"sources": [{"directory": "model"}]}})
     project.lock()

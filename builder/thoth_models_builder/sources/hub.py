@@ -149,6 +149,9 @@ class HubRepository:
             )
         except SourceError:
             raise
+        except hub.errors.HFValidationError as error:
+            # Nobody was asked, so this says nothing about the endpoint.
+            raise SourceError(f"expected a repository id that the Hub can have, found {self.repository!r}") from error
         except hub.errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
             reason = f"expected {host} to tell about {self.label}, found HTTP status {status}: {_meaning(status)}"
