@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _NAME_MEANING = "1 to 63 lower-case letters, digits and hyphens, the first not a hyphen"
 _ALIAS_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"
+_HUB_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
+_REVISION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+_WHEEL_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9._!+-]*$"
+_WHEEL_PATH_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
+_DIRECTORY_PATTERN = r"^[^\x00]+$"
+
+_MEANINGS = {
+    NAME_PATTERN: _NAME_MEANING,
+    _ALIAS_PATTERN: "1 to 128 letters, digits and . _ - /, the first a letter or digit",
+    _HUB_PATTERN: "a repository id, such as organisation/name",
+    _REVISION_PATTERN: "a commit, tag or branch",
+    _WHEEL_PATTERN: "a pinned distribution, name==version",
+    _WHEEL_PATH_PATTERN: "a directory inside the wheel, with / between its parts",
+    _DIRECTORY_PATTERN: "a path without null characters",
+}
+"""What a pattern asks for, in words: no author should have to read a regular expression."""
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN), Field(description=_NAME_MEANING)]
 Alias = Annotated[
@@ -41,12 +57,12 @@ class HubSource(_Strict):
 
     hub: Annotated[
         str,
-        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=96),
+        StringConstraints(pattern=_HUB_PATTERN, max_length=96),
         Field(description="repository id, such as sentence-transformers/all-MiniLM-L6-v2"),
     ]
     revision: Annotated[
         str,
-        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128),
+        StringConstraints(pattern=_REVISION_PATTERN, max_length=128),
         Field(description="commit (40 hexadecimal digits), tag or branch; the lock records the commit"),
     ] = "main"
 
@@ -61,12 +77,12 @@ class WheelSource(_Strict):
 
     wheel: Annotated[
         str,
-        StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9._!+-]*$"),
+        StringConstraints(pattern=_WHEEL_PATTERN),
         Field(description="a pinned distribution, name==version"),
     ]
     path: Annotated[
         str,
-        StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"),
+        StringConstraints(pattern=_WHEEL_PATH_PATTERN),
         Field(description="directory inside the wheel that holds the model"),
     ]
 
@@ -74,7 +90,9 @@ class WheelSource(_Strict):
 class DirectorySource(_Strict):
     """A local directory, relative to models.yaml."""
 
-    directory: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]+$"), Field(description="its path")]
+    directory: Annotated[
+        str, StringConstraints(min_length=1, pattern=_DIRECTORY_PATTERN), Field(description="its path")
+    ]
 
 
 def _source_kind(value: object) -> str | None:
@@ -211,7 +229,7 @@ def _message(details: Any, *, is_key: bool) -> str:  # noqa: ANN401 - pydantic's
     elif kind == "literal_error":
         expected = context["expected"]
     elif kind == "string_pattern_mismatch":
-        meaning = _NAME_MEANING if context["pattern"] == NAME_PATTERN else f"text that matches {context['pattern']}"
+        meaning = _MEANINGS[context["pattern"]]
         expected = f"the name to be {meaning}" if is_key else meaning
     elif kind == "string_too_short":
         expected = f"a string of at least {context['min_length']} character"
