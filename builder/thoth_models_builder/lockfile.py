@@ -69,9 +69,8 @@ class LockedModel:
     """One model.
 
     Attributes:
-        sources: What the specification listed, in order.
+        sources: What the specification listed, in order; the first is the origin.
         variants: Sorted names of the variants whose files are recorded.
-        origin: Index in ``sources`` of the one that says where the model comes from: the first.
         revision: Commit of the origin, where it has commits.
         license: As published, or None.
         dimension: Length of a vector; kept here so that a stand-in can be judged while the model itself is absent.

@@ -160,7 +160,3 @@ class ModelUnavailableError(ThothModelsError):
 
 class FallbackWarning(UserWarning):
     """Another model answers for the one that was asked for; its vectors belong to another embedding space."""
-
-
-class BundleWarning(UserWarning):
-    """The bundle is intact, but its files are less protected than they should be."""
