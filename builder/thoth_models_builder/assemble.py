@@ -186,8 +186,11 @@ def _is_bundle(directory: Path) -> bool:
     """
     checksums, manifest = directory / CHECKSUMS_NAME, directory / MANIFEST_NAME
     try:
+        begins_as_ours = manifest.is_file() and manifest.read_bytes().startswith(_MANIFEST_START)
+        # Others list a manifest.json as well; ours have no other files at the top.
+        files = {entry.name for entry in directory.iterdir() if not entry.is_dir()}
         is_listed = checksums.is_file() and _MANIFEST_LINE.search(checksums.read_bytes()) is not None
-        return is_listed or (manifest.is_file() and manifest.read_bytes().startswith(_MANIFEST_START))
+        return begins_as_ours or (is_listed and files <= {MANIFEST_NAME, CHECKSUMS_NAME})
     except OSError as error:
         raise OutputError(f"{directory}: expected a readable bundle, found: {error.strerror}") from error
 

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thoth_models.errors import ThothModelsError
@@ -33,6 +34,8 @@ def run_command(
         report: Prints an error, and returns the exit code for it.
         expected: Exceptions that users may meet; others are a fault of ours, and are shown with their traceback.
     """
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file name or a locale must not decide whether a result can be printed.

@@ -87,18 +87,13 @@ def _check_index(path: str, table: dict[str, Any], paths: Collection[str]) -> _F
             yield "`weight_map` to name weight files of this model", repr(name)
 
 
-def _check_tokenizer(_path: str, table: dict[str, Any], paths: Collection[str]) -> _Findings:
+def _check_tokenizer(_path: str, table: dict[str, Any], _paths: Collection[str]) -> _Findings:
     yield from _refused(table, _TOKENIZER_KEYS)
-    names = {path.rpartition("/")[2] for path in paths}
     for key, value in sorted(table.items()):
         is_name = key in ("vocab", "merges") or key.endswith(("_file", "_files"))
-        if (
-            is_name
-            and isinstance(value, str)
-            and value not in names | {""}
-            and key not in _IGNORED_TOKENIZER_KEYS | _TOKENIZER_KEYS
-        ):
-            yield f"`{key}` to name a file of this model", repr(value)
+        # Also a bare name: it is opened as it stands, and so found in the working directory, not in the model.
+        if is_name and isinstance(value, str) and value and key not in _IGNORED_TOKENIZER_KEYS | _TOKENIZER_KEYS:
+            yield f"no file name in `{key}`", repr(value)
 
 
 def _check_config(_path: str, table: dict[str, Any], _paths: Collection[str]) -> _Findings:
