@@ -190,9 +190,9 @@ def _is_bundle(directory: Path) -> bool:
         # Others list a manifest.json as well; ours have no other files at the top.
         files = {entry.name for entry in directory.iterdir() if not entry.is_dir()}
         is_listed = checksums.is_file() and _MANIFEST_LINE.search(checksums.read_bytes()) is not None
-        return begins_as_ours or (is_listed and files <= {MANIFEST_NAME, CHECKSUMS_NAME})
     except OSError as error:
         raise OutputError(f"{directory}: expected a readable bundle, found: {error.strerror}") from error
+    return begins_as_ours or (is_listed and files <= {MANIFEST_NAME, CHECKSUMS_NAME})
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ def _read(file: IO[bytes], name: str, *, is_jsonl: bool) -> Iterator[str]:
 def _json_text(line: str, place: str) -> str:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{place}: expected one JSON value, found something else ({error})") from error
     text = value.get("text") if isinstance(value, dict) else value
     if not isinstance(text, str):
