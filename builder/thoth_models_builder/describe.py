@@ -7,13 +7,12 @@ tell from the files is refused, because a bundle must not guess what a vector me
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.canonical import canonical_json
 from thoth_models.digest import Digest
-from thoth_models.references import unsafe_references
+from thoth_models.references import SENTENCE_CONFIG, unsafe_references
 from thoth_models.space import SpaceInputs, space_id
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.variants import MODULES_FILE
@@ -21,7 +20,6 @@ from thoth_models_builder.variants import MODULES_FILE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_SENTENCE_CONFIG = re.compile(r"sentence_[a-z-]+_config\.json")
 _CODE_PREFIX = "sentence_transformers."
 _SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
 _WITH_WEIGHTS = ("Transformer", "Dense", "LayerNorm")
@@ -292,7 +290,7 @@ def _max_seq_length(files: ModelFiles, transformer: Module) -> int:
     settings = [
         path
         for path in sorted(files.digests)
-        if _in(path, transformer.directory) and _SENTENCE_CONFIG.fullmatch(path.rpartition("/")[2])
+        if _in(path, transformer.directory) and SENTENCE_CONFIG.fullmatch(path.rpartition("/")[2])
     ]
     if len(settings) > 1:
         raise UnsupportedModelError(f"expected one sentence_*_config.json, found {', '.join(settings)}")

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from thoth_models.references import reads
+from thoth_models.references import SENTENCE_CONFIG, reads
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -35,8 +35,8 @@ VARIANTS: Final = {"torch-fp32": VariantKind(backend="torch", precision="fp32", 
 
 MODULES_FILE: Final = "modules.json"
 
-# Names at the top of a repository. sentence_*_config.json: one name per architecture, from the library's first years.
-_TOP: Final = re.compile(r"modules\.json|config\.json|config_sentence_transformers\.json|sentence_[a-z-]+_config\.json")
+# Names at the top of a repository only.
+_TOP: Final = re.compile(r"modules\.json|config\.json|config_sentence_transformers\.json")
 _TOKENIZER: Final = re.compile(
     r"tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
 )
@@ -116,12 +116,10 @@ def _is_needed(path: str, module_directories: Collection[str], *, has_fast_token
     directory, _, name = path.rpartition("/")
     if directory and directory not in module_directories:
         return False
-    patterns = [_TOKENIZER, _WEIGHTS, _MODULE]
+    # The first module may lie in a directory of its own, with all that belongs to a transformer.
+    patterns = [_TOKENIZER, _WEIGHTS, _MODULE, SENTENCE_CONFIG]
     if not directory:
         patterns.append(_TOP)
-    else:
-        # The first module may lie in a directory of its own, with all that belongs to a transformer.
-        patterns.append(re.compile(r"sentence_[a-z-]+_config\.json"))
     if not has_fast_tokenizer:
         patterns.append(_TOKENIZER_SLOW)
     return any(pattern.fullmatch(name) for pattern in patterns)

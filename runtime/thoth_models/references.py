@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-_SENTENCE_CONFIG = re.compile(r"sentence_[a-z-]+_config\.json")
+SENTENCE_CONFIG = re.compile(r"sentence_[a-z-]+_config\.json")
+"""Settings of the first module: one name per architecture, from the first years of sentence-transformers."""
+
 _WEIGHT_FILE = re.compile(r"model-\d{5}-of-\d{5}\.safetensors|model\.safetensors")
 
 # What may stand in sentence_bert_config.json; anything else would be passed on to constructors that open paths.
@@ -73,7 +75,7 @@ def _check_for(name: str) -> Callable[[str, dict[str, Any], Collection[str]], _F
         return _check_tokenizer
     if name == "config.json":
         return _check_config
-    if _SENTENCE_CONFIG.fullmatch(name):
+    if SENTENCE_CONFIG.fullmatch(name):
         return _check_sentence_config
     return None
 

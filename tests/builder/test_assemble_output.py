@@ -248,3 +248,13 @@ def test_an_output_that_is_something_else_stops_a_build_before_anything_is_fetch
         pytest.fail("the directory was replaced")
     assert contents(project.output) == {"thesis.txt": b"mine"}
     assert not list(project.store.glob("objects/*/*"))
+
+
+def test_another_project_that_lists_its_manifest_is_not_taken_for_a_bundle(tmp_path: Path) -> None:
+    """Releases of other kinds come with a manifest.json and a SHA256SUMS as well."""
+    files = {"manifest.json": b'{"name": "x"}', "app.js": b"code", "SHA256SUMS": b"0" * 64 + b"  manifest.json\n"}
+    (tmp_path / "release").mkdir()
+    for name, data in files.items():
+        (tmp_path / "release" / name).write_bytes(data)
+    with pytest.raises(OutputError, match="found a directory of something else"):
+        assemble.read_previous(tmp_path / "release")

@@ -65,3 +65,11 @@ def test_an_error_can_be_printed_in_every_locale(run_python: Callable[..., subpr
     assert finished.returncode == 4
     assert "Traceback" not in finished.stderr
     assert finished.stderr.startswith("thoth-models: expected a bundle directory at /d")
+
+
+def test_an_output_that_was_closed_is_no_failed_verification(bundle: Path) -> None:
+    command = [sys.executable, "-m", "thoth_models", "verify", "--root", str(bundle)]
+    finished = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")

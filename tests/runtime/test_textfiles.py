@@ -47,6 +47,7 @@ def test_jsonl_by_the_ending_or_the_option(tmp_path: Path) -> None:
         ("texts", b"ok\n\xff\n", "texts, line 2: expected UTF-8, found invalid start byte at byte 0"),
         ("t.jsonl", b'"ok"\n{"text"\n', "t.jsonl, line 2: expected one JSON value, found something else"),
         ("t.jsonl", b'"ok"\n\n', "t.jsonl, line 2: expected one JSON value, found something else"),
+        ("t.jsonl", b"[" * 200_000, "t.jsonl, line 1: expected one JSON value, found something else"),
         ("t.jsonl", b"3\n", 't.jsonl, line 1: expected a string, or an object with a string under "text"'),
         ("t.jsonl", b'{"txt":"a"}\n', 't.jsonl, line 1: expected a string, or an object with a string under "text"'),
         ("t.jsonl", b'{"text":null}\n', 't.jsonl, line 1: expected a string, or an object with a string under "text"'),
