@@ -238,9 +238,11 @@ class FakeBackend:
         self.dimension = dimension
         self.texts: list[str] = []
         self.prompts: list[str | None] = []
-        self.batch_sizes: list[int] = []
+        self.batch_sizes: list[int | None] = []
 
-    def encode(self, texts: list[str], *, prompt: str | None, batch_size: int, show_progress_bar: bool) -> FloatArray:
+    def encode(
+        self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
+    ) -> FloatArray:
         self.texts += texts
         self.prompts.append(prompt)
         self.batch_sizes.append(batch_size)
@@ -264,6 +266,7 @@ def embedding_of(plan: ModelPlan, backend: Backend) -> Embedding:
         bundle_digest=Digest.of(b"bundle").hex,
         fallback=None,
         attempts=(),
+        golden_cosine=None,
         verify_seconds=0.0,
         load_seconds=0.0,
     )

@@ -28,10 +28,13 @@ _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 class Backend(Protocol):
     """What turns texts into raw vectors."""
 
-    def encode(self, texts: list[str], *, prompt: str | None, batch_size: int, show_progress_bar: bool) -> FloatArray:
+    def encode(
+        self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
+    ) -> FloatArray:
         """Return the model's own output for at least one text: float32 of shape (len(texts), dimension), in order.
 
-        ``prompt`` is put before every text; None and the empty string both mean none.
+        ``prompt`` is put before every text; None and the empty string both mean none. ``batch_size`` is the largest
+        number of texts to run at once; None leaves it to the backend.
         """
         ...
 
@@ -49,6 +52,8 @@ class EmbeddingInfo:
         bundle_digest: sha256 of the bundle's manifest, 64 hexadecimal digits.
         fallback: None if the requested model answers, else why another one does.
         attempts: Every variant that was considered before and not used, each with its reason.
+        golden_cosine: Cosine between the vector that this process made of the first golden text and its reference
+            vector; None for a model without golden vectors.
         verify_seconds: Time spent comparing files with the manifest, failed attempts included.
         load_seconds: Time spent importing libraries and making the model, failed attempts included.
     """
@@ -61,6 +66,7 @@ class EmbeddingInfo:
     bundle_digest: str
     fallback: str | None
     attempts: tuple[Attempt, ...]
+    golden_cosine: float | None
     verify_seconds: float
     load_seconds: float
 
@@ -94,8 +100,8 @@ class Embedding:
         return self._model.dimension
 
     @property
-    def max_seq_length(self) -> int:
-        """Longest input in tokens; longer ones are cut."""
+    def max_seq_length(self) -> int | None:
+        """Longest input in tokens, longer ones are cut; None where there is no limit."""
         return self._built.max_seq_length
 
     def get_sentence_embedding_dimension(self) -> int:
@@ -106,7 +112,7 @@ class Embedding:
         self,
         sentences: str | Iterable[str],
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         normalize_embeddings: bool | None = None,
         truncate_dim: int | None = None,
         prompt_name: str | None = None,
@@ -118,7 +124,7 @@ class Embedding:
 
         Args:
             sentences: One text, or any iterable of texts.
-            batch_size: Texts per batch.
+            batch_size: Most texts per batch; None for what suits the backend.
             normalize_embeddings: Make vectors unit length. None for what models.yaml says of this model, which is
                 yes unless it says otherwise. False gives the model's own output, which may be unit length as well.
             truncate_dim: Keep only this many leading dimensions; normalisation comes afterwards.
@@ -144,7 +150,7 @@ class Embedding:
             raise InvalidInputError(
                 f"normalize_embeddings: expected True, False or None, found {normalize_embeddings!r}"
             )
-        batch_size = _positive("batch_size", batch_size)
+        batch_size = None if batch_size is None else _positive("batch_size", batch_size)
         width = self._width(truncate_dim)
         resolved_prompt = self._prompt(prompt_name, prompt)
         texts = _texts(sentences)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models.backends import load_backend
+from thoth_models.accuracy import compare
+from thoth_models.backends import import_libraries, load_backend
 from thoth_models.embedding import Embedding, EmbeddingInfo
 from thoth_models.errors import (
     Attempt,
@@ -32,8 +33,9 @@ from thoth_models.verify import open_bundle, verify_variant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thoth_models.embedding import Backend
     from thoth_models.selection import Candidate
-    from thoth_models.verify import OpenBundle
+    from thoth_models.verify import OpenBundle, VerifiedVariant
 
 ROOT_VARIABLE = "THOTH_MODELS_DIR"
 DEFAULT_ROOT = "/models"
@@ -54,24 +56,28 @@ def bundle_root(root: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen)
 
 
-def load_embedding(
+def load_embedding(  # noqa: PLR0913 - each is a decision of the caller's, by name, and has a default
     name: str | None = None,
     *,
     root: str | os.PathLike[str] | None = None,
     variants: Sequence[str] | None = None,
     same_space: bool = False,
+    expect_space: str | None = None,
     timeout: float = 60.0,
 ) -> Embedding:
     """Load an embedding model from a verified bundle, offline, within a deadline.
 
     Variants of the model are tried in order, then those of its alternates. What is tried is first compared with the
-    manifest, byte for byte; a variant that fails is passed over, and :attr:`Embedding.info` keeps the reason.
+    manifest, byte for byte, and once loaded must give the first golden text the vector that it had when the bundle was
+    built; a variant that fails is passed over, and :attr:`Embedding.info` keeps the reason.
 
     Args:
         name: Model name or alias; None for the bundle's default.
         root: The bundle directory; None for ``THOTH_MODELS_DIR``, and where that is not set ``/models``.
         variants: Names of the variants to accept, in order of preference; None for the list's own order.
         same_space: Refuse a stand-in whose vectors belong to another embedding space, also where the list accepts one.
+        expect_space: The space that an index was made with (:attr:`EmbeddingInfo.space`): a model of any other space is
+            refused, whatever name it has now. None expects the space that the bundle's model has.
         timeout: Seconds until :class:`LoadTimeout`, everything included.
 
     Warns:
@@ -91,7 +97,7 @@ def load_embedding(
     seconds = _seconds(timeout)
     # Absolute now: the working directory may change while the thread runs.
     path = bundle_root(root).absolute()
-    work = _Work(path=path, name=name, variants=variants, same_space=same_space)
+    work = _Work(path=path, name=name, variants=variants, same_space=same_space, expect_space=expect_space)
     # A daemon: a thread that hangs inside a library can be neither stopped nor waited for.
     thread = threading.Thread(target=work.run, name="thoth-models-load", daemon=True)
     thread.start()
@@ -126,6 +132,7 @@ class _Work:
     name: str | None
     variants: Sequence[str] | None
     same_space: bool
+    expect_space: str | None
     stage: str = "starting"
     verify_seconds: float = 0.0
     load_seconds: float = 0.0
@@ -147,7 +154,13 @@ class _Work:
         started = time.monotonic()
         bundle = open_bundle(self.path)
         self.verify_seconds += time.monotonic() - started
-        selection = select(bundle.manifest, self.name, variants=self.variants, same_space=self.same_space)
+        selection = select(
+            bundle.manifest,
+            self.name,
+            variants=self.variants,
+            same_space=self.same_space,
+            expect_space=self.expect_space,
+        )
         attempts = list(selection.passed_over)
         for candidate in selection.candidates:
             try:
@@ -163,19 +176,26 @@ class _Work:
     def _try(self, bundle: OpenBundle, candidate: Candidate, requested: str, attempts: Sequence[Attempt]) -> Embedding:
         place = f"{candidate.model.name}/{candidate.variant.name}"
         self.stage = f"verifying {place}"
-        started = time.monotonic()
-        try:
-            verified = verify_variant(bundle, candidate.model, candidate.built, candidate.variant)
-        finally:
-            self.verify_seconds += time.monotonic() - started
-        self.stage = f"loading {place}"
-        started = time.monotonic()
-        try:
-            with network_guard():
+        with network_guard():
+            # Hashing leaves the interpreter to others, so the libraries are imported meanwhile.
+            importing = threading.Thread(
+                target=import_libraries, args=(candidate.variant.backend,), name="thoth-models-import", daemon=True
+            )
+            importing.start()
+            started = time.monotonic()
+            try:
+                verified = verify_variant(bundle, candidate.model, candidate.built, candidate.variant)
+            finally:
+                self.verify_seconds += time.monotonic() - started
+            self.stage = f"loading {place}"
+            started = time.monotonic()
+            try:
+                importing.join()
                 backend = load_backend(verified)
-            assert_offline()
-        finally:
-            self.load_seconds += time.monotonic() - started
+                golden_cosine = _check_golden(backend, verified)
+                assert_offline()
+            finally:
+                self.load_seconds += time.monotonic() - started
         info = EmbeddingInfo(
             requested=requested,
             model=candidate.model.name,
@@ -185,10 +205,30 @@ class _Work:
             bundle_digest=bundle.bundle_digest.hex,
             fallback=None if candidate.same_space else _fallback(requested, candidate, attempts),
             attempts=tuple(attempts),
+            golden_cosine=golden_cosine,
             verify_seconds=self.verify_seconds,
             load_seconds=self.load_seconds,
         )
         return Embedding(backend, candidate.model, candidate.built, info)
+
+
+def _check_golden(backend: Backend, verified: VerifiedVariant) -> float | None:
+    """Return the cosine of the first golden text's vector to its reference; this also warms the backend up.
+
+    Raises:
+        BackendError: The vector is another one: a library reads the files differently, or the processor miscomputes.
+    """
+    golden, accuracy = verified.golden, verified.variant.accuracy
+    if golden is None or accuracy is None:
+        return None
+    vectors = backend.encode([golden.texts[0]], prompt=golden.prompts[0], batch_size=None, show_progress_bar=False)
+    agreement = compare(golden.vectors[:1], vectors)
+    if not agreement.reaches(accuracy.required_cosine):
+        raise BackendError(
+            f"golden vector: expected a cosine of at least {accuracy.required_cosine:.5f} to the reference that was "
+            f"computed when the bundle was built, and its length; found {agreement}"
+        )
+    return agreement.minimum_cosine
 
 
 def _fallback(requested: str, candidate: Candidate, attempts: Sequence[Attempt]) -> str:

@@ -11,113 +11,33 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thoth_models.accuracy import accuracy_document, read_accuracy
 from thoth_models.canonical import FormatError, Node, canonical_json, parse_json, safe_path
 from thoth_models.digest import CHUNK_SIZE, CHUNKED_ABOVE, ContentDigest, Digest
 from thoth_models.errors import ManifestError
+from thoth_models.models import Alternate, BuiltModel, Model, Origin, Proof, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+__all__ = [
+    "CHECKSUMS_NAME",
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "Alternate",
+    "BuiltModel",
+    "Manifest",
+    "Model",
+    "Origin",
+    "Proof",
+    "Variant",
+]
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 CHECKSUMS_NAME = "SHA256SUMS"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """Where the lock says a model comes from; not where the bytes of one build happened to be fetched.
-
-    Attributes:
-        kind: ``hub``, ``wheel`` or ``directory``.
-        id: Repository id, requirement or path.
-        revision: Commit, where the kind has commits.
-    """
-
-    kind: str
-    id: str
-    revision: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Variant:
-    """One runnable form of a model.
-
-    Attributes:
-        name: Such as ``torch-fp32``.
-        backend: Which backend of the runtime loads it.
-        precision: Number format of the weights while they run.
-        directory: Directory below the bundle root that the backend is given.
-        files: Every file that loading reads, as sorted paths below the bundle root.
-    """
-
-    name: str
-    backend: str
-    precision: str
-    directory: str
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Alternate:
-    """Another model that may stand in.
-
-    Attributes:
-        model: Its name.
-        accepts_other_space: Whether it may do so although its vectors belong to another embedding space.
-    """
-
-    model: str
-    accepts_other_space: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuiltModel:
-    """What is known of a model whose files are in the bundle.
-
-    Attributes:
-        origin: Where it comes from.
-        license: SPDX-like identifier as published, or None where none was.
-        max_seq_length: Longest input in tokens; longer ones are cut.
-        pooling: How token vectors become one, such as ``mean``; several modes are joined with ``+``.
-        normalize: Whether vectors are made unit length unless the caller says otherwise.
-        similarity: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``: the measure the model was published for.
-        prompts: Text put before an input, by prompt name.
-        default_prompt_name: Prompt used where the caller names none, or None.
-        space: Identity of the embedding space, see :mod:`thoth_models.space`.
-        variants: In order of preference.
-    """
-
-    origin: Origin
-    license: str | None
-    max_seq_length: int
-    pooling: str
-    normalize: bool
-    similarity: str
-    prompts: Mapping[str, str]
-    default_prompt_name: str | None
-    space: Digest
-    variants: tuple[Variant, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Model:
-    """One model of the list, whether its files are in the bundle or not.
-
-    Attributes:
-        name: Its name.
-        aliases: Other names it answers to, sorted.
-        alternates: Models that may stand in, in order.
-        dimension: Length of its vectors.
-        built: What was built, or None for a model that is absent because its sources did not answer.
-    """
-
-    name: str
-    aliases: tuple[str, ...]
-    alternates: tuple[Alternate, ...]
-    dimension: int
-    built: BuiltModel | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,9 +141,18 @@ def _built_document(built: BuiltModel) -> dict[str, object]:
                 "precision": variant.precision,
                 "directory": variant.directory,
                 "files": list(variant.files),
+                "accuracy": None if variant.accuracy is None else accuracy_document(variant.accuracy),
             }
             for variant in built.variants
         ],
+        "proof": None
+        if built.proof is None
+        else {
+            "golden": built.proof.golden,
+            "derivation": built.proof.derivation.hex,
+            "toolchain": dict(built.proof.toolchain),
+            "omitted": dict(built.proof.omitted),
+        },
     }
 
 
@@ -309,12 +238,15 @@ def _built(node: Node, files: Mapping[str, ContentDigest]) -> BuiltModel:
         "default_prompt_name",
         "space",
         "variants",
+        "proof",
     )
     prompts = {entry.key: entry.text() for entry in keys["prompts"].entries()}
     default_prompt_name = keys["default_prompt_name"].optional_text()
     if default_prompt_name is not None and default_prompt_name not in prompts:
         raise keys["default_prompt_name"].wrong("the name of a prompt of this model")
     variants = tuple(_variant(item, files) for item in keys["variants"].items())
+    if keys["proof"].value is None and any(variant.accuracy is not None for variant in variants):
+        raise keys["proof"].wrong("the golden vectors that the variants were measured against")
     if not variants or len({variant.name for variant in variants}) != len(variants):
         raise keys["variants"].wrong("at least one variant, each name once")
     origin = keys["origin"].table("kind", "id", "revision")
@@ -325,7 +257,7 @@ def _built(node: Node, files: Mapping[str, ContentDigest]) -> BuiltModel:
             revision=origin["revision"].optional_text(),
         ),
         license=keys["license"].optional_text(),
-        max_seq_length=keys["max_seq_length"].integer(minimum=1),
+        max_seq_length=None if keys["max_seq_length"].value is None else keys["max_seq_length"].integer(minimum=1),
         pooling=keys["pooling"].text(),
         normalize=keys["normalize"].boolean(),
         similarity=keys["similarity"].one_of("cosine", "dot", "euclidean", "manhattan"),
@@ -333,11 +265,25 @@ def _built(node: Node, files: Mapping[str, ContentDigest]) -> BuiltModel:
         default_prompt_name=default_prompt_name,
         space=keys["space"].digest(),
         variants=variants,
+        proof=None if keys["proof"].value is None else _proof(keys["proof"], files),
+    )
+
+
+def _proof(node: Node, files: Mapping[str, ContentDigest]) -> Proof:
+    keys = node.table("golden", "derivation", "toolchain", "omitted")
+    golden = safe_path(keys["golden"])
+    if golden not in files:
+        raise keys["golden"].wrong("a path that `files` lists")
+    return Proof(
+        golden=golden,
+        derivation=keys["derivation"].digest(),
+        toolchain={entry.key: entry.text() for entry in keys["toolchain"].entries()},
+        omitted={entry.key: entry.text() for entry in keys["omitted"].entries()},
     )
 
 
 def _variant(node: Node, files: Mapping[str, ContentDigest]) -> Variant:
-    keys = node.table("name", "backend", "precision", "directory", "files")
+    keys = node.table("name", "backend", "precision", "directory", "files", "accuracy")
     directory = safe_path(keys["directory"])
     paths = keys["files"].sorted_unique(safe_path)
     for path in paths:
@@ -353,6 +299,7 @@ def _variant(node: Node, files: Mapping[str, ContentDigest]) -> Variant:
         precision=keys["precision"].text(),
         directory=directory,
         files=paths,
+        accuracy=None if keys["accuracy"].value is None else read_accuracy(keys["accuracy"]),
     )
 
 

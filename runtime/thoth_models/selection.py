@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thoth_models.digest import Digest
 from thoth_models.errors import Attempt, InvalidInputError, SpaceMismatchError, UnknownModelError
 
 if TYPE_CHECKING:
@@ -56,7 +57,12 @@ class Selection:
 
 
 def select(
-    manifest: Manifest, name: str | None, *, variants: Sequence[str] | None = None, same_space: bool = False
+    manifest: Manifest,
+    name: str | None,
+    *,
+    variants: Sequence[str] | None = None,
+    same_space: bool = False,
+    expect_space: str | None = None,
 ) -> Selection:
     """Return which variants may answer a request for ``name``, in order.
 
@@ -65,25 +71,34 @@ def select(
         name: A model name or alias; None for the bundle's default.
         variants: Names of the variants that the caller accepts, in order of preference; None for the list's own.
         same_space: Refuse alternates of another space, also where the list accepts them.
+        expect_space: The space that the vectors must belong to, 64 hexadecimal digits; None for that of the model.
+            A model of another space is refused, the requested one included; an alternate of this one is welcome.
 
     Raises:
         UnknownModelError: No model or alias has that name, or none was given and the bundle has no default.
-        InvalidInputError: ``variants`` is empty, or names one that no model of the bundle has.
+        InvalidInputError: ``variants`` is empty, or names one that no model of the bundle has; or ``expect_space`` is
+            no space.
         SpaceMismatchError: The only models that could answer are refused because of their space or dimension.
     """
     requested, model = _find(manifest, name)
     wanted = _check_variants(manifest, variants)
+    expected = None if expect_space is None else _space(expect_space)
     candidates: list[Candidate] = []
     passed_over: list[Attempt] = []
     space_refused = False
     for standing_in, accepted in _order(manifest, model):
-        same = standing_in is model or (
-            model.built is not None and standing_in.built is not None and model.built.space == standing_in.built.space
-        )
         if standing_in.built is None:
             passed_over.append(Attempt(model=standing_in.name, variant=None, reason=ABSENT))
             continue
-        if reason := _space_refusal(model, standing_in, same=same, accepted=accepted, same_space=same_space):
+        space = standing_in.built.space
+        # What the caller expects says which space is meant also where the model itself is absent.
+        meant = expected or (model.built.space if model.built is not None else None)
+        same = space == meant or (expected is None and standing_in is model)
+        if expected is not None and not same:
+            reason: str | None = f"its space is {space.short}, and the call expects {expected.short}"
+        else:
+            reason = _space_refusal(model, standing_in, same=same, accepted=accepted, same_space=same_space)
+        if reason is not None:
             passed_over.append(Attempt(model=standing_in.name, variant=None, reason=reason))
             space_refused = True
             continue
@@ -119,6 +134,15 @@ def _find(manifest: Manifest, name: object) -> tuple[str, Model]:
         f"no model or alias {name!r} in the bundle {manifest.name!r}; known, the nearest first: "
         + (", ".join(ordered) or "none")
     )
+
+
+def _space(expect_space: object) -> Digest:
+    try:
+        return Digest(expect_space)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"expect_space: expected a space of 64 lower-case hexadecimal digits, found {expect_space!r}"
+        ) from error
 
 
 def _check_variants(manifest: Manifest, variants: object) -> list[str] | None:

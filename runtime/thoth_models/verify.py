@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, final
 
+from thoth_models.canonical import FormatError
 from thoth_models.digest import Digest, hash_range, ranges
 from thoth_models.environment import usable_cores
 from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
+from thoth_models.golden import Golden
 from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
 from thoth_models.parallel import parallel
 from thoth_models.plainfile import NotPlainError, PlainFile, kind_of, mode_of
@@ -85,17 +87,28 @@ class VerifiedVariant:
         built: What was built of that model.
         variant: The variant.
         directory: Absolute path of the directory that the backend is given.
+        golden: Texts with their reference vectors, or None for a model without.
     """
 
-    __slots__ = ("built", "directory", "model", "variant")
+    __slots__ = ("built", "directory", "golden", "model", "variant")
 
-    def __init__(self, seal: object, *, model: Model, built: BuiltModel, variant: Variant, directory: Path) -> None:
+    def __init__(  # noqa: PLR0913 - one for each attribute, and the seal
+        self,
+        seal: object,
+        *,
+        model: Model,
+        built: BuiltModel,
+        variant: Variant,
+        directory: Path,
+        golden: Golden | None,
+    ) -> None:
         if seal is not _SEAL:
             raise TypeError("a VerifiedVariant is made by thoth_models.verify.verify_variant only")
         self.model = model
         self.built = built
         self.variant = variant
         self.directory = directory
+        self.golden = golden
 
 
 def open_bundle(root: str | os.PathLike[str]) -> OpenBundle:
@@ -115,13 +128,14 @@ def open_bundle(root: str | os.PathLike[str]) -> OpenBundle:
 
 
 def verify_variant(bundle: OpenBundle, model: Model, built: BuiltModel, variant: Variant) -> VerifiedVariant:
-    """Compare every file of ``variant`` with the manifest.
+    """Compare every file of ``variant``, and the golden vectors of its model, with the manifest.
 
     Entries of the variant's directory that the manifest does not list for it are refused as well: a loader that looks
     for optional files by name would read them.
 
     Raises:
         VerificationError: A file is missing, changed, not a regular file, or an extra one lies beside them. Names all.
+        ManifestError: The golden vectors are those that were built, but not in a form that this release reads.
     """
     directory = bundle.root / variant.directory
     problems = list(_check_tree(bundle.root, variant.directory, set(variant.files)))
@@ -129,9 +143,43 @@ def verify_variant(bundle: OpenBundle, model: Model, built: BuiltModel, variant:
     wanted = {path: bundle.manifest.files[path] for path in variant.files if path not in in_the_way}
     # What a configuration says is looked at once it is known to be the one that was built.
     problems += _check_contents(bundle.root, wanted) or _check_references(bundle.root, variant)
+    golden: bytes | Problem | None = None
+    if built.proof is not None:
+        golden = _read_compared(bundle.root, built.proof.golden, bundle.manifest.files[built.proof.golden])
+        problems += [golden] if isinstance(golden, Problem) else []
     if problems:
         raise VerificationError(str(bundle.root), sorted(problems, key=lambda problem: problem.path))
-    return VerifiedVariant(_SEAL, model=model, built=built, variant=variant, directory=directory)
+    return VerifiedVariant(
+        _SEAL,
+        model=model,
+        built=built,
+        variant=variant,
+        directory=directory,
+        golden=_parse_golden(golden, built, model) if isinstance(golden, bytes) else None,
+    )
+
+
+def _read_compared(root: Path, path: str, content: ContentDigest) -> bytes | Problem:
+    """Return the bytes of a small file once they were compared, or what is wrong with it."""
+    try:
+        with PlainFile(root, path) as file:
+            if problem := file.wrong_size(content):
+                return problem
+            data = os.pread(file.descriptor, content.size, 0)
+    except (OSError, NotPlainError) as error:
+        return _unread(path, error)
+    found = Digest.of(data)
+    if found != content.sha256:
+        return Problem(kind="changed", path=path, expected=f"sha256 {content.sha256}", found=f"sha256 {found}")
+    return data
+
+
+def _parse_golden(data: bytes, built: BuiltModel, model: Model) -> Golden:
+    try:
+        return Golden.from_bytes(data, dimension=model.dimension)
+    except FormatError as error:
+        place = "" if built.proof is None else built.proof.golden
+        raise ManifestError(f"{place}: {error}") from error
 
 
 def verify(root: str | os.PathLike[str], *, strict: bool = False) -> VerificationReport:

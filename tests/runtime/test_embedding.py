@@ -152,7 +152,7 @@ def test_the_batch_size_reaches_the_backend() -> None:
     embedding, backend = make()
     embedding.encode(["alpha"], batch_size=np.int64(7))  # type: ignore[arg-type]
     embedding.encode(["alpha"])
-    assert backend.batch_sizes == [7, 32]
+    assert backend.batch_sizes == [7, None]
 
 
 class Broken(FakeBackend):

@@ -53,7 +53,14 @@ def test_only_verification_makes_one(bundle: Path) -> None:
     made = verified(open_bundle(bundle))
     for seal in (None, True, object(), "seal"):
         with pytest.raises(TypeError, match=r"made by thoth_models\.verify\.verify_variant only"):
-            VerifiedVariant(seal, model=made.model, built=made.built, variant=made.variant, directory=made.directory)
+            VerifiedVariant(
+                seal,
+                model=made.model,
+                built=made.built,
+                variant=made.variant,
+                directory=made.directory,
+                golden=made.golden,
+            )
 
 
 def test_damage_elsewhere_does_not_count(bundle: Path) -> None:

@@ -6,6 +6,7 @@ The only importer of torch and sentence_transformers.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from thoth_models.embedding import FloatArray
     from thoth_models.verify import VerifiedVariant
+
+_BATCH_SIZE = 32
+"""Texts per batch where the caller does not say; the default of sentence-transformers."""
 
 
 class TorchBackend:
@@ -70,7 +74,8 @@ class TorchBackend:
         """Compare the loaded model with the manifest: a library that reads the files differently is an error."""
         found = {
             "dimension": self._model.get_embedding_dimension(),
-            "max_seq_length": self._model.max_seq_length,
+            # Infinite for static embeddings, which have no limit.
+            "max_seq_length": None if self._model.max_seq_length == math.inf else self._model.max_seq_length,
             "dtype": ", ".join(sorted({str(parameter.dtype) for parameter in self._model.parameters()})),
         }
         expected = {
@@ -83,14 +88,16 @@ class TorchBackend:
                 "; ".join(f"{key}: expected {expected[key]} (the manifest), found {found[key]}" for key in wrong)
             )
 
-    def encode(self, texts: list[str], *, prompt: str | None, batch_size: int, show_progress_bar: bool) -> FloatArray:
+    def encode(
+        self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
+    ) -> FloatArray:
         """Return the model's output for ``texts``, float32 of shape (len(texts), dimension)."""
         with self._lock:
             vectors = self._model.encode(
                 texts,
                 # The empty prompt, not None: the prompt was resolved already, and None would ask for the default one.
                 prompt=prompt or "",
-                batch_size=batch_size,
+                batch_size=batch_size or _BATCH_SIZE,
                 show_progress_bar=show_progress_bar,
                 convert_to_numpy=True,
             )
