@@ -29,22 +29,23 @@ from thoth_models.manifest import (
     Manifest,
     Model,
     Origin,
+    Proof,
     Variant,
 )
 from thoth_models.verify import VerificationReport, verify
 from thoth_models_builder.errors import AlternateError, OutputError
-from thoth_models_builder.files import sync_directory
-from thoth_models_builder.plan import PlannedModel, source_path
-from thoth_models_builder.variants import VARIANTS
+from thoth_models_builder.files import FILE_MODE, link_or_copy, sync_directory
+from thoth_models_builder.variants import SOURCE_DIRECTORY, VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from thoth_models.digest import ContentDigest
+    from thoth_models_builder.derivation import Derived
     from thoth_models_builder.describe import ModelFacts
+    from thoth_models_builder.plan import PlannedModel
 
-_FILE_MODE, _DIRECTORY_MODE, _WORK_MODE = 0o444, 0o555, 0o755
-_FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
+_DIRECTORY_MODE, _WORK_MODE = 0o555, 0o755
 _WORK_SUFFIX = ".building"
 _MANIFEST_LINE = re.compile(rb"^[0-9a-f]{64}  manifest\.json$", re.MULTILINE)
 _MANIFEST_START = b'{"bundle":{"default":'
@@ -57,15 +58,34 @@ class Ingredients:
 
     Attributes:
         model: As specified and locked.
-        contents: Content of each file, by path in the model's directory.
+        contents: Content of each source file, by path in the model's source directory.
         facts: What the files say of the model.
         space: Identity of its embedding space.
+        derived: What was made of these files, or None for a model without golden vectors.
     """
 
     model: PlannedModel
     contents: Mapping[str, ContentDigest]
     facts: ModelFacts
     space: Digest
+    derived: Derived | None
+
+    @property
+    def files(self) -> dict[str, ContentDigest]:
+        """Content of each file that the bundle ships of this model, by path in the model's directory."""
+        is_run = any(not VARIANTS[variant].is_compiled for variant in self.variants)
+        source = {f"{SOURCE_DIRECTORY}/{path}": content for path, content in self.contents.items()}
+        return {**(source if is_run else {}), **({} if self.derived is None else self.derived.files)}
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the variants that the bundle ships, in order of preference."""
+        listed = self.model.spec.variants
+        if self.derived is None:
+            return tuple(listed)
+        made = self.derived.accuracy
+        # What was made without being listed is what runs where nothing that is listed could be made.
+        return (*(name for name in listed if name in made), *(name for name in made if name not in listed))
 
 
 def compose(name: str, default: str, planned: Sequence[PlannedModel], present: Mapping[str, Ingredients]) -> Manifest:
@@ -97,16 +117,15 @@ def compose(name: str, default: str, planned: Sequence[PlannedModel], present: M
         for model in planned
     }
     files = {
-        source_path(model_name, path): content
+        f"{model_name}/{path}": content
         for model_name, ingredients in present.items()
-        for path, content in ingredients.contents.items()
+        for path, content in ingredients.files.items()
     }
     return Manifest(name=name, default=default if default in names else None, models=models, files=files)
 
 
 def _built(ingredients: Ingredients) -> BuiltModel:
-    model, facts = ingredients.model, ingredients.facts
-    paths = tuple(sorted(source_path(model.name, path) for path in ingredients.contents))
+    model, facts, derived = ingredients.model, ingredients.facts, ingredients.derived
     return BuiltModel(
         origin=Origin(kind=model.locked.origin.kind, id=model.locked.origin.id, revision=model.locked.revision),
         license=model.locked.license,
@@ -117,16 +136,28 @@ def _built(ingredients: Ingredients) -> BuiltModel:
         prompts=facts.prompts,
         default_prompt_name=facts.default_prompt_name,
         space=ingredients.space,
-        variants=tuple(
-            Variant(
-                name=variant,
-                backend=VARIANTS[variant].backend,
-                precision=VARIANTS[variant].precision,
-                directory=f"{model.name}/{VARIANTS[variant].directory}",
-                files=paths,
-            )
-            for variant in model.spec.variants
+        variants=tuple(_variant(ingredients, name) for name in ingredients.variants),
+        proof=None
+        if derived is None
+        else Proof(
+            golden=f"{model.name}/{derived.golden}",
+            derivation=derived.derivation,
+            toolchain=derived.toolchain,
+            omitted=derived.omitted,
         ),
+    )
+
+
+def _variant(ingredients: Ingredients, name: str) -> Variant:
+    kind, model, derived = VARIANTS[name], ingredients.model.name, ingredients.derived
+    prefix = f"{kind.directory}/"
+    return Variant(
+        name=name,
+        backend=kind.backend,
+        precision=kind.precision,
+        directory=f"{model}/{kind.directory}",
+        files=tuple(sorted(f"{model}/{path}" for path in ingredients.files if path.startswith(prefix))),
+        accuracy=None if derived is None else derived.accuracy[name],
     )
 
 
@@ -257,7 +288,7 @@ def write_bundle(manifest: Manifest, locate: Callable[[str], Path], output: Path
         for path in sorted(manifest.files):
             target = tree / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            _place(locate(path), target)
+            link_or_copy(locate(path), target)
         for name, data in ((MANIFEST_NAME, manifest.to_bytes()), (CHECKSUMS_NAME, manifest.checksums())):
             _write(tree / name, data)
         _close_directories(tree)
@@ -291,29 +322,11 @@ def _cannot_write(output: Path, error: OSError) -> OutputError:
     return OutputError(f"{output}: cannot be written: {error.strerror or error}{place}")
 
 
-def _place(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        # Another file system, no hard links, or a file of another user: its own copy, cloned where the system can.
-        with source.open("rb") as content, target.open("xb") as copy:
-            try:
-                fcntl.ioctl(copy, _FICLONE, content.fileno())
-            except OSError:
-                shutil.copyfileobj(content, copy, 1024 * 1024)
-            copy.flush()
-            os.fsync(copy.fileno())
-        target.chmod(_FILE_MODE)
-        return
-    if target.stat().st_mode & 0o777 != _FILE_MODE:
-        target.chmod(_FILE_MODE)
-
-
 def _write(path: Path, data: bytes) -> None:
     with path.open("xb") as file:
         file.write(data)
         file.flush()
-        os.fchmod(file.fileno(), _FILE_MODE)
+        os.fchmod(file.fileno(), FILE_MODE)
         os.fsync(file.fileno())
 
 

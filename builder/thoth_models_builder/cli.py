@@ -15,8 +15,10 @@ from thoth_models.command import FAILED, print_json, run_command
 from thoth_models.errors import ManifestError, VerificationError
 from thoth_models_builder import __version__, pipeline, progress
 from thoth_models_builder.errors import (
+    AccuracyError,
     AlternateError,
     BuildError,
+    CompilerUnavailableError,
     LockError,
     LockOutOfDateError,
     SourceError,
@@ -34,6 +36,7 @@ DONE, VERIFICATION_FAILED, BAD_INPUT, SOURCE_FAILED = range(4)
 _HINTS: tuple[tuple[type[Exception], str], ...] = (
     (LockOutOfDateError, "run `thoth-bundle lock`, and review the lock as a diff"),
     (LockError, "`thoth-bundle lock` writes the lock"),
+    (CompilerUnavailableError, "install thoth-models-builder[compile]; or see `golden` in docs/models-yaml.md"),
     (SourcesFailedError, "a mirror can be listed as a further source of the model: wheel or directory"),
 )
 
@@ -75,7 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--output", type=Path, default=Path("bundle"), help="the bundle directory (default: bundle)")
     command.add_argument("--model", action="append", help="build this model only; repeat for several")
-    command.add_argument("--strict", action="store_true", help="refuse to go without a model")
+    command.add_argument("--strict", action="store_true", help="refuse to go without a model or variant")
+    command.add_argument(
+        "--compile-deadline",
+        type=_positive,
+        default=3600.0,
+        help="seconds for each of the two steps of compiling a model (default: 3600)",
+    )
     command.set_defaults(run=_build)
 
     command = commands.add_parser("verify", parents=[as_json], help="compare every file of a bundle with its manifest")
@@ -201,6 +210,7 @@ def _build(options: argparse.Namespace) -> int:
             models=options.model,
             strict=options.strict,
             limits=_limits_of(options),
+            compile_deadline=options.compile_deadline,
         ),
         progress.TerminalWatcher(),
     )
@@ -262,7 +272,7 @@ def _report_error(error: Exception, *, as_json: bool) -> int:
 
 
 def _exit_code(error: Exception) -> int:
-    if isinstance(error, (VerificationError, ManifestError, LockOutOfDateError)):
+    if isinstance(error, (VerificationError, ManifestError, LockOutOfDateError, AccuracyError)):
         return VERIFICATION_FAILED
     if isinstance(error, (SpecError, LockError, UsageError, AlternateError, UnsupportedModelError)):
         return BAD_INPUT

@@ -152,5 +152,17 @@ class OutputError(BuildError):
     """The bundle cannot be written where it was asked for."""
 
 
+class CompilerUnavailableError(BuildError):
+    """The libraries that compile models are not installed."""
+
+
+class CompileError(BuildError):
+    """Compiling a model failed or took too long; the message has the end of the compiler's log."""
+
+
+class AccuracyError(BuildError):
+    """A variant is not as close to the reference as it must be."""
+
+
 class AlternateError(BuildError):
     """An alternate of models.yaml could never stand in for its model."""

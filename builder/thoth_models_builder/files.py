@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shutil
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+FILE_MODE = 0o444
+"""Of every file in a bundle or in the store."""
+
+_FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -39,6 +46,29 @@ def replace_file(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file that nobody changes a second name, or where that is not possible a clone or a copy, read-only.
+
+    Raises:
+        OSError: It cannot be read, or the other one cannot be written.
+    """
+    try:
+        os.link(source, target)
+    except OSError:
+        # Another file system, no hard links, or a file of another user: its own copy, cloned where the system can.
+        with source.open("rb") as content, target.open("xb") as copy:
+            try:
+                fcntl.ioctl(copy, _FICLONE, content.fileno())
+            except OSError:
+                shutil.copyfileobj(content, copy, 1024 * 1024)
+            copy.flush()
+            os.fsync(copy.fileno())
+        target.chmod(FILE_MODE)
+        return
+    if target.stat().st_mode & 0o777 != FILE_MODE:
+        target.chmod(FILE_MODE)
 
 
 def sync_directory(path: Path) -> None:

@@ -5,20 +5,20 @@ The one place that wires the rooms together, and the library behind the command 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
 
 from thoth_models.digest import Digest
-from thoth_models.verify import VerificationReport, open_bundle
+from thoth_models.verify import open_bundle
 from thoth_models.verify import verify as verify_bundle
 from thoth_models_builder import assemble
-from thoth_models_builder.describe import ModelFiles, describe, space_of
 from thoth_models_builder.errors import (
     Finding,
     LockError,
@@ -28,10 +28,11 @@ from thoth_models_builder.errors import (
     UsageError,
 )
 from thoth_models_builder.files import open_regular, replace_file
+from thoth_models_builder.gathering import gather
 from thoth_models_builder.lockfile import Lock, differences
 from thoth_models_builder.locking import lock_model
 from thoth_models_builder.obtain import Supply
-from thoth_models_builder.plan import held_contents, plan_models, source_path, stand_ins
+from thoth_models_builder.plan import plan_models, stand_ins
 from thoth_models_builder.reports import (
     BuildReport,
     BuiltFileReport,
@@ -48,8 +49,8 @@ from thoth_models_builder.store import Store
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from thoth_models.digest import ContentDigest
     from thoth_models_builder.errors import SourceAttempt
+    from thoth_models_builder.gathering import Gathered
     from thoth_models_builder.plan import PlannedModel
     from thoth_models_builder.reports import Watcher
     from thoth_models_builder.spec import Spec
@@ -71,8 +72,6 @@ __all__ = [
 STORE_VARIABLE = "THOTH_STORE"
 _LARGEST_INPUT = 64 * 1024 * 1024
 """Bytes of a specification or lock that are read at most; what is longer is refused by its parser."""
-
-_IN_BUNDLE = "the bundle that was there"
 
 
 def default_store() -> Path:
@@ -143,8 +142,9 @@ class BuildOptions:
         output: The bundle directory.
         store: Directory of the store.
         models: Names of the models to build; None for all.
-        strict: Refuse to go without a model, whatever the specification says.
-        limits: Bounds on every wait.
+        strict: Refuse to go without a model or variant, whatever the specification says.
+        limits: Bounds on every wait for a source.
+        compile_deadline: Seconds for each of the two steps of compiling a model.
     """
 
     file: Path
@@ -154,6 +154,7 @@ class BuildOptions:
     models: Sequence[str] | None = None
     strict: bool = False
     limits: Limits = field(default_factory=Limits)
+    compile_deadline: float = 3600.0
 
 
 def build(options: BuildOptions, watcher: Watcher) -> BuildReport:
@@ -161,7 +162,10 @@ def build(options: BuildOptions, watcher: Watcher) -> BuildReport:
 
     Raises:
         SpecError, LockError, LockOutOfDateError, UsageError, AlternateError: What was asked for is wrong.
-        UnsupportedModelError: The files of a model are not what a bundle can hold.
+        UnsupportedModelError: The files of a model are not what a bundle can hold, or under ``strict`` a variant cannot
+            be made of them.
+        CompilerUnavailableError, CompileError: A variant cannot be made here.
+        AccuracyError: A variant is not close enough to the reference.
         SourcesFailedError: A model that must not be absent could not be had; carries every attempt.
         StoreError, OutputError: The machine is in the way.
         VerificationError: What was written is not what was meant; the output was not touched.
@@ -176,16 +180,25 @@ def build(options: BuildOptions, watcher: Watcher) -> BuildReport:
         previous, damage = assemble.read_previous(options.output)
         if damage is not None:
             watcher.note(f"the bundle at {options.output} is not intact, building it again: {damage}")
-        gathered = {model.name: _gather(model, previous, supply) for model in planned}
+        gathered = {
+            model.name: gather(model, previous, supply, compile_deadline=options.compile_deadline) for model in planned
+        }
         _refuse_absence(spec, planned, gathered, supply.attempts, strict=options.strict)
+        omissions = _omissions(gathered)
+        if omissions and options.strict:
+            raise UnsupportedModelError(f"{'; '.join(omissions)}, and --strict allows no variant to be left out")
         present = {name: part.ingredients for name, part in gathered.items() if part is not None}
         manifest = assemble.compose(spec.bundle.name, spec.bundle.default, planned, present)
         is_unchanged = previous is not None and previous.manifest.to_bytes() == manifest.to_bytes()
         if not is_unchanged:
             places = {
-                path: place for part in gathered.values() if part is not None for path, place in part.places.items()
+                f"{name}/{path}": place
+                for name, part in gathered.items()
+                if part is not None
+                for path, place in part.places.items()
             }
             assemble.write_bundle(manifest, places.__getitem__, options.output)
+    compile_seconds = sum(part.compile_seconds for part in gathered.values() if part is not None)
     return BuildReport(
         output=str(options.output),
         is_unchanged=is_unchanged,
@@ -193,8 +206,9 @@ def build(options: BuildOptions, watcher: Watcher) -> BuildReport:
         set_digest=Digest.of(manifest.checksums()).hex,
         models=tuple(_built_report(model, spec, gathered) for model in planned),
         attempts=tuple(supply.attempts),
-        notes=() if damage is None else (f"a bundle that was not intact was replaced: {damage}",),
-        own_seconds=time.monotonic() - started - supply.source_seconds,
+        notes=(*(() if damage is None else (f"a bundle that was not intact was replaced: {damage}",)), *omissions),
+        own_seconds=time.monotonic() - started - supply.source_seconds - compile_seconds,
+        compile_seconds=compile_seconds,
         source_seconds=supply.source_seconds,
     )
 
@@ -280,61 +294,10 @@ def _read_bounded(file: Path) -> bytes:
         return opened.read(_LARGEST_INPUT + 1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Gathered:
-    """A model that is present: what it is made of, where its bytes lie, and where each file came from."""
-
-    ingredients: assemble.Ingredients
-    places: Mapping[str, Path]
-    origins: Mapping[str, str]
-
-
-def _gather(model: PlannedModel, previous: VerificationReport | None, supply: Supply) -> _Gathered | None:
-    """Take a model from the bundle that is there, else from the store and its sources; None if it cannot be had."""
-    held = held_contents(model, previous.manifest if previous is not None else None)
-    if previous is not None and held is not None:
-        root = previous.root
-        places = {path: root / source_path(model.name, path) for path in held}
-        return _described(model, held, places, dict.fromkeys(held, _IN_BUNDLE))
-    # A model that the bundle already goes without is asked for once, so that nothing to do stays quick.
-    before = None if previous is None else previous.manifest.models.get(model.name)
-    was_absent = before is not None and before.built is None
-    limits = replace(supply.limits, attempts=1) if was_absent else None
-    contents, origins = supply.obtain(model, limits)
-    if len(contents) < len(model.locked.files):
-        return None
-    places = {path: supply.store.path(content.sha256) for path, content in contents.items()}
-    return _described(model, contents, places, origins)
-
-
-def _described(
-    model: PlannedModel, contents: Mapping[str, ContentDigest], places: Mapping[str, Path], origins: Mapping[str, str]
-) -> _Gathered:
-    files = ModelFiles(
-        {path: content.sha256 for path, content in contents.items()}, lambda path: places[path].read_bytes()
-    )
-    try:
-        facts = describe(files)
-    except UnsupportedModelError as error:
-        raise UnsupportedModelError(f"{model.name}: {error}") from error
-    if facts.dimension != model.locked.dimension:
-        raise LockError(
-            f"{model.name}: dimension: expected {model.locked.dimension}, as locked, found {facts.dimension}"
-        )
-    ingredients = assemble.Ingredients(
-        model=model, contents=contents, facts=facts, space=space_of(files, facts, normalize=model.spec.normalize)
-    )
-    return _Gathered(
-        ingredients=ingredients,
-        places={source_path(model.name, path): place for path, place in places.items()},
-        origins=origins,
-    )
-
-
 def _refuse_absence(
     spec: Spec,
     planned: Sequence[PlannedModel],
-    gathered: Mapping[str, _Gathered | None],
+    gathered: Mapping[str, Gathered | None],
     attempts: Sequence[SourceAttempt],
     *,
     strict: bool,
@@ -357,7 +320,17 @@ def _refuse_absence(
         )
 
 
-def _built_report(model: PlannedModel, spec: Spec, gathered: Mapping[str, _Gathered | None]) -> BuiltModelReport:
+def _omissions(gathered: Mapping[str, Gathered | None]) -> list[str]:
+    """Say which variants are left out, and why."""
+    return [
+        f"{name}: {variant} is left out: {reason}"
+        for name, part in gathered.items()
+        if part is not None and part.ingredients.derived is not None
+        for variant, reason in sorted(part.ingredients.derived.omitted.items())
+    ]
+
+
+def _built_report(model: PlannedModel, spec: Spec, gathered: Mapping[str, Gathered | None]) -> BuiltModelReport:
     part = gathered[model.name]
     present = [name for name, other in gathered.items() if other is not None]
     return BuiltModelReport(
@@ -367,11 +340,14 @@ def _built_report(model: PlannedModel, spec: Spec, gathered: Mapping[str, _Gathe
         license=model.locked.license,
         dimension=model.locked.dimension,
         space=None if part is None else part.ingredients.space.hex,
-        variants=tuple(model.spec.variants),
+        variants=tuple(model.spec.variants) if part is None else part.ingredients.variants,
+        accuracy={}
+        if part is None or part.ingredients.derived is None
+        else {name: dataclasses.asdict(found) for name, found in part.ingredients.derived.accuracy.items()},
         files=()
         if part is None
         else tuple(
             BuiltFileReport(path=path, size=content.size, sha256=content.sha256.hex, source=part.origins[path])
-            for path, content in sorted(part.ingredients.contents.items())
+            for path, content in sorted(part.ingredients.files.items())
         ),
     )

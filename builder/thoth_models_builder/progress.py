@@ -138,7 +138,10 @@ def show_build(report: BuildReport) -> None:
     console.print(f"{escape(report.output)}: {done}")
     console.print(f"bundle digest {report.bundle_digest}")
     console.print(f"set digest    {report.set_digest}")
-    console.print(f"{report.own_seconds:.2f} s of its own, {report.source_seconds:.2f} s waiting for sources")
+    console.print(
+        f"{report.own_seconds:.2f} s of its own, {report.source_seconds:.2f} s waiting for sources, "
+        f"{report.compile_seconds:.2f} s compiling"
+    )
 
 
 def _show_built_model(console: Console, model: BuiltModelReport) -> None:
@@ -157,6 +160,10 @@ def _show_built_model(console: Console, model: BuiltModelReport) -> None:
     table.add_section()
     table.add_row(f"{len(model.files)} files", f"{sum(file.size for file in model.files):,}")
     console.print(table)
+    for variant, figures in model.accuracy.items():
+        cosines = f"at least {figures['minimum_cosine']:.5f}, {figures['mean_cosine']:.5f} on average"
+        neighbours = f"{figures['neighbour_agreement']:.3f} of the ten nearest texts are the same"
+        console.print(f"{variant}: cosine to sentence-transformers {cosines}; {neighbours}")
 
 
 def show_lock(report: LockReport) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from thoth_models_builder.errors import SourceAttempt
@@ -90,7 +90,8 @@ class BuiltModelReport:
         license: As published, or None.
         dimension: Length of a vector.
         space: Identity of the embedding space, or None for an absent model.
-        variants: In order of preference.
+        variants: In order of preference; those that could be made.
+        accuracy: What was measured of each variant, see :class:`thoth_models.accuracy.Accuracy`.
         files: Sorted by path; empty for an absent model.
     """
 
@@ -101,6 +102,7 @@ class BuiltModelReport:
     dimension: int
     space: str | None
     variants: tuple[str, ...]
+    accuracy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     files: tuple[BuiltFileReport, ...] = ()
 
 
@@ -118,6 +120,7 @@ class BuildReport:
         notes: What else a person should know, such as that a damaged bundle was replaced.
         own_seconds: Time spent by the builder itself.
         source_seconds: Time spent waiting for sources.
+        compile_seconds: Time spent compiling and measuring.
     """
 
     output: str
@@ -129,6 +132,7 @@ class BuildReport:
     notes: tuple[str, ...] = field(default=())
     own_seconds: float
     source_seconds: float
+    compile_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

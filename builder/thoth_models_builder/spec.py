@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, ValidationError
 
 from thoth_models_builder.errors import Finding, SpecError
+from thoth_models_builder.spec_checks import cross_checks
 from thoth_models_builder.variants import VARIANTS
-from thoth_models_builder.yaml_lines import KeyPath, YamlDocument, key_path_text, parse_yaml
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from thoth_models_builder.yaml_lines import YamlDocument, key_path_text, parse_yaml
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _NAME_MEANING = "1 to 63 lower-case letters, digits and hyphens, the first not a hyphen"
@@ -125,6 +123,17 @@ class Alternate(_Strict):
     ] = "refuse"
 
 
+class Int8Floor(_Strict):
+    """How close a quantised variant must be to the reference for a build to ship it."""
+
+    minimum_cosine: Annotated[
+        float, Field(ge=0, le=1, description="worst cosine between a golden text's vector and its reference")
+    ] = 0.95
+    neighbour_agreement: Annotated[
+        float, Field(ge=0, le=1, description="share of the ten nearest texts of a corpus that stay the same")
+    ] = 0.80
+
+
 class ModelSpec(_Strict):
     """One model."""
 
@@ -139,6 +148,14 @@ class ModelSpec(_Strict):
         Literal["fail", "use-alternates"],
         Field(description="what a build does if none of the sources delivers"),
     ] = "fail"
+    golden: Annotated[
+        bool,
+        Field(
+            description="make golden vectors, and measure every variant against them; "
+            "false lets a model that ships torch-fp32 only be built where torch is not installed"
+        ),
+    ] = True
+    int8_floor: Annotated[Int8Floor, Field(description="what a quantised variant must reach")] = Int8Floor()
     normalize: Annotated[bool, Field(description="make vectors unit length unless the caller says otherwise")] = True
 
 
@@ -181,7 +198,7 @@ def parse_spec(data: bytes, file: str) -> Spec:
     except ValidationError as error:
         findings += [_finding(document, details) for details in error.errors(include_url=False)]
     # Checked on the plain data, so that one wrong key does not hide that, say, an alternate does not exist.
-    findings += _cross_checks(document)
+    findings += cross_checks(document)
     if findings or spec is None:
         unique = dict.fromkeys(findings)
         raise SpecError(file, sorted(unique, key=lambda finding: (finding.line or 0, finding.path)))
@@ -194,6 +211,9 @@ _EXPECTED = {
     "string_type": "a string",
     "int_type": "an integer",
     "bool_type": "true or false",
+    "float_type": "a number",
+    "greater_than_equal": "a number from 0 to 1",
+    "less_than_equal": "a number from 0 to 1",
     "list_type": "a list",
     "dict_type": "a table",
     "model_type": "a table",
@@ -257,118 +277,3 @@ def _keys(value: object) -> str:
     if not isinstance(value, dict):
         return _shown(value)
     return ", ".join(key_path_text((key,)) for key in value) or "an empty table"
-
-
-# --- what holds between values ---
-
-
-def _cross_checks(document: YamlDocument) -> Iterator[Finding]:
-    models = _table(document.value, "models")
-    yield from _check_version(document)
-    yield from _check_default(document, models)
-    yield from _check_names(document, models)
-    for name, model in models.items():
-        yield from _check_variants(document, name, model)
-        yield from _check_alternates(document, name, model, models)
-    yield from _check_loops(document, models)
-
-
-def _table(value: object, *keys: str) -> dict[str, Any]:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def _strings(model: object, key: str) -> list[tuple[int, str]]:
-    values = model.get(key) if isinstance(model, dict) else None
-    return [(i, value) for i, value in enumerate(values if isinstance(values, list) else []) if isinstance(value, str)]
-
-
-def _alternates(model: object) -> list[tuple[int, str]]:
-    values = model.get("alternates") if isinstance(model, dict) else None
-    return [
-        (index, value["model"])
-        for index, value in enumerate(values if isinstance(values, list) else [])
-        if isinstance(value, dict) and isinstance(value.get("model"), str)
-    ]
-
-
-def _at(document: YamlDocument, path: KeyPath, message: str) -> Finding:
-    return Finding(line=document.line(path), path=key_path_text(path), message=message)
-
-
-def _check_version(document: YamlDocument) -> Iterator[Finding]:
-    version = document.value.get("version") if isinstance(document.value, dict) else None
-    if isinstance(version, (bool, float)) and version == 1:
-        # Equal to 1 for Python, and so for pydantic.
-        yield _at(document, ("version",), f"expected 1, found {version!r}")
-
-
-def _check_default(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
-    default = _table(document.value, "bundle").get("default")
-    if isinstance(default, str) and models and default not in models:
-        known = ", ".join(models)
-        yield _at(document, ("bundle", "default"), f"expected a model of this file ({known}), found {default!r}")
-
-
-def _check_names(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
-    owners = {name: name for name in models}
-    for name, model in models.items():
-        for index, alias in _strings(model, "aliases"):
-            if alias in owners:
-                what = "the name of a model" if alias in models else f"an alias of {owners[alias]!r}"
-                path = ("models", name, "aliases", index)
-                yield _at(document, path, f"expected a name that is used once, found {alias!r}, which is {what}")
-            owners.setdefault(alias, name)
-
-
-def _check_variants(document: YamlDocument, name: str, model: object) -> Iterator[Finding]:
-    seen: set[str] = set()
-    for index, variant in _strings(model, "variants"):
-        path = ("models", name, "variants", index)
-        if variant not in VARIANTS:
-            yield _at(document, path, f"expected one of {', '.join(sorted(VARIANTS))}, found {variant!r}")
-        elif variant in seen:
-            yield _at(document, path, f"expected each variant once, found {variant!r} again")
-        seen.add(variant)
-
-
-def _check_alternates(document: YamlDocument, name: str, model: object, models: dict[str, Any]) -> Iterator[Finding]:
-    seen: set[str] = set()
-    alternates = model.get("alternates") if isinstance(model, dict) else None
-    alternates = alternates if isinstance(alternates, list) else []
-    for index, alternate in _alternates(model):
-        path = ("models", name, "alternates", index, "model")
-        if alternate not in models:
-            yield _at(document, path, f"expected a model of this file ({', '.join(models)}), found {alternate!r}")
-        elif alternate in seen:
-            yield _at(document, path, f"expected each alternate once, found {alternate!r} again")
-        seen.add(alternate)
-    accepted = [item for item in alternates if isinstance(item, dict) and item.get("other_space") == "accept"]
-    if _table(model).get("when_unavailable") == "use-alternates" and not accepted:
-        place = ("models", name, "when_unavailable")
-        yield _at(document, place, "expected an alternate with `other_space: accept` to use, found none")
-
-
-def _check_loops(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
-    finished: set[str] = set()
-    for start, first in models.items():
-        # The way from the start to where we are, with what is left to try at each step. Not a recursive function,
-        # because a file may chain more models than Python has frames.
-        trail: dict[str, Iterator[tuple[int, str]]] = {}
-        if start not in finished:
-            trail[start] = iter(_alternates(first))
-        while trail:
-            name, rest = next(reversed(trail.items()))
-            for index, alternate in rest:
-                if alternate in trail:
-                    names = list(trail)
-                    loop = " → ".join([*names[names.index(alternate) :], alternate])
-                    place = ("models", name, "alternates", index, "model")
-                    yield _at(document, place, f"expected alternates that do not lead back, found the loop {loop}")
-                elif alternate in models and alternate not in finished:
-                    trail[alternate] = iter(_alternates(models[alternate]))
-                    break
-            else:
-                finished.add(name)
-                del trail[name]

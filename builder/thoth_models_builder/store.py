@@ -4,8 +4,9 @@ Nothing gets its final name before its digest was computed from what was written
 killed process leaves at most a partial file, which the next one continues. Processes may share a store: partial files
 are locked with ``flock``, which the kernel releases when their holder dies.
 
-Layout: ``objects/ab/cdef…`` (0444), ``partial/<sha256>``, ``scratch/``, where sources keep what they unpack from, and
-``in-use``, which builds lock shared and :meth:`Store.gc` exclusively.
+Layout: ``objects/ab/cdef…`` (0444); ``records/<key>``, which say what was derived from what; ``partial/<sha256>``;
+``scratch/``, where sources keep what they unpack from and models are compiled; and ``in-use``, which builds lock shared
+and :meth:`Store.gc` exclusively.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import IO, TYPE_CHECKING
 
 from thoth_models.digest import READ_SIZE, ContentDigest, ContentHasher, Digest, hash_file
 from thoth_models_builder.errors import SourceError, StoreError, WrongContentError
-from thoth_models_builder.files import open_regular, sync_directory
+from thoth_models_builder.files import open_regular, replace_file, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -54,12 +55,13 @@ class Store:
         self.root = root
         self._objects = root / "objects"
         self._partial = root / "partial"
+        self._records = root / "records"
         self.scratch = root / "scratch"
 
     def prepare(self) -> None:
         """Make the directories of the store."""
         try:
-            for directory in (self._objects, self._partial, self.scratch):
+            for directory in (self._objects, self._partial, self._records, self.scratch):
                 directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{self.root}: expected a directory to keep files in: {error.strerror}") from error
@@ -134,6 +136,26 @@ class Store:
             raise StoreError(f"{self.path(digest)}: changed while it was in use")
         return data
 
+    def read_record(self, key: Digest) -> bytes | None:
+        """Return what :meth:`write_record` kept under a key, or None. Nothing vouches for it but its writer."""
+        path = self._records / key.hex
+        try:
+            data = path.read_bytes()
+            with contextlib.suppress(OSError):
+                os.utime(path)  # the last use, for gc
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{path}: expected a readable record: {error.strerror}") from error
+        return data
+
+    def write_record(self, key: Digest, data: bytes) -> None:
+        """Keep a note of what was derived, under the key of all that it was derived from."""
+        try:
+            replace_file(self._records / key.hex, data)
+        except OSError as error:
+            raise StoreError(f"{self._records}: cannot be written: {error.strerror}") from error
+
     @contextlib.contextmanager
     def writer(self, path: str, *, digest: Digest | None, size: int | None) -> Iterator[Writer]:
         """Open a place for the bytes of one file; they become an object when :meth:`Writer.finish` accepts them.
@@ -176,7 +198,7 @@ class Store:
         return file
 
     def gc(self, keep: Collection[Digest], *, unused_seconds: float, dry_run: bool = False) -> Collected:
-        """Remove objects that are not in ``keep`` and were not used lately, and partial files that nobody writes.
+        """Remove objects that are not in ``keep`` and were not used lately, so records, and partial files of nobody.
 
         Args:
             keep: Digests that stay in any case.
@@ -192,7 +214,7 @@ class Store:
             if not _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 raise StoreError(f"{self.root}: expected a store that nobody uses, found one in use by a build")
             candidates = [path for path in self._objects.glob("*/*") if path not in kept]
-            candidates += self._partial.iterdir()
+            candidates += [*self._partial.iterdir(), *self._records.iterdir()]
             removed = [(path, path.stat().st_size) for path in candidates if _last_use(path) <= before]
             if not dry_run:
                 try:

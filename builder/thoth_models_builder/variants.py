@@ -30,8 +30,20 @@ class VariantKind:
     precision: str
     directory: str
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it is made of the source files, rather than being them."""
+        return self.directory != SOURCE_DIRECTORY
 
-VARIANTS: Final = {"torch-fp32": VariantKind(backend="torch", precision="fp32", directory="source")}
+
+SOURCE_DIRECTORY: Final = "source"
+GRAPH_NAME: Final = "model.onnx"
+
+VARIANTS: Final = {
+    "onnx-fp32": VariantKind(backend="onnx", precision="fp32", directory="onnx-fp32"),
+    "onnx-int8": VariantKind(backend="onnx", precision="int8", directory="onnx-int8"),
+    "torch-fp32": VariantKind(backend="torch", precision="fp32", directory=SOURCE_DIRECTORY),
+}
 
 MODULES_FILE: Final = "modules.json"
 

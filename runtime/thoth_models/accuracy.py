@@ -144,7 +144,8 @@ def recorded(agreement: Agreement, neighbours: float, required_cosine: float) ->
 
 def _down(value: float, decimals: int) -> float:
     # A cosine of 1 may come out a little above it, and an exact decimal a little below itself.
-    return math.floor(min(value, 1.0) * 10**decimals + 1e-6) / 10**decimals
+    scale = 10.0**decimals
+    return math.floor(min(value, 1.0) * scale + 1e-6) / scale
 
 
 def accuracy_document(accuracy: Accuracy) -> dict[str, str]:

@@ -12,7 +12,7 @@ import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from thoth_models.canonical import FormatError
 from thoth_models.digest import Digest, hash_range, ranges
@@ -21,11 +21,12 @@ from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, Ver
 from thoth_models.golden import Golden
 from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
 from thoth_models.parallel import parallel
-from thoth_models.plainfile import NotPlainError, PlainFile, kind_of, mode_of
+from thoth_models.plainfile import NotPlainError, PlainFile, mode_of
 from thoth_models.references import unsafe_references
+from thoth_models.tree import check_tree, parents, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from thoth_models.digest import ContentDigest
     from thoth_models.manifest import BuiltModel, Model, Variant
@@ -138,7 +139,7 @@ def verify_variant(bundle: OpenBundle, model: Model, built: BuiltModel, variant:
         ManifestError: The golden vectors are those that were built, but not in a form that this release reads.
     """
     directory = bundle.root / variant.directory
-    problems = list(_check_tree(bundle.root, variant.directory, set(variant.files)))
+    problems = list(check_tree(bundle.root, variant.directory, set(variant.files)))
     in_the_way = {problem.path for problem in problems}
     wanted = {path: bundle.manifest.files[path] for path in variant.files if path not in in_the_way}
     # What a configuration says is looked at once it is known to be the one that was built.
@@ -207,7 +208,7 @@ def verify(root: str | os.PathLike[str], *, strict: bool = False) -> Verificatio
         )
         raise VerificationError(str(path), [problem]) from error
     problems = list(_check_checksums(path, manifest))
-    problems += _check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
+    problems += check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
     in_the_way = {problem.path for problem in problems}
     wanted = {name: content for name, content in manifest.files.items() if name not in in_the_way}
     problems += _check_contents(path, wanted, whole=strict)
@@ -301,60 +302,6 @@ def _listed(checksums: bytes, name: str) -> str | None:
     return None
 
 
-def _check_tree(root: Path, below: str, expected: set[str]) -> Iterator[Problem]:
-    """Compare the entries below a directory of the bundle with the ``expected`` file paths, without following links."""
-    parents = _parents(expected)
-    for path in _ancestors(below):
-        mode = mode_of(root / path)
-        if mode is None or not stat.S_ISDIR(mode):
-            kind: Literal["missing", "special"] = "missing" if mode is None else "special"
-            yield Problem(kind=kind, path=path, expected="a directory", found=kind_of(mode))
-            return
-    found: set[str] = set()
-    pending = [below]
-    while pending:
-        directory = pending.pop()
-        try:
-            with os.scandir(root / directory) as scan:
-                entries = [f"{directory}/{entry.name}" if directory else entry.name for entry in scan]
-        except OSError as error:
-            yield Problem(kind="unreadable", path=directory or ".", expected="a readable directory", found=_why(error))
-            continue
-        found.update(entries)
-        for path in entries:
-            mode = mode_of(root / path)
-            if path in parents and mode is not None and stat.S_ISDIR(mode):
-                pending.append(path)
-            elif problem := _check_entry(path, mode, expected, parents):
-                yield problem
-    for path in expected - found:
-        yield Problem(kind="missing", path=path, expected="a regular file", found="nothing")
-
-
-def _check_entry(path: str, mode: int | None, expected: set[str], parents: set[str]) -> Problem | None:
-    if path in parents:
-        return Problem(kind="special", path=path, expected="a directory", found=kind_of(mode))
-    if path not in expected:
-        return Problem(kind="extra", path=_printable(path), expected="nothing", found=kind_of(mode))
-    if mode is None or not stat.S_ISREG(mode):
-        return Problem(kind="special", path=path, expected="a regular file", found=kind_of(mode))
-    return None
-
-
-def _printable(path: str) -> str:
-    """Escape what a name from the file system may hold that a terminal would obey or could not show."""
-    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in path)
-
-
-def _parents(paths: Iterable[str]) -> set[str]:
-    return {ancestor for path in paths for ancestor in _ancestors(path)[:-1]}
-
-
-def _ancestors(below: str) -> list[str]:
-    parts = below.split("/") if below else []
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-
-
 def _check_contents(root: Path, expected: dict[str, ContentDigest], *, whole: bool = False) -> list[Problem]:
     """Compare each file, in parts and on all cores; with ``whole`` the large ones as a whole too."""
     parts = [_Part(path, content, *part) for path, content in expected.items() for part in ranges(content)]
@@ -410,7 +357,7 @@ def _check_references(root: Path, variant: Variant) -> list[Problem]:
 
 def _check_permissions(root: Path, manifest: Manifest) -> Iterator[Problem]:
     paths = {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME}
-    for path in [".", *sorted(paths | _parents(paths))]:
+    for path in [".", *sorted(paths | parents(paths))]:
         mode = mode_of(root / path)
         if mode is not None and not stat.S_ISLNK(mode) and mode & _OTHERS_MAY_WRITE:
             yield Problem(
@@ -426,9 +373,5 @@ def _unread(path: str, error: Exception) -> Problem:
     if isinstance(error, FileNotFoundError):
         return Problem(kind="missing", path=path, expected="a regular file", found="nothing")
     if isinstance(error, OSError):
-        return Problem(kind="unreadable", path=path, expected="a readable file", found=_why(error))
+        return Problem(kind="unreadable", path=path, expected="a readable file", found=reason(error))
     return Problem(kind="special", path=path, expected="a regular file", found=str(error))
-
-
-def _why(error: OSError) -> str:
-    return error.strerror or type(error).__name__

@@ -110,11 +110,11 @@ def write_wheel(directory: Path, name: str, version: str, below: str, files: Map
 
 
 def specification(models: Mapping[str, Mapping[str, Any]], *, default: str | None = None) -> str:
-    """Return a models.yaml; JSON is YAML. Each model ships ``torch-fp32`` unless it says otherwise."""
+    """Return a models.yaml; JSON is YAML. Each model ships ``torch-fp32`` without a proof unless it says otherwise."""
     document = {
         "version": 1,
         "bundle": {"name": "test-bundle", "default": default or next(iter(models))},
-        "models": {name: {"variants": ["torch-fp32"], **model} for name, model in models.items()},
+        "models": {name: {"variants": ["torch-fp32"], "golden": False, **model} for name, model in models.items()},
     }
     return json.dumps(document, indent=2)
 

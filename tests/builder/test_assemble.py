@@ -170,7 +170,7 @@ def test_a_bundle_that_does_not_verify_never_takes_the_place_of_the_previous_one
 
 
 def test_what_is_written_is_verified_strictly(objects: Objects, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assemble, "_FILE_MODE", 0o666)
+    monkeypatch.setattr(assemble, "FILE_MODE", 0o666)
     with pytest.raises(VerificationError, match="writable"):
         write(objects, place / "bundle")
     assert list(place.iterdir()) == []

@@ -50,7 +50,11 @@ def ingredients(planned: list[PlannedModel], spaces: dict[str, str]) -> dict[str
     content = ContentDigest(size=1, sha256=Digest.of(b"a"), chunks=())
     return {
         model.name: assemble.Ingredients(
-            model=model, contents={"a": content}, facts=FACTS, space=Digest.of(spaces[model.name].encode())
+            model=model,
+            contents={"a": content},
+            facts=FACTS,
+            space=Digest.of(spaces[model.name].encode()),
+            derived=None,
         )
         for model in planned
         if model.name in spaces

@@ -73,7 +73,7 @@ def test_a_branch_or_tag_becomes_a_commit(revision: str, hub: HubSimulator, proj
     assert locked.revision == COMMIT
     assert locked.origin.detail == revision
     sources = {file.path: file.source for file in project.build().models[0].files}
-    assert sources["model.safetensors"] == f"hub:org/mini@{COMMIT}"
+    assert sources["source/model.safetensors"] == f"hub:org/mini@{COMMIT}"
     # The files are asked for at the commit, and what was said of the branch is not asked again.
     asked = [request.path for request in hub.requests if "/resolve/" in request.path]
     assert asked

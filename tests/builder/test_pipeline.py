@@ -72,7 +72,7 @@ def test_a_bundle_from_each_kind_of_source(kind: str, project: Project, hub: Hub
     below = project.output / "mini/source"
     assert contents(below) == {path: files[path] for path in NEEDED}
     (built,) = report.models
-    assert {file.path: file.size for file in built.files} == {path: len(files[path]) for path in NEEDED}
+    assert {file.path: file.size for file in built.files} == {f"source/{path}": len(files[path]) for path in NEEDED}
     assert (built.dimension, built.license, built.is_absent, built.stand_ins) == (8, "apache-2.0", False, ())
     assert list((project.store / "scratch").iterdir()) == []
 
@@ -113,7 +113,7 @@ def test_wrong_bytes_are_reported_and_the_next_source_is_used(project: Project, 
     assert attempt.reason.startswith("model.safetensors: expected sha256 ")
     assert ", found sha256 " in attempt.reason
     by_path = {file.path: file.source for file in report.models[0].files}
-    assert by_path.pop("model.safetensors") == "directory:model"
+    assert by_path.pop("source/model.safetensors") == "directory:model"
     assert set(by_path.values()) == {f"hub:org/mini@{COMMIT}"}
     assert (project.output / "mini/source/model.safetensors").read_bytes() == files["model.safetensors"]
 
@@ -183,8 +183,8 @@ def test_a_damaged_store_is_noticed_and_the_source_asked_again(local: Project) -
     again = local.build()
     assert again.bundle_digest == first.bundle_digest
     by_path = {file.path: file.source for file in again.models[0].files}
-    assert by_path["model.safetensors"] == "directory:model"
-    assert by_path["vocab.txt"] == "store"
+    assert by_path["source/model.safetensors"] == "directory:model"
+    assert by_path["source/vocab.txt"] == "store"
 
 
 # --- what is refused ---

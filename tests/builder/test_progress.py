@@ -191,6 +191,7 @@ def build_report(**changes: Any) -> BuildReport:
         "attempts": (),
         "own_seconds": 1.234,
         "source_seconds": 5.678,
+        "compile_seconds": 0.0,
     }
     return BuildReport(**{**facts, **changes})
 
@@ -211,7 +212,7 @@ def test_a_build_is_a_table_of_files_with_their_whole_digests(capsys: pytest.Cap
         "/some/[bundle]: built and verified",
         f"bundle digest {'a' * 64}",
         f"set digest    {'b' * 64}",
-        "1.23 s of its own, 5.68 s waiting for sources",
+        "1.23 s of its own, 5.68 s waiting for sources, 0.00 s compiling",
     ]
 
 

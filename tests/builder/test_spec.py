@@ -183,7 +183,10 @@ def test_a_source_is_of_exactly_one_kind(source: object, found: str) -> None:
         ({"sources": "x" * 100}, "sources: expected a list, found '" + "x" * 79 + "…"),
         ({"variants": []}, "variants: expected at least one entry, found none"),
         ({"variants": "torch-fp32"}, "variants: expected a list, found 'torch-fp32'"),
-        ({"variants": ["onnx-fp32"]}, "variants[0]: expected one of torch-fp32, found 'onnx-fp32'"),
+        (
+            {"variants": ["onnx-fp16"]},
+            "variants[0]: expected one of onnx-fp32, onnx-int8, torch-fp32, found 'onnx-fp16'",
+        ),
         ({"variants": ["torch-fp32", 1]}, "variants[1]: expected a string, found 1; quote it"),
         (
             {"variants": ["torch-fp32", "torch-fp32"]},

@@ -145,7 +145,10 @@ def test_configurations_are_told_from_the_rest(path: str, *, expected: bool) -> 
     assert is_configuration(path) is expected
 
 
-def test_the_variant_of_this_release() -> None:
+def test_the_variants_of_this_release() -> None:
     assert {name: (kind.backend, kind.precision, kind.directory) for name, kind in VARIANTS.items()} == {
-        "torch-fp32": ("torch", "fp32", "source")
+        "onnx-fp32": ("onnx", "fp32", "onnx-fp32"),
+        "onnx-int8": ("onnx", "int8", "onnx-int8"),
+        "torch-fp32": ("torch", "fp32", "source"),
     }
+    assert [name for name, kind in VARIANTS.items() if kind.is_compiled] == ["onnx-fp32", "onnx-int8"]

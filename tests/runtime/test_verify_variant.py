@@ -144,7 +144,7 @@ def test_the_size_of_a_large_file(large_bundle: Path) -> None:
 def test_a_large_file_that_goes_away_meanwhile(large_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened_bundle = open_bundle(large_bundle)
     # import_module, because the package has a function of the same name.
-    monkeypatch.setattr(import_module("thoth_models.verify"), "_check_tree", lambda *_arguments: [])
+    monkeypatch.setattr(import_module("thoth_models.verify"), "check_tree", lambda *_arguments: [])
     with opened(large_bundle):
         (large_bundle / LARGE).rename(large_bundle / "away")
         (large_bundle / MODULES).rename(large_bundle / "away too")

@@ -1,0 +1,50 @@
+"""The reference: plain sentence-transformers in fp32, as anybody without this project would use it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from thoth_models.embedding import FloatArray
+
+
+class Reference:
+    """A model directory, loaded with sentence-transformers.
+
+    Args:
+        directory: Absolute path of the directory; everything that the model consists of is in it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._model = SentenceTransformer(
+            str(directory),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+        )
+        self._model.float()
+        self._model.eval()
+
+    def encode(self, texts: Sequence[tuple[str, str]]) -> FloatArray:
+        """Return the vectors of pairs of prompt and text, one at a time, float32 of shape (len(texts), dimension).
+
+        One at a time, so that no padding and no neighbour in a batch has a part in them.
+        """
+        vectors = [
+            self._model.encode([text], prompt=prompt, show_progress_bar=False, convert_to_numpy=True)[0]
+            for prompt, text in texts
+        ]
+        return np.asarray(vectors, dtype=np.float32)
+
+    def encode_corpus(self, texts: Sequence[str]) -> FloatArray:
+        """Return the vectors of many texts without a prompt, float32 of shape (len(texts), dimension)."""
+        vectors = self._model.encode(list(texts), prompt="", show_progress_bar=False, convert_to_numpy=True)
+        return np.asarray(vectors, dtype=np.float32)

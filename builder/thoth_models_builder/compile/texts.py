@@ -1,0 +1,147 @@
+"""The texts that variants are measured with: golden ones for what is hard, a corpus for what is usual.
+
+Pure and fixed: a change here changes the golden vectors of every bundle. Golden texts are where implementations like
+to differ; the corpus is like what services index, so that its nearest neighbours mean something.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_USUAL: Final = (
+    # The first is what every load is checked with: case, accents, punctuation, digits and an identifier in one.
+    "Which Café in São Paulo opened before 1998, and what is its customer_id?",
+    "The quick brown fox jumps over the lazy dog.",
+    "A man is eating a piece of bread.",
+    "How many orders did each customer place in the last three months?",
+    "Total revenue by region, excluding cancelled invoices",
+    "The river overflowed its banks after days of heavy rain.",
+    "machine learning",
+    "What is the capital of France?",
+    "Paris is the capital and largest city of France.",
+    "He said: \u201cI'll be there at 5 o'clock \u2014 don't wait!\u201d",
+    "New York",
+    "new york",
+    "NEW YORK",
+)
+_IDENTIFIERS: Final = (
+    "SELECT c.name, SUM(o.total) FROM customers c JOIN orders o ON o.customer_id = c.id GROUP BY c.name;",
+    "customer_id",
+    "CUST_ACCT_BAL_AMT",
+    "orderLineItems",
+    "schools.frpm.`Percent (%) Eligible Free (K-12)`",
+    "tbl_2023_q4_sales_v2_final",
+    "WHERE created_at >= '2024-01-01' AND status <> 'X'",
+    "https://example.org/path?query=value&other=1#part",
+    "user.name+tag@example.org",
+    "/usr/local/lib/python3.11/site-packages",
+    '{"key": [1, 2, {"nested": null}]}',
+    "def encode(texts: list[str]) -> np.ndarray: ...",
+)
+_NUMBERS: Final = (
+    "0",
+    "3.14159265358979",
+    "-1,234,567.89",
+    "1e-10",
+    "2024-02-29T23:59:60Z",
+    "+49 (0)30 1234567",
+    "42 42 42 42",
+    "١٢٣٤٥",
+    "½ ⅓ ⅛",
+)
+_SCRIPTS: Final = (
+    "Die Züge fahren heute wegen Bauarbeiten nicht nach Köln.",
+    "L'été dernier, nous avons visité la forêt et la rivière.",
+    "¿Cuántos clientes hay en España?",
+    "Quanti ordini ha fatto ogni cliente?",
+    "Zażółć gęślą jaźń",
+    "Сколько клиентов в Москве?",
+    "Πόσοι πελάτες υπάρχουν;",
+    "客户的订单总数是多少？",  # noqa: RUF001 - Chinese has a question mark of its own
+    "お客様の注文はいくつありますか。",
+    "고객 주문이 몇 개입니까?",
+    "ลูกค้ามีกี่คน",
+    "ग्राहक कितने हैं?",
+    # From right to left, alone and mixed with what is not.
+    "كم عدد العملاء في القاهرة؟",
+    "כמה לקוחות יש בתל אביב?",
+    "العمود customer_id في جدول orders",
+)
+_ODD: Final = (
+    "",
+    " ",
+    "\n\t  \r\n",
+    "a",
+    "?",
+    "é",
+    "e\u0301",
+    "🙂",
+    "I ❤\ufe0f 🍕 and 👩\u200d👩\u200d👧 🇨🇭",
+    "zero\u200bwidth\u00a0spaces\u2009here\ufeff",
+    "[CLS] [SEP] [MASK] <s> </s> <pad>",
+    "▁▁ ##ing @@ Ġword",
+    "x" * 600,
+    "!?!?!?!?....,,,,;;;;----____",
+)
+
+_WORDS: Final = ("river", "order", "music", "Paris", "customer", "winter", "bread", "engine", "yellow", "invoice")
+_LONGEST = 9000
+"""Words of the longest golden text: beyond every maximum length but those of a few, and seconds to encode for these."""
+_PROMPTED = 4
+"""How many of the usual texts are encoded again under each prompt of a model."""
+
+
+def golden_texts(max_seq_length: int | None, prompts: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return pairs of prompt and text: 64 without a prompt, and some again under each prompt that the model has.
+
+    Args:
+        max_seq_length: Longest input of the model in tokens; the last text but the prompted ones is longer.
+        prompts: Prompts of the model, by name.
+    """
+    count = min((max_seq_length or 600) + 50, _LONGEST)
+    longest = " ".join(itertools.islice(itertools.cycle(_WORDS), count))
+    texts = [*_USUAL, *_IDENTIFIERS, *_NUMBERS, *_SCRIPTS, *_ODD, longest]
+    kinds = sorted({prompt for prompt in prompts.values() if prompt})
+    return [("", text) for text in texts] + [(prompt, text) for prompt in kinds for text in _USUAL[:_PROMPTED]]
+
+
+_SUBJECTS: Final = (
+    "customer", "order", "invoice", "school", "patient", "driver", "player", "album", "molecule", "account",
+)  # fmt: skip
+_PROPERTIES: Final = (
+    "name", "total amount", "date of birth", "country code", "status", "postal address", "average score",
+    "number of visits", "creation time", "unit price",
+)  # fmt: skip
+_FORMS: Final = (
+    "{subject}_{column}",
+    "{Subject}{Column}",
+    "The {property} of a {subject}",
+    "{subject}: {property}, updated daily",
+    "What is the {property} of every {subject}?",
+    "List each {subject} whose {property} is above the average.",
+    "SELECT {column} FROM {subject}s WHERE {column} IS NOT NULL",
+    "count of distinct {property} per {subject}",
+    "Find the {subject} with the highest {property} in 2023",
+    "ALTER TABLE {subject}s ADD COLUMN {column} TEXT",
+)
+
+
+def corpus() -> list[str]:
+    """Return 1,000 different texts: names of columns, descriptions, questions and statements."""
+    return list(_corpus())
+
+
+def _corpus() -> Iterator[str]:
+    for subject, described, form in itertools.product(_SUBJECTS, _PROPERTIES, _FORMS):
+        column = described.replace(" ", "_")
+        yield form.format(
+            subject=subject,
+            Subject=subject.capitalize(),
+            property=described,
+            column=column,
+            Column=described.title().replace(" ", ""),
+        )
