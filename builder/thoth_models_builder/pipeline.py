@@ -1,4 +1,4 @@
-"""``lock``, ``build``, ``verify``, ``inspect``, ``gc``, ``schema``: each as a readable sequence of steps.
+"""``lock``, ``build``, ``verify``, ``inspect``, ``diff``, ``gc``, ``schema``: each as a readable sequence of steps.
 
 The one place that wires the rooms together, and the library behind the command line.
 """
@@ -19,6 +19,7 @@ from thoth_models.digest import Digest
 from thoth_models.verify import open_bundle
 from thoth_models.verify import verify as verify_bundle
 from thoth_models_builder import assemble
+from thoth_models_builder.diff import diff as compare_bundles
 from thoth_models_builder.errors import (
     Finding,
     LockError,
@@ -49,6 +50,7 @@ from thoth_models_builder.store import Store
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from thoth_models_builder.diff import BundleDiff
     from thoth_models_builder.errors import SourceAttempt
     from thoth_models_builder.gathering import Gathered
     from thoth_models_builder.plan import PlannedModel
@@ -62,6 +64,7 @@ __all__ = [
     "build",
     "check_lock",
     "default_store",
+    "diff",
     "gc",
     "inspect",
     "lock",
@@ -245,6 +248,15 @@ def inspect(root: Path) -> dict[str, object]:
         "set_digest": Digest.of(bundle.manifest.checksums()).hex,
         "manifest": document,
     }
+
+
+def diff(before: Path, after: Path) -> BundleDiff:
+    """Compare two bundles by what their manifests say; model files are not compared with them.
+
+    Raises:
+        BundleError: One is missing, or its manifest is malformed or changed.
+    """
+    return compare_bundles(open_bundle(before).manifest, open_bundle(after).manifest)
 
 
 def gc(store: Path, locks: Sequence[Path], *, unused_days: float, dry_run: bool) -> CollectionReport:

@@ -19,9 +19,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
+from thoth_models_builder.diff import MEANINGS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from thoth_models_builder.diff import BundleDiff
     from thoth_models_builder.reports import (
         BuildReport,
         BuiltModelReport,
@@ -217,6 +220,26 @@ def show_inspection(document: dict[str, object]) -> None:
     for name in ("root", "bundle_digest", "set_digest"):
         console.print(escape(f"{name:<13} {document[name]}"))
     console.print(json.dumps(document["manifest"], indent=2, ensure_ascii=False), markup=False)
+
+
+def show_diff(report: BundleDiff) -> None:
+    """Print what changes from one bundle to another, and the verdict on each model."""
+    console = _output()
+    for change in report.changes:
+        console.print(escape(f"{change.what}: {change.before} -> {change.after}"))
+    for model in report.models:
+        console.print(escape(f"{model.name}: {model.verdict}: {MEANINGS[model.verdict]}"))
+        for change in model.changes:
+            console.print(escape(f"  {change.what}: {change.before} -> {change.after}"))
+        for mark, paths in (("+", model.added), ("-", model.removed), ("~", model.changed)):
+            for path in paths:
+                console.print(escape(f"  {mark} {path}"))
+        if model.bytes:
+            console.print(f"  {model.bytes:,} bytes are new")
+    for name in report.names:
+        places = f"{name.before or 'nothing'} -> {name.after or 'nothing'}"
+        console.print(escape(f"the name {name.name}: {places}: {name.verdict}: {MEANINGS[name.verdict]}"))
+    console.print("index again: yes" if report.needs_reindex else "index again: no")
 
 
 def show_collection(report: CollectionReport) -> None:

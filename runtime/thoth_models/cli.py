@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thoth_models.command import FAILED, print_json, run_command
+from thoth_models.doctor import check_loaded, check_variants
 from thoth_models.environment import usable_cores
 from thoth_models.errors import (
     BundleError,
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 
 DONE, VERIFICATION_FAILED, BAD_USAGE = 0, 1, 2
 
-_LIBRARIES = ("numpy", "torch", "sentence-transformers", "transformers", "tokenizers", "huggingface-hub")
+_LIBRARIES = (
+    "numpy", "onnxruntime", "tokenizers", "torch", "sentence-transformers", "transformers", "huggingface-hub",
+)  # fmt: skip
 _DOCTOR_SENTENCE = "thoth-models encodes this sentence to see whether the bundle answers."
 
 
@@ -67,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--model", help="model name or alias (default: the bundle's default)")
     model.add_argument("--variant", action="append", help="a variant to accept; repeat in order of preference")
     model.add_argument("--same-space", action="store_true", help="refuse a stand-in of another embedding space")
+    model.add_argument("--expect-space", help="refuse any other embedding space than this one")
     model.add_argument("--timeout", type=float, default=60.0, help="seconds until loading is given up (default: 60)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -78,8 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_list)
 
     command = commands.add_parser(
-        "doctor", parents=[common, model], help="show environment and bundle, and encode one sentence"
+        "doctor", parents=[common, model], help="show environment and bundle, and encode the golden texts"
     )
+    command.add_argument("--all", action="store_true", help="check every variant of the model, not only what answers")
     command.set_defaults(run=_doctor)
 
     command = commands.add_parser("embed", parents=[common, model], help="encode texts")
@@ -93,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--output", default="-", help="a file ending in .npy or .jsonl; - for JSONL on standard output"
     )
-    command.add_argument("--batch-size", type=int, default=32)
+    command.add_argument("--batch-size", type=int, help="most texts per batch (default: what suits the backend)")
     command.add_argument("--prompt-name", help="the model's prompt to put before each text")
     command.add_argument("--no-normalize", action="store_true", help="the model's own output, not made unit length")
     command.add_argument("--truncate-dim", type=int, help="keep this many leading dimensions")
@@ -143,8 +148,11 @@ def _list(options: argparse.Namespace) -> int:
         print(f"  origin      {row['origin']}")
         print(f"  licence     {row['license'] or 'not stated'}")
         print(f"  vectors     {row['dimension']} dimensions, {'unit length' if row['normalize'] else 'not normalised'}")
-        print(f"  input       {row['max_seq_length']} tokens")
+        print(f"  input       {row['max_seq_length'] or 'any number of'} tokens")
         print(f"  variants    {', '.join(row['variants'])}")
+        for name, accuracy in row["accuracy"].items():
+            if accuracy is not None:
+                print(f"              {name}: cosine at least {accuracy['minimum_cosine']:.5f} to the reference")
         print(f"  space       {row['space']}")
     return DONE
 
@@ -170,6 +178,10 @@ def _model_rows(manifest: Manifest) -> list[dict[str, Any]]:
                 "normalize": built.normalize,
                 "space": built.space.hex,
                 "variants": [variant.name for variant in built.variants],
+                "accuracy": {
+                    variant.name: None if variant.accuracy is None else dataclasses.asdict(variant.accuracy)
+                    for variant in built.variants
+                },
             }
         rows.append(row)
     return rows
@@ -196,18 +208,24 @@ def _doctor(options: argparse.Namespace) -> int:
     }
     if not options.json:
         _print_facts(bundle)
+    golden = check_variants(root, options.model, timeout=options.timeout) if options.all else None
     embedding = _load(options)
     vector = embedding.encode(_DOCTOR_SENTENCE)
+    checks = [check_loaded(embedding)] if golden is None else golden
     answer = {
         "answer": f"{vector.shape[0]} dimensions, length {float(np.linalg.norm(vector)):.6f}",
+        "golden": [dataclasses.asdict(check) for check in checks] if options.json else [str(check) for check in checks],
         "offline_after_loading": offline_state(),
         "info": _info(embedding.info),
     }
+    is_well = all(check.is_well for check in checks)
     if options.json:
-        print_json({"ok": True, **facts, **bundle, **answer})
+        print_json({"ok": is_well, **facts, **bundle, **answer})
     else:
         _print_facts(answer)
-    return DONE
+        if not is_well:
+            print("thoth-models: a variant does not give the golden vectors on this machine", file=sys.stderr)
+    return DONE if is_well else FAILED
 
 
 def _embed(options: argparse.Namespace) -> int:
@@ -249,6 +267,7 @@ def _load(options: argparse.Namespace) -> Embedding:
         root=options.root,
         variants=options.variant,
         same_space=options.same_space,
+        expect_space=options.expect_space,
         timeout=options.timeout,
     )
 

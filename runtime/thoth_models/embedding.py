@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, final
 
 import numpy as np
 
+from thoth_models.accuracy import compare
 from thoth_models.errors import Attempt, InvalidInputError, UnknownPromptError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from thoth_models.accuracy import Accuracy, Agreement
+    from thoth_models.golden import Golden
     from thoth_models.manifest import BuiltModel, Model
 
 FloatArray: TypeAlias = "NDArray[np.float32]"
@@ -78,8 +81,11 @@ class Embedding:
     Made by :func:`thoth_models.load_embedding`; the constructor is for tests with a backend of their own.
     """
 
-    def __init__(self, backend: Backend, model: Model, built: BuiltModel, info: EmbeddingInfo) -> None:
+    def __init__(
+        self, backend: Backend, model: Model, built: BuiltModel, info: EmbeddingInfo, golden: Golden | None = None
+    ) -> None:
         self._backend = backend
+        self._golden = golden
         self._model = model
         self._built = built
         self._info = info
@@ -93,6 +99,11 @@ class Embedding:
     def info(self) -> EmbeddingInfo:
         """Which model and variant answers, from which bundle, and what was tried before."""
         return self._info
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """What was measured of this variant when the bundle was built; None for a model without golden vectors."""
+        return next(variant.accuracy for variant in self._built.variants if variant.name == self._info.variant)
 
     @property
     def dimension(self) -> int:
@@ -212,6 +223,23 @@ class Embedding:
                 return _negated_distances(left, right, order=2)
             case _:
                 return _negated_distances(left, right, order=1)
+
+    def check_golden(self) -> Agreement | None:
+        """Encode every golden text, here and now, and compare with the references from when the bundle was built.
+
+        Returns:
+            How closely the vectors follow their references; None for a model without golden vectors.
+            ``check_golden().reaches(accuracy.required_cosine)`` tells whether it is close enough.
+        """
+        golden = self._golden
+        if golden is None:
+            return None
+        found = np.empty_like(golden.vectors)
+        # Prompt by prompt, because a call has one for all of its texts.
+        for prompt in dict.fromkeys(golden.prompts):
+            rows = [row for row, other in enumerate(golden.prompts) if other == prompt]
+            found[rows] = self.encode([golden.texts[row] for row in rows], prompt=prompt, normalize_embeddings=False)
+        return compare(golden.vectors, found)
 
     def _width(self, truncate_dim: int | None) -> int:
         if truncate_dim is None:

@@ -131,11 +131,13 @@ class Attempt:
         model: Name of the model in the bundle.
         variant: Name of the variant, or None where the model as a whole was passed over.
         reason: Why, as one or more lines of text.
+        error: Name of the class of the error that loading it met, or None where it was not tried.
     """
 
     model: str
     variant: str | None
     reason: str
+    error: str | None = None
 
     def __str__(self) -> str:
         """Return the attempt as ``model/variant: reason``."""

@@ -168,7 +168,14 @@ class _Work:
             except (VerificationError, BackendUnavailableError, BackendError) as error:
                 place = f"{candidate.model.name}/{candidate.variant.name}"
                 _log.warning("refused %s: %s", place, error)
-                attempts.append(Attempt(model=candidate.model.name, variant=candidate.variant.name, reason=str(error)))
+                attempts.append(
+                    Attempt(
+                        model=candidate.model.name,
+                        variant=candidate.variant.name,
+                        reason=str(error),
+                        error=type(error).__name__,
+                    )
+                )
             else:
                 return embedding
         raise ModelUnavailableError(selection.requested, attempts)
@@ -209,7 +216,7 @@ class _Work:
             verify_seconds=self.verify_seconds,
             load_seconds=self.load_seconds,
         )
-        return Embedding(backend, candidate.model, candidate.built, info)
+        return Embedding(backend, candidate.model, candidate.built, info, verified.golden)
 
 
 def _check_golden(backend: Backend, verified: VerifiedVariant) -> float | None:

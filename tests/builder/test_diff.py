@@ -1,0 +1,181 @@
+"""What the comparison of two bundles says, and above all its verdict on each model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.bundles import ModelPlan, invented_model, make_bundle, make_writable
+from thoth_models_builder.cli import main
+from thoth_models_builder.diff import BundleDiff, Change, ModelDiff, diff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from thoth_models.manifest import Manifest
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    yield tmp_path / "before", tmp_path / "after"
+    make_writable(tmp_path)
+
+
+def compared(
+    places: tuple[Path, Path], before: Sequence[ModelPlan], after: Sequence[ModelPlan], *, default: str = "mini"
+) -> BundleDiff:
+    return diff(make_bundle(places[0], before, default="mini"), make_bundle(places[1], after, default=default))
+
+
+def only(report: BundleDiff) -> ModelDiff:
+    (model,) = report.models
+    return model
+
+
+def two_variants(order: Sequence[str] = ("onnx-fp32", "torch-fp32"), **options: Any) -> ModelPlan:
+    return invented_model("mini", variants=order, **options)
+
+
+def test_a_bundle_is_the_same_as_itself(places: tuple[Path, Path]) -> None:
+    report = compared(places, [two_variants()], [two_variants()])
+    assert not report.needs_reindex
+    assert report.changes == ()
+    assert report.names == ()
+    model = only(report)
+    assert (model.verdict, model.changes, model.added, model.removed, model.changed, model.bytes) == (
+        "same vectors", (), (), (), (), 0,
+    )  # fmt: skip
+
+
+def test_another_space_is_a_new_index(places: tuple[Path, Path]) -> None:
+    report = compared(places, [two_variants(space="one")], [two_variants(space="two")])
+    assert report.needs_reindex
+    assert only(report).verdict == "new space"
+    assert [change.what for change in only(report).changes] == ["space"]
+
+
+def test_files_that_change_are_named_and_counted(places: tuple[Path, Path]) -> None:
+    old = invented_model("mini", more={"gone.txt": b"gone", "changed.txt": b"before"})
+    new = invented_model("mini", more={"new.txt": b"12345", "changed.txt": b"after!!"})
+    model = only(compared(places, [old], [new]))
+    assert model.added == ("mini/source/new.txt",)
+    assert model.removed == ("mini/source/gone.txt",)
+    assert model.changed == ("mini/source/changed.txt",)
+    assert model.bytes == 5 + 7
+    # The space is the same, but other files are read.
+    assert model.verdict == "same space"
+
+
+def test_another_order_of_variants_is_the_same_space_from_other_files(places: tuple[Path, Path]) -> None:
+    report = compared(places, [two_variants()], [two_variants(("torch-fp32", "onnx-fp32"))])
+    assert only(report).verdict == "same space"
+    assert only(report).changes == (
+        Change(what="variants", before="onnx-fp32, torch-fp32", after="torch-fp32, onnx-fp32"),
+    )
+    assert not report.needs_reindex
+
+
+def test_a_variant_that_is_added_behind_the_first_changes_no_vector(places: tuple[Path, Path]) -> None:
+    report = compared(places, [two_variants(("onnx-fp32",))], [two_variants()])
+    assert only(report).verdict == "same vectors"
+
+
+def test_unit_length_is_part_of_what_callers_get(places: tuple[Path, Path]) -> None:
+    report = compared(places, [two_variants(space="s")], [two_variants(space="s", normalize=False)])
+    assert only(report).verdict == "same space"
+    assert Change(what="unit length", before="True", after="False") in only(report).changes
+
+
+def test_licence_dimension_and_length_are_told(places: tuple[Path, Path]) -> None:
+    new = replace(two_variants(dimension=16), license=None, max_seq_length=99)
+    changes = only(compared(places, [two_variants()], [new])).changes
+    assert Change(what="dimension", before="8", after="16") in changes
+    assert Change(what="licence", before="apache-2.0", after="none") in changes
+    assert Change(what="maximum length", before="16", after="99") in changes
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "needs_reindex"),
+    [
+        (True, False, "now absent", True),
+        (False, True, "unknown", False),
+        (False, False, "unknown", False),
+        (None, True, "added", False),
+        (True, None, "removed", True),
+    ],
+)
+def test_models_that_come_and_go(
+    places: tuple[Path, Path], before: bool | None, after: bool | None, verdict: str, *, needs_reindex: bool
+) -> None:
+    def plans(present: bool | None) -> list[ModelPlan]:
+        other = ModelPlan(name="other", variants={}) if present is False else invented_model("other")
+        return [two_variants()] + ([] if present is None else [other])
+
+    report = compared(places, plans(before), plans(after))
+    assert {model.name: model.verdict for model in report.models} == {"mini": "same vectors", "other": verdict}
+    assert report.needs_reindex is needs_reindex
+
+
+def test_an_alias_that_moves_to_another_space_is_a_new_index(places: tuple[Path, Path]) -> None:
+    """The models are all the same; only what a caller gets for a name is another one."""
+    others = [invented_model("other"), invented_model("third")]
+    moved = [invented_model("other", aliases=("legacy",)), others[1]]
+    report = compared(places, [two_variants(aliases=("legacy",)), *others], [two_variants(), *moved])
+    assert [model.verdict for model in report.models] == ["same vectors"] * 3
+    (name,) = report.names
+    assert (name.name, name.before, name.after, name.verdict) == ("legacy", "mini", "other", "new space")
+    assert report.needs_reindex
+
+
+def test_an_alias_that_is_gone_or_new(places: tuple[Path, Path]) -> None:
+    report = compared(places, [two_variants(aliases=("old",))], [two_variants(aliases=("new",))])
+    assert {name.name: name.verdict for name in report.names} == {"old": "removed", "new": "added"}
+    assert report.needs_reindex
+
+
+def test_another_default_is_told(places: tuple[Path, Path]) -> None:
+    models = [two_variants(), invented_model("other")]
+    report = compared(places, models, models, default="other")
+    assert report.changes == (Change(what="default model", before="mini", after="other"),)
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def reindexed(places: tuple[Path, Path]) -> tuple[Manifest, Manifest]:
+    """Two bundles whose one model has another space."""
+    old, new = two_variants(space="one"), two_variants(space="two", more={"[bold]": b"x"})
+    return make_bundle(places[0], [old], default="mini"), make_bundle(places[1], [new], default="mini")
+
+
+@pytest.mark.usefixtures("reindexed")
+def test_the_command_gives_a_plain_verdict(places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", *map(str, places)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "mini: new space: other vectors: everything that was indexed with the old ones must be indexed again" in lines
+    assert "  + mini/onnx-fp32/[bold]" in lines
+    assert "  2 bytes are new" in lines
+    assert lines[-1] == "index again: yes"
+
+
+@pytest.mark.usefixtures("reindexed")
+def test_a_check_fails_where_an_index_must_be_made_again(
+    places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = map(str, places)
+    assert main(["diff", "--check", before, after]) == 1
+    assert main(["diff", "--check", "--json", before, after]) == 1
+    document = json.loads(capsys.readouterr().out.partition("index again: yes\n")[2])
+    assert document["ok"] is False
+    assert document["models"][0]["verdict"] == "new space"
+    assert main(["diff", "--check", before, before]) == 0
+
+
+def test_a_bundle_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", str(tmp_path / "a"), str(tmp_path / "b")]) != 0
+    assert "expected a bundle directory" in capsys.readouterr().err
