@@ -10,14 +10,16 @@ import contextlib
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thoth_models.accuracy import Accuracy
 from thoth_models.digest import Digest, hash_file
 from thoth_models.embedding import Embedding, EmbeddingInfo
+from thoth_models.golden import GOLDEN_NAME, Golden
 from thoth_models.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,
@@ -26,6 +28,7 @@ from thoth_models.manifest import (
     Manifest,
     Model,
     Origin,
+    Proof,
     Variant,
 )
 
@@ -57,6 +60,7 @@ class VariantPlan:
     files: Mapping[str, Content]
     backend: str = "torch"
     directory: str = "source"
+    accuracy: Accuracy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ class ModelPlan:
     aliases: tuple[str, ...] = ()
     alternates: tuple[tuple[str, str], ...] = ()
     dimension: int = DIMENSION
-    max_seq_length: int = 16
+    max_seq_length: int | None = 16
     pooling: str = "mean"
     normalize: bool = True
     similarity: str = "cosine"
@@ -77,6 +81,7 @@ class ModelPlan:
     space: str | None = None  # any text; models with equal texts share a space; None for one of its own
     license: str | None = "apache-2.0"
     revision: str | None = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+    golden: Golden | None = None
 
 
 def invented_files(name: str) -> dict[str, Content]:
@@ -123,6 +128,27 @@ def invented_model(
     )
 
 
+def golden_of(texts: Sequence[str], *, prompts: Sequence[str] | None = None, dimension: int = DIMENSION) -> Golden:
+    """Golden vectors as :class:`FakeBackend` gives them."""
+    chosen = tuple(prompts or [""] * len(texts))
+    backend = FakeBackend(dimension)
+    vectors = np.stack([backend.vector(text, prompt) for text, prompt in zip(texts, chosen, strict=True)])
+    return Golden(texts=tuple(texts), prompts=chosen, vectors=vectors)
+
+
+def proved(plan: ModelPlan, golden: Golden, *, required_cosine: float = 0.99) -> ModelPlan:
+    """Return the plan with golden vectors, which each of its variants was measured against."""
+    accuracy = Accuracy(
+        minimum_cosine=1.0,
+        mean_cosine=1.0,
+        largest_difference=0.0,
+        neighbour_agreement=1.0,
+        required_cosine=required_cosine,
+    )
+    variants = {name: replace(variant, accuracy=accuracy) for name, variant in plan.variants.items()}
+    return replace(plan, variants=variants, golden=golden)
+
+
 def tiny_plan(
     name: str,
     tiny: TinyModel,
@@ -159,6 +185,7 @@ def make_bundle(
         for variant in model.variants.values()
         for path, content in variant.files.items()
     }
+    contents |= {f"{model.name}/{GOLDEN_NAME}": model.golden.to_bytes() for model in models if model.golden is not None}
     for path, content in contents.items():
         _write(root / path, content)
     root.mkdir(parents=True, exist_ok=True)
@@ -317,6 +344,14 @@ def _built(plan: ModelPlan) -> BuiltModel:
         default_prompt_name=plan.default_prompt_name,
         space=Digest.of((plan.space or plan.name).encode()),
         variants=tuple(_variant(plan.name, name, variant) for name, variant in plan.variants.items()),
+        proof=None
+        if plan.golden is None
+        else Proof(
+            golden=f"{plan.name}/{GOLDEN_NAME}",
+            derivation=Digest.of(plan.golden.to_bytes()),
+            toolchain={"some-library": "1.0"},
+            omitted={},
+        ),
     )
 
 
@@ -328,4 +363,5 @@ def _variant(model: str, name: str, plan: VariantPlan) -> Variant:
         precision=name.rpartition("-")[2],
         directory=directory,
         files=tuple(sorted(f"{directory}/{path}" for path in plan.files)),
+        accuracy=plan.accuracy,
     )

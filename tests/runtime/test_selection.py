@@ -199,3 +199,52 @@ def test_permission_is_needed_on_every_step_but_any_way_will_do(manifest_of: Cal
     # c is reached through b first, where it is not accepted, and then directly, where it is.
     assert [name[0] for name in names(select(manifest, "a"))] == ["a", "c"]
     assert [attempt.model for attempt in select(manifest, "a").passed_over] == ["b", "d"]
+
+
+# --- the space that the caller expects ---
+
+
+def space_of(manifest: Manifest, name: str) -> str:
+    built = manifest.models[name].built
+    assert built is not None
+    return built.space.hex
+
+
+def test_the_expected_space_is_that_of_the_model(manifest_of: Callable[..., Manifest]) -> None:
+    manifest = manifest_of(model("mini", ("other", "accept")), model("other"))
+    selection = select(manifest, "mini", expect_space=space_of(manifest, "mini"))
+    assert names(selection) == ["mini/torch-fp32"]
+    assert [attempt.model for attempt in selection.passed_over] == ["other"]
+
+
+def test_a_model_of_another_space_than_the_expected_one_is_refused(manifest_of: Callable[..., Manifest]) -> None:
+    """The name is the same as ever; what it stands for is not."""
+    manifest = manifest_of(model("mini"), model("other"))
+    with pytest.raises(SpaceMismatchError, match="and the call expects ffffffffffff"):
+        select(manifest, "mini", expect_space="f" * 64)
+
+
+def test_an_alternate_of_the_expected_space_answers_for_a_model_that_is_not(
+    manifest_of: Callable[..., Manifest],
+) -> None:
+    manifest = manifest_of(model("mini", ("old", "accept")), model("old"))
+    selection = select(manifest, "mini", expect_space=space_of(manifest, "old"))
+    assert names(selection) == ["old/torch-fp32"]
+    # It is what the caller means, so it is no fallback.
+    assert selection.candidates[0].same_space
+    assert [attempt.model for attempt in selection.passed_over] == ["mini"]
+
+
+def test_an_alternate_of_the_expected_space_answers_for_a_model_that_is_absent(
+    manifest_of: Callable[..., Manifest],
+) -> None:
+    manifest = manifest_of(ModelPlan(name="gone", variants={}, alternates=(("twin", "refuse"),)), model("twin"))
+    assert names(select(manifest, "gone", expect_space=space_of(manifest, "twin"))) == ["twin/torch-fp32"]
+    with pytest.raises(SpaceMismatchError):
+        select(manifest, "gone", expect_space="0" * 64)
+
+
+@pytest.mark.parametrize("expected", ["", "abc", "F" * 64, 7, b"0" * 64])
+def test_what_is_no_space_to_expect(manifest_of: Callable[..., Manifest], expected: Any) -> None:
+    with pytest.raises(InvalidInputError, match="expect_space: expected a space of 64 lower-case hexadecimal digits"):
+        select(manifest_of(model("mini")), "mini", expect_space=expected)
