@@ -13,7 +13,7 @@ RUNTIME_PYTHONS = ["3.11", "3.12", "3.13"]
 # virtualenv, not uv: pip's configuration decides where packages come from, which build of torch included.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "runtime_tests", "wheel_tests"]
+nox.options.sessions = ["lint", "types", "tests", "runtime_tests", "onnx_tests", "wheel_tests"]
 nox.needs_version = ">=2025.2"
 
 
@@ -30,7 +30,7 @@ def group(name: str) -> list[str]:
 @nox.session
 def build_bundle(session: nox.Session) -> None:
     """Build ./bundle from models.yaml and models.lock; arguments after -- go to `thoth-bundle build`."""
-    install(session, "./runtime", "./builder")
+    install(session, "./runtime", "./builder[compile]")
     session.run("thoth-bundle", "build", *session.posargs)
 
 
@@ -45,14 +45,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, of the tests as well."""
-    install(session, "./runtime[torch]", "./builder", *group("types"), *group("test"))
+    install(session, "./runtime", "./builder[compile]", *group("types"), *group("test"))
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests of both packages, with branch coverage; arguments after -- go to pytest."""
-    install(session, "./runtime[torch]", "./builder", *group("test"))
+    install(session, "./runtime", "./builder[compile]", *group("test"))
     selected = session.posargs or ["--cov", "--cov-report=term"]
     session.run("pytest", *selected)
 
@@ -61,7 +61,14 @@ def tests(session: nox.Session) -> None:
 def runtime_tests(session: nox.Session) -> None:
     """Run the tests of the runtime's core with nothing installed but numpy."""
     install(session, "./runtime", "pytest", "hypothesis")
-    session.run("pytest", "-m", "not torch", "tests/runtime", "tests/property", *session.posargs)
+    session.run("pytest", "-m", "not torch and not onnx", "tests/runtime", "tests/property", *session.posargs)
+
+
+@nox.session(python=RUNTIME_PYTHONS)
+def onnx_tests(session: nox.Session) -> None:
+    """Run the tests of the onnx backend with its own libraries, and without torch."""
+    install(session, "./runtime[onnx]", "onnx", "pytest", "hypothesis")
+    session.run("pytest", "-m", "onnx and not torch", "tests/runtime", *session.posargs)
 
 
 @nox.session
@@ -82,4 +89,4 @@ def wheel_tests(session: nox.Session) -> None:
     install(session, *map(str, wheels.glob("*.whl")))
     environment = {"THOTH_TEST_WHEELS": str(wheels), "PYTHONPATH": ""}
     with session.chdir(away):
-        session.run("pytest", "-m", "not torch and not big", *session.posargs, env={**os.environ, **environment})
+        session.run("pytest", "-m", "not torch and not onnx and not big", *session.posargs, env={**os.environ, **environment})

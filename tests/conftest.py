@@ -25,9 +25,12 @@ _HUB_CONSTANTS = "huggingface_hub.constants"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    # The one reason for which these tests are skipped; anything else that is missing is an error.
-    if item.get_closest_marker("torch") is not None and find_spec("torch") is None:
-        pytest.skip("torch is not installed")
+    # The only reasons for which tests are skipped; anything else that is missing is an error.
+    for marker, libraries in {"torch": ("torch",), "onnx": ("onnx", "onnxruntime", "tokenizers")}.items():
+        if item.get_closest_marker(marker) is not None:
+            for library in libraries:
+                if find_spec(library) is None:
+                    pytest.skip(f"{library} is not installed")
 
 
 @pytest.fixture(autouse=True)
