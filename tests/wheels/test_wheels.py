@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
 WHEELS = Path(os.environ["THOTH_TEST_WHEELS"])
 RUNTIME_MODULES = {
-    "__init__", "__main__", "backends/__init__", "backends/torch", "canonical", "cli", "command", "digest",
-    "embedding", "environment", "errors", "loading", "manifest", "offline", "parallel", "plainfile", "references",
-    "selection", "space", "textfiles", "verify",
+    "__init__", "__main__", "accuracy", "backends/__init__", "backends/batching", "backends/onnx", "backends/torch",
+    "canonical", "cli", "command", "digest", "doctor", "embedding", "environment", "errors", "golden", "loading",
+    "manifest", "models", "offline", "parallel", "plainfile", "references", "selection", "space", "textfiles",
+    "tree", "verify",
 }  # fmt: skip
 BUILDER_MODULES = {
-    "__init__", "__main__", "assemble", "cli", "describe", "errors", "files", "lockfile", "locking", "model_card",
-    "obtain", "pipeline", "plan", "progress", "redact", "reports", "sources/__init__",
-    "sources/directory", "sources/http",
-    "sources/hub", "sources/limits", "sources/wheel", "spec", "store", "variants", "yaml_lines",
+    "__init__", "__main__", "assemble", "cli", "compile/__init__", "compile/errors", "compile/export",
+    "compile/graphs", "compile/quantize", "compile/reference", "compile/texts", "compile/tokenizer_files",
+    "compile/worker", "compiling", "derivation", "describe", "diff", "errors", "files", "gathering", "lockfile",
+    "locking", "model_card", "obtain", "pipeline", "plan", "progress", "redact", "reports", "sources/__init__",
+    "sources/directory", "sources/http", "sources/hub", "sources/limits", "sources/wheel", "spec", "spec_checks",
+    "store", "variants", "yaml_lines",
 }  # fmt: skip
 PACKAGES = {
     "thoth_models": (RUNTIME_MODULES, "thoth-models = thoth_models.cli:main"),

@@ -132,7 +132,6 @@ class Job:
             write_tokenizer,
         )
         from thoth_models_builder.compile.graphs import finish_graph  # noqa: PLC0415
-        from thoth_models_builder.compile.quantize import quantize_graph  # noqa: PLC0415
 
         target = self.place / kind.directory
         model = load_reference(self.source)
@@ -141,6 +140,8 @@ class Job:
             export_graph(model, raw)
         graph = raw
         if kind.precision == "int8":
+            from thoth_models_builder.compile.quantize import quantize_graph  # noqa: PLC0415
+
             graph = raw.with_name("int8.onnx")
             quantize_graph(raw, graph)
         target.mkdir()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.budgets import judge
+from bench.spread import Spread
+from bench.table import BEGIN, END, number, report, with_spread, write_page
+from tests.bench.runs import make_results, scaled, without
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.results import Results
+
+
+def reported(results: Results) -> str:
+    return report(results, judge(results))
+
+
+def line_of(text: str, *parts: str) -> str:
+    (line,) = [line for line in text.splitlines() if all(part in line for part in parts)]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0512, "", "0.051"),
+        (5.5, "s", "5.50 s"),
+        (12.34, "", "12.3"),
+        (1234.5, "", "1,234"),
+        (3, "files", "3 files"),
+        (199_400_000, "bytes", "199 MB"),
+    ],
+)
+def test_figures_have_about_three_digits(value: float, unit: str, text: str) -> None:
+    assert number(value, unit) == text
+
+
+def test_a_median_comes_with_its_quartiles_unless_there_is_one_value_only() -> None:
+    assert with_spread(Spread(median=2.5, low=2.25, high=3, count=5), "s") == "2.50 s (2.25 s to 3 s)"
+    assert with_spread(Spread(median=2.5, low=2.5, high=2.5, count=1)) == "2.50"
+
+
+def test_the_table_of_budgets_shows_figure_and_verdict() -> None:
+    results = scaled(make_results(), "mini/onnx-int8", "throughput of short texts, one caller", 0.5)
+    line = line_of(reported(results), "encode throughput, onnx-int8")
+    assert "at least 2.20" in line
+    assert "1.25 (1.25 to 1.25)" in line
+    assert line.endswith("| **no** |")
+    assert line_of(reported(results), "encode throughput, onnx-fp32").endswith("| yes |")
+
+
+def test_subjects_are_shown_with_their_ratio_to_sentence_transformers() -> None:
+    lines = [line for line in reported(make_results()).splitlines() if line.startswith("| fastembed |")]
+    assert "0.660 s (0.630 s to 0.690 s), 0.120 x" in lines[0]
+    assert lines[0].endswith("| 1.000000 |")
+
+
+def test_what_failed_is_shown_with_its_reason() -> None:
+    results = without(make_results(), "mini/openvino")
+    del results.agreement["mini/openvino"]
+    results.fail("", "mini/openvino", "could not be installed: no such index")
+    text = reported(results)
+    assert "- mini/openvino: could not be installed: no such index" in text
+    assert text.count("| OpenVINO (fp32) | failed |") == 3
+
+
+def test_the_synthetic_model_and_a_quick_run_are_called_so() -> None:
+    assert "### synthetic: random weights" in reported(make_results())
+    assert "quick run" not in reported(make_results())
+    assert "quick run" in reported(make_results(is_quick=True))
+
+
+def test_the_page_keeps_everything_but_what_is_between_the_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nafter\n", encoding="utf-8")
+    write_page(page, "new")
+    write_page(page, "newer")
+    assert page.read_text(encoding="utf-8") == f"# Title\n\n{BEGIN}\n\nnewer\n\n{END}\n\nafter\n"
+
+
+@pytest.mark.parametrize("text", ["nothing", f"{BEGIN} only", f"{END} {BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_a_page_without_both_markers_is_left_alone(text: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="each once and in order"):
+        write_page(page, "new")
+    assert page.read_text(encoding="utf-8") == text

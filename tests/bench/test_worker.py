@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from bench.worker import encode_in_threads, read_memory
+
+
+class Recorder:
+    """Takes the place of an encode method."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.threads: set[int] = set()
+
+    def __call__(self, texts: list[str]) -> None:
+        self.calls.append(texts)
+        self.threads.add(threading.get_ident())
+
+
+TEXTS = [f"text {number}" for number in range(21)]
+
+
+def test_one_caller_encodes_all_texts_in_one_call() -> None:
+    encode = Recorder()
+    assert encode_in_threads(encode, TEXTS, 1) >= 0
+    assert encode.calls == [TEXTS]
+    assert encode.threads == {threading.get_ident()}
+
+
+def test_eight_threads_encode_every_text_once() -> None:
+    encode = Recorder()
+    encode_in_threads(encode, TEXTS, 8)
+    assert len(encode.calls) == 8
+    assert sorted(text for call in encode.calls for text in call) == sorted(TEXTS)
+    assert threading.get_ident() not in encode.threads
+
+
+def test_an_error_in_a_thread_is_raised() -> None:
+    def encode(texts: list[str]) -> None:
+        if TEXTS[3] in texts:
+            raise RuntimeError("already borrowed")
+
+    with pytest.raises(RuntimeError, match="already borrowed"):
+        encode_in_threads(encode, TEXTS, 8)
+
+
+def test_memory_is_read_in_bytes() -> None:
+    memory = read_memory()
+    assert 1_000_000 < memory["pss"] <= memory["rss"] < 100_000_000_000
