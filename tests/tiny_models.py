@@ -13,15 +13,15 @@ import re
 import shutil
 import string
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sentence_transformers import SentenceTransformer
-    from transformers import BertModel
+    from transformers import BertModel, PreTrainedModel
 
 DIMENSION = 32
 """Length of a vector of every model here."""
@@ -70,7 +70,7 @@ class TinyModel:
     """A model directory that plain ``SentenceTransformer(path)`` loads, and what the manifest has to say of it."""
 
     directory: Path
-    max_seq_length: int
+    max_seq_length: int | None
     pooling: str
     has_normalize: bool
     dimension: int = DIMENSION
@@ -132,6 +132,179 @@ def make_half_model(directory: Path, precision: str = "bfloat16") -> TinyModel:
     return TinyModel(directory, max_seq_length=64, pooling="mean", has_normalize=True)
 
 
+def make_pooled_model(
+    directory: Path, pooling: Any, *, include_prompt: bool = True, more: Sequence[Any] = ()
+) -> TinyModel:
+    """Make a model with any pooling, and with prompts where it leaves them out; ``pooling`` is a mode or several."""
+    vocabulary = _wordpiece_vocabulary()
+    modes = [pooling] if isinstance(pooling, str) else list(pooling)
+    prompts = None if include_prompt else PREFIXES
+    with _checkpoint(_bert(len(vocabulary), seed=15), _bert_tokenizer(vocabulary, 40)) as checkpoint:
+        _save(checkpoint, directory, 40, pooling, [*more], prompts=prompts, include_prompt=include_prompt)
+    name = "+".join(modes) + ("" if include_prompt else " without prompt")
+    return TinyModel(directory, max_seq_length=40, pooling=name, has_normalize=False, dimension=DIMENSION * len(modes))
+
+
+def make_layered_model(directory: Path) -> TinyModel:
+    """Make one with all that may follow pooling: Dense to another width, with a residual, LayerNorm, Dropout."""
+    import torch
+    from sentence_transformers.base.modules import Dense, Normalize
+    from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(161)
+        more = [
+            Dense(DIMENSION, 48, activation_function=torch.nn.GELU(), use_residual=True),
+            LayerNorm(48),
+            Dropout(0.5),
+            Dense(48, 24, bias=False, activation_function=torch.nn.Identity()),
+            Normalize(),
+        ]
+    model = make_pooled_model(directory, "mean", more=more)
+    return replace(model, has_normalize=True, dimension=24)
+
+
+def make_lowercasing_model(directory: Path) -> TinyModel:
+    """Make one whose tokenizer keeps case, while its sentence_bert_config.json says ``do_lower_case``."""
+    import json
+
+    from transformers import BertTokenizer
+
+    # Upper case must be known, or nothing would be lost without the switch.
+    vocabulary = _wordpiece_vocabulary()
+    for letter in string.ascii_uppercase:
+        vocabulary |= {letter: len(vocabulary), f"##{letter}": len(vocabulary) + 1}
+    tokenizer = BertTokenizer(vocab=vocabulary, do_lower_case=False, model_max_length=64)
+    with _checkpoint(_bert(len(vocabulary), seed=17), tokenizer) as checkpoint:
+        _save(checkpoint, directory, 64, "mean", [])
+    path = directory / "sentence_bert_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "do_lower_case": True}), encoding="utf-8")
+    return TinyModel(directory, max_seq_length=64, pooling="mean", has_normalize=False)
+
+
+ENCODERS = ("distilbert", "electra", "modernbert", "mpnet", "qwen3", "roberta", "xlm-roberta")
+"""Names that :func:`make_encoder_model` knows."""
+
+
+def make_encoder_model(directory: Path, encoder: str) -> TinyModel:
+    """Make one with another encoder than BERT, with the tokenizer, the maximum and the pooling that come with it."""
+    import torch
+
+    tokenizer, limit, pooling = _encoder_tokenizer(encoder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(18)
+        model = _encoder(encoder, len(tokenizer), limit)
+    model.train(mode=False)
+    with _checkpoint(model, tokenizer) as checkpoint:
+        _save(checkpoint, directory, limit, pooling, [])
+    return TinyModel(directory, max_seq_length=limit, pooling=pooling, has_normalize=False)
+
+
+def make_static_model(directory: Path, more: Sequence[Any] = (), precision: str = "float32") -> TinyModel:
+    """Like static-retrieval-mrl: a row for each token and their mean; no maximum, no special tokens."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    vocabulary = _wordpiece_vocabulary()
+    generator = torch.Generator().manual_seed(19)
+    weights = torch.randn(len(vocabulary), DIMENSION, generator=generator).to(getattr(torch, precision))
+    tokenizer = _bert_tokenizer(vocabulary, 64).backend_tokenizer
+    tokenizer.no_truncation()
+    with _no_progress():
+        model = SentenceTransformer(
+            modules=[StaticEmbedding(tokenizer, embedding_weights=weights), *more], device="cpu"
+        )
+        model.save_pretrained(str(directory), create_model_card=False)
+    return TinyModel(directory, max_seq_length=None, pooling="mean", has_normalize=False)
+
+
+def _encoder_tokenizer(encoder: str) -> tuple[Any, int, str]:
+    """Return the tokenizer of a kind of encoder, the longest input, and the usual pooling."""
+    import transformers
+
+    if encoder == "xlm-roberta":
+        return transformers.XLMRobertaTokenizer(vocab=_unigram_pieces(), model_max_length=66), 66, "mean"
+    if encoder == "mpnet":
+        words = [word for word in _wordpiece_vocabulary() if not word.startswith("[")]
+        special = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", *words, "<mask>"]
+        vocabulary = {token: index for index, token in enumerate(special)}
+        return transformers.MPNetTokenizer(vocab=vocabulary, model_max_length=66), 66, "mean"
+    if encoder in ("distilbert", "electra"):
+        return _bert_tokenizer(_wordpiece_vocabulary(), 64), 64, "cls"
+    if encoder == "roberta":
+        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        vocabulary = {token: index for index, token in enumerate([*special, *_bytes()])}
+        return transformers.RobertaTokenizer(vocab=vocabulary, merges=[], model_max_length=66), 66, "mean"
+    if encoder == "modernbert":
+        names = {"cls_token": "[CLS]", "pad_token": "[PAD]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+        return _byte_tokenizer("[CLS] $A [SEP]", {**names, "mask_token": "[MASK]"}), 64, "cls"
+    end = {"eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}
+    return _byte_tokenizer("$A <|endoftext|>", end, padding_side="left"), 64, "lasttoken"
+
+
+def _byte_tokenizer(template: str, special: dict[str, str], padding_side: str = "right") -> Any:
+    """Return a byte-level tokenizer of a class without habits of its own; ``special`` are names and tokens."""
+    import transformers as untyped_transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    transformers: Any = untyped_transformers
+    vocabulary = {token: index for index, token in enumerate([*special.values(), *_bytes()])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    used = [(token, vocabulary[token]) for token in template.split() if token in vocabulary]
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=used)
+    inputs = ["input_ids", "attention_mask"]
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=64,
+        model_input_names=inputs,
+        padding_side=padding_side,
+        **special,
+    )
+
+
+def _encoder(encoder: str, vocabulary_size: int, limit: int) -> Any:
+    """Return an encoder with random weights; torch's seed is set."""
+    import transformers as untyped_transformers
+
+    transformers: Any = untyped_transformers
+    sizes = {
+        "vocab_size": vocabulary_size,
+        "hidden_size": DIMENSION,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
+    # Positions of some begin behind that of padding, so their table has two rows more than a text may have tokens.
+    offset = {"max_position_embeddings": limit + 2, "pad_token_id": 1}
+    # Both kinds of ModernBERT's layers: with a window, which is narrower than the longest text, and without.
+    window = {"num_hidden_layers": 4, "local_attention": 16, "global_attn_every_n_layers": 3}
+    marks = {"cls_token_id": 0, "pad_token_id": 1, "sep_token_id": 2, "bos_token_id": 0, "eos_token_id": 2}
+    grouped = {"num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 1}
+    distilled = {"vocab_size": vocabulary_size, "dim": DIMENSION, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+    name, settings = {
+        "distilbert": ("DistilBert", distilled),
+        # Its embeddings are narrower than its layers.
+        "electra": ("Electra", {**sizes, "embedding_size": 16}),
+        "modernbert": ("ModernBert", {**sizes, **window, **marks}),
+        "mpnet": ("MPNet", {**sizes, **offset}),
+        "qwen3": ("Qwen3", {**sizes, **grouped}),
+        "roberta": ("Roberta", {**sizes, **offset, "type_vocab_size": 1}),
+        "xlm-roberta": ("XLMRoberta", {**sizes, **offset, "type_vocab_size": 1}),
+    }[encoder]
+    configuration = getattr(transformers, f"{name}Config")(**{"max_position_embeddings": limit, **settings})
+    return getattr(transformers, f"{name}Model")(configuration)
+
+
+def _bytes() -> list[str]:
+    """Return the characters that stand for bytes in byte-level vocabularies, in a fixed order."""
+    from tokenizers import pre_tokenizers
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
 def _wordpiece_vocabulary() -> dict[str, int]:
     characters = sorted(set(_LETTERS + _SCRIPTS))
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{one}" for one in characters), *_WORDS]
@@ -173,7 +346,7 @@ def _bert(vocabulary_size: int, seed: int) -> BertModel:
 
 
 @contextlib.contextmanager
-def _checkpoint(model: BertModel, tokenizer: Any) -> Iterator[Path]:
+def _checkpoint(model: PreTrainedModel, tokenizer: Any) -> Iterator[Path]:
     """Write what the transformers library calls a checkpoint, for as long as it is needed."""
     directory = Path(tempfile.mkdtemp(prefix="tiny-checkpoint-"))
     try:
@@ -195,6 +368,7 @@ def _save(
     dtype: str = "float32",
     prompts: dict[str, str] | None = None,
     default_prompt_name: str | None = None,
+    include_prompt: bool = True,
 ) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer
@@ -203,7 +377,7 @@ def _save(
     with _no_progress():
         transformer = Transformer(str(checkpoint), max_seq_length=max_seq_length, model_kwargs={"dtype": dtype})
         model = SentenceTransformer(
-            modules=[transformer, Pooling(DIMENSION, pooling_mode=pooling), *more],
+            modules=[transformer, Pooling(DIMENSION, pooling_mode=pooling, include_prompt=include_prompt), *more],
             prompts=prompts,
             default_prompt_name=default_prompt_name,
             device="cpu",

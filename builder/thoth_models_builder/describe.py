@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _CODE_PREFIX = "sentence_transformers."
-_SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
-_WITH_WEIGHTS = ("Transformer", "Dense", "LayerNorm")
+_SUPPORTED = ("Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
+_WITH_WEIGHTS = ("Transformer", "StaticEmbedding", "Dense", "LayerNorm")
+_BEGINNINGS = (["Transformer", "Pooling"], ["StaticEmbedding"])
 
 # The order in which sentence-transformers joins several modes, and the flags of its older configurations.
 _POOLING_FLAGS = {
@@ -43,6 +44,9 @@ _PROVENANCE = frozenset(
 _NO_LIMIT = 10**12
 """Tokenizers write a number beyond 10**30 where they know no maximum length."""
 
+_MOST_HEADER = 2**20
+"""Bytes of the longest header of a safetensors file that is read; with one tensor or three it has some hundred."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFacts:
@@ -50,7 +54,7 @@ class ModelFacts:
 
     Attributes:
         dimension: Length of a vector.
-        max_seq_length: Longest input in tokens.
+        max_seq_length: Longest input in tokens, or None where there is no limit.
         pooling: How token vectors become one; several modes are joined with ``+``.
         has_normalize: Whether the published model itself makes vectors unit length.
         similarity: Measure that the model was published for.
@@ -59,7 +63,7 @@ class ModelFacts:
     """
 
     dimension: int
-    max_seq_length: int
+    max_seq_length: int | None
     pooling: str
     has_normalize: bool
     similarity: str
@@ -73,11 +77,18 @@ class ModelFiles:
     Args:
         digests: sha256 of each file.
         read: Returns the content of a small file.
+        start: Returns the first bytes of a file that may be large, given how many; without it, ``read`` is used.
     """
 
-    def __init__(self, digests: Mapping[str, Digest], read: Callable[[str], bytes]) -> None:
+    def __init__(
+        self,
+        digests: Mapping[str, Digest],
+        read: Callable[[str], bytes],
+        start: Callable[[str, int], bytes] | None = None,
+    ) -> None:
         self.digests = digests
         self._read = read
+        self._start = start or (lambda path, size: read(path)[:size])
 
     def json(self, path: str, kind: type[dict[str, Any] | list[Any]]) -> Any:  # noqa: ANN401
         """Return a JSON file that holds a table or a list.
@@ -99,6 +110,25 @@ class ModelFiles:
     def optional_table(self, path: str) -> dict[str, Any]:
         """Return a JSON table, empty where the file is not there."""
         return self.json(path, dict) if path in self.digests else {}
+
+    def shapes(self, path: str) -> dict[str, list[int]]:
+        """Return the shape of each tensor of a safetensors file, by name, from its header.
+
+        The format: eight bytes that say how long the header is, little-endian; the header, which is JSON; the data.
+
+        Raises:
+            UnsupportedModelError: It is no such file, or its header is longer than that of a few tensors.
+        """
+        size = int.from_bytes(self._start(path, 8), "little")
+        if size > _MOST_HEADER:
+            raise UnsupportedModelError(f"{path}: expected a header of at most {_MOST_HEADER} bytes, found {size}")
+        try:
+            header = json.loads(self._start(path, 8 + size)[8:])
+            return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise UnsupportedModelError(
+                f"{path}: expected the header of a safetensors file, found something else"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,11 +170,18 @@ def read_modules(files: ModelFiles) -> list[Module]:
             raise UnsupportedModelError(f"{place}.path: expected a directory of the model, found {directory!r}")
         modules.append(Module(kind=kind, directory=directory))
     kinds = [module.kind for module in modules]
-    if kinds[:2] != ["Transformer", "Pooling"] or kinds.count("Transformer") + kinds.count("Pooling") != 2:  # noqa: PLR2004
+    only_first = [kind for kind in kinds if any(kind in beginning for beginning in _BEGINNINGS)]
+    if only_first not in _BEGINNINGS or kinds[: len(only_first)] != only_first:
         raise UnsupportedModelError(
-            f"{MODULES_FILE}: expected a Transformer, a Pooling and then others, found {', '.join(kinds) or 'nothing'}"
+            f"{MODULES_FILE}: expected a Transformer and a Pooling, or a StaticEmbedding, and then others, "
+            f"found {', '.join(kinds) or 'nothing'}"
         )
     return modules
+
+
+def weights_to_describe(modules: Sequence[Module]) -> list[str]:
+    """Return the weights whose headers :func:`describe` reads, since no configuration has what they say."""
+    return [module.path("model.safetensors") for module in modules if module.kind == "StaticEmbedding"]
 
 
 def refuse_unsafe(files: ModelFiles) -> None:
@@ -165,14 +202,18 @@ def describe(files: ModelFiles) -> ModelFacts:
     """
     refuse_unsafe(files)
     modules = read_modules(files)
-    transformer, pooling, rest = modules[0], modules[1], modules[2:]
     for module in (module for module in modules if module.kind in _WITH_WEIGHTS):
         if not any(path.endswith(".safetensors") and _in(path, module.directory) for path in files.digests):
             raise UnsupportedModelError(
                 f"{module.path('model.safetensors')}: expected weights as safetensors, found none; pickled weights "
                 "(.bin, .pt, .pkl) can run code when they are loaded, and are refused"
             )
-    mode, width = _pooling(files, pooling, transformer)
+    first, max_seq_length = modules[0], None
+    if first.kind == "StaticEmbedding":
+        mode, width, rest = "mean", _row_length(files, first), modules[1:]
+    else:
+        mode, width = _pooling(files, modules[1], first)
+        max_seq_length, rest = _max_seq_length(files, first), modules[2:]
     for module in rest:
         if module.kind == "Dense":
             width = _integer(files, module.path("config.json"), "out_features")
@@ -197,7 +238,7 @@ def describe(files: ModelFiles) -> ModelFacts:
         )
     return ModelFacts(
         dimension=width,
-        max_seq_length=_max_seq_length(files, transformer),
+        max_seq_length=max_seq_length,
         pooling=mode,
         has_normalize=_ends_normalized(files, rest),
         similarity=similarity,
@@ -283,6 +324,21 @@ def _pooling(files: ModelFiles, module: Module, transformer: Module) -> tuple[st
         raise UnsupportedModelError(f"{path}: {key}: expected {hidden} (hidden_size of the model), found {width}")
     suffix = "" if config.get("include_prompt", True) else " without prompt"
     return "+".join(modes) + suffix, width * len(modes)
+
+
+def _row_length(files: ModelFiles, module: Module) -> int:
+    """Return the length of a row of a StaticEmbedding, which stands nowhere but in its weights."""
+    path = module.path("model.safetensors")
+    if path not in files.digests:
+        raise UnsupportedModelError(f"{path}: expected this file, found none")
+    shapes = files.shapes(path)
+    # The first as this library names it, the second as model2vec does.
+    shape = shapes.get("embedding.weight", shapes.get("embeddings"))
+    if not isinstance(shape, list) or len(shape) != 2 or type(shape[1]) is not int or shape[1] < 1:  # noqa: PLR2004
+        raise UnsupportedModelError(
+            f"{path}: expected embedding.weight or embeddings with a row for each token, found {shape!r}"
+        )
+    return shape[1]
 
 
 def _max_seq_length(files: ModelFiles, transformer: Module) -> int:

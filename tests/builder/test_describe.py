@@ -250,7 +250,7 @@ def pickled() -> Files:
 
 
 WRONG_MODES: tuple[object, ...] = ([], 1, [1], {}, ["mean", "x"])
-ORDER = "modules.json: expected a Transformer, a Pooling and then others, found "
+ORDER = "modules.json: expected a Transformer and a Pooling, or a StaticEmbedding, and then others, found "
 REFUSED: list[tuple[Callable[[], Files], str]] = [
     (lambda: changed("config.json", auto_map={"AutoModel": "x.Y"}), "config.json: expected no `auto_map`, found one: "),
     (lambda: changed("tokenizer_config.json", auto_map={}), "tokenizer_config.json: expected no `auto_map`, found one"),
@@ -264,6 +264,8 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     (lambda: foreign("sentence_transformers.models.Dense"), ORDER + "Dense, Pooling, Normalize"),
     (lambda: with_modules(modules("Transformer")), ORDER + "Transformer"),
     (lambda: with_modules(modules("Transformer", "Pooling", "Pooling")), ORDER + "Transformer, Pooling, Pooling"),
+    (lambda: with_modules(modules("StaticEmbedding", "Pooling")), ORDER + "StaticEmbedding, Pooling"),
+    (lambda: with_modules(modules("Dense", "StaticEmbedding")), ORDER + "Dense, StaticEmbedding"),
     (lambda: with_modules(b"[]"), ORDER + "nothing"),
     (lambda: with_modules(b"{}"), "modules.json: expected a JSON list, found dict"),
     (lambda: with_modules(b"[1]"), "modules.json: [0]: expected a table with a string under `type`, found 1"),

@@ -1,0 +1,168 @@
+"""The budgets of the design as data, and whether a run met them. Pure.
+
+Every row of the design's table is here but the one on layers, which comes with the images. A row with several figures
+becomes several budgets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.parts import BUILD_REWRITTEN, BUILD_SECONDS, BUILDER, LARGE_MEMORY, VERIFY, VERIFY_SHARE
+from bench.results import FIRST_VECTOR, PROCESSES, PSS, PSS_FOUR, RSS, throughput
+from bench.subjects import MINI, REFERENCE, SYNTHETIC
+
+if TYPE_CHECKING:
+    from bench.results import Results
+    from bench.spread import Spread
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """One figure that the design sets.
+
+    Attributes:
+        what: What it is about.
+        metric: What is measured.
+        subject: Of whom.
+        against: Metric and subject that it is divided by, repetition by repetition; None for a figure of its own.
+        times: Multiplies what it is divided by.
+        limit: The figure.
+        at_most: Whether less is better.
+        unit: Of the figure; empty for a ratio.
+    """
+
+    what: str
+    metric: str
+    subject: str
+    against: tuple[str, str] | None
+    times: float = 1.0
+    limit: float
+    at_most: bool
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """A budget and what was measured.
+
+    Attributes:
+        budget: The budget.
+        spread: Of the figure, or None where it could not be measured.
+        is_met: Whether the median meets the limit; False where nothing was measured.
+        reason: Why nothing was measured, or empty.
+    """
+
+    budget: Budget
+    spread: Spread | None
+    is_met: bool
+    reason: str
+
+    def to_table(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+_FP32, _INT8, _TORCH = (f"{MINI}/{variant}" for variant in ("onnx-fp32", "onnx-int8", "torch-fp32"))
+_RAW, _FASTEMBED = f"{MINI}/{REFERENCE}", f"{MINI}/fastembed"
+_SYNTHETIC_FP32 = f"{SYNTHETIC}/onnx-fp32"
+_SHORT = throughput("short", 1)
+
+
+def _against_raw(what: str, metric: str, subject: str, limit: float, *, at_most: bool) -> Budget:
+    return Budget(what=what, metric=metric, subject=subject, against=(metric, _RAW), limit=limit, at_most=at_most)
+
+
+BUDGETS = (
+    _against_raw(
+        "new process to first vector, verified, onnx-fp32 / sentence-transformers",
+        FIRST_VECTOR,
+        _FP32,
+        1 / 20,
+        at_most=True,
+    ),
+    Budget(
+        what="new process to first vector, verified, onnx-fp32 / fastembed on the same weights",
+        metric=FIRST_VECTOR,
+        subject=_FP32,
+        against=(FIRST_VECTOR, _FASTEMBED),
+        limit=0.5,
+        at_most=True,
+    ),
+    _against_raw("encode throughput, onnx-fp32 / sentence-transformers", _SHORT, _FP32, 1.2, at_most=False),
+    _against_raw("encode throughput, onnx-int8 / sentence-transformers", _SHORT, _INT8, 2.2, at_most=False),
+    _against_raw("encode throughput, torch-fp32 / sentence-transformers", _SHORT, _TORCH, 0.95, at_most=False),
+    _against_raw(
+        "new process to first vector, torch-fp32 / sentence-transformers", FIRST_VECTOR, _TORCH, 1.05, at_most=True
+    ),
+    _against_raw("resident memory after load, torch-fp32 / sentence-transformers", RSS, _TORCH, 1.2, at_most=True),
+    _against_raw("resident memory after load, onnx-fp32 / sentence-transformers", RSS, _FP32, 0.45, at_most=True),
+    _against_raw(
+        "four processes together (PSS), onnx-fp32 / four of sentence-transformers", PSS_FOUR, _FP32, 0.3, at_most=True
+    ),
+    Budget(
+        what="four processes together / four times one (PSS), onnx-fp32 of the synthetic 471 MB shape",
+        metric=PSS_FOUR,
+        subject=_SYNTHETIC_FP32,
+        against=(PSS, _SYNTHETIC_FP32),
+        times=PROCESSES,
+        limit=0.45,
+        at_most=True,
+    ),
+    Budget(
+        what="verify a bundle, warm page cache / cores x one core's hashlib sha256 rate",
+        metric=VERIFY_SHARE,
+        subject=VERIFY,
+        against=None,
+        limit=0.85,
+        at_most=False,
+    ),
+    Budget(
+        what="build with nothing to do, whole process",
+        metric=BUILD_SECONDS,
+        subject=BUILDER,
+        against=None,
+        limit=1.0,
+        at_most=True,
+        unit="s",
+    ),
+    Budget(
+        what="build with nothing to do, files rewritten",
+        metric=BUILD_REWRITTEN,
+        subject=BUILDER,
+        against=None,
+        limit=0,
+        at_most=True,
+        unit="files",
+    ),
+    Budget(
+        what="builder memory for a 4 GB file, above its idle",
+        metric=LARGE_MEMORY,
+        subject=BUILDER,
+        against=None,
+        limit=200e6,
+        at_most=True,
+        unit="bytes",
+    ),
+)
+
+
+def judge(results: Results) -> list[Verdict]:
+    """Return what a run has to say of each budget."""
+    return [_judge(budget, results) for budget in BUDGETS]
+
+
+def _judge(budget: Budget, results: Results) -> Verdict:
+    measured = (budget.metric, budget.subject)
+    if budget.against is None:
+        spread = results.spread(*measured)
+    else:
+        spread = results.ratio(measured, budget.against, budget.times)
+    if spread is None:
+        sides = [measured] if budget.against is None else [measured, budget.against]
+        missing = [(metric, subject) for metric, subject in sides if not results.values(metric, subject)]
+        reason = "; ".join(f"{subject}: {results.reason(subject, metric)}" for metric, subject in missing)
+        return Verdict(budget=budget, spread=None, is_met=False, reason=reason or "no repetition has both sides")
+    is_met = spread.median <= budget.limit if budget.at_most else spread.median >= budget.limit
+    return Verdict(budget=budget, spread=spread, is_met=is_met, reason="")

@@ -1,0 +1,150 @@
+"""The command line: ``python -m bench [--quick] [--compare OLD.json [--no-measure]]``.
+
+Exit codes: 0 measured, 1 past a trigger of ``--compare``, 2 bad usage. Whether a budget was met is said, not an error:
+a machine may be too small or too busy for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime as dt
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.budgets import judge
+from bench.compare import caveats, compare
+from bench.machine import describe_machine, read_versions, usable_cores
+from bench.materials import ROOT, prepare
+from bench.measure import Bench
+from bench.output import show, tell
+from bench.parts import measure_build, measure_large, measure_verify
+from bench.plot import draw
+from bench.results import Results
+from bench.subjects import MINI, SYNTHETIC
+from bench.table import budget_table, describe, failures, report, write_page
+from bench.texts import Sizes, make_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE, WORSE, BAD_USAGE = range(3)
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+RESULTS = ROOT / "bench" / "results.json"
+
+# How often, and how much: each settled so that a full run takes some ten minutes on two cores.
+FULL = {
+    "first vector": 7,
+    "four processes": 3,
+    "throughput": 5,
+    "synthetic": 3,
+    "verify": 15,
+    "build": 7,
+    "large file": 4 * 1024**3,
+}
+QUICK = {**dict.fromkeys(FULL, 2), "large file": 256 * 1024**2}
+FULL_SIZES = {"one": Sizes(short=2000, long=24, mixed=120), "many": Sizes(short=600, long=24, mixed=120)}
+QUICK_SIZES = dict.fromkeys(FULL_SIZES, Sizes(short=200, long=8, mixed=36))
+AGREEMENT = Sizes(short=40, long=4, mixed=60)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write what was found, and compare."""
+    options = _parser().parse_args(arguments)
+    # Read first: the older results may be the very file that is about to be written.
+    try:
+        old = None if options.compare is None else Results.read(options.compare)
+        found = Results.read(RESULTS) if options.no_measure else None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        show(f"error: {error}")
+        return BAD_USAGE
+    results = found or measure(options.work.resolve(), quick=options.quick)
+    verdicts = judge(results)
+    if found is None:
+        write(results, options.work.resolve())
+    show("\n".join([*describe(results), "", *budget_table(verdicts), "", *failures(results)]))
+    return DONE if old is None else _compare(old, results)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description="Measure this project beside its peers.")
+    parser.add_argument("--quick", action="store_true", help="few repetitions and texts; leaves the page alone")
+    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="fail if anything is past its trigger")
+    parser.add_argument(
+        "--no-measure", action="store_true", help=f"take {RESULTS.relative_to(ROOT)} as it is, do not measure"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=ROOT / ".nox" / "bench-work",
+        help="directory for bundles and environments, kept from run to run (default: .nox/bench-work)",
+    )
+    return parser
+
+
+def measure(work: Path, *, quick: bool) -> Results:
+    """Measure everything once."""
+    work.mkdir(parents=True, exist_ok=True)
+    counts, sizes = (QUICK, QUICK_SIZES) if quick else (FULL, FULL_SIZES)
+    results = Results(
+        is_quick=quick,
+        started=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        machine=describe_machine(),
+        settings={
+            "threads": usable_cores(),
+            "load": os.getloadavg()[0],
+            "counts": counts,
+            "texts": {callers: dataclasses.asdict(size) for callers, size in sizes.items()},
+        },
+    )
+    materials = prepare(work, tell)
+    results.bundles = materials.bundles
+    results.versions = {name: read_versions(python) for name, python in materials.pythons.items()}
+    bench = Bench(materials=materials, results=results, threads=usable_cores(), tell=tell)
+    agreement = [text for texts in make_texts(AGREEMENT).values() for text in texts]
+    (file,) = bench.write_texts("", {"agreement": agreement}).values()
+    for model in (MINI, SYNTHETIC):
+        bench.compare_vectors(model, file)
+    for name, reason in materials.failures.items():
+        results.fail("", name, reason)
+    bench.measure_one(MINI, counts["first vector"])
+    bench.measure_four(MINI, counts["four processes"])
+    bench.measure_one(SYNTHETIC, counts["synthetic"])
+    bench.measure_four(SYNTHETIC, counts["synthetic"])
+    bench.measure_throughput(MINI, counts["throughput"], make_texts(sizes["one"]), make_texts(sizes["many"]))
+    tell("verify")
+    measure_verify(materials, results, counts["verify"])
+    tell("build with nothing to do")
+    measure_build(materials, results, counts["build"])
+    measure_large(materials, results, counts["large file"], tell)
+    tell("done")
+    return results
+
+
+def write(results: Results, work: Path) -> None:
+    """Write results, plots and tables; those of a quick run stay in the work directory."""
+    verdicts = judge(results)
+    place = work if results.is_quick else RESULTS.parent
+    document = results.to_json([verdict.to_table() for verdict in verdicts])
+    (place / RESULTS.name).write_text(document, encoding="utf-8")
+    plots = work if results.is_quick else PAGE.parent
+    draw(results, [plots / "benchmarks.png", plots / "benchmarks.svg"])
+    if results.is_quick:
+        (work / "benchmarks.md").write_text(report(results, verdicts) + "\n", encoding="utf-8")
+    else:
+        write_page(PAGE, report(results, verdicts))
+
+
+def _compare(old: Results, new: Results) -> int:
+    for caveat in caveats(old, new):
+        show(f"note: {caveat}")
+    changes = compare(old, new)
+    for change in changes:
+        after = "not measured" if change.after is None else f"{change.after:.3f}"
+        mark = "WORSE" if change.is_too_much else "     "
+        show(f"{mark} {change.what}: {change.before:.3f} before, {after} now")
+    worse = sum(change.is_too_much for change in changes)
+    show(f"{worse} of {len(changes)} figures past their trigger (20 % slower, 50 % more memory)")
+    return WORSE if worse else DONE

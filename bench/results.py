@@ -1,0 +1,155 @@
+"""All that a run found out, and its form on disk. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.spread import Spread, ratios
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION = 1
+"""Of the form of results.json."""
+
+FIRST_VECTOR = "first vector"
+"""Seconds from before the process was made until its first vector was there."""
+
+RSS = "rss of 1"
+PSS = "pss of 1"
+RSS_FOUR = "rss of 4"
+PSS_FOUR = "pss of 4"
+"""Bytes after loading and one encoded text, of one process or of four at the same time together."""
+
+PROCESSES = 4
+CALLERS = 8
+KINDS = ("short", "long", "mixed")
+
+
+def throughput(kind: str, callers: int) -> str:
+    """Return the name of a throughput in texts per second."""
+    return f"throughput of {kind} texts, {'one caller' if callers == 1 else f'{callers} threads'}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """One value that was measured.
+
+    Attributes:
+        metric: What, as named in this module.
+        subject: Name of the subject, such as ``mini/onnx-fp32``, or of the part of this project.
+        repetition: Values with the same number were measured together, and may be divided by each other.
+        value: In seconds, bytes, texts per second or bytes per second.
+    """
+
+    metric: str
+    subject: str
+    repetition: int
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """What could not be measured, and why."""
+
+    subject: str
+    metric: str
+    reason: str
+
+
+@dataclass
+class Results:
+    """One run.
+
+    Attributes:
+        is_quick: Whether it was cut short; its figures are for trying things out.
+        started: When, in UTC.
+        machine: See :func:`bench.machine.describe_machine`.
+        versions: Version of each distribution, by environment.
+        bundles: Digests and variants of the bundles, by model.
+        settings: Repetitions and sizes.
+        agreement: Smallest cosine of each subject's vectors to those of the reference, by subject.
+        imported: Which heavy libraries the process of each subject had imported, by subject.
+        measurements: Every single value.
+        failures: What has no value.
+    """
+
+    is_quick: bool
+    started: str
+    machine: dict[str, Any]
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    bundles: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    agreement: dict[str, float] = field(default_factory=dict)
+    imported: dict[str, list[str]] = field(default_factory=dict)
+    measurements: list[Measurement] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def add(self, metric: str, subject: str, repetition: int, value: float) -> None:
+        """Record one value."""
+        self.measurements.append(Measurement(metric=metric, subject=subject, repetition=repetition, value=value))
+
+    def fail(self, metric: str, subject: str, reason: str) -> None:
+        """Record that there is no value, once for each reason."""
+        failure = Failure(subject=subject, metric=metric, reason=reason)
+        if failure not in self.failures:
+            self.failures.append(failure)
+
+    def has_failed(self, subject: str, metric: str) -> bool:
+        """Tell whether there is a reason why a subject has no value of a metric."""
+        return any(failure.subject == subject and failure.metric in ("", metric) for failure in self.failures)
+
+    def values(self, metric: str, subject: str) -> dict[int, float]:
+        """Return the values of one metric of one subject, by repetition."""
+        return {
+            measurement.repetition: measurement.value
+            for measurement in self.measurements
+            if (measurement.metric, measurement.subject) == (metric, subject)
+        }
+
+    def spread(self, metric: str, subject: str) -> Spread | None:
+        """Return median and quartiles, or None where nothing was measured."""
+        values = self.values(metric, subject)
+        return Spread.of(list(values.values())) if values else None
+
+    def ratio(self, numerator: tuple[str, str], denominator: tuple[str, str], times: float = 1.0) -> Spread | None:
+        """Return the spread of a ratio that is taken repetition by repetition, or None where a side is missing.
+
+        Each side is a metric and a subject; ``times`` multiplies the denominator.
+        """
+        found = ratios(self.values(*numerator), self.values(*denominator), times)
+        return Spread.of(found) if found else None
+
+    def reason(self, subject: str, metric: str) -> str:
+        """Return why there is no value."""
+        found = [
+            failure.reason for failure in self.failures if failure.subject == subject and failure.metric in ("", metric)
+        ]
+        return "; ".join(dict.fromkeys(found)) or "not measured"
+
+    def to_json(self, budgets: list[dict[str, Any]]) -> str:
+        """Return the document; ``budgets`` are for readers, and are computed anew when it is read."""
+        summary = [
+            {"metric": metric, "subject": subject, **asdict(Spread.of(list(self.values(metric, subject).values())))}
+            for metric, subject in dict.fromkeys((one.metric, one.subject) for one in self.measurements)
+        ]
+        document = {"version": VERSION, **asdict(self), "summary": summary, "budgets": budgets}
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, file: Path) -> Results:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: It is of another version, or no results at all.
+        """
+        document = json.loads(file.read_bytes())
+        if not isinstance(document, dict) or document.get("version") != VERSION:
+            raise ValueError(f"{file}: expected results of version {VERSION}, found something else")
+        for derived in ("version", "summary", "budgets"):
+            document.pop(derived)
+        document["measurements"] = [Measurement(**one) for one in document["measurements"]]
+        document["failures"] = [Failure(**one) for one in document["failures"]]
+        return cls(**document)

@@ -1,0 +1,180 @@
+"""The tables for people: of the budgets, and of everything that was measured. Pure but for :func:`write_page`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.parts import (
+    BUILD_OWN_SECONDS,
+    BUILD_SECONDS,
+    BUILDER,
+    LARGE_MEMORY,
+    SHA256_ALL_SHARE,
+    SHA256_RATE,
+    VERIFY,
+    VERIFY_RATE,
+    VERIFY_SHARE,
+)
+from bench.results import CALLERS, FIRST_VECTOR, KINDS, PSS_FOUR, RSS, throughput
+from bench.subjects import MINI, REFERENCE, SYNTHETIC, subjects_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.budgets import Verdict
+    from bench.results import Results
+    from bench.spread import Spread
+
+BEGIN = "<!-- figures: begin; written by nox -s bench -->"
+END = "<!-- figures: end -->"
+
+_NAMES = {
+    MINI: "all-MiniLM-L6-v2",
+    SYNTHETIC: "synthetic: random weights in the shape of paraphrase-multilingual-MiniLM-L12-v2",
+}
+_KEY_VERSIONS = ("torch", "sentence-transformers", "transformers", "onnxruntime", "tokenizers", "fastembed", "openvino")
+_SMALL = 10
+_IDLE = 0.7
+"""Load of the last minute up to which a machine counts as idle."""
+
+
+def number(value: float, unit: str = "") -> str:
+    """Return a figure with three digits or so, in a unit that suits it."""
+    if unit == "bytes":
+        return f"{value / 1e6:,.0f} MB"
+    digits = 0 if value >= 100 or value == int(value) else 1 if value >= _SMALL else 2 if value >= 1 else 3  # noqa: PLR2004
+    return f"{value:,.{digits}f}{' ' + unit if unit else ''}"
+
+
+def with_spread(spread: Spread, unit: str = "") -> str:
+    """Return a median with its quartiles."""
+    if spread.count == 1:
+        return number(spread.median, unit)
+    return f"{number(spread.median, unit)} ({number(spread.low, unit)} to {number(spread.high, unit)})"
+
+
+def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return [*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in body)]
+
+
+def budget_table(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return the table of the budgets."""
+    body = []
+    for verdict in verdicts:
+        budget = verdict.budget
+        limit = f"{'at most' if budget.at_most else 'at least'} {number(budget.limit, budget.unit)}"
+        if verdict.spread is None:
+            body.append([budget.what, limit, "not measured", f"no: {verdict.reason}"])
+            continue
+        body.append(
+            [budget.what, limit, with_spread(verdict.spread, budget.unit), "yes" if verdict.is_met else "**no**"]
+        )
+    return rows(["what", "budget", "measured", "met"], body)
+
+
+def _cell(results: Results, metric: str, subject: str, unit: str) -> str:
+    spread = results.spread(metric, subject)
+    if spread is None:
+        return "failed"
+    reference = f"{subject.partition('/')[0]}/{REFERENCE}"
+    ratio = None if subject == reference else results.ratio((metric, subject), (metric, reference))
+    return with_spread(spread, unit) + ("" if ratio is None else f", {number(ratio.median)} x")
+
+
+def subject_tables(results: Results, model: str) -> list[str]:
+    """Return what was measured of the subjects of a model; "x" is the ratio to sentence-transformers."""
+    subjects = subjects_of(model)
+    body = []
+    for subject in subjects:
+        cosine = results.agreement.get(subject.name)
+        figures = [(FIRST_VECTOR, "s"), (RSS, "bytes"), (PSS_FOUR, "bytes")]
+        cells = [_cell(results, metric, subject.name, unit) for metric, unit in figures]
+        body.append([subject.title, *cells, "failed" if cosine is None else f"{cosine:.6f}"])
+    head = ["", "first vector", "RSS of one process", "PSS of four processes", "smallest cosine"]
+    lines = rows(head, body)
+    for callers in (1, CALLERS):
+        metrics = [throughput(kind, callers) for kind in KINDS]
+        if not any(results.values(metric, subject.name) for metric in metrics for subject in subjects):
+            continue
+        title = "one caller, texts/s" if callers == 1 else f"{callers} threads, texts/s"
+        body = [
+            [subject.title, *(_cell(results, metric, subject.name, "") for metric in metrics)] for subject in subjects
+        ]
+        lines += ["", *rows([title, *KINDS], body)]
+    return lines
+
+
+def part_table(results: Results) -> list[str]:
+    """Return what was measured of verification and of the builder."""
+    figures = [
+        ("verify, warm page cache", VERIFY_RATE, VERIFY, "bytes"),
+        ("hashlib sha256 by one core, of bytes in memory", SHA256_RATE, VERIFY, "bytes"),
+        ("verify / (cores x one core)", VERIFY_SHARE, VERIFY, ""),
+        ("hashlib by all cores / (cores x one core): what the machine permits", SHA256_ALL_SHARE, VERIFY, ""),
+        ("build with nothing to do, whole process", BUILD_SECONDS, BUILDER, "s"),
+        ("build with nothing to do, its own time", BUILD_OWN_SECONDS, BUILDER, "s"),
+        (LARGE_MEMORY, LARGE_MEMORY, BUILDER, "bytes"),
+    ]
+    body = []
+    for title, metric, subject, unit in figures:
+        spread = results.spread(metric, subject)
+        rate = "/s" if metric in (VERIFY_RATE, SHA256_RATE) else ""
+        body.append([title, "failed" if spread is None else with_spread(spread, unit) + (rate and " per second")])
+    return rows(["", "measured"], body)
+
+
+def failures(results: Results) -> list[str]:
+    """Return what failed, and why, as a list."""
+    return [
+        f"- {failure.subject}{': ' + failure.metric if failure.metric else ''}: {failure.reason}"
+        for failure in results.failures
+    ]
+
+
+def describe(results: Results) -> list[str]:
+    """Return what was measured on, with which versions, and of which bundles."""
+    machine = results.machine
+    versions = {
+        environment: ", ".join(f"{name} {found[name]}" for name in _KEY_VERSIONS if name in found)
+        for environment, found in results.versions.items()
+    }
+    return [
+        *(["**A quick run: these figures are for trying things out.**", ""] if results.is_quick else []),
+        f"- measured {results.started}",
+        f"- {machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 1e9:.0f} GB",
+        *(
+            [f"- **not idle when it began: load {load:.1f}**"]
+            if (load := results.settings.get("load", 0)) > _IDLE
+            else []
+        ),
+        f"- {machine['kernel']}, Python {machine['python']}",
+        *(f"- environment {environment}: {listed}" for environment, listed in versions.items()),
+        *(f"- bundle of {model}: sha256 {bundle['bundle_digest']}" for model, bundle in results.bundles.items()),
+    ]
+
+
+def report(results: Results, verdicts: Sequence[Verdict]) -> str:
+    """Return all tables."""
+    lines = [*describe(results), "", "### Budgets", "", *budget_table(verdicts)]
+    for model in (MINI, SYNTHETIC):
+        lines += ["", f"### {_NAMES[model]}", "", *subject_tables(results, model)]
+    lines += ["", "### Bundle and builder", "", *part_table(results)]
+    if failed := failures(results):
+        lines += ["", "### Failed", "", *failed]
+    return "\n".join(lines)
+
+
+def write_page(page: Path, text: str) -> None:
+    """Put the tables between the markers of a page.
+
+    Raises:
+        ValueError: The page does not have both markers, each once and in order.
+    """
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise ValueError(f"{page}: expected the markers {BEGIN} and {END}, each once and in order")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")

@@ -1,0 +1,345 @@
+"""Weights of an ONNX graph as int8, such that a vector depends neither on its neighbours in a batch nor on the CPU.
+
+The scheme, chosen by measurement (docs/decisions/0009-int8-scheme.md has the numbers and what else was tried):
+
+- A product of activations and constant weights becomes one of uint8 and int8 with exact int32 sums. Each row of
+  activations, which is one token, has a scale of its own, found while the graph runs; each column of weights has one.
+- Before that, channels of activations are scaled to similar ranges and the rows of the weights the other way round
+  (SmoothQuant, arXiv:2211.10438, with its exponent of 0.5), since a few channels are tens of times as large as others.
+- Neighbouring weights are bounded together. Processors without VNNI add two products in 16 bits, where
+  255 x 127 + 255 x 127 saturates; here no pair can, for a loss of a third of a bit, so that all processors agree.
+- Rows of embedding tables are int8 with one scale each.
+- Whatever else there is, attention between activations too, stays as it was, in fp32.
+
+The ranges of activations come from running the graph on tokens evenly drawn from its own vocabulary: no texts are
+needed, and none that a variant is judged by can leak into it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+
+from thoth_models_builder.compile.errors import NotExportableError
+from thoth_models_builder.compile.graphs import write_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float32]
+
+_OWN_DOMAIN: Final = "com.microsoft"
+_SMALLEST: Final = 16_384
+"""Numbers in a matrix from which on it is worth the operators around it."""
+_TOKENS: Final = (32, 16)
+"""Batch and tokens that the ranges are found with: short, so that every encoder takes them."""
+_STRIDE: Final = 0.6180339887498949
+"""Part of the vocabulary between two of those tokens: by the golden ratio, any number of them are evenly spread."""
+
+_HIGHEST: Final = 255
+_LARGEST: Final = 127
+"""Largest weight. Two of one sign add up to at most 128 after rounding, and 255 x 128 is within 16 bits."""
+_ZERO_POINTS: Final = tuple(range(16, 256, 16))
+"""What uint8 may stand for zero: 128 where activations are as often negative, fewer behind a GELU."""
+_STEPS: Final = 4
+"""Factors of channels are whole powers of 2 ** (1 / 4): the last bits of the run that found them do not matter."""
+_FURTHEST: Final = 4.0
+"""Largest power of 2 by which a channel is scaled, for one that those tokens left asleep."""
+_TINY: Final = 1e-12
+
+
+def quantize_graph(raw: Path, target: Path) -> None:
+    """Write a graph with int8 weights; the same bytes every time for one toolchain and one machine.
+
+    Args:
+        raw: A graph in fp32, as :func:`~thoth_models_builder.compile.export.export_graph` writes it: all inputs are
+            int64 of shape (batch, tokens).
+        target: Path of the quantized graph. Its weights come to lie beside it, under the name with ``.data`` behind.
+
+    Raises:
+        NotExportableError: There is nothing in the graph that this scheme can quantize.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="quantize-") as name:
+        folded = _fold(raw, Path(name))
+        model = onnx.load(folded)
+        graph = _Graph(model)
+        if not graph.products and not graph.tables:
+            raise NotExportableError(
+                f"nothing to quantize: expected a product with constant weights or a table of rows, of at least "
+                f"{_SMALLEST} numbers in fp32, found none"
+            )
+        graph.rewrite(_measure(folded, graph) if graph.products else {})
+    write_graph(model, target)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A node that multiplies activations, of shape (…, K), with constant weights of shape (K, N)."""
+
+    activations: str
+    weights: str
+    transposed: bool
+    """Whether the constant has the shape (N, K)."""
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    """How the activations of one name become uint8: what their channels are divided by, and what stands for zero."""
+
+    factors: FloatArray
+    zero_point: int
+
+
+class _Graph:
+    """A graph in the process of being quantized.
+
+    Attributes:
+        products: What will be quantized, by the name of the node's output.
+        tables: Names of the constants that rows will be gathered from, by the name of the node's output.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._added: dict[str, NDArray[Any]] = {}
+        self.products: dict[str, _Product] = {}
+        self.tables: dict[str, str] = {}
+        for node in model.graph.node:
+            attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+            if node.op_type == "Gather" and attributes.get("axis", 0) == 0 and self._is_matrix(node.input[0]):
+                self.tables[node.output[0]] = node.input[0]
+            elif _is_product(node, attributes) and self._is_matrix(node.input[1]):
+                self.products[node.output[0]] = _Product(node.input[0], node.input[1], bool(attributes.get("transB")))
+
+    def _is_matrix(self, name: str) -> bool:
+        tensor = self._constants.get(name)
+        return (
+            tensor is not None
+            and tensor.data_type == onnx.TensorProto.FLOAT
+            and len(tensor.dims) == 2  # noqa: PLR2004 - a matrix has two dimensions
+            and tensor.dims[0] * tensor.dims[1] >= _SMALLEST
+        )
+
+    def weights(self, product: _Product) -> FloatArray:
+        """Return the constant of a product, of shape (K, N)."""
+        array = numpy_helper.to_array(self._constants[product.weights])
+        return np.asarray(array.T if product.transposed else array, dtype=np.float32)
+
+    def vocabulary(self) -> int | None:
+        """Return the number of rows of the table that ``input_ids`` chooses from."""
+        rows = [
+            int(self._constants[node.input[0]].dims[0])
+            for node in self._model.graph.node
+            if node.op_type == "Gather" and node.input[1] == "input_ids" and node.input[0] in self._constants
+        ]
+        return min(rows, default=None)
+
+    def rewrite(self, roundings: Mapping[str, _Rounding]) -> None:
+        """Put int8 operators in the place of those found, and drop the constants that nothing needs any more."""
+        nodes: list[onnx.NodeProto] = []
+        done: set[str] = set()
+        for node in self._model.graph.node:
+            output = node.output[0] if node.output else ""
+            if output in self.tables:
+                nodes += self._gather(node)
+            elif output in self.products:
+                product = self.products[output]
+                rounding = roundings[product.activations]
+                if product.activations not in done:
+                    done.add(product.activations)
+                    nodes += self._round(product.activations, rounding)
+                nodes += self._multiply(node, product, rounding)
+            else:
+                nodes.append(node)
+        graph = self._model.graph
+        used = {name for node in nodes for name in node.input} | {one.name for one in graph.output}
+        kept = [tensor for tensor in graph.initializer if tensor.name in used]
+        for field in (graph.initializer, graph.node, graph.value_info):
+            del field[:]
+        graph.initializer.extend(kept)
+        graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in self._added.items())
+        graph.node.extend(nodes)
+        if all(opset.domain != _OWN_DOMAIN for opset in self._model.opset_import):
+            self._model.opset_import.add(domain=_OWN_DOMAIN, version=1)
+
+    def _constant(self, name: str, value: NDArray[Any]) -> str:
+        self._added[name] = value
+        return name
+
+    def _gather(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        table, ids, output = node.input[0], node.input[1], node.output[0]
+        rows = numpy_helper.to_array(self._constants[table])
+        scale = _or_one(np.abs(rows).max(axis=1, keepdims=True) / np.float32(_LARGEST))
+        whole = self._constant(f"{table}/int8", np.rint(rows / scale).astype(np.int8))
+        scales = self._constant(f"{table}/scale", scale)
+        inside = f"{output}/rows"
+        return [
+            _node("Gather", [whole, ids], inside),
+            _node("Gather", [scales, ids], f"{inside}/scale"),
+            _node("Cast", [inside], f"{inside}/float", to=onnx.TensorProto.FLOAT),
+            _node("Mul", [f"{inside}/float", f"{inside}/scale"], output),
+        ]
+
+    def _round(self, name: str, rounding: _Rounding) -> list[onnx.NodeProto]:
+        """Return what makes uint8 of activations, and a scale for each of their rows."""
+        zero, prefix = rounding.zero_point, f"{name}/rounded"
+        source, nodes = name, []
+        if not (rounding.factors == 1).all():
+            factors = self._constant(f"{prefix}/factors", 1 / rounding.factors)
+            source = f"{prefix}/smooth"
+            nodes.append(_node("Mul", [name, factors], source))
+        last = self._constant("int8/last", np.array([-1], np.int64))
+        above = self._constant(f"int8/above/{zero}", np.float32(1 / (_HIGHEST - zero)).reshape(()))
+        below = self._constant(f"int8/below/{zero}", np.float32(-1 / zero).reshape(()))
+        tiny = self._constant("int8/tiny", np.float32(_TINY).reshape(()))
+        row = self._constant(f"int8/row/{len(rounding.factors)}", np.array([-1, len(rounding.factors)], np.int64))
+        point = self._constant(f"int8/zero/{zero}", np.array([zero], np.uint8))
+        # The scale is the smallest that leaves nothing out, on neither side of zero.
+        for kind, factor in (("Max", above), ("Min", below)):
+            nodes.append(_node(f"Reduce{kind}", [source, last], f"{prefix}/{kind}", keepdims=1))
+            nodes.append(_node("Mul", [f"{prefix}/{kind}", factor], f"{prefix}/by{kind}"))
+        # QuantizeLinear takes a scale for each row of a matrix, and a zero for each scale.
+        return [
+            *nodes,
+            _node("Max", [f"{prefix}/byMax", f"{prefix}/byMin", tiny], f"{prefix}/scale"),
+            _node("Reshape", [f"{prefix}/scale", last], f"{prefix}/scales"),
+            _node("Shape", [f"{prefix}/scales"], f"{prefix}/count"),
+            _node("Expand", [point, f"{prefix}/count"], f"{prefix}/zeros"),
+            _node("Reshape", [source, row], f"{prefix}/matrix"),
+            _node("QuantizeLinear", [f"{prefix}/{one}" for one in ("matrix", "scales", "zeros")], f"{prefix}/u", axis=0),
+            _node("Shape", [name], f"{prefix}/shape"),
+            _node("Reshape", [f"{prefix}/u", f"{prefix}/shape"], prefix),
+        ]
+
+    def _multiply(self, node: onnx.NodeProto, product: _Product, rounding: _Rounding) -> list[onnx.NodeProto]:
+        output, zero = node.output[0], rounding.zero_point
+        whole, scale = _whole(self.weights(product) * rounding.factors[:, np.newaxis])
+        # Every use of a constant has the same factors, see _measure.
+        stem = f"{product.weights}/transposed" if product.transposed else product.weights
+        inputs = [
+            f"{product.activations}/rounded",
+            self._constant(f"{stem}/int8", whole),
+            self._constant("int8/one", np.float32(1).reshape(())),
+            self._constant(f"{stem}/scale", scale),
+            self._constant(f"int8/point/{zero}", np.array(zero, np.uint8)),
+        ]
+        bias = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004 - the third input of Gemm
+        scaled = f"{output}/scaled" if bias else output
+        nodes = [
+            _node("MatMulIntegerToFloat", inputs, f"{output}/sums", domain=_OWN_DOMAIN),
+            _node("Mul", [f"{output}/sums", f"{product.activations}/rounded/scale"], scaled),
+        ]
+        return [*nodes, _node("Add", [scaled, bias], output)] if bias else nodes
+
+
+def _is_product(node: onnx.NodeProto, attributes: Mapping[str, Any]) -> bool:
+    if node.op_type == "Gemm":
+        return not attributes.get("transA") and attributes.get("alpha", 1.0) == attributes.get("beta", 1.0) == 1.0
+    return node.op_type == "MatMul" and not node.domain
+
+
+def _node(kind: str, inputs: list[str], output: str, **attributes: int | str) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs, [output], name=output, **attributes)
+
+
+def _or_one(scale: NDArray[Any]) -> FloatArray:
+    """Return scales that one can divide by: for what is all zeros, any will do."""
+    return np.where(scale > 0, scale, 1).astype(np.float32)
+
+
+def _whole(weights: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
+    """Return weights of shape (K, N) as int8, and the scale of each column, of shape (N,).
+
+    Processors without VNNI multiply four rows at a time, and add the products of the first two, and of the last two, in
+    16 bits. So it is two neighbours that the scale bounds.
+    """
+    padded = np.pad(weights, ((0, len(weights) % 2), (0, 0)))
+    bound = np.abs(weights).max(axis=0)
+    for sign in (1, -1):
+        parts = np.maximum(sign * padded, 0)
+        bound = np.maximum(bound, (parts[0::2] + parts[1::2]).max(axis=0))
+    scale = _or_one(bound / np.float32(_LARGEST))
+    return np.rint(weights / scale).astype(np.int8), scale
+
+
+def _fold(raw: Path, place: Path) -> Path:
+    """Compute what is constant, so that weights are constants also where an exporter transposes them in the graph."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(place / "folded.onnx")
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "folded.data")
+    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    _session(raw, options)
+    return place / "folded.onnx"
+
+
+def _session(graph: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    options.log_severity_level = 4
+    # One thread adds up in one order.
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _measure(folded: Path, graph: _Graph) -> dict[str, _Rounding]:
+    """Run the graph on tokens from all over its vocabulary, and return how to round each of its activations."""
+    products: dict[str, list[_Product]] = {}
+    users: dict[str, set[str]] = {}
+    for product in graph.products.values():
+        products.setdefault(product.activations, []).append(product)
+        users.setdefault(product.weights, set()).add(product.activations)
+    found = _activations(folded, list(products), graph.vocabulary())
+    roundings = {}
+    for name, same in products.items():
+        rows = found[name].reshape(-1, found[name].shape[-1])
+        factors = np.ones(rows.shape[1], np.float32)
+        # Layers that share their weights would need them once for each, with factors of their own.
+        if all(len(users[product.weights]) == 1 for product in same):
+            factors = _factors(rows, [graph.weights(product) for product in same])
+        roundings[name] = _Rounding(factors, _zero_point(rows / factors))
+    return roundings
+
+
+def _activations(folded: Path, names: list[str], vocabulary: int | None) -> dict[str, FloatArray]:
+    if vocabulary is None:
+        raise NotExportableError("cannot be quantized: expected a table whose rows input_ids chooses, found none")
+    model = onnx.load(folded, load_external_data=False)
+    del model.graph.output[:]
+    model.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    watched = folded.with_name("watched.onnx")
+    onnx.save(model, watched)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = _session(watched, options)
+    ids = (np.arange(1, 1 + _TOKENS[0] * _TOKENS[1]) * _STRIDE % 1 * vocabulary).astype(np.int64).reshape(_TOKENS)
+    # Whatever else a graph takes says which tokens count: all do.
+    given = {"input_ids": ids, "token_type_ids": np.zeros_like(ids)}
+    feeds = {one.name: given.get(one.name, np.ones_like(ids)) for one in session.get_inputs()}
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def _factors(rows: FloatArray, weights: list[FloatArray]) -> FloatArray:
+    """Return what to divide each channel of activations by, for its range and that of its weights to be alike."""
+    # The mean of fourth powers is between what is usual and what is largest: no single token decides.
+    channels = np.square(np.square(rows)).mean(axis=0) ** 0.25
+    against = np.max([np.abs(one).max(axis=1) for one in weights], axis=0)
+    powers = (np.log2(np.maximum(channels, _TINY)) - np.log2(np.maximum(against, _TINY))) / 2
+    powers = np.clip(powers - np.median(powers), -_FURTHEST, _FURTHEST)
+    return np.exp2(np.rint(powers * _STEPS) / _STEPS).astype(np.float32)
+
+
+def _zero_point(rows: FloatArray) -> int:
+    """Return the zero point with the finest steps, in the mean of the squares over these rows."""
+    high, low = np.maximum(rows.max(axis=1), 0), np.minimum(rows.min(axis=1), 0)
+    return min(
+        _ZERO_POINTS, key=lambda zero: float(np.square(np.maximum(high / (_HIGHEST - zero), -low / zero)).mean())
+    )

@@ -1,0 +1,104 @@
+"""Which texts run together, and the arrays that they run as. Pure: texts and numbers in, numbers out.
+
+Padding costs as much as text does, so texts of like length run together, and each batch is as long as its own longest.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+IntArray: TypeAlias = "NDArray[np.int64]"
+
+
+def blocks(texts: Sequence[str], *, most_texts: int, most_characters: int) -> Iterator[range]:
+    """Divide ``texts`` into runs of neighbours whose tokens are held at once.
+
+    A run has at most ``most_texts`` texts. It ends before the text with which it would exceed ``most_characters``,
+    unless that text is its only one.
+    """
+    start = characters = 0
+    for index, text in enumerate(texts):
+        characters += len(text)
+        if index > start and (index - start == most_texts or characters > most_characters):
+            yield range(start, index)
+            start, characters = index, len(text)
+    if start < len(texts):
+        yield range(start, len(texts))
+
+
+def batches(lengths: Sequence[int], *, most_tokens: int, most_texts: int | None = None) -> Iterator[list[int]]:
+    """Divide texts of the given ``lengths`` in tokens into batches, as positions in ``lengths``.
+
+    Longest first, so that what needs the most memory is known to fit before the rest is begun. A batch, padded to its
+    longest text, has at most ``most_tokens`` tokens unless one text alone has more, and at most ``most_texts`` texts.
+    """
+    order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
+    start = 0
+    while start < len(order):
+        count = max(1, most_tokens // max(1, lengths[order[start]]))
+        if most_texts is not None:
+            count = min(count, most_texts)
+        yield order[start : start + count]
+        start += count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Padding:
+    """What fills the places of a batch that no token has.
+
+    Attributes:
+        token_id: Id there.
+        token_type_id: Segment there.
+        side: Whether it comes after the tokens or before them.
+    """
+
+    token_id: int
+    token_type_id: int
+    side: Literal["left", "right"]
+
+    def arrays(
+        self, inputs: Sequence[str], ids: list[list[int]], type_ids: list[list[int]], *, prompt_length: int = 0
+    ) -> dict[str, IntArray]:
+        """Return the named ``inputs`` of a model for one batch.
+
+        Args:
+            inputs: Which of ``input_ids``, ``attention_mask``, ``token_type_ids`` and ``pooling_mask`` it takes.
+            ids: The token ids of each text; none for a text without tokens.
+            type_ids: The segment of each token of each text; read only where the model takes ``token_type_ids``.
+            prompt_length: How many tokens at the start of each text ``pooling_mask`` leaves out.
+
+        Returns:
+            Per name, int64 of shape (texts, tokens of the longest text, but at least 1).
+        """
+        lengths = np.array([len(row) for row in ids])[:, np.newaxis]
+        # At least one place: operators differ in what they make of a batch that has none.
+        places = np.arange(max(1, lengths.max()))[np.newaxis, :]
+        starts = places.size - lengths if self.side == "left" else np.zeros_like(lengths)
+        mask = (places >= starts) & (places < starts + lengths)
+        result: dict[str, IntArray] = {}
+        for name in inputs:
+            if name == "attention_mask":
+                result[name] = mask.astype(np.int64)
+            elif name == "pooling_mask":
+                result[name] = (mask & (places >= starts + prompt_length)).astype(np.int64)
+            elif name == "token_type_ids":
+                result[name] = _filled(mask, type_ids, self.token_type_id)
+            else:
+                result[name] = _filled(mask, ids, self.token_id)
+        return result
+
+
+def _filled(mask: NDArray[np.bool_], rows: list[list[int]], padding: int) -> IntArray:
+    """Put the values of ``rows``, one row after the other, where ``mask`` is true, and ``padding`` elsewhere."""
+    array = np.full(mask.shape, padding, dtype=np.int64)
+    array[mask] = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64)
+    return array
