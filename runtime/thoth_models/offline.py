@@ -10,7 +10,6 @@ opens sockets without Python's ``socket`` module raises no audit event; for that
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import threading
 from contextlib import contextmanager
@@ -204,5 +203,7 @@ def _guard_of_this_thread() -> NetworkGuard | None:
 def _is_local(event: str, arguments: tuple[object, ...]) -> bool:
     """Tell whether an access stays on this machine: a Unix socket, which a connected one has no address to tell by."""
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        import socket  # noqa: PLC0415 - imported already by whoever raises this event, and by nobody else here
+
         return bool(arguments) and getattr(arguments[0], "family", None) == socket.AF_UNIX
     return False

@@ -8,7 +8,6 @@ listed as an alternate, has the same dimension, and has the same space or is acc
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -128,6 +127,8 @@ def _find(manifest: Manifest, name: object) -> tuple[str, Model]:
     names = manifest.names()
     if name in names:
         return name, manifest.models[names[name]]
+    import difflib  # noqa: PLC0415 - for this message only, and importing this package must stay quick
+
     # A cutoff of 0 keeps all names, also those that share no character with this one.
     ordered = difflib.get_close_matches(name, names, n=max(len(names), 1), cutoff=0.0)
     raise UnknownModelError(

@@ -209,7 +209,7 @@ def test_a_stand_in_tells_nothing_of_a_variant(tmp_path: Path, backends: dict[st
     """The alternate has the same space and a variant of the same name, so loading would take it."""
     mini = proved(invented_model("mini", space="one", alternates=(("twin", "refuse"),)), GOLDEN)
     make_bundle(tmp_path / "bundle", [mini, invented_model("twin", space="one")], default="mini")
-    broken = iter([Drifted, FakeBackend])
+    broken: Iterator[Callable[[int], FakeBackend]] = iter([Drifted, FakeBackend])
 
     def first_drifted(dimension: int) -> FakeBackend:
         return next(broken)(dimension)

@@ -109,7 +109,7 @@ def test_golden_vectors_are_those_of_plain_sentence_transformers(
         assert np.abs(golden.vectors[index] - expected).max() < 1e-5
     # The longest is longer than what the model takes.
     tokens = plain.tokenizer(golden.texts[63])["input_ids"]
-    assert len(tokens) > prompted_model.max_seq_length
+    assert len(tokens) > (prompted_model.max_seq_length or 0)
 
 
 @pytest.mark.parametrize("variant", ["onnx-fp32", "torch-fp32"])
@@ -244,7 +244,7 @@ def test_a_quantised_variant_below_its_floor_fails_the_build(
 
 
 def test_a_graph_that_is_not_the_model_fails_the_build(another: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = gathering.find_compiled
+    found = compiling.find_compiled
 
     def spoiled(*arguments: Any) -> Any:
         derived = found(*arguments)
