@@ -82,7 +82,8 @@ def wheel_tests(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(wheels), str(ROOT / distribution))
     away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
-    shutil.copytree(ROOT / "tests", away / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for directory in ("tests", "bench"):
+        shutil.copytree(ROOT / directory, away / directory, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
         shutil.copy(ROOT / name, away)
     install(session, "--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))

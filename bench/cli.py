@@ -36,16 +36,16 @@ RESULTS = ROOT / "bench" / "results.json"
 
 # How often, and how much: each settled so that a full run takes some ten minutes on two cores.
 FULL = {
-    "first vector": 7,
-    "four processes": 3,
-    "throughput": 5,
+    "first vector": 6,
+    "four processes": 2,
+    "throughput": 4,
     "synthetic": 3,
     "verify": 15,
     "build": 7,
     "large file": 4 * 1024**3,
 }
 QUICK = {**dict.fromkeys(FULL, 2), "large file": 256 * 1024**2}
-FULL_SIZES = {"one": Sizes(short=2000, long=24, mixed=120), "many": Sizes(short=600, long=24, mixed=120)}
+FULL_SIZES = {"one": Sizes(short=2000, long=16, mixed=96), "many": Sizes(short=400, long=16, mixed=96)}
 QUICK_SIZES = dict.fromkeys(FULL_SIZES, Sizes(short=200, long=8, mixed=36))
 AGREEMENT = Sizes(short=40, long=4, mixed=60)
 
@@ -112,7 +112,7 @@ def measure(work: Path, *, quick: bool) -> Results:
     bench.measure_one(MINI, counts["first vector"])
     bench.measure_four(MINI, counts["four processes"])
     bench.measure_one(SYNTHETIC, counts["synthetic"])
-    bench.measure_four(SYNTHETIC, counts["synthetic"])
+    bench.measure_four(SYNTHETIC, counts["four processes"])
     bench.measure_throughput(MINI, counts["throughput"], make_texts(sizes["one"]), make_texts(sizes["many"]))
     tell("verify")
     measure_verify(materials, results, counts["verify"])

@@ -83,7 +83,7 @@ def thoth_models_prepacked(task: dict[str, Any]) -> Encode:
 
     onnxruntime is imported before the files are hashed, not meanwhile, so the first vector is a little late.
     """
-    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - this import is measured
+    import onnxruntime  # noqa: PLC0415 - this import is measured
 
     class Options(onnxruntime.SessionOptions):  # type: ignore[misc]  # it has no types
         def add_session_config_entry(self, key: str, value: str) -> None:

@@ -9,6 +9,7 @@ compared with the modules at other shapes before it is let out.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from typing import TYPE_CHECKING, Any, Final
@@ -256,7 +257,9 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.WARNING)
     _transformers_logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        # Where it fails, torch prints the whole graph.
+        silence = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float32]
 
 _OWN_DOMAIN: Final = "com.microsoft"
-_SMALLEST: Final = 16_384
+_SMALLEST: Final = 1_024
 """Numbers in a matrix from which on it is worth the operators around it."""
 _TOKENS: Final = (32, 16)
 """Batch and tokens that the ranges are found with: short, so that every encoder takes them."""
@@ -198,27 +198,25 @@ class _Graph:
             source = f"{prefix}/smooth"
             nodes.append(_node("Mul", [name, factors], source))
         last = self._constant("int8/last", np.array([-1], np.int64))
-        above = self._constant(f"int8/above/{zero}", np.float32(1 / (_HIGHEST - zero)).reshape(()))
-        below = self._constant(f"int8/below/{zero}", np.float32(-1 / zero).reshape(()))
-        tiny = self._constant("int8/tiny", np.float32(_TINY).reshape(()))
-        row = self._constant(f"int8/row/{len(rounding.factors)}", np.array([-1, len(rounding.factors)], np.int64))
-        point = self._constant(f"int8/zero/{zero}", np.array([zero], np.uint8))
+        above = self._constant(f"int8/above/{zero}", np.array(1 / (_HIGHEST - zero), np.float32))
+        below = self._constant(f"int8/below/{zero}", np.array(-1 / zero, np.float32))
+        tiny = self._constant("int8/tiny", np.array(_TINY, np.float32))
+        point = self._constant(f"int8/point/{zero}", np.array(zero, np.uint8))
         # The scale is the smallest that leaves nothing out, on neither side of zero.
         for kind, factor in (("Max", above), ("Min", below)):
             nodes.append(_node(f"Reduce{kind}", [source, last], f"{prefix}/{kind}", keepdims=1))
             nodes.append(_node("Mul", [f"{prefix}/{kind}", factor], f"{prefix}/by{kind}"))
-        # QuantizeLinear takes a scale for each row of a matrix, and a zero for each scale.
+        # QuantizeLinear could divide too, given a scale for each row of a matrix; but then it takes twice as many nodes
+        # to put shapes right, which costs a single text more than a full batch gains.
         return [
             *nodes,
             _node("Max", [f"{prefix}/byMax", f"{prefix}/byMin", tiny], f"{prefix}/scale"),
-            _node("Reshape", [f"{prefix}/scale", last], f"{prefix}/scales"),
-            _node("Shape", [f"{prefix}/scales"], f"{prefix}/count"),
-            _node("Expand", [point, f"{prefix}/count"], f"{prefix}/zeros"),
-            _node("Reshape", [source, row], f"{prefix}/matrix"),
-            _node("QuantizeLinear", [f"{prefix}/{one}" for one in ("matrix", "scales", "zeros")], f"{prefix}/u", axis=0),
-            _node("Shape", [name], f"{prefix}/shape"),
-            _node("Reshape", [f"{prefix}/u", f"{prefix}/shape"], prefix),
+            _node("Div", [source, f"{prefix}/scale"], f"{prefix}/steps"),
+            _node("QuantizeLinear", [f"{prefix}/steps", self._one(), point], prefix),
         ]
+
+    def _one(self) -> str:
+        return self._constant("int8/one", np.array(1, np.float32))
 
     def _multiply(self, node: onnx.NodeProto, product: _Product, rounding: _Rounding) -> list[onnx.NodeProto]:
         output, zero = node.output[0], rounding.zero_point
@@ -228,7 +226,7 @@ class _Graph:
         inputs = [
             f"{product.activations}/rounded",
             self._constant(f"{stem}/int8", whole),
-            self._constant("int8/one", np.float32(1).reshape(())),
+            self._one(),
             self._constant(f"{stem}/scale", scale),
             self._constant(f"int8/point/{zero}", np.array(zero, np.uint8)),
         ]
@@ -247,8 +245,10 @@ def _is_product(node: onnx.NodeProto, attributes: Mapping[str, Any]) -> bool:
     return node.op_type == "MatMul" and not node.domain
 
 
-def _node(kind: str, inputs: list[str], output: str, **attributes: int | str) -> onnx.NodeProto:
-    return helper.make_node(kind, inputs, [output], name=output, **attributes)
+def _node(kind: str, inputs: list[str], output: str, *, domain: str = "", **attributes: int) -> onnx.NodeProto:
+    node = helper.make_node(kind, inputs, [output], name=output, domain=domain)
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+    return node
 
 
 def _or_one(scale: NDArray[Any]) -> FloatArray:
@@ -334,7 +334,7 @@ def _factors(rows: FloatArray, weights: list[FloatArray]) -> FloatArray:
     against = np.max([np.abs(one).max(axis=1) for one in weights], axis=0)
     powers = (np.log2(np.maximum(channels, _TINY)) - np.log2(np.maximum(against, _TINY))) / 2
     powers = np.clip(powers - np.median(powers), -_FURTHEST, _FURTHEST)
-    return np.exp2(np.rint(powers * _STEPS) / _STEPS).astype(np.float32)
+    return np.asarray(np.exp2(np.rint(powers * _STEPS) / _STEPS), dtype=np.float32)
 
 
 def _zero_point(rows: FloatArray) -> int:

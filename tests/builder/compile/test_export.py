@@ -125,6 +125,14 @@ def test_the_exporter_is_not_heard(
     assert capfd.readouterr() == ("", "")
 
 
+def test_the_exporter_is_not_heard_where_it_fails(
+    wordpiece_model: TinyModel, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = with_activation(wordpiece_model, lambda values: values if values.sum() > 0 else -values)
+    refusal(model, tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
 # --- refusals ---
 
 
