@@ -18,8 +18,9 @@ import numpy as np
 
 from thoth_models.accuracy import Accuracy
 from thoth_models.digest import Digest, hash_file
-from thoth_models.embedding import Embedding, EmbeddingInfo
+from thoth_models.embedding import Embedding
 from thoth_models.golden import GOLDEN_NAME, Golden
+from thoth_models.info import EmbeddingInfo
 from thoth_models.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,

@@ -142,7 +142,10 @@ HEAVY = {"torch", "transformers", "sentence_transformers", "onnxruntime", "token
 def test_importing_the_runtime_is_light() -> None:
     loaded = modules_after("import thoth_models")
     assert loaded & {*HEAVY, "pydantic", "yaml", "rich", "httpx", "httpx2", "requests", *PACKAGES[1:]} == set()
-    assert {"thoth_models", "numpy"} <= loaded
+    # numpy too is left to the moment when files are being hashed.
+    assert "numpy" not in loaded
+    assert "thoth_models" in loaded
+    assert "numpy" in modules_after("import thoth_models; thoth_models.Embedding")
 
 
 def test_importing_the_command_line_of_the_builder_is_light() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from thoth_models.embedding import Embedding, EmbeddingInfo
+from typing import TYPE_CHECKING
+
 from thoth_models.errors import (
     Attempt,
     BackendError,
@@ -24,8 +25,12 @@ from thoth_models.errors import (
     UnknownPromptError,
     VerificationError,
 )
+from thoth_models.info import EmbeddingInfo
 from thoth_models.loading import load_embedding
 from thoth_models.verify import VerificationReport, verify
+
+if TYPE_CHECKING:
+    from thoth_models.embedding import Embedding
 
 __all__ = [
     "Attempt",
@@ -54,3 +59,12 @@ __all__ = [
     "verify",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs numpy only when it is asked for: a load imports that while it hashes files."""
+    if name != "Embedding":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from thoth_models.embedding import Embedding  # noqa: PLC0415
+
+    return Embedding

@@ -1,29 +1,16 @@
-"""How closely a variant follows the reference vectors: measuring it, and recording it in the manifest.
+"""How closely a variant follows the reference vectors, as the manifest records it.
 
-Pure. The builder measures a variant when it is made, the runtime again on the machine that it runs on; both with this
-code, so that their figures mean the same.
+Pure, and free of numpy, which takes longer to import than all of the rest; :mod:`thoth_models.agreement` measures.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from thoth_models.canonical import Node
-    from thoth_models.embedding import FloatArray
-
-NEIGHBOURS = 10
-"""How many nearest texts of a corpus are compared."""
-
-LONGEST_TO_SHORTEST = 1.5
-"""How far the length of a vector may be from that of its reference, as a ratio.
-
-Cosines do not see a length, and rounding hardly changes it; a normalisation that is missing or new does."""
 
 _COSINE = re.compile(r"-?[01]\.\d{5}", re.ASCII)
 _SHARE = re.compile(r"[01]\.\d{3}", re.ASCII)
@@ -50,102 +37,6 @@ class Accuracy:
     largest_difference: float
     neighbour_agreement: float
     required_cosine: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Agreement:
-    """How closely vectors follow their references.
-
-    Attributes:
-        minimum_cosine: The worst cosine; NaN if a vector holds one.
-        mean_cosine: The mean of the cosines.
-        largest_difference: The largest absolute difference of two numbers.
-        length_ratio: The length of a vector over that of its reference, where that is farthest from 1.
-        worst: Index of the text with the worst cosine.
-    """
-
-    minimum_cosine: float
-    mean_cosine: float
-    largest_difference: float
-    length_ratio: float
-    worst: int
-
-    def reaches(self, required_cosine: float) -> bool:
-        """Tell whether the cosines are high enough and no vector has another length; never where one is NaN."""
-        is_as_long = 1 / LONGEST_TO_SHORTEST <= self.length_ratio <= LONGEST_TO_SHORTEST
-        return self.minimum_cosine >= required_cosine and is_as_long
-
-    def __str__(self) -> str:
-        """Return the figures as one line."""
-        return (
-            f"cosine at least {self.minimum_cosine:.6f} and {self.mean_cosine:.6f} on average, "
-            f"length {self.length_ratio:.4f} of the reference, largest difference {self.largest_difference:.2g}"
-        )
-
-
-def compare(reference: FloatArray, found: FloatArray) -> Agreement:
-    """Return how closely ``found`` follows ``reference``, both of shape (n, dimension) with n of at least 1.
-
-    Two vectors of zeros are equal, and so have the cosine 1; a vector of zeros and another one have 0.
-    """
-    left, right = reference.astype(np.float64), found.astype(np.float64)
-    lengths, other_lengths = np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)
-    both, either = lengths * other_lengths, (lengths > 0) | (other_lengths > 0)
-    products = np.einsum("nd,nd->n", left, right)
-    cosines = np.where(either, products / np.where(both > 0, both, 1.0), 1.0)
-    ratios = np.where(either, other_lengths / np.where(lengths > 0, lengths, np.finfo(np.float64).tiny), 1.0)
-    # NaN compares as false everywhere, so it is looked for, not compared away.
-    worst = int(np.argmax(np.isnan(cosines))) if np.isnan(cosines).any() else int(np.argmin(cosines))
-    farthest = int(np.argmax(np.abs(np.log(np.maximum(ratios, np.finfo(np.float64).tiny)))))
-    return Agreement(
-        minimum_cosine=float(cosines[worst]),
-        mean_cosine=float(cosines.mean()),
-        largest_difference=float(np.abs(left - right).max()),
-        length_ratio=float(ratios[farthest]),
-        worst=worst,
-    )
-
-
-def neighbour_agreement(reference: FloatArray, found: FloatArray) -> float:
-    """Return the share of each text's nearest neighbours, by cosine, that two sets of vectors have in common.
-
-    Args:
-        reference: Vectors of a corpus, of shape (n, dimension) with n of more than :data:`NEIGHBOURS`.
-        found: The other vectors of the same texts.
-    """
-    ours, theirs = _nearest(reference), _nearest(found)
-    shared = sum(len(set(a) & set(b)) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True))
-    return shared / ours.size
-
-
-def _nearest(vectors: FloatArray) -> np.ndarray[tuple[int, int], np.dtype[np.intp]]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.maximum(lengths, 1e-12)
-    cosines = unit @ unit.T
-    np.fill_diagonal(cosines, -np.inf)
-    # Stable, so that texts with equal vectors come in one order whoever sorts them.
-    return np.argsort(-cosines, axis=1, kind="stable")[:, :NEIGHBOURS]
-
-
-def recorded(agreement: Agreement, neighbours: float, required_cosine: float) -> Accuracy:
-    """Return what the manifest says of a measurement; see :class:`Accuracy` for the rounding."""
-    step = 10.0 ** math.floor(math.log10(agreement.largest_difference)) if agreement.largest_difference > 0 else 1.0
-    return Accuracy(
-        minimum_cosine=_down(agreement.minimum_cosine, 5),
-        mean_cosine=_down(agreement.mean_cosine, 5),
-        # To one significant digit.
-        largest_difference=round(max(math.ceil(agreement.largest_difference / step) * step, 1e-9), 9)
-        if agreement.largest_difference > 0
-        else 0.0,
-        neighbour_agreement=_down(neighbours, 3),
-        required_cosine=required_cosine,
-    )
-
-
-def _down(value: float, decimals: int) -> float:
-    # A cosine of 1 may come out a little above it, and an exact decimal a little below itself.
-    scale = 10.0**decimals
-    return math.floor(min(value, 1.0) * scale + 1e-6) / scale
 
 
 def accuracy_document(accuracy: Accuracy) -> dict[str, str]:

@@ -36,7 +36,8 @@ from thoth_models.verify import open_bundle, verify
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thoth_models.embedding import Embedding, EmbeddingInfo, FloatArray
+    from thoth_models.embedding import Embedding, FloatArray
+    from thoth_models.info import EmbeddingInfo
     from thoth_models.manifest import Manifest
 
 DONE, VERIFICATION_FAILED, BAD_USAGE = 0, 1, 2

@@ -7,19 +7,20 @@ similarity. A backend turns a list of texts into raw vectors and does nothing el
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, final
 
 import numpy as np
 
-from thoth_models.accuracy import compare
-from thoth_models.errors import Attempt, InvalidInputError, UnknownPromptError
+from thoth_models.agreement import compare
+from thoth_models.errors import InvalidInputError, UnknownPromptError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from thoth_models.accuracy import Accuracy, Agreement
+    from thoth_models.accuracy import Accuracy
+    from thoth_models.agreement import Agreement
     from thoth_models.golden import Golden
+    from thoth_models.info import EmbeddingInfo
     from thoth_models.manifest import BuiltModel, Model
 
 FloatArray: TypeAlias = "NDArray[np.float32]"
@@ -40,38 +41,6 @@ class Backend(Protocol):
         number of texts to run at once; None leaves it to the backend.
         """
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EmbeddingInfo:
-    """Where an :class:`Embedding` comes from.
-
-    Attributes:
-        requested: Name as the caller gave it, or the default model's.
-        model: Name of the model that answers.
-        variant: Name of its variant.
-        revision: Commit of the model's origin, or None where that has no commits.
-        space: Identity of the embedding space, 64 hexadecimal digits. Never mix two in one index.
-        bundle_digest: sha256 of the bundle's manifest, 64 hexadecimal digits.
-        fallback: None if the requested model answers, else why another one does.
-        attempts: Every variant that was considered before and not used, each with its reason.
-        golden_cosine: Cosine between the vector that this process made of the first golden text and its reference
-            vector; None for a model without golden vectors.
-        verify_seconds: Time spent comparing files with the manifest, failed attempts included.
-        load_seconds: Time spent importing libraries and making the model, failed attempts included.
-    """
-
-    requested: str
-    model: str
-    variant: str
-    revision: str | None
-    space: str
-    bundle_digest: str
-    fallback: str | None
-    attempts: tuple[Attempt, ...]
-    golden_cosine: float | None
-    verify_seconds: float
-    load_seconds: float
 
 
 @final

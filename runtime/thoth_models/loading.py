@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models.accuracy import compare
 from thoth_models.backends import import_libraries, load_backend
-from thoth_models.embedding import Embedding, EmbeddingInfo
 from thoth_models.errors import (
     Attempt,
     BackendError,
@@ -26,6 +24,7 @@ from thoth_models.errors import (
     ModelUnavailableError,
     VerificationError,
 )
+from thoth_models.info import EmbeddingInfo
 from thoth_models.offline import assert_offline, enforce_offline, network_guard
 from thoth_models.selection import select
 from thoth_models.verify import open_bundle, verify_variant
@@ -33,7 +32,7 @@ from thoth_models.verify import open_bundle, verify_variant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thoth_models.embedding import Backend
+    from thoth_models.embedding import Backend, Embedding
     from thoth_models.selection import Candidate
     from thoth_models.verify import OpenBundle, VerifiedVariant
 
@@ -191,7 +190,7 @@ class _Work:
             importing.start()
             started = time.monotonic()
             try:
-                verified = verify_variant(bundle, candidate.model, candidate.built, candidate.variant)
+                verified = verify_variant(bundle, candidate.model, candidate.built, candidate.variant, spare_cores=1)
             finally:
                 self.verify_seconds += time.monotonic() - started
             self.stage = f"loading {place}"
@@ -216,6 +215,8 @@ class _Work:
             verify_seconds=self.verify_seconds,
             load_seconds=self.load_seconds,
         )
+        from thoth_models.embedding import Embedding  # noqa: PLC0415 - see _check_golden
+
         return Embedding(backend, candidate.model, candidate.built, info, verified.golden)
 
 
@@ -225,6 +226,9 @@ def _check_golden(backend: Backend, verified: VerifiedVariant) -> float | None:
     Raises:
         BackendError: The vector is another one: a library reads the files differently, or the processor miscomputes.
     """
+    # numpy takes longer to import than all of the rest, so it is imported while files are hashed, never before.
+    from thoth_models.agreement import compare  # noqa: PLC0415
+
     golden, accuracy = verified.golden, verified.variant.accuracy
     if golden is None or accuracy is None:
         return None

@@ -29,7 +29,7 @@ class SpaceInputs:
         tokenizer: sha256 of what turns text into token ids, by path.
         pooling: How token vectors become one.
         normalize: Whether vectors come out with unit length.
-        max_seq_length: Longest input in tokens.
+        max_seq_length: Longest input in tokens, or None where there is no limit.
         prompts: Text put before an input, by prompt name.
         default_prompt_name: Prompt used where the caller names none, or None.
     """
@@ -39,7 +39,7 @@ class SpaceInputs:
     tokenizer: Mapping[str, str]
     pooling: str
     normalize: bool
-    max_seq_length: int
+    max_seq_length: int | None
     prompts: Mapping[str, str]
     default_prompt_name: str | None
 

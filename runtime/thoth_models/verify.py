@@ -18,7 +18,6 @@ from thoth_models.canonical import FormatError
 from thoth_models.digest import Digest, hash_range, ranges
 from thoth_models.environment import usable_cores
 from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
-from thoth_models.golden import Golden
 from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
 from thoth_models.parallel import parallel
 from thoth_models.plainfile import NotPlainError, PlainFile, mode_of
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from thoth_models.digest import ContentDigest
+    from thoth_models.golden import Golden
     from thoth_models.manifest import BuiltModel, Model, Variant
 
 _LARGEST_INDEX = 64 * 1024 * 1024
@@ -128,11 +128,20 @@ def open_bundle(root: str | os.PathLike[str]) -> OpenBundle:
     return OpenBundle(root=path, manifest=manifest, bundle_digest=Digest.of(data))
 
 
-def verify_variant(bundle: OpenBundle, model: Model, built: BuiltModel, variant: Variant) -> VerifiedVariant:
+def verify_variant(
+    bundle: OpenBundle, model: Model, built: BuiltModel, variant: Variant, *, spare_cores: int = 0
+) -> VerifiedVariant:
     """Compare every file of ``variant``, and the golden vectors of its model, with the manifest.
 
     Entries of the variant's directory that the manifest does not list for it are refused as well: a loader that looks
     for optional files by name would read them.
+
+    Args:
+        bundle: The bundle, opened.
+        model: The model.
+        built: What was built of it.
+        variant: The variant.
+        spare_cores: Cores to leave to others while hashing; one is used in any case.
 
     Raises:
         VerificationError: A file is missing, changed, not a regular file, or an extra one lies beside them. Names all.
@@ -143,7 +152,8 @@ def verify_variant(bundle: OpenBundle, model: Model, built: BuiltModel, variant:
     in_the_way = {problem.path for problem in problems}
     wanted = {path: bundle.manifest.files[path] for path in variant.files if path not in in_the_way}
     # What a configuration says is looked at once it is known to be the one that was built.
-    problems += _check_contents(bundle.root, wanted) or _check_references(bundle.root, variant)
+    workers = max(usable_cores() - spare_cores, 1)
+    problems += _check_contents(bundle.root, wanted, workers=workers) or _check_references(bundle.root, variant)
     golden: bytes | Problem | None = None
     if built.proof is not None:
         golden = _read_compared(bundle.root, built.proof.golden, bundle.manifest.files[built.proof.golden])
@@ -176,6 +186,9 @@ def _read_compared(root: Path, path: str, content: ContentDigest) -> bytes | Pro
 
 
 def _parse_golden(data: bytes, built: BuiltModel, model: Model) -> Golden:
+    # With numpy, which a loading process imports while the files are being hashed.
+    from thoth_models.golden import Golden  # noqa: PLC0415
+
     try:
         return Golden.from_bytes(data, dimension=model.dimension)
     except FormatError as error:
@@ -211,7 +224,7 @@ def verify(root: str | os.PathLike[str], *, strict: bool = False) -> Verificatio
     problems += check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
     in_the_way = {problem.path for problem in problems}
     wanted = {name: content for name, content in manifest.files.items() if name not in in_the_way}
-    problems += _check_contents(path, wanted, whole=strict)
+    problems += _check_contents(path, wanted, workers=usable_cores(), whole=strict)
     if not problems:
         models = manifest.models.values()
         variants = [variant for model in models if model.built is not None for variant in model.built.variants]
@@ -302,15 +315,17 @@ def _listed(checksums: bytes, name: str) -> str | None:
     return None
 
 
-def _check_contents(root: Path, expected: dict[str, ContentDigest], *, whole: bool = False) -> list[Problem]:
-    """Compare each file, in parts and on all cores; with ``whole`` the large ones as a whole too."""
+def _check_contents(
+    root: Path, expected: dict[str, ContentDigest], *, workers: int, whole: bool = False
+) -> list[Problem]:
+    """Compare each file, in parts and with so many threads; with ``whole`` the large ones as a whole too."""
     parts = [_Part(path, content, *part) for path, content in expected.items() for part in ranges(content)]
     if whole:
         large = {path: content for path, content in expected.items() if content.chunks}
         parts += [_Part(path, content, 0, content.size, content.sha256) for path, content in large.items()]
     # The longest first, so that no core is left with one while the others have nothing to do.
     parts.sort(key=lambda part: -part.length)
-    found = parallel(lambda part: _check_part(root, part), parts, usable_cores())
+    found = parallel(lambda part: _check_part(root, part), parts, workers)
     # Each once: every part of a file of another length says the same.
     return list(dict.fromkeys(problem for problem in found if problem is not None))
 

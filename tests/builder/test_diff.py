@@ -101,19 +101,19 @@ def test_licence_dimension_and_length_are_told(places: tuple[Path, Path]) -> Non
 @pytest.mark.parametrize(
     ("before", "after", "verdict", "needs_reindex"),
     [
-        (True, False, "now absent", True),
-        (False, True, "unknown", False),
-        (False, False, "unknown", False),
-        (None, True, "added", False),
-        (True, None, "removed", True),
+        ("built", "absent", "now absent", True),
+        ("absent", "built", "unknown", False),
+        ("absent", "absent", "unknown", False),
+        ("unlisted", "built", "added", False),
+        ("built", "unlisted", "removed", True),
     ],
 )
 def test_models_that_come_and_go(
-    places: tuple[Path, Path], before: bool | None, after: bool | None, verdict: str, *, needs_reindex: bool
+    places: tuple[Path, Path], before: str, after: str, verdict: str, *, needs_reindex: bool
 ) -> None:
-    def plans(present: bool | None) -> list[ModelPlan]:
-        other = ModelPlan(name="other", variants={}) if present is False else invented_model("other")
-        return [two_variants()] + ([] if present is None else [other])
+    def plans(state: str) -> list[ModelPlan]:
+        other = ModelPlan(name="other", variants={}) if state == "absent" else invented_model("other")
+        return [two_variants()] + ([] if state == "unlisted" else [other])
 
     report = compared(places, plans(before), plans(after))
     assert {model.name: model.verdict for model in report.models} == {"mini": "same vectors", "other": verdict}
@@ -157,7 +157,9 @@ def reindexed(places: tuple[Path, Path]) -> tuple[Manifest, Manifest]:
 def test_the_command_gives_a_plain_verdict(places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", *map(str, places)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "mini: new space: other vectors: everything that was indexed with the old ones must be indexed again" in lines
+    assert (
+        "mini: new space: other vectors: everything that was indexed with the old ones must be indexed again" in lines
+    )
     assert "  + mini/onnx-fp32/[bold]" in lines
     assert "  2 bytes are new" in lines
     assert lines[-1] == "index again: yes"

@@ -5,15 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from thoth_models.accuracy import (
-    Accuracy,
-    Agreement,
-    accuracy_document,
-    compare,
-    neighbour_agreement,
-    read_accuracy,
-    recorded,
-)
+from thoth_models.accuracy import Accuracy, accuracy_document, read_accuracy
+from thoth_models.agreement import Agreement, compare, neighbour_agreement, recorded
 from thoth_models.canonical import FormatError, canonical_json, parse_json
 
 

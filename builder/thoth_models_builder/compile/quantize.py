@@ -8,7 +8,7 @@ The scheme, chosen by measurement (docs/decisions/0009-int8-scheme.md has the nu
   (SmoothQuant, arXiv:2211.10438, with its exponent of 0.5), since a few channels are tens of times as large as others.
 - Neighbouring weights are bounded together. Processors without VNNI add two products in 16 bits, where
   255 x 127 + 255 x 127 saturates; here no pair can, for a loss of a third of a bit, so that all processors agree.
-- Rows of embedding tables are int8 with one scale each.
+- Embedding tables are int8, with a scale for each row, after one for each column.
 - Whatever else there is, attention between activations too, stays as it was, in fp32.
 
 The ranges of activations come from running the graph on tokens evenly drawn from its own vocabulary: no texts are
@@ -178,15 +178,19 @@ class _Graph:
     def _gather(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         table, ids, output = node.input[0], node.input[1], node.output[0]
         rows = numpy_helper.to_array(self._constants[table])
-        scale = _or_one(np.abs(rows).max(axis=1, keepdims=True) / np.float32(_LARGEST))
-        whole = self._constant(f"{table}/int8", np.rint(rows / scale).astype(np.int8))
+        factors = _even(np.log2(np.maximum(np.sqrt(np.square(rows).mean(axis=0)), _TINY)))
+        even = rows / factors
+        scale = _or_one(np.abs(even).max(axis=1, keepdims=True) / np.float32(_LARGEST))
+        whole = self._constant(f"{table}/int8", np.rint(even / scale).astype(np.int8))
         scales = self._constant(f"{table}/scale", scale)
+        columns = self._constant(f"{table}/factors", factors)
         inside = f"{output}/rows"
         return [
             _node("Gather", [whole, ids], inside),
             _node("Gather", [scales, ids], f"{inside}/scale"),
             _node("Cast", [inside], f"{inside}/float", to=onnx.TensorProto.FLOAT),
-            _node("Mul", [f"{inside}/float", f"{inside}/scale"], output),
+            _node("Mul", [f"{inside}/float", f"{inside}/scale"], f"{inside}/even"),
+            _node("Mul", [f"{inside}/even", columns], output),
         ]
 
     def _round(self, name: str, rounding: _Rounding) -> list[onnx.NodeProto]:
@@ -254,6 +258,12 @@ def _node(kind: str, inputs: list[str], output: str, *, domain: str = "", **attr
 def _or_one(scale: NDArray[Any]) -> FloatArray:
     """Return scales that one can divide by: for what is all zeros, any will do."""
     return np.where(scale > 0, scale, 1).astype(np.float32)
+
+
+def _even(powers: NDArray[np.float32]) -> FloatArray:
+    """Return factors of channels from their powers of two, about 1 in the median."""
+    powers = np.clip(powers - np.median(powers), -_FURTHEST, _FURTHEST)
+    return np.asarray(np.exp2(np.rint(powers * _STEPS) / _STEPS), dtype=np.float32)
 
 
 def _whole(weights: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
@@ -333,8 +343,7 @@ def _factors(rows: FloatArray, weights: list[FloatArray]) -> FloatArray:
     channels = np.square(np.square(rows)).mean(axis=0) ** 0.25
     against = np.max([np.abs(one).max(axis=1) for one in weights], axis=0)
     powers = (np.log2(np.maximum(channels, _TINY)) - np.log2(np.maximum(against, _TINY))) / 2
-    powers = np.clip(powers - np.median(powers), -_FURTHEST, _FURTHEST)
-    return np.asarray(np.exp2(np.rint(powers * _STEPS) / _STEPS), dtype=np.float32)
+    return _even(powers)
 
 
 def _zero_point(rows: FloatArray) -> int:

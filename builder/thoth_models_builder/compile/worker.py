@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thoth_models.accuracy import compare, neighbour_agreement, recorded
+from thoth_models.agreement import compare, neighbour_agreement, recorded
 from thoth_models.digest import hash_file
 from thoth_models.golden import GOLDEN_NAME, Golden
 from thoth_models.loading import load_embedding

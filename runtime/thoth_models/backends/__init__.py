@@ -16,11 +16,13 @@ _MODULES = {"onnx": "thoth_models.backends.onnx", "torch": "thoth_models.backend
 
 
 def import_libraries(name: str) -> None:
-    """Import what the backend ``name`` needs, so that loading it will not have to wait for that.
+    """Import what the backend ``name`` and its callers need, so that loading it will not have to wait for that.
 
     Says nothing of what goes wrong: :func:`load_backend` comes upon the same again, and reports it.
     """
     with contextlib.suppress(Exception):
+        for module in ("golden", "agreement", "embedding"):
+            importlib.import_module(f"thoth_models.{module}")
         importlib.import_module(_MODULES[name])
 
 

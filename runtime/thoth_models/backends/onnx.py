@@ -26,6 +26,7 @@ except Exception as error:  # onnxruntime raises whatever kept its library from 
         f"the onnx backend needs onnxruntime and tokenizers, which cannot be imported ({error}); "
         "install thoth-models[onnx]"
     ) from error
+from thoth_models.parallel import parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,10 +126,17 @@ class OnnxBackend:
         directory = verified.directory
         with _reported("settings.json cannot be read"):
             self._settings = Settings.from_bytes((directory / "settings.json").read_bytes())
-        with _reported("tokenizer.json cannot be read"):
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
-        with _reported("onnxruntime could not load model.onnx"):
-            self._session = _session(directory / "model.onnx", count, precision=verified.variant.precision)
+
+        def make_tokenizer() -> Any:  # noqa: ANN401 - neither library has types
+            with _reported("tokenizer.json cannot be read"):
+                return tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+
+        def make_session() -> Any:  # noqa: ANN401
+            with _reported("onnxruntime could not load model.onnx"):
+                return _session(directory / "model.onnx", count, precision=verified.variant.precision)
+
+        # Side by side: both libraries leave the interpreter alone while they read.
+        self._tokenizer, self._session = parallel(lambda make: make(), (make_tokenizer, make_session), workers=2)
         self._dimension = verified.model.dimension
         self._check(verified)
         self._most_tokens = _TOKENS_PER_THREAD * count
@@ -207,7 +215,10 @@ class OnnxBackend:
     def _tokenize(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
         # In batches also where there is one text: only these calls leave the interpreter to other threads meanwhile.
         with _reported("the tokenizer failed"):
-            return self._tokenizer.encode_batch_fast(texts, add_special_tokens=self._settings.add_special_tokens)
+            encodings: list[tokenizers.Encoding] = self._tokenizer.encode_batch_fast(
+                texts, add_special_tokens=self._settings.add_special_tokens
+            )
+            return encodings
 
     def _prompt_length(self, prompt: str) -> int:
         """Return how many tokens of a text are its prompt, as sentence-transformers counts them.

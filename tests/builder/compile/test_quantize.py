@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from thoth_models_builder.compile.errors import NotExportableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -81,7 +81,7 @@ class Encoder:
 
 
 def _weights(random: np.random.Generator, rows: int, columns: int) -> NDArray[np.float32]:
-    return (random.standard_normal((rows, columns)) / np.sqrt(rows)).astype(np.float32)
+    return np.asarray(random.standard_normal((rows, columns)) / np.sqrt(rows), dtype=np.float32)
 
 
 def _quantized(raw: Path, *, finish: bool = True) -> Path:
@@ -104,7 +104,7 @@ def _run(graph: Path, ids: NDArray[np.int64], mask: NDArray[np.int64] | None = N
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids) if mask is None else mask}
-    return np.asarray(session.run(None, feeds)[0])
+    return np.asarray(session.run(None, feeds)[0], dtype=np.float32)
 
 
 def _ids(batch: int = 40, tokens: int = 9) -> NDArray[np.int64]:
@@ -211,12 +211,15 @@ def test_no_two_products_saturate_16_bits(rows: int) -> None:
 def test_channels_of_other_sizes_are_evened_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from thoth_models_builder.compile import quantize
 
-    raw = Encoder().write(tmp_path / "raw.onnx")
+    # As in trained encoders, what is large in one channel of the activations has small weights.
+    encoder = Encoder()
+    encoder.constants["up"][64 // 3] /= OUTLIER
+    raw = encoder.write(tmp_path / "raw.onnx")
     expected = _run(raw, _ids())
     lost = 1 - _worst_cosine(expected, _run(_quantized(raw), _ids()))
     monkeypatch.setattr(quantize, "_factors", lambda rows, _: np.ones(rows.shape[1], np.float32))
 
-    assert lost * 3 < 1 - _worst_cosine(expected, _run(_quantized(raw), _ids()))
+    assert lost * 10 < 1 - _worst_cosine(expected, _run(_quantized(raw), _ids()))
 
 
 def test_what_is_mostly_positive_gets_a_low_zero(tmp_path: Path) -> None:
@@ -226,7 +229,8 @@ def test_what_is_mostly_positive_gets_a_low_zero(tmp_path: Path) -> None:
     quantized = _constants(_quantized(encoder.write(tmp_path / "raw.onnx"), finish=False))
 
     points = sorted(int(array) for name, array in quantized.items() if name.startswith("int8/point/"))
-    assert points[0] < 64 < 100 < points[-1]
+    assert points[0] < 64
+    assert points[-1] > 100
 
 
 def test_layers_that_share_their_weights_share_the_int8_ones(tmp_path: Path) -> None:
