@@ -6,9 +6,10 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import given
 
+from thoth_models.accuracy import Accuracy
 from thoth_models.canonical import canonical_json
 from thoth_models.digest import CHUNK_SIZE, CHUNKED_ABOVE, ContentDigest, Digest
-from thoth_models.manifest import Alternate, BuiltModel, Manifest, Model, Origin, Variant
+from thoth_models.manifest import Alternate, BuiltModel, Manifest, Model, Origin, Proof, Variant
 
 # Text of any kind but for lone surrogates, which have no UTF-8.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -29,18 +30,55 @@ def contents(draw: st.DrawFn) -> ContentDigest:
     )
 
 
+def decimals(low: int, high: int, places: int) -> st.SearchStrategy[float]:
+    return st.integers(low * 10**places, high * 10**places).map(lambda number: number / 10**places)
+
+
+accuracies = st.builds(
+    Accuracy,
+    minimum_cosine=decimals(-1, 1, 5),
+    mean_cosine=decimals(-1, 1, 5),
+    largest_difference=decimals(0, 9, 9),
+    neighbour_agreement=decimals(0, 1, 3),
+    required_cosine=decimals(0, 1, 5),
+)
+
+
 @st.composite
-def variants(draw: st.DrawFn, name: str, directory: str, files: dict[str, ContentDigest]) -> Variant:
+def variants(
+    draw: st.DrawFn, name: str, directory: str, files: dict[str, ContentDigest], accuracy: st.SearchStrategy[Any]
+) -> Variant:
     # The file names all begin differently from the directories, so no path is both.
     paths = sorted({f"{directory}/f{part}" for part in draw(st.lists(parts, min_size=1, max_size=3))})
     files.update({path: draw(contents()) for path in paths})
-    return Variant(name=name, backend=draw(texts), precision=draw(texts), directory=directory, files=tuple(paths))
+    return Variant(
+        name=name,
+        backend=draw(texts),
+        precision=draw(texts),
+        directory=directory,
+        files=tuple(paths),
+        accuracy=draw(accuracy),
+    )
 
 
 @st.composite
 def built_models(draw: st.DrawFn, directory: str, files: dict[str, ContentDigest]) -> BuiltModel:
     prompts = draw(st.dictionaries(texts, texts, max_size=3))
     variant_names = draw(st.lists(names, min_size=1, max_size=2, unique=True))
+    golden = f"{directory}/golden.json"
+    proof = draw(
+        st.none()
+        | st.builds(
+            Proof,
+            golden=st.just(golden),
+            derivation=digests,
+            toolchain=st.dictionaries(texts, texts, max_size=3),
+            omitted=st.dictionaries(texts, texts, max_size=2),
+        )
+    )
+    if proof is not None:
+        files[golden] = draw(contents())
+    accuracy = st.none() if proof is None else st.none() | accuracies
     return BuiltModel(
         origin=Origin(
             kind=draw(st.sampled_from(["hub", "wheel", "directory"])),
@@ -48,14 +86,15 @@ def built_models(draw: st.DrawFn, directory: str, files: dict[str, ContentDigest
             revision=draw(st.none() | texts),
         ),
         license=draw(st.none() | texts),
-        max_seq_length=draw(st.integers(1, 10**20)),
+        max_seq_length=draw(st.none() | st.integers(1, 10**20)),
         pooling=draw(texts),
         normalize=draw(st.booleans()),
         similarity=draw(st.sampled_from(["cosine", "dot", "euclidean", "manhattan"])),
         prompts=prompts,
         default_prompt_name=draw(st.none() | st.sampled_from(sorted(prompts)) if prompts else st.none()),
         space=draw(digests),
-        variants=tuple(draw(variants(name, f"{directory}/d{name}", files)) for name in variant_names),
+        variants=tuple(draw(variants(name, f"{directory}/d{name}", files, accuracy)) for name in variant_names),
+        proof=proof,
     )
 
 

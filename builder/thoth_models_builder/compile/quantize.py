@@ -1,4 +1,4 @@
-"""Weights of an ONNX graph as int8, such that a vector depends neither on its neighbours in a batch nor on the CPU.
+"""Weights of an ONNX graph as int8, such that a vector depends neither on its batch nor on what a processor can do.
 
 The scheme, chosen by measurement (docs/decisions/0009-int8-scheme.md has the numbers and what else was tried):
 
@@ -7,7 +7,7 @@ The scheme, chosen by measurement (docs/decisions/0009-int8-scheme.md has the nu
 - Before that, channels of activations are scaled to similar ranges and the rows of the weights the other way round
   (SmoothQuant, arXiv:2211.10438, with its exponent of 0.5), since a few channels are tens of times as large as others.
 - Neighbouring weights are bounded together. Processors without VNNI add two products in 16 bits, where
-  255 x 127 + 255 x 127 saturates; here no pair can, for a loss of a third of a bit, so that all processors agree.
+  255 x 127 + 255 x 127 saturates; here no pair can, for a third of a bit, so that sums are the same everywhere.
 - Embedding tables are int8, with a scale for each row, after one for each column.
 - Whatever else there is, attention between activations too, stays as it was, in fp32.
 
