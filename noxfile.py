@@ -90,11 +90,12 @@ def wheel_tests(session: nox.Session) -> None:
     install(session, *map(str, wheels.glob("*.whl")))
     environment = {"THOTH_TEST_WHEELS": str(wheels), "PYTHONPATH": ""}
     with session.chdir(away):
-        session.run("pytest", "-m", "not torch and not onnx and not big", *session.posargs, env={**os.environ, **environment})
+        chosen = ["-m", "not torch and not onnx and not big"]
+        session.run("pytest", *chosen, *session.posargs, env={**os.environ, **environment})
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure this project beside its peers; arguments after -- are --quick, --compare OLD.json and --work DIRECTORY."""
+    """Measure this project beside its peers; arguments after --: --quick, --compare OLD.json, --work DIRECTORY."""
     install(session, "./runtime", "./builder[compile]", "matplotlib")
     session.run("python", "-m", "bench", *session.posargs)

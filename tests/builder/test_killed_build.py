@@ -175,8 +175,8 @@ def die(project: Project, module: str, function: str, when: str, call: int) -> N
 @pytest.mark.parametrize(
     ("function", "when", "call"),
     [
-        ("_place", "before", 1),
-        ("_place", "after", 4),
+        ("link_or_copy", "before", 1),
+        ("link_or_copy", "after", 4),
         ("_write", "before", 1),  # the manifest
         ("_write", "after", 2),  # the checksum list
         ("_close_directories", "after", 1),

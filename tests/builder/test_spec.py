@@ -40,7 +40,9 @@ def test_the_list_of_this_repository() -> None:
     assert multilingual.when_unavailable == "use-alternates"
     assert [(other.model, other.other_space) for other in multilingual.alternates] == [("mini", "accept")]
     assert [type(source).__name__ for source in mini.sources] == ["HubSource", "WheelSource"]
-    assert all(model.variants == ["torch-fp32"] and model.normalize for model in spec.models.values())
+    assert multilingual.variants == ["onnx-fp32", "torch-fp32"]
+    assert mini.variants == ["onnx-fp32", "onnx-int8", "torch-fp32"]
+    assert all(model.normalize and model.golden for model in spec.models.values())
 
 
 def test_what_may_be_left_out_has_a_default() -> None:
