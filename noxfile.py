@@ -84,7 +84,7 @@ def wheel_tests(session: nox.Session) -> None:
     shutil.rmtree(away, ignore_errors=True)
     for directory in ("tests", "bench"):
         shutil.copytree(ROOT / directory, away / directory, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
+    for name in ("constraints.txt", "models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
         shutil.copy(ROOT / name, away)
     install(session, "--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
     install(session, *map(str, wheels.glob("*.whl")))
