@@ -6,21 +6,24 @@ Pure: two manifests in, a report out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from thoth_models.errors import CallerError
+from thoth_models.selection import select
 
 if TYPE_CHECKING:
+    from thoth_models.digest import Digest
     from thoth_models.manifest import BuiltModel, Manifest, Model
 
-Verdict = Literal["same vectors", "same space", "new space", "added", "removed", "now absent", "unknown"]
+Verdict = Literal["same vectors", "same space", "new space", "added", "removed", "absent"]
 
 MEANINGS: dict[Verdict, str] = {
-    "same vectors": "the same files are loaded, and give the same vectors; nothing to do",
+    "same vectors": "the same files answer first, and give the same vectors; nothing to index again",
     "same space": "the same space from other files; vectors differ by no more than the recorded accuracy, no re-index",
     "new space": "other vectors: everything that was indexed with the old ones must be indexed again",
-    "added": "was not there before",
-    "removed": "is not there any more, and will not load",
-    "now absent": "its sources did not deliver; what stands in for it belongs to another space",
-    "unknown": "was absent before, so nothing is known of the vectors of its stand-ins here",
+    "added": "nothing answered to this name before",
+    "removed": "nothing answers to this name any more",
+    "absent": "nothing answered to this name before, and nothing does now",
 }
 
 
@@ -39,8 +42,8 @@ class ModelDiff:
 
     Attributes:
         name: Its name.
-        verdict: What that means for its vectors, see :data:`MEANINGS`.
-        changes: Licence, dimension, maximum length, space and the like, where they differ.
+        verdict: What that means for the vectors that callers of this name get, whoever answers; see :data:`MEANINGS`.
+        changes: Licence, dimension, maximum length, space, variants and the like, where they differ.
         added: Paths that are new, sorted.
         removed: Paths that are gone, sorted.
         changed: Paths with another content, sorted.
@@ -58,9 +61,9 @@ class ModelDiff:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NameDiff:
-    """A name or alias that stands for another model than before, or for none."""
+    """An alias, or the default (with the name None), and who answers to it: ``model/variant``, or None for nobody."""
 
-    name: str
+    name: str | None
     before: str | None
     after: str | None
     verdict: Verdict
@@ -73,7 +76,7 @@ class BundleDiff:
     Attributes:
         changes: Name and default model, where they differ.
         models: Every model of either bundle, sorted by name.
-        names: Names and aliases that move between models, sorted.
+        names: Aliases and the default, where another variant or nobody answers.
         needs_reindex: Whether some name gives vectors of another space, or none at all, where it gave some before.
     """
 
@@ -84,22 +87,24 @@ class BundleDiff:
 
 
 def diff(before: Manifest, after: Manifest) -> BundleDiff:
-    """Compare two bundles by what their manifests say."""
-    names = sorted({*before.models, *after.models})
-    models = tuple(_model(name, before, after) for name in names)
-    moved = tuple(_names(before, after))
+    """Compare two bundles by what their manifests say.
+
+    A verdict is about a name, not about a model: what counts is who answers to it, be it through an alias, or as a
+    stand-in for a model that is absent.
+    """
+    models = tuple(_model(name, before, after) for name in sorted({*before.models, *after.models}))
+    names: list[str | None] = [*sorted(({*before.names(), *after.names()}) - {model.name for model in models}), None]
+    moved = tuple(found for name in names if (found := _name(name, before, after)) is not None)
     verdicts = [model.verdict for model in models] + [name.verdict for name in moved]
-    breaking = ("new space", "removed", "now absent")
     return BundleDiff(
         changes=tuple(_changes({"name": (before.name, after.name), "default model": (before.default, after.default)})),
         models=models,
         names=moved,
-        needs_reindex=any(verdict in breaking for verdict in verdicts),
+        needs_reindex=any(verdict in ("new space", "removed") for verdict in verdicts),
     )
 
 
 def _model(name: str, before: Manifest, after: Manifest) -> ModelDiff:
-    old, new = before.models.get(name), after.models.get(name)
     prefix = f"{name}/"
     files = {path: content.sha256 for path, content in before.files.items() if path.startswith(prefix)}
     now = {path: content for path, content in after.files.items() if path.startswith(prefix)}
@@ -107,8 +112,8 @@ def _model(name: str, before: Manifest, after: Manifest) -> ModelDiff:
     changed = sorted(path for path in now.keys() & files.keys() if now[path].sha256 != files[path])
     return ModelDiff(
         name=name,
-        verdict=_verdict(old, new, before, after),
-        changes=tuple(_facts(old, new)),
+        verdict=_verdict(_answer(name, before), _answer(name, after)),
+        changes=tuple(_facts(before.models.get(name), after.models.get(name))),
         added=tuple(added),
         removed=tuple(sorted(files.keys() - now.keys())),
         changed=tuple(changed),
@@ -116,41 +121,49 @@ def _model(name: str, before: Manifest, after: Manifest) -> ModelDiff:
     )
 
 
-def _verdict(old: Model | None, new: Model | None, before: Manifest, after: Manifest) -> Verdict:
+def _name(name: str | None, before: Manifest, after: Manifest) -> NameDiff | None:
+    old, new = _answer(name, before), _answer(name, after)
+    verdict = _verdict(old, new)
+    if (old is None and new is None) or verdict == "same vectors":
+        return None
+    return NameDiff(
+        name=name,
+        before=None if old is None else old.place,
+        after=None if new is None else new.place,
+        verdict=verdict,
+    )
+
+
+class _Answer(NamedTuple):
+    """Who answers first to a name: its place, its space, and what decides the vectors that a caller gets from it."""
+
+    place: str
+    space: Digest
+    content: tuple[object, ...]
+
+
+def _answer(name: str | None, manifest: Manifest) -> _Answer | None:
+    try:
+        candidates = select(manifest, name).candidates
+    except CallerError:
+        return None  # no such name, no default, or nobody who may stand in
+    if not candidates:
+        return None
+    model, built, variant = candidates[0].model, candidates[0].built, candidates[0].variant
+    prefix = f"{model.name}/"
+    files = tuple((path.removeprefix(prefix), manifest.files[path].sha256.hex) for path in variant.files)
+    content = (variant.name, files, built.normalize, built.default_prompt_name, sorted(built.prompts.items()))
+    return _Answer(f"{model.name}/{variant.name}", built.space, content)
+
+
+def _verdict(old: _Answer | None, new: _Answer | None) -> Verdict:
     if old is None:
-        return "added"
+        return "absent" if new is None else "added"
     if new is None:
         return "removed"
-    if old.built is None:
-        return "unknown"
-    if new.built is None:
-        return "now absent"
-    if old.built.space != new.built.space:
+    if old.space != new.space:
         return "new space"
-    first, now = _first(old, old.built, before), _first(new, new.built, after)
-    return "same vectors" if first == now and old.built.normalize == new.built.normalize else "same space"
-
-
-def _first(model: Model, built: BuiltModel, manifest: Manifest) -> tuple[str, dict[str, str]]:
-    """Return what is loaded unless the caller wants otherwise: the first variant, and its files' digests."""
-    variant = built.variants[0]
-    prefix = f"{model.name}/"
-    return variant.name, {path.removeprefix(prefix): manifest.files[path].sha256.hex for path in variant.files}
-
-
-def _names(before: Manifest, after: Manifest) -> list[NameDiff]:
-    old, new = before.names(), after.names()
-    found = []
-    for name in sorted({*old, *new}):
-        first, now = old.get(name), new.get(name)
-        # A model that came or went with its own name is told of as a model.
-        if first == now or name in (first, now):
-            continue
-        verdict = _verdict(
-            None if first is None else before.models[first], None if now is None else after.models[now], before, after
-        )
-        found.append(NameDiff(name=name, before=first, after=now, verdict=verdict))
-    return found
+    return "same vectors" if old.content == new.content else "same space"
 
 
 def _facts(old: Model | None, new: Model | None) -> list[Change]:

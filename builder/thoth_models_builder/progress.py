@@ -238,7 +238,8 @@ def show_diff(report: BundleDiff) -> None:
             console.print(f"  {model.bytes:,} bytes are new")
     for name in report.names:
         places = f"{name.before or 'nothing'} -> {name.after or 'nothing'}"
-        console.print(escape(f"the name {name.name}: {places}: {name.verdict}: {MEANINGS[name.verdict]}"))
+        called = "the default" if name.name is None else f"the name {name.name}"
+        console.print(escape(f"{called}: {places}: {name.verdict}: {MEANINGS[name.verdict]}"))
     console.print("index again: yes" if report.needs_reindex else "index again: no")
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from thoth_models.canonical import Node
 
 _COSINE = re.compile(r"-?[01]\.\d{5}", re.ASCII)
+_REQUIRED = re.compile(r"[01]\.\d{5}", re.ASCII)
 _SHARE = re.compile(r"[01]\.\d{3}", re.ASCII)
 _DIFFERENCE = re.compile(r"\d{1,20}\.\d{9}", re.ASCII)
 
@@ -66,5 +67,5 @@ def read_accuracy(node: Node) -> Accuracy:
         mean_cosine=cosine("mean_cosine"),
         largest_difference=float(keys["largest_difference"].matching(_DIFFERENCE, "a number with 9 decimals")),
         neighbour_agreement=float(keys["neighbour_agreement"].matching(_SHARE, "a share with 3 decimals")),
-        required_cosine=cosine("required_cosine"),
+        required_cosine=float(keys["required_cosine"].matching(_REQUIRED, "a cosine from 0 to 1 with 5 decimals")),
     )

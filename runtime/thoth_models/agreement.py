@@ -53,7 +53,7 @@ class Agreement:
         """Return the figures as one line."""
         return (
             f"cosine at least {self.minimum_cosine:.6f} and {self.mean_cosine:.6f} on average, "
-            f"length {self.length_ratio:.4f} of the reference, largest difference {self.largest_difference:.2g}"
+            f"length {self.length_ratio:.5g} of the reference, largest difference {self.largest_difference:.2g}"
         )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thoth_models.command import FAILED, print_json, run_command
-from thoth_models.doctor import check_loaded, check_variants
+from thoth_models.doctor import check_answer, check_variants
 from thoth_models.environment import usable_cores
 from thoth_models.errors import (
     BundleError,
@@ -209,19 +209,24 @@ def _doctor(options: argparse.Namespace) -> int:
     }
     if not options.json:
         _print_facts(bundle)
-    golden = check_variants(root, options.model, timeout=options.timeout) if options.all else None
+    checks = check_variants(root, options.model, timeout=options.timeout) if options.all else []
+    if checks and not options.json:
+        _print_facts({"golden": [str(check) for check in checks]})
     embedding = _load(options)
     vector = embedding.encode(_DOCTOR_SENTENCE)
-    checks = [check_loaded(embedding)] if golden is None else golden
+    if not options.all:
+        checks = check_answer(embedding)
+        if not options.json:
+            _print_facts({"golden": [str(check) for check in checks]})
     answer = {
         "answer": f"{vector.shape[0]} dimensions, length {float(np.linalg.norm(vector)):.6f}",
-        "golden": [dataclasses.asdict(check) for check in checks] if options.json else [str(check) for check in checks],
         "offline_after_loading": offline_state(),
         "info": _info(embedding.info),
     }
     is_well = all(check.is_well for check in checks)
     if options.json:
-        print_json({"ok": is_well, **facts, **bundle, **answer})
+        golden = [dataclasses.asdict(check) for check in checks]
+        print_json({"ok": is_well, **facts, **bundle, "golden": golden, **answer})
     else:
         _print_facts(answer)
         if not is_well:

@@ -61,6 +61,16 @@ def check_loaded(embedding: Embedding) -> GoldenCheck:
     )
 
 
+def check_answer(embedding: Embedding) -> list[GoldenCheck]:
+    """Encode the golden texts with what answers, and tell which variants were passed over because they went wrong."""
+    passed_over = [
+        GoldenCheck(model=attempt.model, variant=attempt.variant, state="wrong", details=attempt.reason)
+        for attempt in embedding.info.attempts
+        if attempt.variant is not None and attempt.error not in (None, BackendUnavailableError.__name__)
+    ]
+    return [*passed_over, check_loaded(embedding)]
+
+
 def check_variants(root: Path, name: str | None, *, timeout: float) -> list[GoldenCheck]:
     """Load every variant of a model in turn, and encode the golden texts with it.
 

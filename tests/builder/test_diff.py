@@ -101,9 +101,9 @@ def test_licence_dimension_and_length_are_told(places: tuple[Path, Path]) -> Non
 @pytest.mark.parametrize(
     ("before", "after", "verdict", "needs_reindex"),
     [
-        ("built", "absent", "now absent", True),
-        ("absent", "built", "unknown", False),
-        ("absent", "absent", "unknown", False),
+        ("built", "absent", "removed", True),
+        ("absent", "built", "added", False),
+        ("absent", "absent", "absent", False),
         ("unlisted", "built", "added", False),
         ("built", "unlisted", "removed", True),
     ],
@@ -127,7 +127,12 @@ def test_an_alias_that_moves_to_another_space_is_a_new_index(places: tuple[Path,
     report = compared(places, [two_variants(aliases=("legacy",)), *others], [two_variants(), *moved])
     assert [model.verdict for model in report.models] == ["same vectors"] * 3
     (name,) = report.names
-    assert (name.name, name.before, name.after, name.verdict) == ("legacy", "mini", "other", "new space")
+    assert (name.name, name.before, name.after, name.verdict) == (
+        "legacy",
+        "mini/onnx-fp32",
+        "other/torch-fp32",
+        "new space",
+    )
     assert report.needs_reindex
 
 
@@ -141,6 +146,49 @@ def test_another_default_is_told(places: tuple[Path, Path]) -> None:
     models = [two_variants(), invented_model("other")]
     report = compared(places, models, models, default="other")
     assert report.changes == (Change(what="default model", before="mini", after="other"),)
+    assert [(name.name, name.after, name.verdict) for name in report.names] == [(None, "other/torch-fp32", "new space")]
+    assert report.needs_reindex
+
+
+def test_an_alias_that_becomes_a_model_of_its_own(places: tuple[Path, Path]) -> None:
+    report = compared(places, [two_variants(aliases=("x",))], [two_variants(), invented_model("x")])
+    assert {model.name: model.verdict for model in report.models} == {"mini": "same vectors", "x": "new space"}
+    assert report.needs_reindex
+
+
+def test_a_model_that_is_renamed_and_keeps_its_old_name_answers_as_before(places: tuple[Path, Path]) -> None:
+    before = [two_variants(), invented_model("old", space="s")]
+    files = before[1].variants
+    after = [two_variants(), replace(invented_model("new", space="s", aliases=("old",)), variants=files)]
+    report = compared(places, before, after)
+    assert {model.name: model.verdict for model in report.models} == {
+        "mini": "same vectors",
+        "new": "added",
+        "old": "same vectors",
+    }
+    assert not report.needs_reindex
+
+
+def test_a_model_that_comes_back_ends_what_its_stand_in_said(places: tuple[Path, Path]) -> None:
+    gone = ModelPlan(name="big", variants={}, alternates=(("mini", "accept"),))
+    back = invented_model("big", alternates=(("mini", "accept"),))
+    report = compared(places, [two_variants(), gone], [two_variants(), back])
+    assert {model.name: model.verdict for model in report.models} == {"big": "new space", "mini": "same vectors"}
+    assert report.needs_reindex
+    # … and the other way round.
+    assert diff(
+        make_bundle(places[0].parent / "c", [two_variants(), back], default="mini"),
+        make_bundle(places[0].parent / "d", [two_variants(), gone], default="mini"),
+    ).needs_reindex
+
+
+def test_another_stand_in_for_an_absent_model(places: tuple[Path, Path]) -> None:
+    def absent(alternate: str) -> ModelPlan:
+        return ModelPlan(name="gone", variants={}, alternates=((alternate, "accept"),))
+
+    others = [two_variants(), invented_model("other")]
+    report = compared(places, [*others, absent("mini")], [*others, absent("other")])
+    assert {model.name: model.verdict for model in report.models}["gone"] == "new space"
 
 
 # --- the command ---

@@ -61,7 +61,7 @@ def test_numbers_that_are_none_never_agree() -> None:
 def test_an_agreement_is_one_line_with_every_figure() -> None:
     line = str(compare(vectors([1, 0]), vectors([1, 0.5])))
     assert line == (
-        "cosine at least 0.894427 and 0.894427 on average, length 1.1180 of the reference, largest difference 0.5"
+        "cosine at least 0.894427 and 0.894427 on average, length 1.118 of the reference, largest difference 0.5"
     )
 
 
@@ -128,6 +128,7 @@ def test_an_accuracy_survives_its_json() -> None:
         ("minimum_cosine", "0.9", "minimum_cosine: expected a cosine with 5 decimals"),
         ("mean_cosine", "2.00000", "mean_cosine: expected a cosine with 5 decimals"),
         ("required_cosine", 1, "required_cosine: expected a string, found an integer"),
+        ("required_cosine", "-1.00000", "required_cosine: expected a cosine from 0 to 1"),
         ("largest_difference", "1e-7", "largest_difference: expected a number with 9 decimals"),
         ("neighbour_agreement", "-0.500", "neighbour_agreement: expected a share with 3 decimals"),
         ("more", "1", "expected only the keys"),

@@ -41,6 +41,7 @@ def test_the_bytes_do_not_depend_on_how_the_array_lies_in_memory() -> None:
         ({"texts": ["a", 1]}, r"texts\[1\]: expected a string"),
         ({"prompts": [""]}, "prompts: expected 2 prompts, one for each text, found 1"),
         ({"vectors": "%%%"}, "vectors: expected base64"),
+        ({"vectors": "éééé"}, "vectors: expected base64"),
         ({"vectors": "AAAA"}, "vectors: expected 24 bytes in base64, found 3"),
         (
             {"vectors": base64.b64encode(np.array([1, 2, 3, 4, 5, np.nan], dtype="<f4").tobytes()).decode()},

@@ -203,6 +203,10 @@ def test_doctor_checks_every_variant_where_it_is_asked_to(
     backends["onnx-fp32"] = Drifted
     assert states() == [("onnx-fp32", "wrong"), ("torch-fp32", "right")]
     assert main(["doctor", "--all", "--root", str(root)]) == 4
+    # Also where another variant answers in its place, and nobody asked for all.
+    capsys.readouterr()
+    assert main(["doctor", "--root", str(root)]) == 4
+    assert "mini/onnx-fp32: wrong: golden vector" in capsys.readouterr().out
 
 
 def test_a_stand_in_tells_nothing_of_a_variant(tmp_path: Path, backends: dict[str, Callable[[int], Any]]) -> None:

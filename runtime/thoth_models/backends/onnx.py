@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from thoth_models.canonical import Node
     from thoth_models.embedding import FloatArray
     from thoth_models.verify import VerifiedVariant
 
@@ -45,6 +46,8 @@ layers of a small model then no longer fits into the cache of a core."""
 
 _MOST_TEXTS, _MOST_CHARACTERS = 1024, 2**18
 """What is tokenised at once: enough to sort by length, and a few megabytes of tokens."""
+
+_LARGEST_TOKEN = 2**31 - 1
 
 _SPIN = 50
 """Microseconds that an idle thread of onnxruntime waits for work before it sleeps. The next operator comes sooner than
@@ -100,13 +103,20 @@ class Settings:
             inputs=inputs,
             add_special_tokens=keys["add_special_tokens"].boolean(),
             padding=Padding(
-                token_id=keys["pad_token_id"].integer(minimum=0),
-                token_type_id=keys["pad_token_type_id"].integer(minimum=0),
+                token_id=_token(keys["pad_token_id"]),
+                token_type_id=_token(keys["pad_token_type_id"]),
                 side=side,
             ),
             max_tokens=None if limit.value is None else limit.integer(minimum=1),
             excludes_prompt=excludes_prompt,
         )
+
+
+def _token(node: Node) -> int:
+    value = node.integer(minimum=0)
+    if value > _LARGEST_TOKEN:
+        raise node.wrong(f"an integer of at most {_LARGEST_TOKEN}")
+    return value
 
 
 class OnnxBackend:

@@ -41,7 +41,9 @@ class TorchBackend:
             import sentence_transformers  # noqa: PLC0415 - only after the offline switch is set
             import torch  # noqa: PLC0415
             from transformers.utils import logging as transformers_logging  # noqa: PLC0415
-        except ImportError as error:
+        except ThothModelsError:
+            raise
+        except Exception as error:  # a broken installation raises what it likes, OSError for a missing library
             raise BackendUnavailableError(
                 f"the torch backend needs sentence-transformers and torch, which cannot be imported ({error}); "
                 "install thoth-models[torch]"
@@ -93,14 +95,19 @@ class TorchBackend:
     ) -> FloatArray:
         """Return the model's output for ``texts``, float32 of shape (len(texts), dimension)."""
         with self._lock:
-            vectors = self._model.encode(
-                texts,
-                # The empty prompt, not None: the prompt was resolved already, and None would ask for the default one.
-                prompt=prompt or "",
-                batch_size=batch_size or _BATCH_SIZE,
-                show_progress_bar=show_progress_bar,
-                convert_to_numpy=True,
-            )
+            try:
+                vectors = self._model.encode(
+                    texts,
+                    # The empty prompt, not None: the prompt was resolved already, and None would ask for the default.
+                    prompt=prompt or "",
+                    batch_size=batch_size or _BATCH_SIZE,
+                    show_progress_bar=show_progress_bar,
+                    convert_to_numpy=True,
+                )
+            except ThothModelsError:
+                raise
+            except Exception as error:
+                raise BackendError(f"sentence-transformers failed: {type(error).__name__}: {error}") from error
         return np.asarray(vectors, dtype=np.float32)
 
 

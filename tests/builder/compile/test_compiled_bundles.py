@@ -87,7 +87,8 @@ def test_every_variant_is_shipped_with_what_was_measured(compiled: tuple[Project
     accuracy = {variant.name: variant.accuracy for variant in built.variants}
     for name, found in accuracy.items():
         assert found is not None
-        assert found.required_cosine == (0.95 if name == "onnx-int8" else FP32_COSINE)
+        reached = max(0.95, round(found.minimum_cosine - 0.005, 5))
+        assert found.required_cosine == (reached if name == "onnx-int8" else FP32_COSINE)
         assert found.minimum_cosine >= found.required_cosine
         assert LOW["neighbour_agreement"] <= found.neighbour_agreement <= 1
     assert accuracy["onnx-int8"] != accuracy["onnx-fp32"]
@@ -159,7 +160,9 @@ def test_nothing_is_compiled_twice(compiled: tuple[Project, BuildReport], anothe
     assert renamed is not None
     assert [variant.name for variant in renamed.variants] == ["torch-fp32", "onnx-int8", "onnx-fp32"]
     required = [variant.accuracy.required_cosine for variant in renamed.variants if variant.accuracy is not None]
-    assert required == [FP32_COSINE, 0.5, FP32_COSINE]
+    assert required[::2] == [FP32_COSINE, FP32_COSINE]
+    # Asked for is what this model reached, however low the floor.
+    assert required[1] > 0.95
 
 
 def test_compiled_files_are_the_same_bytes_in_another_place(
