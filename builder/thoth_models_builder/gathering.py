@@ -9,22 +9,21 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from thoth_models.digest import ContentDigest
 from thoth_models_builder import assemble
 from thoth_models_builder.compiling import compile_model, find_compiled
 from thoth_models_builder.derivation import derivation_key, derived_from, gated, toolchain
-from thoth_models_builder.describe import ModelFiles, describe, space_of
+from thoth_models_builder.describe import ModelFacts, ModelFiles, describe, space_of
 from thoth_models_builder.errors import LockError, UnsupportedModelError
 from thoth_models_builder.plan import held_contents, source_path
-from thoth_models_builder.variants import SOURCE_DIRECTORY
+from thoth_models_builder.variants import SOURCE_DIRECTORY, VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from thoth_models.digest import ContentDigest
     from thoth_models.verify import VerificationReport
     from thoth_models_builder.derivation import Derived
-    from thoth_models_builder.describe import ModelFacts
     from thoth_models_builder.obtain import Supply
     from thoth_models_builder.plan import PlannedModel
 
@@ -67,6 +66,8 @@ def gather(
         CompilerUnavailableError, CompileError: A variant cannot be made here.
         AccuracyError: A variant is not close enough to the reference.
     """
+    if (kept := _kept(model, previous)) is not None:
+        return kept
     source = _source(model, previous, supply)
     if source is None:
         return None
@@ -91,6 +92,42 @@ def gather(
             **dict.fromkeys(derived_places, derived_origin),
         },
         compile_seconds=time.monotonic() - started if derived_origin == _COMPILED else 0.0,
+    )
+
+
+def _kept(model: PlannedModel, previous: VerificationReport | None) -> Gathered | None:
+    """Take a model whose source files the bundle does not ship from the one that was there, without asking for them."""
+    before = None if previous is None else previous.manifest.models.get(model.name)
+    if previous is None or before is None or before.built is None or not model.spec.golden:
+        return None
+    built = before.built
+    contents = {file.path: ContentDigest(size=file.size, sha256=file.sha256) for file in model.locked.files}
+    key = derivation_key(contents, model.spec.variants, toolchain(model.spec.variants))
+    derived = derived_from(previous.manifest, model.name, key)
+    # The same source files and the same builder, so all that they say is what it was.
+    is_same = before.dimension == model.locked.dimension and built.normalize == model.spec.normalize
+    if derived is None or not is_same or any(not VARIANTS[name].is_compiled for name in derived.accuracy):
+        return None
+    facts = ModelFacts(
+        dimension=before.dimension,
+        max_seq_length=built.max_seq_length,
+        pooling=built.pooling,
+        has_normalize=built.normalize,
+        similarity=built.similarity,
+        prompts=built.prompts,
+        default_prompt_name=built.default_prompt_name,
+    )
+    return Gathered(
+        ingredients=assemble.Ingredients(
+            model=model,
+            contents=contents,
+            facts=facts,
+            space=built.space,
+            derived=gated(model.name, derived, model.spec.int8_floor),
+        ),
+        places={path: previous.root / model.name / path for path in derived.files},
+        origins=dict.fromkeys(derived.files, _IN_BUNDLE),
+        compile_seconds=0.0,
     )
 
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 WHEELS = Path(os.environ["THOTH_TEST_WHEELS"])
 RUNTIME_MODULES = {
-    "__init__", "__main__", "accuracy", "agreement", "backends/__init__", "backends/batching", "backends/onnx", "backends/torch",
-    "canonical", "cli", "command", "digest", "doctor", "embedding", "environment", "errors", "golden", "info", "loading",
+    "__init__", "__main__", "accuracy", "agreement", "backends/__init__", "backends/batching", "backends/onnx",
+    "backends/torch",
+    "canonical", "cli", "command", "digest", "doctor", "embedding", "environment", "errors", "golden", "info",
+    "loading",
     "manifest", "models", "offline", "parallel", "plainfile", "references", "selection", "space", "textfiles",
     "tree", "verify",
 }  # fmt: skip

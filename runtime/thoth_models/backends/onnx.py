@@ -151,8 +151,8 @@ class OnnxBackend:
         self._check(verified)
         self._most_tokens = _TOKENS_PER_THREAD * count
         self._prompt_lengths: dict[str, int] = {}
-        # Each run needs memory of its own, and more of them than threads gain nothing.
-        self._turns = threading.BoundedSemaphore(max(2, count))
+        # Runs at once share the workers and wait for each other, and each needs memory of its own.
+        self._turns = threading.BoundedSemaphore(max(1, count // 2))
 
     def _check(self, verified: VerifiedVariant) -> None:
         """Compare graph and tokenizer with the settings and the manifest."""
