@@ -82,7 +82,7 @@ def test_the_command_line_of_the_builder_knows_pipeline_progress_and_errors_only
         ("torch", {"thoth_models.backends.torch", *COMPILING}),
         ("sentence_transformers", {"thoth_models.backends.torch", *COMPILING}),
         ("transformers", {"thoth_models.backends.torch", *COMPILING}),
-        ("onnxruntime", {"thoth_models.backends.onnx", *COMPILING}),
+        ("onnxruntime", {"thoth_models.backends.sessions", *COMPILING}),
         ("tokenizers", {"thoth_models.backends.onnx", *COMPILING}),
         ("onnx", COMPILING),
         ("huggingface_hub", {"thoth_models_builder.sources.hub"}),

@@ -1,7 +1,7 @@
-"""The only reader of bundle files, and the only maker of :class:`VerifiedVariant`.
+"""The only maker of :class:`VerifiedVariant`; with the modules that it alone uses, the only reader of bundle files.
 
 :func:`verify` checks a whole bundle. :func:`open_bundle` and :func:`verify_variant` check what loading needs: the
-manifest, and exactly the files of one variant. All three compare content with the same code.
+manifest, and exactly the files of one variant.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from thoth_models.canonical import FormatError
-from thoth_models.digest import Digest, hash_range, ranges
+from thoth_models.contents import check_contents, map_contents, read_compared, unread
+from thoth_models.digest import Digest
 from thoth_models.environment import usable_cores
 from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
 from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
-from thoth_models.parallel import parallel
 from thoth_models.plainfile import NotPlainError, PlainFile, mode_of
 from thoth_models.references import unsafe_references
-from thoth_models.tree import check_tree, parents, reason
+from thoth_models.tree import check_tree, parents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from thoth_models.digest import ContentDigest
     from thoth_models.golden import Golden
     from thoth_models.manifest import BuiltModel, Model, Variant
 
@@ -88,10 +87,11 @@ class VerifiedVariant:
         built: What was built of that model.
         variant: The variant.
         directory: Absolute path of the directory that the backend is given.
+        contents: What was compared, by path within the directory: pages of the files, which processes share.
         golden: Texts with their reference vectors, or None for a model without.
     """
 
-    __slots__ = ("built", "directory", "golden", "model", "variant")
+    __slots__ = ("built", "contents", "directory", "golden", "model", "variant")
 
     def __init__(  # noqa: PLR0913 - one for each attribute, and the seal
         self,
@@ -101,6 +101,7 @@ class VerifiedVariant:
         built: BuiltModel,
         variant: Variant,
         directory: Path,
+        contents: Mapping[str, memoryview],
         golden: Golden | None,
     ) -> None:
         if seal is not _SEAL:
@@ -109,6 +110,7 @@ class VerifiedVariant:
         self.built = built
         self.variant = variant
         self.directory = directory
+        self.contents = contents
         self.golden = golden
 
 
@@ -151,12 +153,12 @@ def verify_variant(
     problems = list(check_tree(bundle.root, variant.directory, set(variant.files)))
     in_the_way = {problem.path for problem in problems}
     wanted = {path: bundle.manifest.files[path] for path in variant.files if path not in in_the_way}
+    contents, changed = map_contents(bundle.root, wanted, workers=max(usable_cores() - spare_cores, 1))
     # What a configuration says is looked at once it is known to be the one that was built.
-    workers = max(usable_cores() - spare_cores, 1)
-    problems += _check_contents(bundle.root, wanted, workers=workers) or _check_references(bundle.root, variant)
+    problems += changed or _check_references(bundle.root, variant)
     golden: bytes | Problem | None = None
     if built.proof is not None:
-        golden = _read_compared(bundle.root, built.proof.golden, bundle.manifest.files[built.proof.golden])
+        golden = read_compared(bundle.root, built.proof.golden, bundle.manifest.files[built.proof.golden])
         problems += [golden] if isinstance(golden, Problem) else []
     if problems:
         raise VerificationError(str(bundle.root), sorted(problems, key=lambda problem: problem.path))
@@ -166,23 +168,9 @@ def verify_variant(
         built=built,
         variant=variant,
         directory=directory,
+        contents={path.removeprefix(f"{variant.directory}/"): content for path, content in contents.items()},
         golden=_parse_golden(golden, built, model) if isinstance(golden, bytes) else None,
     )
-
-
-def _read_compared(root: Path, path: str, content: ContentDigest) -> bytes | Problem:
-    """Return the bytes of a small file once they were compared, or what is wrong with it."""
-    try:
-        with PlainFile(root, path) as file:
-            if problem := file.wrong_size(content):
-                return problem
-            data = os.pread(file.descriptor, content.size, 0)
-    except (OSError, NotPlainError) as error:
-        return _unread(path, error)
-    found = Digest.of(data)
-    if found != content.sha256:
-        return Problem(kind="changed", path=path, expected=f"sha256 {content.sha256}", found=f"sha256 {found}")
-    return data
 
 
 def _parse_golden(data: bytes, built: BuiltModel, model: Model) -> Golden:
@@ -224,7 +212,7 @@ def verify(root: str | os.PathLike[str], *, strict: bool = False) -> Verificatio
     problems += check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
     in_the_way = {problem.path for problem in problems}
     wanted = {name: content for name, content in manifest.files.items() if name not in in_the_way}
-    problems += _check_contents(path, wanted, workers=usable_cores(), whole=strict)
+    problems += check_contents(path, wanted, workers=usable_cores(), whole=strict)
     if not problems:
         models = manifest.models.values()
         variants = [variant for model in models if model.built is not None for variant in model.built.variants]
@@ -273,7 +261,7 @@ def _read_index(root: Path, name: str) -> bytes:
     except FileNotFoundError as error:
         raise BundleNotFoundError(f"expected {name} in the bundle at {root}, found none") from error
     except (OSError, NotPlainError) as error:
-        raise VerificationError(str(root), [_unread(name, error)]) from error
+        raise VerificationError(str(root), [unread(name, error)]) from error
 
 
 def _check_checksums(root: Path, manifest: Manifest) -> Iterator[Problem]:
@@ -315,43 +303,6 @@ def _listed(checksums: bytes, name: str) -> str | None:
     return None
 
 
-def _check_contents(
-    root: Path, expected: dict[str, ContentDigest], *, workers: int, whole: bool = False
-) -> list[Problem]:
-    """Compare each file, in parts and with so many threads; with ``whole`` the large ones as a whole too."""
-    parts = [_Part(path, content, *part) for path, content in expected.items() for part in ranges(content)]
-    if whole:
-        large = {path: content for path, content in expected.items() if content.chunks}
-        parts += [_Part(path, content, 0, content.size, content.sha256) for path, content in large.items()]
-    # The longest first, so that no core is left with one while the others have nothing to do.
-    parts.sort(key=lambda part: -part.length)
-    found = parallel(lambda part: _check_part(root, part), parts, workers)
-    # Each once: every part of a file of another length says the same.
-    return list(dict.fromkeys(problem for problem in found if problem is not None))
-
-
-class _Part(NamedTuple):
-    path: str
-    content: ContentDigest
-    offset: int
-    length: int
-    expected: Digest
-
-
-def _check_part(root: Path, part: _Part) -> Problem | None:
-    try:
-        with PlainFile(root, part.path) as file:
-            if problem := file.wrong_size(part.content):
-                return problem
-            found = hash_range(file.descriptor, part.offset, part.length)
-    except (OSError, NotPlainError) as error:
-        return _unread(part.path, error)
-    if found == part.expected:
-        return None
-    where = "" if part.length == part.content.size else f" of the {part.length} bytes at {part.offset}"
-    return Problem(kind="changed", path=part.path, expected=f"sha256 {part.expected}{where}", found=f"sha256 {found}")
-
-
 def _check_references(root: Path, variant: Variant) -> list[Problem]:
     """Look for what would lead a library out of the files that were compared."""
     prefix = f"{variant.directory}/"
@@ -381,12 +332,3 @@ def _check_permissions(root: Path, manifest: Manifest) -> Iterator[Problem]:
                 expected="no write permission for group and others",
                 found=f"mode {stat.S_IMODE(mode):04o}",
             )
-
-
-def _unread(path: str, error: Exception) -> Problem:
-    """Say why the content of a file could not be compared."""
-    if isinstance(error, FileNotFoundError):
-        return Problem(kind="missing", path=path, expected="a regular file", found="nothing")
-    if isinstance(error, OSError):
-        return Problem(kind="unreadable", path=path, expected="a readable file", found=reason(error))
-    return Problem(kind="special", path=path, expected="a regular file", found=str(error))

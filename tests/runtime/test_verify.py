@@ -169,14 +169,15 @@ def test_a_socket(bundle: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_is_no_file_is_not_even_opened(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening a device can do something."""
-    module: Any = import_module("thoth_models.verify")
-    plain_file, paths = module.PlainFile, []
+    modules: list[Any] = [import_module(f"thoth_models.{name}") for name in ("verify", "contents")]
+    plain_file, paths = modules[0].PlainFile, []
 
     def record(root: Path, path: str) -> Any:
         paths.append(path)
         return plain_file(root, path)
 
-    monkeypatch.setattr(module, "PlainFile", record)
+    for module in modules:
+        monkeypatch.setattr(module, "PlainFile", record)
     with opened(bundle):
         (bundle / MODULES).unlink()
         os.mkfifo(bundle / MODULES)
@@ -220,7 +221,7 @@ def test_a_read_that_fails_is_a_finding(bundle: Path, monkeypatch: pytest.Monkey
     def fail(*_arguments: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(import_module("thoth_models.verify"), "hash_range", fail)
+    monkeypatch.setattr(import_module("thoth_models.contents"), "hash_range", fail)
     with pytest.raises(VerificationError) as caught:
         verify(bundle)
     found = {(problem.kind, problem.found) for problem in caught.value.problems}

@@ -47,6 +47,10 @@ def test_a_verified_variant_says_what_was_verified(bundle: Path) -> None:
     assert found.built is found.model.built
     assert found.variant.name == "onnx-fp32"
     assert found.directory == bundle.resolve() / "mini/onnx-fp32"
+    assert found.contents.keys() == {path.removeprefix("mini/onnx-fp32/") for path in found.variant.files}
+    for name, content in found.contents.items():
+        assert content == (found.directory / name).read_bytes()
+        assert content.readonly
 
 
 def test_only_verification_makes_one(bundle: Path) -> None:
@@ -59,6 +63,7 @@ def test_only_verification_makes_one(bundle: Path) -> None:
                 built=made.built,
                 variant=made.variant,
                 directory=made.directory,
+                contents=made.contents,
                 golden=made.golden,
             )
 

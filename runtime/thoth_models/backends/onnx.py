@@ -1,57 +1,45 @@
 """The ``onnx`` backend: a graph of the whole pipeline in onnxruntime, and the tokenizer of `tokenizers`, on the CPU.
 
-The only importer of onnxruntime and tokenizers. Importing this module imports both.
+The only importer of tokenizers. Importing this module imports it, and with :mod:`sessions` onnxruntime.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from thoth_models.backends.batching import Padding, batches, blocks
+from thoth_models.backends.sessions import OUTPUT, Graph, Sessions, content
 from thoth_models.canonical import FormatError, parse_json
 from thoth_models.environment import threads
 from thoth_models.errors import BackendError, BackendUnavailableError
 
 try:
-    import onnxruntime
     import tokenizers
-except Exception as error:  # onnxruntime raises whatever kept its library from being loaded
+except Exception as error:
     raise BackendUnavailableError(
-        f"the onnx backend needs onnxruntime and tokenizers, which cannot be imported ({error}); "
-        "install thoth-models[onnx]"
+        f"the onnx backend needs tokenizers, which cannot be imported ({error}); install thoth-models[onnx]"
     ) from error
 from thoth_models.parallel import parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from thoth_models.canonical import Node
     from thoth_models.embedding import FloatArray
     from thoth_models.verify import VerifiedVariant
 
-OUTPUT = "sentence_embedding"
 _INPUTS = ("attention_mask", "input_ids", "pooling_mask", "token_type_ids")
 _VERSION = 1
-
-_TOKENS_PER_THREAD = 192
-"""Tokens that a batch has per thread, padding included. Larger batches are slower, not faster: what passes between the
-layers of a small model then no longer fits into the cache of a core."""
 
 _MOST_TEXTS, _MOST_CHARACTERS = 1024, 2**18
 """What is tokenised at once: enough to sort by length, and a few megabytes of tokens."""
 
 _LARGEST_TOKEN = 2**31 - 1
-
-_SPIN = 50
-"""Microseconds that an idle thread of onnxruntime waits for work before it sleeps. The next operator comes sooner than
-that, and without a limit the threads of idle or crowded processes take cores from those that have work."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,9 +110,10 @@ def _token(node: Node) -> int:
 class OnnxBackend:
     """A verified graph and its tokenizer behind the interface of a backend. Threads may share it.
 
-    The weights are not copied: they stay in the mapped file, so that processes share them. onnxruntime computes with
-    :func:`thoth_models.environment.threads` threads. `tokenizers` has threads of its own, by default as many as there
-    are usable cores; they work for milliseconds, and its own variable ``RAYON_NUM_THREADS`` limits them.
+    Made of the very pages that were compared: no file is opened again. The weights are not copied: they stay in those
+    pages, which processes share. onnxruntime computes with :func:`thoth_models.environment.threads` threads.
+    `tokenizers` has threads of its own, by default as many as there are usable cores; they work for milliseconds, and
+    its own variable ``RAYON_NUM_THREADS`` limits them.
 
     Raises:
         BackendError: The files do not make a model, or not the one that the manifest describes.
@@ -133,31 +122,29 @@ class OnnxBackend:
 
     def __init__(self, verified: VerifiedVariant) -> None:
         count = threads()
-        directory = verified.directory
         with _reported("settings.json cannot be read"):
-            self._settings = Settings.from_bytes((directory / "settings.json").read_bytes())
+            self._settings = Settings.from_bytes(bytes(content(verified, "settings.json")))
 
-        def make_tokenizer() -> Any:  # noqa: ANN401 - neither library has types
+        def make_tokenizer() -> Any:  # noqa: ANN401 - the library has no types
             with _reported("tokenizer.json cannot be read"):
-                return tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+                return tokenizers.Tokenizer.from_buffer(bytes(content(verified, "tokenizer.json")))
 
-        def make_session() -> Any:  # noqa: ANN401
+        def make_sessions() -> Sessions:
             with _reported("onnxruntime could not load model.onnx"):
-                return _session(directory / "model.onnx", count, precision=verified.variant.precision)
+                return Sessions(Graph.of(verified), count)
 
         # Side by side: both libraries leave the interpreter alone while they read.
-        self._tokenizer, self._session = parallel(lambda make: make(), (make_tokenizer, make_session), workers=2)
+        made: list[Any] = parallel(lambda make: make(), (make_tokenizer, make_sessions), workers=2)
+        self._tokenizer = made[0]
+        self._sessions: Sessions = made[1]
         self._dimension = verified.model.dimension
         self._check(verified)
-        self._most_tokens = _TOKENS_PER_THREAD * count
         self._prompt_lengths: dict[str, int] = {}
-        # Runs at once share the workers and wait for each other, and each needs memory of its own.
-        self._turns = threading.BoundedSemaphore(max(1, count // 2))
 
     def _check(self, verified: VerifiedVariant) -> None:
         """Compare graph and tokenizer with the settings and the manifest."""
         settings, truncation = self._settings, self._tokenizer.truncation
-        found_outputs = [(output.name, output.type, output.shape[1:]) for output in self._session.get_outputs()]
+        found_outputs = [(output.name, output.type, output.shape[1:]) for output in self._sessions.outputs]
         compared: list[tuple[str, object, object]] = [
             ("tokenizer.json: padding", None, self._tokenizer.padding),
             (
@@ -170,7 +157,7 @@ class OnnxBackend:
             (
                 "model.onnx: inputs",
                 [(name, "tensor(int64)", 2) for name in settings.inputs],
-                sorted((value.name, value.type, len(value.shape)) for value in self._session.get_inputs()),
+                sorted((value.name, value.type, len(value.shape)) for value in self._sessions.inputs),
             ),
             ("model.onnx: outputs", [(OUTPUT, "tensor(float)", [self._dimension])], found_outputs),
         ]
@@ -192,17 +179,18 @@ class OnnxBackend:
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
         prompt_length = self._prompt_length(prompt) if prompt and self._settings.excludes_prompt else 0
         done = 0
-        for block in blocks(texts, most_texts=_MOST_TEXTS, most_characters=_MOST_CHARACTERS):
-            encodings = self._tokenize([f"{prompt or ''}{texts[index]}" for index in block])
-            lengths = [len(encoding) for encoding in encodings]
-            for batch in batches(lengths, most_tokens=self._most_tokens, most_texts=batch_size):
-                rows = [block[position] for position in batch]
-                vectors[rows] = self._run([encodings[position] for position in batch], prompt_length)
-                done += len(batch)
-                if show_progress_bar:
-                    end = "\n" if done == len(texts) else ""
-                    sys.stderr.write(f"\rencoded {done} of {len(texts)} texts{end}")
-                    sys.stderr.flush()
+        with self._sessions.calling():
+            for block in blocks(texts, most_texts=_MOST_TEXTS, most_characters=_MOST_CHARACTERS):
+                encodings = self._tokenize([f"{prompt or ''}{texts[index]}" for index in block])
+                lengths = [len(encoding) for encoding in encodings]
+                for batch in batches(lengths, most_tokens=self._sessions.most_tokens, most_texts=batch_size):
+                    rows = [block[position] for position in batch]
+                    vectors[rows] = self._run([encodings[position] for position in batch], prompt_length)
+                    done += len(batch)
+                    if show_progress_bar:
+                        end = "\n" if done == len(texts) else ""
+                        sys.stderr.write(f"\rencoded {done} of {len(texts)} texts{end}")
+                        sys.stderr.flush()
         return vectors
 
     def _run(self, encodings: list[tokenizers.Encoding], prompt_length: int) -> FloatArray:
@@ -213,14 +201,14 @@ class OnnxBackend:
             [encoding.type_ids for encoding in encodings] if asks_for_types else [],
             prompt_length=prompt_length,
         )
-        with self._turns, _reported("onnxruntime could not run model.onnx"):
-            (vectors,) = self._session.run([OUTPUT], arrays)
+        with _reported("onnxruntime could not run model.onnx"):
+            vectors = self._sessions.run(arrays)
         expected = (len(encodings), self._dimension)
         if vectors.shape != expected or vectors.dtype != np.float32:
             raise BackendError(
                 f"model.onnx: expected float32 of shape {expected}, found {vectors.dtype} of shape {vectors.shape}"
             )
-        return vectors  # type: ignore[no-any-return]
+        return vectors
 
     def _tokenize(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
         # In batches also where there is one text: only these calls leave the interpreter to other threads meanwhile.
@@ -245,21 +233,6 @@ class OnnxBackend:
                 self._prompt_lengths.clear()
             self._prompt_lengths[prompt] = len(encoding) - ends_special
         return self._prompt_lengths[prompt]
-
-
-def _session(path: Path, count: int, *, precision: str) -> Any:  # noqa: ANN401 - onnxruntime has no types
-    """Make the session; the options are those that measured best for a short start and little memory of one's own."""
-    options = onnxruntime.SessionOptions()
-    # The builder optimised the graph already.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = count
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN))
-    if precision == "fp32":
-        # Packing copies the weights: tens of milliseconds, and memory that processes do not share, for 2 % of speed.
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    options.log_severity_level = 4  # fatal ones; an error is raised, and need not stand on standard error as well
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @contextlib.contextmanager

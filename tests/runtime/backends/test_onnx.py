@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
@@ -90,15 +91,19 @@ def assert_close(found: FloatArray, expected: list[FloatArray]) -> None:
 def runs(backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Return a list to which each run adds what the graph was given."""
     found: list[dict[str, Any]] = []
-    session = backend._session
+    run = backend._sessions.run
 
-    class Recorder:
-        def run(self, outputs: list[str], arrays: dict[str, Any]) -> Any:
-            found.append(arrays)
-            return session.run(outputs, arrays)
+    def recorded(arrays: dict[str, Any]) -> FloatArray:
+        found.append(arrays)
+        return run(arrays)
 
-    monkeypatch.setattr(backend, "_session", Recorder())
+    monkeypatch.setattr(backend._sessions, "run", recorded)
     return found
+
+
+def bounded(monkeypatch: pytest.MonkeyPatch, most_tokens: int) -> None:
+    """Set how many tokens a run has at most."""
+    monkeypatch.setattr("thoth_models.backends.sessions.Sessions.most_tokens", most_tokens)
 
 
 # What is encoded.
@@ -119,7 +124,7 @@ def test_batches_and_order_change_nothing(
     shared: OnnxBackend, texts: list[str], batch_size: int | None, most_tokens: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared, "_most_tokens", most_tokens)
+        bounded(patch, most_tokens)
         patch.setattr("thoth_models.backends.onnx._MOST_TEXTS", 5)
         found = encode(shared, texts, batch_size=batch_size)
     assert_close(found, [encode(shared, [text])[0] for text in texts])
@@ -133,7 +138,7 @@ def test_a_batch_is_as_long_as_its_own_longest_text(shared: OnnxBackend, monkeyp
 
 def test_a_batch_has_no_more_tokens_than_its_bound(shared: OnnxBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     found = runs(shared, monkeypatch)
-    monkeypatch.setattr(shared, "_most_tokens", 18)
+    bounded(monkeypatch, 18)
     encode(shared, ["a b c d"] * 7)
     assert [arrays["input_ids"].shape for arrays in found] == [(3, 6), (3, 6), (1, 6)]
 
@@ -285,40 +290,83 @@ def test_threads_may_encode_at_once(shared: OnnxBackend) -> None:
                 assert_close(vectors, wanted)
 
 
-@pytest.mark.parametrize(("threads", "at_once"), [(1, 1), (2, 1), (4, 2)])
-def test_not_every_thread_takes_memory_for_a_run_at_once(
-    make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch, threads: int, at_once: int
+class Gate:
+    """Stand in for the runs of a backend's sessions, and hold them until as many as are ``expected`` are inside."""
+
+    def __init__(self, backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch, *, expected: int) -> None:
+        self.expected = expected
+        self.threads: list[int] = []
+        """Threads of the session of each run."""
+        self.most = self._inside = 0
+        self._lock, self._full = threading.Lock(), threading.Event()
+        self._run = backend._sessions._run
+        monkeypatch.setattr(backend._sessions, "_run", self.run)
+
+    def run(self, session: Any, arrays: dict[str, Any]) -> FloatArray:
+        with self._lock:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+            self.threads.append(session.get_session_options().intra_op_num_threads)
+            if self._inside >= self.expected:
+                self._full.set()
+        # As many as may run are seen at once; then a moment for one more than that.
+        self._full.wait(timeout=20)
+        time.sleep(0.02)
+        try:
+            return self._run(session, arrays)
+        finally:
+            with self._lock:
+                self._inside -= 1
+
+
+@pytest.mark.parametrize(("threads", "callers", "at_once"), [(1, 8, 1), (2, 8, 2), (4, 8, 4), (4, 2, 2), (16, 8, 8)])
+def test_not_every_caller_takes_memory_for_a_run_at_once(
+    make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch, threads: int, callers: int, at_once: int
 ) -> None:
     monkeypatch.setenv("THOTH_MODELS_THREADS", str(threads))
     backend = make()
-    session, running, most = backend._session, 0, 0
-    lock, full = threading.Lock(), threading.Event()
+    gate = Gate(backend, monkeypatch, expected=at_once)
+    start = threading.Barrier(callers)
 
-    class Slow:
-        def run(self, outputs: list[str], arrays: dict[str, Any]) -> Any:
-            nonlocal running, most
-            with lock:
-                running += 1
-                most = max(most, running)
-                if running >= at_once:
-                    full.set()
-            # As many as may run are seen at once; then a moment for one more than that.
-            full.wait(timeout=20)
-            time.sleep(0.02)
-            result = session.run(outputs, arrays)
-            with lock:
-                running -= 1
-            return result
+    def work(text: str) -> FloatArray:
+        with backend._sessions.calling():
+            start.wait(timeout=60)
+            return encode(backend, [text])
 
-    monkeypatch.setattr(backend, "_session", Slow())
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda text: encode(backend, [text]), "abcdefgh"))
-    assert most == at_once
+    with ThreadPoolExecutor(callers) as pool:
+        found = list(pool.map(work, "abcdefgh"[:callers]))
+    assert gate.most == at_once
+    assert_close(np.concatenate(found), [reference(tokenizer_json(), text) for text in "abcdefgh"[:callers]])
+
+
+@pytest.mark.parametrize(("threads", "callers", "each"), [(2, 1, 2), (2, 2, 1), (4, 2, 4), (4, 3, 1), (1, 1, 1)])
+def test_a_run_has_all_threads_until_callers_could_use_the_cores(
+    make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch, threads: int, callers: int, each: int
+) -> None:
+    monkeypatch.setenv("THOTH_MODELS_THREADS", str(threads))
+    backend = make()
+    gate = Gate(backend, monkeypatch, expected=1)
+    with contextlib.ExitStack() as others:
+        for _ in range(callers - 1):
+            others.enter_context(backend._sessions.calling())
+        encode(backend, ["a b"])
+        with backend._sessions.calling():
+            assert backend._sessions.most_tokens == 192 * each
+    encode(backend, ["a b"])
+    assert gate.threads == [each, threads]
+
+
+def test_a_call_that_fails_is_not_counted_for_ever(make: Callable[..., OnnxBackend], tmp_path: Path) -> None:
+    backend = make(variant_files(tmp_path / "files", pad_token_id=10_000))
+    for _ in range(3):
+        with pytest.raises(BackendError):
+            encode(backend, ["a", "a b"])
+    assert backend._sessions._callers == 0
 
 
 def test_the_number_of_threads_is_set(make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THOTH_MODELS_THREADS", "3")
-    options = make()._session.get_session_options()
+    options = make()._sessions._wide.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
 
 
@@ -337,13 +385,42 @@ def test_the_weights_are_packed_only_where_that_pays(tmp_path: Path) -> None:
     for precision, packing in (("fp32", "1"), ("int8", None)):
         files = variant_files(tmp_path / "files")
         backend = OnnxBackend(verified(tmp_path / precision, plan(files, precision=precision)))
-        options = backend._session.get_session_options()
+        options = backend._sessions._wide.get_session_options()
         if packing is None:
             with pytest.raises(RuntimeError):
                 options.get_session_config_entry("session.disable_prepacking")
         else:
             assert options.get_session_config_entry("session.disable_prepacking") == packing
         make_writable(tmp_path / precision)
+
+
+# What it is made of.
+
+
+def test_no_file_is_opened_again_once_it_was_compared(tmp_path: Path) -> None:
+    from thoth_models.backends.onnx import OnnxBackend
+
+    files = variant_files(tmp_path / "files")
+    found = verified(tmp_path / "bundle", plan(files))
+    make_writable(tmp_path / "bundle")
+    for name, data in files.items():
+        # Another file at the same path, as an attacker, or a careless update, would put it there.
+        found.directory.joinpath(name).unlink()
+        found.directory.joinpath(name).write_bytes(bytes(len(data)))
+    backend = OnnxBackend(found)
+    assert_close(encode(backend, list(TEXTS)), [reference(tokenizer_json(), text) for text in TEXTS])
+
+
+def test_sessions_share_the_pages_that_were_compared(tmp_path: Path) -> None:
+    from thoth_models.backends.sessions import WEIGHTS_NAME, Graph
+
+    found = verified(tmp_path / "bundle", plan(variant_files(tmp_path / "files")))
+    pages = np.frombuffer(found.contents[WEIGHTS_NAME], dtype=np.uint8)
+    weights = Graph.of(found).weights
+    assert set(weights) == {"tokens", "places"}
+    start = pages.__array_interface__["data"][0]
+    assert all(start <= weight.data_ptr() < start + pages.nbytes for weight in weights.values())
+    make_writable(tmp_path / "bundle")
 
 
 # What cannot be loaded.
@@ -467,12 +544,8 @@ def test_a_graph_that_fails_at_its_work(make: Callable[..., OnnxBackend], tmp_pa
 def test_a_graph_that_gives_something_else_than_vectors(
     make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Other:
-        def run(self, _outputs: list[str], _arrays: dict[str, Any]) -> Any:
-            return [np.zeros((1, DIMENSION), dtype=np.float64)]
-
     backend = make()
-    monkeypatch.setattr(backend, "_session", Other())
+    monkeypatch.setattr(backend._sessions, "_run", lambda *_: np.zeros((1, DIMENSION), dtype=np.float64))
     with pytest.raises(BackendError, match=r"expected float32 of shape \(1, 8\), found float64"):
         encode(backend, ["a"])
 
@@ -480,12 +553,11 @@ def test_a_graph_that_gives_something_else_than_vectors(
 def test_an_interrupt_is_not_taken_for_a_failure(
     make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted:
-        def run(self, _outputs: list[str], _arrays: dict[str, Any]) -> Any:
-            raise KeyboardInterrupt
+    def interrupted(*_arguments: object) -> FloatArray:
+        raise KeyboardInterrupt
 
     backend = make()
-    monkeypatch.setattr(backend, "_session", Interrupted())
+    monkeypatch.setattr(backend._sessions, "_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         encode(backend, ["a"])
 
@@ -493,7 +565,8 @@ def test_an_interrupt_is_not_taken_for_a_failure(
 @pytest.mark.parametrize("library", ["onnxruntime", "tokenizers"])
 def test_a_library_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     found = verified(tmp_path / "bundle", plan(variant_files(tmp_path / "files")))
-    monkeypatch.delitem(sys.modules, "thoth_models.backends.onnx", raising=False)
+    for module in ("onnx", "sessions"):
+        monkeypatch.delitem(sys.modules, f"thoth_models.backends.{module}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     import_libraries("onnx")  # what goes wrong there is said later
     with pytest.raises(BackendUnavailableError, match=r"cannot be imported .*install thoth-models\[onnx\]"):

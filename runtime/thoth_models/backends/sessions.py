@@ -1,0 +1,175 @@
+"""Sessions of onnxruntime over one verified graph: one with all threads, and one without any for crowded times.
+
+The only importer of onnxruntime. Importing this module imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from thoth_models.backends.weights import weights
+from thoth_models.canonical import FormatError
+from thoth_models.errors import BackendUnavailableError
+
+try:
+    import onnxruntime
+except Exception as error:  # onnxruntime raises whatever kept its library from being loaded
+    raise BackendUnavailableError(
+        f"the onnx backend needs onnxruntime, which cannot be imported ({error}); install thoth-models[onnx]"
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from thoth_models.embedding import FloatArray
+    from thoth_models.verify import VerifiedVariant
+
+OUTPUT = "sentence_embedding"
+MODEL_NAME, WEIGHTS_NAME = "model.onnx", "model.onnx.data"
+
+_TOKENS_PER_THREAD = 192
+"""Tokens that a run has per thread, padding included. Larger runs are slower, not faster: what passes between the
+layers of a small model then no longer fits into the cache of a core."""
+
+_SPIN = 50
+"""Microseconds that an idle thread of onnxruntime waits for work before it sleeps. The next operator comes sooner than
+that, and without a limit the threads of idle or crowded processes take cores from those that have work."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Graph:
+    """A verified graph with its weights, from which any number of sessions can be made.
+
+    Attributes:
+        model: The bytes of the graph.
+        directory: Where it lies; onnxruntime looks whether the file of the weights is there, and does not open it.
+        weights: The weights by name, as views of the verified pages. Sessions use them and do not copy them.
+        precision: What it computes with, as the manifest says.
+    """
+
+    model: bytes
+    directory: Path
+    weights: dict[str, onnxruntime.OrtValue]
+    precision: str
+
+    @classmethod
+    def of(cls, verified: VerifiedVariant) -> Self:
+        """Return the graph of a variant.
+
+        Raises:
+            FormatError: The graph or its weights are not what they should be.
+        """
+        model = content(verified, MODEL_NAME)
+        found: dict[str, onnxruntime.OrtValue] = {}
+        for weight in weights(model):
+            if weight.location != WEIGHTS_NAME:
+                raise FormatError(f"{weight.name}: expected to lie in {WEIGHTS_NAME}, found {weight.location!r}")
+            array = weight.of(content(verified, WEIGHTS_NAME))
+            found[weight.name] = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        return cls(
+            model=bytes(model), directory=verified.directory, weights=found, precision=verified.variant.precision
+        )
+
+    def session(self, count: int) -> onnxruntime.InferenceSession:
+        """Make a session of ``count`` threads; the options are those that measured best for start, speed and memory."""
+        options = onnxruntime.SessionOptions()
+        # The builder optimised the graph already.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = count
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN))
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.directory))
+        if self.precision == "fp32":
+            # Packing copies the weights: tens of milliseconds, and memory that is not shared, for 2 % of speed.
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        options.log_severity_level = 4  # fatal ones; an error is raised, and need not stand on standard error as well
+        for name, value in self.weights.items():
+            options.add_initializer(name, value)
+        return onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+
+
+def content(verified: VerifiedVariant, name: str) -> memoryview:
+    """Return the verified content of a file.
+
+    Raises:
+        FormatError: The variant has no such file.
+    """
+    if name not in verified.contents:
+        raise FormatError(f"expected {name} in the variant, found {', '.join(sorted(verified.contents))}")
+    return verified.contents[name]
+
+
+class Sessions:
+    """Runs of one graph, with as many threads as suit the number of callers. Threads may share it.
+
+    A lone caller has all threads in one run. Runs that share the threads of a session wait for each other at every
+    operator, so once there are callers enough to use most of the cores, each run computes in its caller's thread alone.
+
+    Args:
+        graph: The graph.
+        count: Threads to use.
+    """
+
+    def __init__(self, graph: Graph, count: int) -> None:
+        self._graph = graph
+        self._count = count
+        self._wide = graph.session(count)
+        self._narrow = self._wide if count == 1 else None
+        self._callers = 0
+        self._lock = threading.Lock()
+        # Each run has memory of its own, so that their number is bounded.
+        self._wide_turns = threading.BoundedSemaphore(max(1, count // 2))
+        self._narrow_turns = threading.BoundedSemaphore(count)
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What the graph takes: name, type and shape of each."""
+        return list(self._wide.get_inputs())
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What the graph gives: name, type and shape of each."""
+        return list(self._wide.get_outputs())
+
+    @contextlib.contextmanager
+    def calling(self) -> Iterator[None]:
+        """Count a caller for as long as it has texts to run."""
+        with self._lock:
+            self._callers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._callers -= 1
+
+    @property
+    def _is_crowded(self) -> bool:
+        return self._callers * 2 > self._count
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that a run should have at most, padding included, as things are."""
+        return _TOKENS_PER_THREAD * (1 if self._is_crowded else self._count)
+
+    def run(self, arrays: dict[str, Any]) -> FloatArray:
+        """Return the vectors that the graph gives for its inputs."""
+        if self._is_crowded:
+            with self._narrow_turns:
+                return self._run(self._narrow_session(), arrays)
+        with self._wide_turns:
+            return self._run(self._wide, arrays)
+
+    def _run(self, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
+        (vectors,) = session.run([OUTPUT], arrays)
+        return vectors  # type: ignore[no-any-return]
+
+    def _narrow_session(self) -> onnxruntime.InferenceSession:
+        # Made when it is needed: a service with one caller never needs it.
+        with self._lock:
+            if self._narrow is None:
+                self._narrow = self._graph.session(1)
+            return self._narrow
