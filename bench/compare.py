@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.parts import BUILD_SECONDS, BUILDER, LARGE_MEMORY, VERIFY, VERIFY_SHARE
-from bench.results import CALLERS, FIRST_VECTOR, KINDS, PSS, PSS_FOUR, RSS, RSS_FOUR, throughput
+from bench.results import FIRST_VECTOR, KINDS, PSS, PSS_FOUR, RSS, RSS_FOUR, WAYS, throughput
 from bench.subjects import MINI, REFERENCE, SUBJECTS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MEMORY_FLOOR = 50e6
 """Bytes of the builder's memory below which a change is noise of the allocator."""
 
 TIMES = (FIRST_VECTOR,)
-RATES = tuple(throughput(kind, callers) for kind in KINDS for callers in (1, CALLERS))
+RATES = tuple(throughput(kind, *way) for kind in KINDS for way in WAYS)
 MEMORIES = (RSS, PSS, RSS_FOUR, PSS_FOUR)
 
 

@@ -18,6 +18,7 @@ from bench.results import (
     PSS_FOUR,
     RSS,
     RSS_FOUR,
+    WAYS,
     throughput,
 )
 from bench.subjects import REFERENCE, task_of
@@ -125,32 +126,32 @@ class Bench:
     def measure_throughput(
         self, model: str, repetitions: int, texts: Mapping[str, Sequence[str]], shared: Mapping[str, Sequence[str]]
     ) -> None:
-        """Measure texts per second, one caller with ``texts`` and eight threads with ``shared``.
+        """Measure texts per second: ``texts`` in one call; ``shared`` in eight calls, one by one and in eight threads.
 
         The processes stay, so that in each repetition the subjects take turns within seconds of each other.
         """
         counts = {1: texts, CALLERS: shared}
-        files = {callers: self.write_texts(f"{callers}-", made) for callers, made in counts.items()}
+        files = {calls: self.write_texts(f"{calls}-", made) for calls, made in counts.items()}
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for subject in self.materials.ready(model):
                 with self._failing(subject, ""):
                     worker = stack.enter_context(self.start(subject))
                     worker.first_vector()
-                    worker.encode(files[1]["mixed"], 1)
+                    worker.encode(files[1]["mixed"], 1, 1)
                     workers[subject.name] = worker
-            jobs = [(kind, callers) for kind in KINDS for callers in (1, CALLERS)]
+            jobs = [(kind, *way) for kind in KINDS for way in WAYS]
             for repetition in range(repetitions):
-                for kind, callers in jobs:
-                    self.tell(f"{throughput(kind, callers)}, {repetition + 1} of {repetitions}")
+                for kind, callers, calls in jobs:
+                    metric = throughput(kind, callers, calls)
+                    self.tell(f"{metric}, {repetition + 1} of {repetitions}")
                     for subject in turns(self.materials.ready(model), repetition):
-                        metric = throughput(kind, callers)
                         found = workers.get(subject.name)
                         if found is None or not found.is_alive or self.results.has_failed(subject.name, metric):
                             continue
                         with self._failing(subject, metric):
-                            seconds = found.encode(files[callers][kind], callers)
-                            self.results.add(metric, subject.name, repetition, len(counts[callers][kind]) / seconds)
+                            seconds = found.encode(files[calls][kind], callers, calls)
+                            self.results.add(metric, subject.name, repetition, len(counts[calls][kind]) / seconds)
 
     def _rounds(self, model: str, repetitions: int, what: str) -> Iterator[tuple[int, Subject]]:
         for repetition in range(repetitions):

@@ -18,7 +18,7 @@ _UNUSUAL = "thoth-models-prepacked"
 _OURS, _OTHERS = "#1f6f8b", "#b0b7bd"
 _PANELS = (
     (FIRST_VECTOR, 1.0, "new process to first vector, s", "less is better"),
-    (throughput("short", 1), 1.0, "short texts per second, one caller", "more is better"),
+    (throughput("short", 1, 1), 1.0, "short texts per second, one caller", "more is better"),
     (RSS, 1e6, "RSS of one process, MB", "less is better"),
     (PSS_FOUR, 1e6, "PSS of four processes, MB", "less is better"),
 )

@@ -85,9 +85,10 @@ class Worker:
         answer: dict[str, int] = self._ask({"do": "memory"})["memory"]
         return answer
 
-    def encode(self, texts: Path, callers: int) -> float:
-        """Return the seconds that ``callers`` threads took for the texts of a JSON file."""
-        return float(self._ask({"do": "encode", "texts": str(texts), "callers": callers})["seconds"])
+    def encode(self, texts: Path, callers: int, calls: int) -> float:
+        """Return the seconds that ``callers`` threads took for the texts of a JSON file, in so many ``calls``."""
+        asked = {"do": "encode", "texts": str(texts), "callers": callers, "calls": calls}
+        return float(self._ask(asked)["seconds"])
 
     def vectors(self, texts: Path, target: Path) -> list[str]:
         """Write the vectors of the texts of a JSON file as .npy, and return which heavy libraries were imported."""

@@ -28,9 +28,20 @@ CALLERS = 8
 KINDS = ("short", "long", "mixed")
 
 
-def throughput(kind: str, callers: int) -> str:
+WAYS = ((1, 1), (1, CALLERS), (CALLERS, CALLERS))
+"""How texts are encoded: by how many callers, in how many calls. The second is what the third is compared with."""
+
+
+def throughput(kind: str, callers: int, calls: int) -> str:
     """Return the name of a throughput in texts per second."""
-    return f"throughput of {kind} texts, {'one caller' if callers == 1 else f'{callers} threads'}"
+    return f"throughput of {kind} texts, {way(callers, calls)}"
+
+
+def way(callers: int, calls: int) -> str:
+    """Say in words how texts are encoded."""
+    if callers > 1:
+        return f"{callers} threads"
+    return "one caller" if calls == 1 else f"one caller, {calls} calls"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from bench.parts import (
     VERIFY_RATE,
     VERIFY_SHARE,
 )
-from bench.results import CALLERS, FIRST_VECTOR, KINDS, PSS_FOUR, RSS, throughput
+from bench.results import FIRST_VECTOR, KINDS, PSS_FOUR, RSS, WAYS, throughput, way
 from bench.subjects import MINI, REFERENCE, SYNTHETIC, subjects_of
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ def subject_tables(results: Results, model: str) -> list[str]:
         body.append([subject.title, *cells, "failed" if cosine is None else f"{cosine:.6f}"])
     head = ["", "first vector", "RSS of one process", "PSS of four processes", "smallest cosine"]
     lines = rows(head, body)
-    for callers in (1, CALLERS):
-        metrics = [throughput(kind, callers) for kind in KINDS]
+    for callers, calls in WAYS:
+        metrics = [throughput(kind, callers, calls) for kind in KINDS]
         if not any(results.values(metric, subject.name) for metric in metrics for subject in subjects):
             continue
-        title = "one caller, texts/s" if callers == 1 else f"{callers} threads, texts/s"
+        title = f"{way(callers, calls)}, texts/s"
         body = [
             [subject.title, *(_cell(results, metric, subject.name, "") for metric in metrics)] for subject in subjects
         ]

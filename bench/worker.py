@@ -111,11 +111,13 @@ def read_memory() -> dict[str, int]:
     return {name.lower(): int(lines[name].split()[0]) * 1024 for name in ("Rss", "Pss")}
 
 
-def encode_in_threads(encode: Encode, texts: list[str], callers: int) -> float:
-    """Return the seconds that it takes ``callers`` threads to encode their share of the texts, all at the same time."""
+def encode_in_threads(encode: Encode, texts: list[str], callers: int, calls: int) -> float:
+    """Return the seconds of ``calls`` calls, each with its share: all at the same time, or one by one by one caller."""
+    shares = [texts[number::calls] for number in range(calls)]
     if callers == 1:
         started = time.monotonic()
-        encode(texts)
+        for share in shares:
+            encode(share)
         return time.monotonic() - started
     import threading  # noqa: PLC0415 - not before the first vector
 
@@ -129,7 +131,7 @@ def encode_in_threads(encode: Encode, texts: list[str], callers: int) -> float:
         except BaseException as error:  # noqa: BLE001 - raised again below
             errors.append(error)
 
-    threads = [threading.Thread(target=call, args=(texts[number::callers],)) for number in range(callers)]
+    threads = [threading.Thread(target=call, args=(share,)) for share in shares]
     for thread in threads:
         thread.start()
     ready.wait()
@@ -149,7 +151,7 @@ def obey(command: dict[str, Any], encode: Encode) -> dict[str, Any]:
     with open(command["texts"], encoding="utf-8") as file:  # noqa: PTH123 - as above
         texts = json.load(file)
     if command["do"] == "encode":
-        return {"seconds": encode_in_threads(encode, texts, command["callers"])}
+        return {"seconds": encode_in_threads(encode, texts, command["callers"], command["calls"])}
     import numpy as np  # noqa: PLC0415 - every subject has imported it already
 
     np.save(command["to"], np.asarray(encode(texts), dtype=np.float32), allow_pickle=False)

@@ -44,8 +44,12 @@ def parallel(work: Callable[[A], B], items: Sequence[A], workers: int) -> list[B
     ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException as error:  # an interrupt: nobody wants the rest any more
+        errors.append(error)
+        raise
     if errors:
         raise errors[0]
     return [results[index] for index in range(len(items))]

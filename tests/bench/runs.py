@@ -12,7 +12,7 @@ from bench.parts import (
     VERIFY,
     VERIFY_SHARE,
 )
-from bench.results import CALLERS, FIRST_VECTOR, KINDS, PSS, PSS_FOUR, RSS, RSS_FOUR, Results, throughput
+from bench.results import FIRST_VECTOR, KINDS, PSS, PSS_FOUR, RSS, RSS_FOUR, WAYS, Results, throughput
 from bench.subjects import SUBJECTS
 
 MACHINE = {
@@ -58,9 +58,9 @@ def make_results(*, slowness: float = 1.0, repetitions: int = 3, **changes: Any)
         for subject in SUBJECTS:
             results.add(FIRST_VECTOR, subject.name, repetition, 5 * pace * FAST[subject.way])
             for kind in KINDS:
-                for callers in (1, CALLERS):
+                for way in WAYS:
                     value = 300 / pace * THROUGHPUT[subject.way]
-                    results.add(throughput(kind, callers), subject.name, repetition, value)
+                    results.add(throughput(kind, *way), subject.name, repetition, value)
             memory = 200e6 if subject.way.startswith("onnx") else 500e6
             results.add(RSS, subject.name, repetition, memory)
             results.add(PSS, subject.name, repetition, memory)

@@ -8,7 +8,7 @@ from bench.results import FIRST_VECTOR, PSS_FOUR, RSS, throughput
 from bench.subjects import SUBJECTS
 from tests.bench.runs import empty_results, make_results, scaled, without
 
-SHORT = throughput("short", 1)
+SHORT = throughput("short", 1, 1)
 
 
 def test_a_run_that_is_good_enough_meets_every_budget() -> None:

@@ -7,7 +7,7 @@ from bench.parts import BUILD_SECONDS, BUILDER, LARGE_MEMORY, VERIFY, VERIFY_SHA
 from bench.results import CALLERS, FIRST_VECTOR, PSS_FOUR, Results, throughput
 from tests.bench.runs import MACHINE, make_results, scaled, without
 
-MIXED = throughput("mixed", CALLERS)
+MIXED = throughput("mixed", CALLERS, CALLERS)
 
 
 def past_their_trigger(new: Results) -> list[str]:

@@ -65,7 +65,7 @@ def test_what_failed_is_shown_with_its_reason() -> None:
     results.fail("", "mini/openvino", "could not be installed: no such index")
     text = reported(results)
     assert "- mini/openvino: could not be installed: no such index" in text
-    assert text.count("| OpenVINO (fp32) | failed |") == 3
+    assert text.count("| OpenVINO (fp32) | failed |") == 4
 
 
 def test_the_synthetic_model_and_a_quick_run_are_called_so() -> None:

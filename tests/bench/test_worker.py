@@ -24,14 +24,22 @@ TEXTS = [f"text {number}" for number in range(21)]
 
 def test_one_caller_encodes_all_texts_in_one_call() -> None:
     encode = Recorder()
-    assert encode_in_threads(encode, TEXTS, 1) >= 0
+    assert encode_in_threads(encode, TEXTS, 1, 1) >= 0
     assert encode.calls == [TEXTS]
     assert encode.threads == {threading.get_ident()}
 
 
+def test_one_caller_makes_the_calls_of_eight_one_by_one() -> None:
+    alone, together = Recorder(), Recorder()
+    encode_in_threads(alone, TEXTS, 1, 8)
+    encode_in_threads(together, TEXTS, 8, 8)
+    assert alone.threads == {threading.get_ident()}
+    assert alone.calls == sorted(together.calls)
+
+
 def test_eight_threads_encode_every_text_once() -> None:
     encode = Recorder()
-    encode_in_threads(encode, TEXTS, 8)
+    encode_in_threads(encode, TEXTS, 8, 8)
     assert len(encode.calls) == 8
     assert sorted(text for call in encode.calls for text in call) == sorted(TEXTS)
     assert threading.get_ident() not in encode.threads
@@ -43,7 +51,7 @@ def test_an_error_in_a_thread_is_raised() -> None:
             raise RuntimeError("already borrowed")
 
     with pytest.raises(RuntimeError, match="already borrowed"):
-        encode_in_threads(encode, TEXTS, 8)
+        encode_in_threads(encode, TEXTS, 8, 8)
 
 
 def test_memory_is_read_in_bytes() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -178,19 +179,23 @@ class OnnxBackend:
         """
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
         prompt_length = self._prompt_length(prompt) if prompt and self._settings.excludes_prompt else 0
-        done = 0
-        with self._sessions.calling():
-            for block in blocks(texts, most_texts=_MOST_TEXTS, most_characters=_MOST_CHARACTERS):
-                encodings = self._tokenize([f"{prompt or ''}{texts[index]}" for index in block])
-                lengths = [len(encoding) for encoding in encodings]
-                for batch in batches(lengths, most_tokens=self._sessions.most_tokens, most_texts=batch_size):
+        progress = _Progress(len(texts), shown=show_progress_bar)
+        for block in blocks(texts, most_texts=_MOST_TEXTS, most_characters=_MOST_CHARACTERS):
+            encodings = self._tokenize([f"{prompt or ''}{texts[index]}" for index in block])
+            lengths = [len(encoding) for encoding in encodings]
+            with self._sessions.calling(sum(lengths)) as (workers, most_tokens):
+
+                def run(batch: list[int], block: range = block, encodings: list[Any] = encodings) -> None:
                     rows = [block[position] for position in batch]
                     vectors[rows] = self._run([encodings[position] for position in batch], prompt_length)
-                    done += len(batch)
-                    if show_progress_bar:
-                        end = "\n" if done == len(texts) else ""
-                        sys.stderr.write(f"\rencoded {done} of {len(texts)} texts{end}")
-                        sys.stderr.flush()
+                    progress.add(len(batch))
+
+                planned = list(batches(lengths, most_tokens=most_tokens, most_texts=batch_size))
+                if workers > 1:
+                    parallel(run, planned, workers)
+                else:
+                    for batch in planned:
+                        run(batch)
         return vectors
 
     def _run(self, encodings: list[tokenizers.Encoding], prompt_length: int) -> FloatArray:
@@ -233,6 +238,23 @@ class OnnxBackend:
                 self._prompt_lengths.clear()
             self._prompt_lengths[prompt] = len(encoding) - ends_special
         return self._prompt_lengths[prompt]
+
+
+class _Progress:
+    """A line on standard error that counts the texts that are done; threads may share it."""
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        self._total, self._done, self._shown = total, 0, shown
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        if not self._shown:
+            return
+        with self._lock:
+            self._done += count
+            end = "\n" if self._done == self._total else ""
+            sys.stderr.write(f"\rencoded {self._done} of {self._total} texts{end}")
+            sys.stderr.flush()
 
 
 @contextlib.contextmanager

@@ -35,6 +35,9 @@ _TOKENS_PER_THREAD = 192
 """Tokens that a run has per thread, padding included. Larger runs are slower, not faster: what passes between the
 layers of a small model then no longer fits into the cache of a core."""
 
+_RUNS_PER_THREAD = 2
+"""Runs that each thread should have before a lone caller's texts are divided between threads."""
+
 _SPIN = 50
 """Microseconds that an idle thread of onnxruntime waits for work before it sleeps. The next operator comes sooner than
 that, and without a limit the threads of idle or crowded processes take cores from those that have work."""
@@ -106,8 +109,9 @@ def content(verified: VerifiedVariant, name: str) -> memoryview:
 class Sessions:
     """Runs of one graph, with as many threads as suit the number of callers. Threads may share it.
 
-    A lone caller has all threads in one run. Runs that share the threads of a session wait for each other at every
-    operator, so once there are callers enough to use most of the cores, each run computes in its caller's thread alone.
+    Threads that share a run wait for each other at every operator, so a run in one thread makes the most of a core.
+    Where there are runs enough to use most of the cores, each computes in its caller's thread alone; a few texts of a
+    lone caller have all threads in one run, because that is answered soonest.
 
     Args:
         graph: The graph.
@@ -119,7 +123,7 @@ class Sessions:
         self._count = count
         self._wide = graph.session(count)
         self._narrow = self._wide if count == 1 else None
-        self._callers = 0
+        self._runners = 0
         self._lock = threading.Lock()
         # Each run has memory of its own, so that their number is bounded.
         self._wide_turns = threading.BoundedSemaphore(max(1, count // 2))
@@ -136,24 +140,27 @@ class Sessions:
         return list(self._wide.get_outputs())
 
     @contextlib.contextmanager
-    def calling(self) -> Iterator[None]:
-        """Count a caller for as long as it has texts to run."""
+    def calling(self, tokens: int) -> Iterator[tuple[int, int]]:
+        """Be told how to run texts of so many ``tokens``, and be counted meanwhile.
+
+        Yields:
+            In how many threads to make the runs, and how many tokens one should have at most, padding included.
+        """
         with self._lock:
-            self._callers += 1
+            # Each thread should have several runs, or the last one leaves the others with nothing to do.
+            alone, much = self._runners == 0, tokens >= _RUNS_PER_THREAD * _TOKENS_PER_THREAD * self._count
+            workers = self._count if alone and much else 1
+            self._runners += workers
+            most_tokens = _TOKENS_PER_THREAD * (1 if self._is_crowded else self._count)
         try:
-            yield
+            yield workers, most_tokens
         finally:
             with self._lock:
-                self._callers -= 1
+                self._runners -= workers
 
     @property
     def _is_crowded(self) -> bool:
-        return self._callers * 2 > self._count
-
-    @property
-    def most_tokens(self) -> int:
-        """Tokens that a run should have at most, padding included, as things are."""
-        return _TOKENS_PER_THREAD * (1 if self._is_crowded else self._count)
+        return self._runners * 2 > self._count
 
     def run(self, arrays: dict[str, Any]) -> FloatArray:
         """Return the vectors that the graph gives for its inputs."""

@@ -101,9 +101,14 @@ def runs(backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch) -> list[dict[str
     return found
 
 
-def bounded(monkeypatch: pytest.MonkeyPatch, most_tokens: int) -> None:
+def bounded(backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch, most_tokens: int) -> None:
     """Set how many tokens a run has at most."""
-    monkeypatch.setattr("thoth_models.backends.sessions.Sessions.most_tokens", most_tokens)
+
+    @contextlib.contextmanager
+    def calling(_tokens: int) -> Iterator[tuple[int, int]]:
+        yield 1, most_tokens
+
+    monkeypatch.setattr(backend._sessions, "calling", calling)
 
 
 # What is encoded.
@@ -124,7 +129,7 @@ def test_batches_and_order_change_nothing(
     shared: OnnxBackend, texts: list[str], batch_size: int | None, most_tokens: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        bounded(patch, most_tokens)
+        bounded(shared, patch, most_tokens)
         patch.setattr("thoth_models.backends.onnx._MOST_TEXTS", 5)
         found = encode(shared, texts, batch_size=batch_size)
     assert_close(found, [encode(shared, [text])[0] for text in texts])
@@ -138,7 +143,7 @@ def test_a_batch_is_as_long_as_its_own_longest_text(shared: OnnxBackend, monkeyp
 
 def test_a_batch_has_no_more_tokens_than_its_bound(shared: OnnxBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     found = runs(shared, monkeypatch)
-    bounded(monkeypatch, 18)
+    bounded(shared, monkeypatch, 18)
     encode(shared, ["a b c d"] * 7)
     assert [arrays["input_ids"].shape for arrays in found] == [(3, 6), (3, 6), (1, 6)]
 
@@ -329,7 +334,7 @@ def test_not_every_caller_takes_memory_for_a_run_at_once(
     start = threading.Barrier(callers)
 
     def work(text: str) -> FloatArray:
-        with backend._sessions.calling():
+        with backend._sessions.calling(1):
             start.wait(timeout=60)
             return encode(backend, [text])
 
@@ -348,12 +353,46 @@ def test_a_run_has_all_threads_until_callers_could_use_the_cores(
     gate = Gate(backend, monkeypatch, expected=1)
     with contextlib.ExitStack() as others:
         for _ in range(callers - 1):
-            others.enter_context(backend._sessions.calling())
+            others.enter_context(backend._sessions.calling(1))
         encode(backend, ["a b"])
-        with backend._sessions.calling():
-            assert backend._sessions.most_tokens == 192 * each
+        with backend._sessions.calling(1) as planned:
+            assert planned == (1, 192 * each)
     encode(backend, ["a b"])
     assert gate.threads == [each, threads]
+
+
+@pytest.mark.parametrize(("threads", "texts", "used"), [(2, 400, 2), (3, 400, 3), (2, 20, 0), (1, 400, 0)])
+def test_many_texts_of_a_lone_caller_are_divided_between_threads(
+    make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch, threads: int, texts: int, used: int
+) -> None:
+    monkeypatch.setenv("THOTH_MODELS_THREADS", str(threads))
+    backend = make()
+    seen: set[int] = set()
+    gate = Gate(backend, monkeypatch, expected=max(1, used))
+    run = gate._run
+
+    def recorded(session: Any, arrays: dict[str, Any]) -> FloatArray:
+        seen.add(threading.get_ident())
+        return run(session, arrays)
+
+    gate._run = recorded
+    words = [f"{'a b c d e f'[: 1 + 2 * (number % 6)]} {chr(97 + number % 26)}" for number in range(texts)]
+    assert_close(encode(backend, words), [reference(tokenizer_json(), word) for word in words])
+    if used:
+        assert len(seen) == used
+        assert set(gate.threads) == {1}
+    else:
+        assert seen == {threading.get_ident()}
+    assert backend._sessions._runners == 0
+
+
+def test_a_failure_in_one_thread_ends_the_call(
+    make: Callable[..., OnnxBackend], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THOTH_MODELS_THREADS", "2")
+    backend = make(variant_files(tmp_path / "files", pad_token_id=10_000))
+    with pytest.raises(BackendError, match=r"^onnxruntime could not run model\.onnx: .*10000"):
+        encode(backend, ["a b c d", "a"] * 300)
 
 
 def test_a_call_that_fails_is_not_counted_for_ever(make: Callable[..., OnnxBackend], tmp_path: Path) -> None:
@@ -361,7 +400,7 @@ def test_a_call_that_fails_is_not_counted_for_ever(make: Callable[..., OnnxBacke
     for _ in range(3):
         with pytest.raises(BackendError):
             encode(backend, ["a", "a b"])
-    assert backend._sessions._callers == 0
+    assert backend._sessions._runners == 0
 
 
 def test_the_number_of_threads_is_set(make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch) -> None:
