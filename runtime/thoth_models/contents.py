@@ -5,10 +5,12 @@ Used by :mod:`thoth_models.verify` alone.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
-from typing import TYPE_CHECKING, NamedTuple
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from thoth_models.digest import Digest, hash_range, ranges
 from thoth_models.errors import Problem
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from thoth_models.digest import ContentDigest
+
+
+_POPULATE_READ: Final = 22
+"""MADV_POPULATE_READ of Linux 5.14 and later (https://man7.org/linux/man-pages/man2/madvise.2.html)."""
 
 
 class _Part(NamedTuple):
@@ -48,8 +54,7 @@ def check_contents(
 ) -> list[Problem]:
     """Compare each file, in parts and with so many threads; with ``whole`` the large ones as a whole too.
 
-    Files are read, not mapped: one that is cut short, or lies on a disk that fails, meanwhile is a problem that is
-    reported, where a page that cannot be read would end the process.
+    Memory use does not depend on the length of the files.
     """
     parts = _parts(expected)
     if whole:
@@ -76,35 +81,57 @@ def map_contents(
     """Map each file, compare the mapped pages, and return them by path, with what is wrong.
 
     Whoever uses the pages uses what was compared, also if the path leads to another file by then. Processes that map
-    the same file have its pages once. A page that cannot be read ends the process, as it would when a library that maps
-    its weights came upon it later; the length is compared before any page is touched.
+    the same file have its pages once.
     """
     contents: dict[str, memoryview] = {}
+    mapped: dict[str, mmap.mmap] = {}
     problems: list[Problem] = []
     for path, content in expected.items():
         try:
             with PlainFile(root, path) as file:
                 if problem := file.wrong_size(content):
                     problems.append(problem)
-                else:
-                    contents[path] = _map(file.descriptor, content.size)
+                elif content.size:
+                    mapped[path] = mmap.mmap(file.descriptor, content.size, prot=mmap.PROT_READ)
+                    contents[path] = memoryview(mapped[path])
+                else:  # what has no bytes cannot be mapped
+                    contents[path] = memoryview(b"")
         except (OSError, NotPlainError) as error:
             problems.append(unread(path, error))
     parts = [part for part in _parts(expected) if part.path in contents]
     parts.sort(key=lambda part: -part.length)
 
     def compare(part: _Part) -> Problem | None:
+        try:
+            if part.length:
+                _populate(mapped[part.path], part)
+        except OSError as error:
+            return unread(part.path, error)
         # All of a part at once: hashing takes the interpreter once for it, which others may hold for milliseconds.
         pages = contents[part.path][part.offset : part.offset + part.length]
         return part.compared(Digest(hashlib.sha256(pages).hexdigest()))
 
-    problems += [problem for problem in parallel(compare, parts, workers) if problem is not None]
+    found = parallel(compare, parts, workers)
+    problems += dict.fromkeys(problem for problem in found if problem is not None)
     return contents, problems
 
 
-def _map(descriptor: int, size: int) -> memoryview:
-    # What has no bytes cannot be mapped.
-    return memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ)) if size else memoryview(b"")
+def _populate(pages: mmap.mmap, part: _Part) -> None:
+    """Bring pages into memory before they are touched, where the system can.
+
+    Touching a page of a file that was cut short, or of a disk that fails, ends the process; asked for beforehand, the
+    system reports it.
+
+    Raises:
+        OSError: A page cannot be read.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        pages.madvise(_POPULATE_READ, part.offset, part.length)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a system that cannot
+            raise
 
 
 def read_compared(root: Path, path: str, content: ContentDigest) -> bytes | Problem:

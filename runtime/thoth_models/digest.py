@@ -25,9 +25,6 @@ CHUNKED_ABOVE = 64 * 1024 * 1024
 READ_SIZE = 1024 * 1024
 """Bytes read at a time: large enough that system calls do not count, small enough that memory stays flat."""
 
-HASH_SIZE = 4 * 1024 * 1024
-"""Bytes hashed at a time of a part: a thread that imports libraries meanwhile keeps the interpreter from each piece."""
-
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -146,7 +143,7 @@ def hash_range(descriptor: int, offset: int, length: int) -> Digest:
         OSError: The file cannot be read.
     """
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(min(HASH_SIZE, max(length, 1))))
+    buffer = memoryview(bytearray(min(READ_SIZE, max(length, 1))))
     end = offset + length
     while offset < end:
         count = os.preadv(descriptor, [buffer[: end - offset]], offset)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from typing import TYPE_CHECKING
 
+from thoth_models.cgroups import ROOT, Limits, read_limits
 from thoth_models.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 THREADS_VARIABLE = "THOTH_MODELS_THREADS"
 """Says how many threads a model computes with, where that should not be the number of usable cores."""
@@ -14,15 +20,34 @@ _MOST_THREADS = 1024  # a typing error, rather than a machine, beyond that
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may run on, at least 1."""
+def limits(root: Path = ROOT) -> Limits:
+    """Return the CPU quota and the memory limit of the container, as far as they can be seen.
+
+    They are read at each call: an orchestrator may change them while the process runs.
+    """
+    return read_limits(root)
+
+
+def available_cores() -> int:
+    """Return the number of cores that the system may put this process on, whatever its quota of their time is."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         return os.cpu_count() or 1
 
 
-def threads() -> int:
+def usable_cores(root: Path = ROOT) -> int:
+    """Return how many cores this process can keep busy, at least 1: no more than its CPU quota, rounded up.
+
+    More threads than that are slower than one: they use the quota up early in each period, and then all of them stand
+    still for the rest of it.
+    """
+    quota = limits(root).cpus
+    cores = available_cores()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def threads(root: Path = ROOT) -> int:
     """Return how many threads a model computes with: ``THOTH_MODELS_THREADS`` if set, else :func:`usable_cores`.
 
     The variable is read at each call; an empty one counts as not set.
@@ -30,9 +55,18 @@ def threads() -> int:
     Raises:
         EnvironmentFault: The variable is not an integer from 1 to 1024.
     """
+    return stated_threads() or usable_cores(root)
+
+
+def stated_threads() -> int | None:
+    """Return the number that ``THOTH_MODELS_THREADS`` says, or None where it says nothing.
+
+    Raises:
+        EnvironmentFault: The variable is not an integer from 1 to 1024.
+    """
     text = os.environ.get(THREADS_VARIABLE, "").strip()
     if not text:
-        return usable_cores()
+        return None
     count = int(text) if _NUMBER.fullmatch(text) else 0
     if not 1 <= count <= _MOST_THREADS:
         raise EnvironmentFault(f"{THREADS_VARIABLE}: expected an integer from 1 to {_MOST_THREADS}, found {text!r}")

@@ -31,7 +31,6 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest_module, "CHUNK_SIZE", 4)
     monkeypatch.setattr(digest_module, "CHUNKED_ABOVE", 16)
     monkeypatch.setattr(digest_module, "READ_SIZE", 3)
-    monkeypatch.setattr(digest_module, "HASH_SIZE", 3)
 
 
 def test_digest_of_bytes() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -176,3 +178,37 @@ def test_a_digest_of_the_whole_that_lies_is_found_under_strict(large_bundle: Pat
     verify(large_bundle)
     with pytest.raises(VerificationError, match=f"{path}: changed: expected sha256 {'0' * 64}"):
         verify(large_bundle, strict=True)
+
+
+def test_a_page_that_cannot_be_read_is_a_finding(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = bundle / "mini/onnx-fp32/modules.json"
+    size = path.stat().st_size
+
+    class CutShort(mmap.mmap):
+        """A file that loses its pages once it is mapped, as on a disk that fails."""
+
+        def __new__(cls, descriptor: int, length: int, **options: Any) -> Any:
+            made = super().__new__(cls, descriptor, length, **options)
+            if os.fstat(descriptor).st_size == size and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                with opened(bundle):
+                    os.truncate(path, 0)
+            return made
+
+    monkeypatch.setattr("thoth_models.contents.mmap.mmap", CutShort)
+    with pytest.raises(VerificationError) as caught:
+        verified(open_bundle(bundle), index=1)
+    assert [(problem.kind, problem.path) for problem in caught.value.problems] == [
+        ("unreadable", "mini/onnx-fp32/modules.json")
+    ]
+
+
+def test_a_system_that_cannot_bring_pages_into_memory(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old(mmap.mmap):
+        def madvise(self, *_arguments: object) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("thoth_models.contents.mmap.mmap", Old)
+    verified(open_bundle(bundle), index=1)
+    flip_bit(bundle, "mini/onnx-fp32/modules.json")
+    with pytest.raises(VerificationError):
+        verified(open_bundle(bundle), index=1)

@@ -1,0 +1,163 @@
+"""What control groups allow this process: CPU time and memory, under cgroup v1, v2, or both at once.
+
+Reads, and never raises: the content of these files depends on kernel, engine and orchestrator, and what cannot be
+understood limits nothing. Which files say what: https://docs.kernel.org/admin-guide/cgroup-v2.html and
+https://docs.kernel.org/admin-guide/cgroup-v1/. Every function takes the root of the file system, so that tests can lay
+one out.
+
+A process belongs to one group per hierarchy (``/proc/self/cgroup``), and the limits of all groups above hold as well.
+How much of that is visible depends on the container: its mount may begin at its own group (``/proc/self/mountinfo``
+says where), and a cgroup namespace hides what lies above. The tightest limit that can be seen is the one that counts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Number = TypeVar("Number", int, float)
+
+ROOT = Path("/")
+
+_LONGEST = 16 * 1024 * 1024
+"""Bytes that are read of one file at most; mountinfo has a hundred per mount, and hosts have thousands of mounts."""
+
+_NO_MEMORY_LIMIT = 2**62
+"""What a v1 group without a limit says is the largest number of whole pages in 63 bits."""
+
+_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What the groups of a process allow it.
+
+    Attributes:
+        cpus: CPU seconds per second, such as 1.5; None where there is no quota.
+        memory: Bytes; None where there is no limit.
+    """
+
+    cpus: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Mount:
+    """One place where a hierarchy is mounted: ``begins_at`` is the group that ``point`` shows."""
+
+    point: PurePosixPath
+    begins_at: PurePosixPath
+    controllers: frozenset[str]  # empty for v2
+
+
+def read_limits(root: Path = ROOT) -> Limits:
+    """Return the tightest limits among the groups of this process that can be seen from here."""
+    mounts = list(_mounts(_read(root / "proc/self/mountinfo")))
+    cpus: list[float] = []
+    memory: list[int] = []
+    for controllers, path in _memberships(_read(root / "proc/self/cgroup")):
+        of_hierarchy = [mount for mount in mounts if _shows(mount, controllers)]
+        directories = [root / str(place).lstrip("/") for place in _places(of_hierarchy, path)]
+        if not controllers:
+            cpus += _found(directories, _quota_v2)
+            memory += _found(directories, _memory_v2)
+        if "cpu" in controllers:
+            cpus += _found(directories, _quota_v1)
+        if "memory" in controllers:
+            memory += _found(directories, _memory_v1)
+    return Limits(cpus=min(cpus, default=None), memory=min(memory, default=None))
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(_LONGEST)
+    except (OSError, ValueError):  # ValueError: a name with a null character
+        return ""
+
+
+def _memberships(text: str) -> Iterator[tuple[frozenset[str], PurePosixPath]]:
+    """Yield the controllers of each hierarchy, none for v2, and the group that the process belongs to there."""
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        names, separator, path = rest.partition(":")
+        if separator and path.startswith("/") and bool(names) != (number == "0"):
+            yield frozenset(filter(None, names.split(","))), PurePosixPath(path)
+
+
+def _mounts(text: str) -> Iterator[_Mount]:
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, kind = left.split(" "), right.split(" ")
+        # A mount of v1 says which hierarchy it is in the last of its options; "cgroup2" is the only hierarchy of v2.
+        if len(fields) > 5 and len(kind) > 2 and kind[0] in ("cgroup", "cgroup2"):  # noqa: PLR2004 - see proc(5)
+            yield _Mount(
+                point=PurePosixPath(_unescaped(fields[4])),
+                begins_at=PurePosixPath(_unescaped(fields[3])),
+                controllers=frozenset(kind[2].split(",")) if kind[0] == "cgroup" else frozenset(),
+            )
+
+
+def _unescaped(text: str) -> str:
+    """Undo how the kernel writes spaces and backslashes."""
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
+
+
+def _shows(mount: _Mount, controllers: frozenset[str]) -> bool:
+    return controllers <= mount.controllers if controllers else not mount.controllers
+
+
+def _places(mounts: list[_Mount], path: PurePosixPath) -> list[PurePosixPath]:
+    """Return where the group at ``path`` is, and all above it, as far as they are mounted."""
+    fitting = [mount for mount in mounts if ".." not in path.parts and path.is_relative_to(mount.begins_at)]
+    if not fitting:
+        # The process was moved to a group that is not mounted here. What is at the top says most about this container.
+        return [mount.point for mount in mounts if ".." not in mount.begins_at.parts]
+    places: list[PurePosixPath] = []
+    for mount in fitting:
+        below = path.relative_to(mount.begins_at)
+        places += [mount.point / part for part in (below, *below.parents)]
+    return places
+
+
+def _found(directories: list[Path], read: Callable[[Path], Number | None]) -> list[Number]:
+    return [value for value in map(read, directories) if value is not None]
+
+
+def _quota_v2(directory: Path) -> float | None:
+    quota, _, period = _read(directory / "cpu.max").strip().partition(" ")
+    return _cpus(quota, period)
+
+
+def _quota_v1(directory: Path) -> float | None:
+    return _cpus(_read(directory / "cpu.cfs_quota_us").strip(), _read(directory / "cpu.cfs_period_us").strip())
+
+
+def _cpus(quota: str, period: str) -> float | None:
+    microseconds, of_microseconds = _positive(quota), _positive(period)
+    return None if microseconds is None or of_microseconds is None else microseconds / of_microseconds
+
+
+def _memory_v2(directory: Path) -> int | None:
+    return _positive(_read(directory / "memory.max").strip())
+
+
+def _memory_v1(directory: Path) -> int | None:
+    limits = [_positive(_read(directory / "memory.limit_in_bytes").strip())]
+    # Counts the groups above as well, also those that cannot be seen.
+    for line in _read(directory / "memory.stat").splitlines():
+        key, _, value = line.partition(" ")
+        if key == "hierarchical_memory_limit":
+            limits.append(_positive(value.strip()))
+    return min((limit for limit in limits if limit is not None and limit < _NO_MEMORY_LIMIT), default=None)
+
+
+def _positive(text: str) -> int | None:
+    """Return the number; None for ``max``, -1, 0 and anything else."""
+    return int(text) or None if _NUMBER.fullmatch(text) else None
