@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from thoth_models.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
@@ -35,6 +35,14 @@ _LARGEST_METADATA = 32 * 1024 * 1024
 
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _TRUE = ("1", "ON", "YES", "TRUE")
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of brackets, or a port out of range
+        return False
 
 
 class HubRepository:
@@ -103,6 +111,9 @@ class HubRepository:
     def _check_reachable(self) -> None:
         if any(os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")):
             raise SourceUnreachableError("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, so the Hub is not asked")
+        if not _is_address(self._endpoint):
+            # Not repeated: it may hold a password.
+            raise SourceUnreachableError("expected HF_ENDPOINT to be an address that begins with https:// or http://")
         if reason := self._unreachable.get(self._endpoint):
             raise SourceUnreachableError(f"not asked again, because before it was: {reason}")
 

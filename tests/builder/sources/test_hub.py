@@ -27,10 +27,10 @@ from thoth_models.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.sources import RemoteFile
 from thoth_models_builder.sources.hub import HubRepository
+from thoth_models_builder.sources.limits import Limits
 
 if TYPE_CHECKING:
     from tests.hub_simulator import Fault, HubSimulator
-    from thoth_models_builder.sources.limits import Limits
     from thoth_models_builder.store import Store
 
 NEXT_COMMIT = "f" * 40
@@ -274,3 +274,12 @@ def test_a_token_that_cannot_be_had_is_an_error(
     assert str(error).startswith(f"expected a token for hub:{REPOSITORY}@{DEFAULT_COMMIT}")
     assert TOKEN not in str(error)
     assert model.accepted == 0
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://[bad", "hub.example", "ftp://hub.example", "https://hub.example:99999", "https://"]
+)
+def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(SourceUnreachableError, match="expected HF_ENDPOINT to be an address"):
+        HubRepository("acme/tiny", "main", limits=Limits()).list_files()
