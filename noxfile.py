@@ -1,5 +1,6 @@
 """Everything there is to run: `nox` checks the whole workspace, `nox -s build_bundle` builds the bundle."""
 
+import argparse
 import os
 import shutil
 from pathlib import Path
@@ -29,9 +30,17 @@ def group(name: str) -> list[str]:
 
 @nox.session
 def build_bundle(session: nox.Session) -> None:
-    """Build ./bundle from models.yaml and models.lock; arguments after -- go to `thoth-bundle build`."""
+    """Build ./bundle from models.yaml and models.lock; arguments after -- go to `thoth-bundle build`.
+
+    Then pack it as an OCI image layout, ./image, and where a Docker engine answers, load `thoth-models:latest`.
+    """
     install(session, "./runtime", "./builder[compile]")
     session.run("thoth-bundle", "build", *session.posargs)
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--output", default="bundle")
+    bundle = options.parse_known_args(session.posargs)[0].output
+    session.run("thoth-bundle", "image", bundle, "--to", "oci:image")
+    session.run("python", "docker/load.py", bundle)
 
 
 @nox.session
@@ -82,7 +91,7 @@ def wheel_tests(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(wheels), str(ROOT / distribution))
     away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
-    for directory in ("tests", "bench"):
+    for directory in ("tests", "bench", "docker"):
         shutil.copytree(ROOT / directory, away / directory, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("constraints.txt", "models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
         shutil.copy(ROOT / name, away)

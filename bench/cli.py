@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.budgets import judge
 from bench.compare import caveats, compare
+from bench.images import measure_containers, measure_layers
 from bench.machine import describe_machine, read_versions, usable_cores
 from bench.materials import ROOT, prepare
 from bench.measure import Bench
@@ -43,8 +44,10 @@ FULL = {
     "verify": 15,
     "build": 7,
     "large file": 4 * 1024**3,
+    "layers": 3,
+    "containers": 2,
 }
-QUICK = {**dict.fromkeys(FULL, 2), "large file": 256 * 1024**2}
+QUICK = {**dict.fromkeys(FULL, 2), "layers": 1, "containers": 1, "large file": 256 * 1024**2}
 FULL_SIZES = {"one": Sizes(short=2000, long=16, mixed=96), "many": Sizes(short=400, long=16, mixed=96)}
 QUICK_SIZES = dict.fromkeys(FULL_SIZES, Sizes(short=200, long=8, mixed=36))
 AGREEMENT = Sizes(short=40, long=4, mixed=60)
@@ -119,6 +122,8 @@ def measure(work: Path, *, quick: bool) -> Results:
     tell("build with nothing to do")
     measure_build(materials, results, counts["build"])
     measure_large(materials, results, counts["large file"], tell)
+    measure_layers(materials, results, counts["layers"], tell)
+    measure_containers(materials, results, counts["containers"], tell)
     tell("done")
     return results
 

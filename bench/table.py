@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.images import CONTAINER_PSS, CONTAINERS_PSS, DOCKER_BUILD, IMAGE, LAYER_RATE
 from bench.parts import (
     BUILD_OWN_SECONDS,
     BUILD_SECONDS,
@@ -117,11 +118,15 @@ def part_table(results: Results) -> list[str]:
         ("build with nothing to do, whole process", BUILD_SECONDS, BUILDER, "s"),
         ("build with nothing to do, its own time", BUILD_OWN_SECONDS, BUILDER, "s"),
         (LARGE_MEMORY, LARGE_MEMORY, BUILDER, "bytes"),
+        ("pack a bundle as an image layout, whole process", LAYER_RATE, IMAGE, "bytes"),
+        ("docker build with COPY of the same bytes", LAYER_RATE, DOCKER_BUILD, "bytes"),
+        ("PSS of one container of the synthetic model", CONTAINER_PSS, IMAGE, "bytes"),
+        ("PSS of four containers of one image", CONTAINERS_PSS, IMAGE, "bytes"),
     ]
     body = []
     for title, metric, subject, unit in figures:
         spread = results.spread(metric, subject)
-        rate = "/s" if metric in (VERIFY_RATE, SHA256_RATE) else ""
+        rate = "/s" if metric in (VERIFY_RATE, SHA256_RATE, LAYER_RATE) else ""
         body.append([title, "failed" if spread is None else with_spread(spread, unit) + (rate and " per second")])
     return rows(["", "measured"], body)
 
@@ -161,7 +166,7 @@ def report(results: Results, verdicts: Sequence[Verdict]) -> str:
     lines = [*describe(results), "", "### Budgets", "", *budget_table(verdicts)]
     for model in (MINI, SYNTHETIC):
         lines += ["", f"### {_NAMES[model]}", "", *subject_tables(results, model)]
-    lines += ["", "### Bundle and builder", "", *part_table(results)]
+    lines += ["", "### Bundle, builder and images", "", *part_table(results)]
     if failed := failures(results):
         lines += ["", "### Failed", "", *failed]
     return "\n".join(lines)

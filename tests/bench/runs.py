@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.images import CONTAINER_PSS, CONTAINERS_PSS, DOCKER_BUILD, IMAGE, LAYER_RATE
 from bench.parts import (
     BUILD_REWRITTEN,
     BUILD_SECONDS,
@@ -69,6 +70,10 @@ def make_results(*, slowness: float = 1.0, repetitions: int = 3, **changes: Any)
         results.add(VERIFY_SHARE, VERIFY, repetition, 0.9)
         results.add(BUILD_SECONDS, BUILDER, repetition, 0.6 * pace)
         results.add(BUILD_REWRITTEN, BUILDER, repetition, 0)
+        results.add(LAYER_RATE, IMAGE, repetition, 900e6 / pace)
+        results.add(LAYER_RATE, DOCKER_BUILD, repetition, 200e6 / pace)
+        results.add(CONTAINER_PSS, IMAGE, repetition, 600e6)
+        results.add(CONTAINERS_PSS, IMAGE, repetition, 1000e6)
     results.add(LARGE_MEMORY, BUILDER, 0, 40e6)
     results.agreement = {subject.name: 1.0 for subject in SUBJECTS}
     return results

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bench.budgets import BUDGETS, judge
+from bench.images import DOCKER_BUILD, IMAGE
 from bench.parts import BUILD_REWRITTEN, BUILD_SECONDS, BUILDER, LARGE_MEMORY, VERIFY, VERIFY_SHARE
 from bench.results import FIRST_VECTOR, PSS_FOUR, RSS, throughput
 from bench.subjects import SUBJECTS
@@ -65,6 +66,6 @@ def test_nothing_measured_meets_nothing() -> None:
 
 
 def test_budgets_name_subjects_that_exist() -> None:
-    known = {subject.name for subject in SUBJECTS} | {VERIFY, BUILDER}
+    known = {subject.name for subject in SUBJECTS} | {VERIFY, BUILDER, IMAGE, DOCKER_BUILD}
     named = {budget.subject for budget in BUDGETS} | {budget.against[1] for budget in BUDGETS if budget.against}
     assert named <= known

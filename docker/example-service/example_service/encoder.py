@@ -1,0 +1,152 @@
+"""The model of the service: loaded in the background, within a deadline, and called off the event loop.
+
+Copy this file. It keeps three promises that a service needs: the loop never waits for the model, so that ``/health``
+always answers; a load that does not end becomes a state that can be read; and there is a bound on how many calls wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from thoth_models import Embedding
+
+    Vectors = NDArray[np.float32]
+
+State = Literal["loading", "ready", "failed"]
+
+_log = logging.getLogger(__name__)
+
+
+class NotReadyError(Exception):
+    """The model cannot answer, not yet or not at all; the message says which."""
+
+
+class BusyError(Exception):
+    """As many calls as there may be are waiting already."""
+
+
+class Encoder:
+    """A model that is being loaded, ready, or failed.
+
+    Args:
+        load: Loads the model, and ends by a deadline of its own: :func:`thoth_models.load_embedding` with arguments.
+        warm: Called with the model, in a thread, before it counts as ready; what it does is part of the start.
+        workers: Calls of the model at the same time.
+        most_waiting: Calls that may wait for their turn.
+        encode_seconds: Deadline on a call, the time in the queue included.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Embedding],
+        warm: Callable[[Embedding], None],
+        *,
+        workers: int,
+        most_waiting: int,
+        encode_seconds: float,
+    ) -> None:
+        self._load = load
+        self._warm = warm
+        self._encode_seconds = encode_seconds
+        self._most_calls = workers + most_waiting
+        self._calls = 0
+        self._counting = threading.Lock()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="encode")
+        self._embedding: Embedding | None = None
+        self._finished = asyncio.Event()
+        self.state: State = "loading"
+        self.reason = "the model is being loaded"
+        """Why it is not ready; empty when it is."""
+
+    @property
+    def embedding(self) -> Embedding:
+        """The model.
+
+        Raises:
+            NotReadyError: It is not loaded.
+        """
+        if self._embedding is None:
+            raise NotReadyError(self.reason)
+        return self._embedding
+
+    def start(self) -> None:
+        """Begin to load the model and warm it up; what goes wrong becomes the state ``failed``, with its reason."""
+        # A thread of its own, and a daemon: the process may be stopped while the model is being loaded.
+        threading.Thread(target=self._prepare, args=(asyncio.get_running_loop(),), name="start", daemon=True).start()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether as many calls as there may be are running or waiting."""
+        return self._calls >= self._most_calls
+
+    async def wait(self, seconds: float) -> Embedding:
+        """Return the model, waiting so long for it where it is still being loaded.
+
+        Raises:
+            NotReadyError: It failed, or takes longer.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._finished.wait()
+        except TimeoutError:
+            raise NotReadyError(self.reason) from None
+        return self.embedding
+
+    async def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of ``texts``: float32 of shape (n, dimension), unit length; (0, dimension) for none.
+
+        Raises:
+            NotReadyError: The model is not loaded.
+            BusyError: Too many calls are waiting already.
+            TimeoutError: The deadline passed. The call may go on in its thread; its result is dropped.
+        """
+        embedding = self.embedding
+        if self.is_busy:
+            raise BusyError(
+                f"{self._most_calls} calls of the model are running or waiting, which is the most there may be"
+            )
+        self._count(1)
+        call = self._threads.submit(embedding.encode, list(texts))
+        # When the thread is done, not when this coroutine is: a caller who leaves does not stop the thread.
+        call.add_done_callback(lambda _: self._count(-1))
+        async with asyncio.timeout(self._encode_seconds):
+            return await asyncio.wrap_future(call)
+
+    def close(self) -> None:
+        """Begin no further call; those that wait are dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _prepare(self, loop: asyncio.AbstractEventLoop) -> None:
+        embedding: Embedding | None = None
+        reason = ""
+        try:
+            embedding = self._load()
+            self._warm(embedding)
+        except Exception as error:  # noqa: BLE001 - every error, also of programming: it must not seem to load for ever
+            _log.exception("the model cannot be used")
+            reason = f"{type(error).__name__}: {error}"
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile, and nobody waits any more
+            loop.call_soon_threadsafe(self._finish, embedding, reason)
+
+    def _finish(self, embedding: Embedding | None, reason: str) -> None:
+        self.reason = reason
+        if reason:
+            self.state = "failed"
+        else:
+            self.state, self._embedding = "ready", embedding
+        self._finished.set()
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._calls += change

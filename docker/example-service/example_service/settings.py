@@ -1,0 +1,91 @@
+"""What an operator may set, read once when the service starts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX = "SERVICE_"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """The settings of the service; each can be set as ``SERVICE_…`` in the environment.
+
+    Attributes:
+        model: Name or alias of the model; None for the default one of the bundle.
+        expect_space: The embedding space that a kept index was made with; None for any, which is right here because the
+            service makes its index anew when it starts.
+        load_seconds: Deadline on loading the model.
+        patience_seconds: How long a request waits for a model that is still being loaded.
+        encode_seconds: Deadline on one call of the model, the time in the queue included.
+        encode_workers: Calls of the model at the same time. One call uses all cores that the process may use.
+        most_waiting: Calls that may wait for their turn; a request beyond that is turned away at once.
+        schema_threshold: Least similarity for a column to be linked.
+        evidence_threshold: Least similarity for a piece of evidence to be used.
+    """
+
+    model: str | None = None
+    expect_space: str | None = None
+    load_seconds: float = 30.0
+    patience_seconds: float = 4.0
+    encode_seconds: float = 30.0
+    encode_workers: int = 1
+    most_waiting: int = 64
+    schema_threshold: float = 0.4
+    evidence_threshold: float = 0.35
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the settings; what is not set, or empty, has its default.
+
+        Raises:
+            ValueError: A number cannot be used; the message names the variable.
+        """
+        given = {name: environment.get(f"{PREFIX}{name.upper()}", "") for name in _READERS}
+        return cls(**{name: _READERS[name](name, text) for name, text in given.items() if text})
+
+
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+def _seconds(name: str, text: str) -> float:
+    return _number(name, text, "a number of seconds above 0", lambda value: 0 < value < math.inf)
+
+
+def _similarity(name: str, text: str) -> float:
+    return _number(name, text, "a similarity from -1 to 1", lambda value: -1 <= value <= 1)
+
+
+def _number(name: str, text: str, expected: str, is_fit: Callable[[float], bool]) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not is_fit(value):
+        raise ValueError(f"{PREFIX}{name.upper()}: expected {expected}, found {text!r}")
+    return value
+
+
+def _count(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ValueError(f"{PREFIX}{name.upper()}: expected a whole number of at least 1, found {text!r}")
+    return int(text)
+
+
+_READERS: dict[str, Callable[[str, str], Any]] = {
+    "model": _text,
+    "expect_space": _text,
+    "load_seconds": _seconds,
+    "patience_seconds": _seconds,
+    "encode_seconds": _seconds,
+    "encode_workers": _count,
+    "most_waiting": _count,
+    "schema_threshold": _similarity,
+    "evidence_threshold": _similarity,
+}

@@ -1,0 +1,135 @@
+"""A running example service, and models for it that do what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx2
+import numpy as np
+import uvicorn
+
+from example_service.app import create_app
+from example_service.settings import Settings
+from tests.bundles import embedding_of, invented_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from thoth_models import Embedding
+    from thoth_models.embedding import FloatArray
+
+DIMENSION = 1024
+SECONDS = 20.0
+"""Bound on each wait of these tests, far above what they take."""
+
+
+@dataclass
+class Words:
+    """A backend whose vectors count words, so that texts with words in common are similar.
+
+    Attributes:
+        gate: Closed, it keeps every call waiting.
+        delay: Seconds that a call takes.
+        error: What a call raises.
+        calls: The texts of each call.
+        most_at_once: Most calls that ran at the same time.
+    """
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    delay: float = 0.0
+    error: Exception | None = None
+    calls: list[list[str]] = field(default_factory=list)
+    most_at_once: int = 0
+    _at_once: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def encode(
+        self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
+    ) -> FloatArray:
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            self.calls.append(texts)
+        try:
+            assert self.gate.wait(SECONDS)
+            time.sleep(self.delay)
+            if self.error is not None:
+                raise self.error
+            vectors = np.zeros((len(texts), DIMENSION), dtype=np.float32)
+            for row, text in enumerate(texts):
+                for word in re.findall(r"\w+", text.lower()):
+                    vectors[row, zlib.crc32(word.encode()) % DIMENSION] += 1
+            return vectors
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def load(self, *_arguments: Any, **_options: Any) -> Embedding:
+        """Return the model at once."""
+        return embedding_of(invented_model("words", dimension=DIMENSION), self)
+
+
+class Service:
+    """The service on a port of this computer, in a thread of its own."""
+
+    def __init__(self, load: Callable[..., Embedding], **settings: Any) -> None:
+        app = create_app(Settings(**settings), load)
+        self._server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on"))
+        self._thread = threading.Thread(target=asyncio.run, args=(self._server.serve(),))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        deadline = time.monotonic() + SECONDS
+        while not self._server.started:
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.005)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self._server.should_exit = True
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+
+    def until_ready(self) -> dict[str, Any]:
+        """Return what ``/ready`` says once it no longer says that the model is being loaded."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            answer: dict[str, Any] = self.client.get("/ready").json()
+            if answer["state"] != "loading":
+                return answer
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.005)
+
+    def ask(self, question: str, **more: Any) -> list[dict[str, Any]]:
+        """Return the phases of an answer."""
+        answer = self.client.post("/generate-sql", json=body(question, **more))
+        assert answer.status_code == 200, answer.text
+        return [_parse(line) for line in answer.text.splitlines()]
+
+
+def body(question: str, **more: Any) -> dict[str, Any]:
+    """Return what sql_generator's callers send."""
+    return {"question": question, "workspace_id": 1, "functionality_level": "BASIC", "flags": {}, **more}
+
+
+def lines(answer: httpx2.Response) -> Iterator[dict[str, Any]]:
+    """Yield each phase of a streamed answer as it arrives."""
+    yield from map(_parse, answer.iter_lines())
+
+
+def _parse(line: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(line)
+    return parsed

@@ -1,0 +1,295 @@
+"""The example service: what it promises to callers, to orchestrators, and to whoever copies it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from tests.service.serving import SECONDS, Words, body, lines
+from thoth_models import BackendError, Embedding, FallbackWarning, ModelUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.service.serving import Service
+
+    Serve = Callable[..., Service]
+
+PHASES = ["keywords", "schema", "evidence", "sql"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+# --- answers ---
+
+
+def test_a_question_is_answered_phase_by_phase(serve: Serve) -> None:
+    service = serve(Words().load, schema_threshold=0.25)
+    phases = service.ask("In which city does each customer live?", functionality_level="EXPERT")
+    assert [phase["phase"] for phase in phases] == PHASES
+    keywords, schema, _evidence, sql = phases
+    assert keywords["keywords"] == ["city", "each", "customer", "live"]
+    assert {"table": "customer", "column": "city"} in [
+        {key: column[key] for key in ("table", "column")} for column in schema["columns"]
+    ]
+    assert sql["sql"].startswith("SELECT ")
+    assert "customer.city" in sql["sql"]
+
+
+def test_each_phase_is_sent_as_soon_as_it_is_done(serve: Serve) -> None:
+    model = Words()
+    service = serve(model.load)
+    service.until_ready()
+    model.gate.clear()
+    with service.client.stream("POST", "/generate-sql", json=body("customer city")) as answer:
+        arriving = lines(answer)
+        assert next(arriving)["phase"] == "keywords"  # although the model does not answer yet
+        model.gate.set()
+        assert [phase["phase"] for phase in arriving] == PHASES[1:]
+
+
+def test_the_level_bounds_the_columns_and_a_flag_leaves_the_evidence_out(serve: Serve) -> None:
+    model = Words()
+    service = serve(model.load, schema_threshold=-1.0, evidence_threshold=-1.0)
+    basic = service.ask("city", functionality_level="BASIC")
+    expert = service.ask("city", functionality_level="EXPERT", flags={"use_evidence": False, "of_another_client": True})
+    assert len(basic[1]["columns"]) == 4
+    assert len(basic[2]["evidence"]) == 7
+    assert len(expert[1]["columns"]) == 16
+    assert expert[2]["evidence"] == []
+    assert ["city"] in model.calls
+    assert len(model.calls) == 2 + 2 + 1  # the index, a question with evidence, one without
+
+
+def test_nothing_is_linked_below_the_threshold(serve: Serve) -> None:
+    service = serve(Words().load, schema_threshold=1.0, evidence_threshold=1.0)
+    schema, evidence, sql = service.ask("city of customers")[1:]
+    assert (schema["columns"], evidence["evidence"], sql["sql"]) == ([], [], None)
+
+
+def test_a_question_without_a_keyword_is_answered(serve: Serve) -> None:
+    service = serve(Words().load)
+    keywords, schema, _evidence, sql = service.ask("???")
+    assert (keywords["keywords"], schema["columns"], sql["sql"]) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"question": ""}, "question"),
+        ({"functionality_level": "GENIUS"}, "functionality_level"),
+        ({"flags": {"x": "perhaps"}}, "flags"),
+        ({"workspace": 1}, "workspace"),
+    ],
+)
+def test_a_malformed_body_is_refused_by_name(serve: Serve, change: dict[str, Any], place: str) -> None:
+    answer = serve(Words().load).client.post("/generate-sql", json={**body("city"), **change})
+    assert answer.status_code == 422
+    assert place in answer.text
+
+
+def test_an_unknown_workspace_is_not_found(serve: Serve) -> None:
+    answer = serve(Words().load).client.post("/generate-sql", json=body("city", workspace_id=7))
+    assert answer.status_code == 404
+    assert "expected one of 1, found 7" in answer.json()["detail"]
+
+
+# --- loading ---
+
+
+def test_ready_tells_which_model_answers(serve: Serve) -> None:
+    answer = serve(Words().load).until_ready()
+    assert answer["ready"] is True
+    assert (answer["model"], answer["degraded"]) == ("words", None)
+    assert len(answer["space"]) == 64
+
+
+def test_the_service_lives_but_is_not_ready_while_it_loads(serve: Serve) -> None:
+    gate = threading.Event()
+    model = Words()
+
+    def load(*_arguments: Any, **_options: Any) -> Embedding:
+        assert gate.wait(SECONDS)
+        return model.load()
+
+    service = serve(load)
+    assert service.client.get("/health").json() == {"status": "alive"}
+    answer = service.client.get("/ready")
+    assert (answer.status_code, answer.json()["state"]) == (503, "loading")
+    gate.set()
+    assert service.until_ready()["ready"]
+
+
+def test_it_is_not_ready_before_the_index_is_made(serve: Serve) -> None:
+    model = Words()
+    model.gate.clear()
+    service = serve(model.load)
+    wait_for(lambda: len(model.calls) == 1)
+    assert service.client.get("/ready").status_code == 503
+    model.gate.set()
+    assert service.until_ready()["ready"]
+
+
+def test_a_request_waits_for_a_model_that_is_being_loaded(serve: Serve) -> None:
+    model = Words()
+    model.gate.clear()
+    service = serve(model.load)
+    threading.Timer(0.2, model.gate.set).start()
+    assert [phase["phase"] for phase in service.ask("city")] == PHASES
+
+
+def test_a_load_that_hangs_costs_a_request_no_more_than_its_patience(serve: Serve) -> None:
+    released = threading.Event()
+
+    def hang(*_arguments: Any, **_options: Any) -> Embedding:
+        released.wait(SECONDS)
+        raise BackendError("released")
+
+    service = serve(hang, patience_seconds=0.2)
+    started = time.monotonic()
+    answer = service.client.post("/generate-sql", json=body("city"))
+    assert time.monotonic() - started < 2
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json()["detail"] == "the model is being loaded"
+    released.set()
+
+
+def test_a_load_that_fails_is_told_at_once_and_the_service_lives(serve: Serve) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> Embedding:
+        raise ModelUnavailableError("words", [])
+
+    service = serve(fail)
+    answer = service.until_ready()
+    assert answer["state"] == "failed"
+    assert "ModelUnavailableError" in answer["reason"]
+    started = time.monotonic()
+    assert service.client.post("/generate-sql", json=body("city")).status_code == 503
+    assert time.monotonic() - started < 2
+    assert service.client.get("/health").status_code == 200
+
+
+def test_an_error_of_programming_does_not_look_like_a_load_without_an_end(serve: Serve) -> None:
+    answer = serve(lambda *_arguments, **_options: 1).until_ready()
+    assert answer["state"] == "failed"
+    assert "AttributeError" in answer["reason"]
+
+
+def test_settings_reach_the_loader(serve: Serve) -> None:
+    asked: list[Any] = []
+    model = Words()
+
+    def load(*arguments: Any, **options: Any) -> Embedding:
+        asked.extend([arguments, options])
+        return model.load()
+
+    serve(load, model="words", expect_space="ab", load_seconds=7.0).until_ready()
+    assert asked == [("words",), {"expect_space": "ab", "timeout": 7.0}]
+
+
+def test_a_stand_in_is_told_as_degraded(serve: Serve) -> None:
+    model = Words()
+
+    def load(*_arguments: Any, **_options: Any) -> Embedding:
+        embedding = model.load()
+        embedding._info = replace(embedding.info, fallback="another one answers")
+        return embedding
+
+    assert serve(load).until_ready()["degraded"] == "another one answers"
+    assert FallbackWarning.__mro__[1] is UserWarning  # what loading says beside it goes to the log
+
+
+# --- under load ---
+
+
+def test_health_answers_while_50_requests_wait_for_the_model(serve: Serve) -> None:
+    # How soon is measured in a container (tests/docker); here, that it does not wait for the model at all.
+    model = Words()
+    service = serve(model.load)
+    service.until_ready()
+    model.gate.clear()
+    before = len(model.calls)
+    with ThreadPoolExecutor(50) as callers:
+        answers = [callers.submit(service.ask, "city of the customer") for _ in range(50)]
+        wait_for(lambda: len(model.calls) > before)
+        for _ in range(10):
+            assert service.client.get("/health").status_code == 200
+        assert not any(answer.done() for answer in answers)
+        model.gate.set()
+        assert all([phase["phase"] for phase in answer.result()] == PHASES for answer in answers)
+
+
+def test_no_more_calls_run_at_once_than_there_are_workers(serve: Serve) -> None:
+    model = Words(delay=0.01)
+    service = serve(model.load, encode_workers=2)
+    service.until_ready()
+    with ThreadPoolExecutor(10) as callers:
+        list(callers.map(service.ask, ["city"] * 10))
+    assert model.most_at_once == 2
+
+
+def test_one_more_than_may_wait_is_turned_away_at_once(serve: Serve) -> None:
+    model = Words()
+    service = serve(model.load, most_waiting=1)
+    service.until_ready()
+    model.gate.clear()
+    before = len(model.calls)
+    with ThreadPoolExecutor(3) as callers:
+        asked = [callers.submit(service.client.post, "/generate-sql", json=body("city")) for _ in range(3)]
+        wait_for(lambda: any(answer.done() for answer in asked))
+        (refused,) = [answer.result() for answer in asked if answer.done()]
+        assert len(model.calls) == before + 1  # one runs, one waits
+        model.gate.set()
+        assert sum("sql" in answer.result().text.splitlines()[-1] for answer in asked) == 2
+    # It was busy when the request came, or when its own turn to call the model came.
+    if refused.status_code == 503:
+        assert refused.headers["Retry-After"] == "1"
+    else:
+        assert '"error": "busy"' in refused.text
+    assert service.ask("city")[-1]["phase"] == "sql"
+
+
+def test_a_call_past_its_deadline_ends_the_answer_with_an_error(serve: Serve) -> None:
+    model = Words()
+    service = serve(model.load, encode_seconds=0.2)
+    service.until_ready()
+    model.gate.clear()
+    phases = service.ask("city")
+    assert [phase["phase"] for phase in phases] == ["keywords", "error"]
+    assert phases[-1]["error"] == "timeout"
+    model.gate.set()
+    wait_for(lambda: service.ask("city")[-1]["phase"] == "sql")
+
+
+def test_an_error_of_the_model_ends_the_answer_with_its_name(serve: Serve) -> None:
+    model = Words()
+    service = serve(model.load)
+    service.until_ready()
+    model.error = BackendError("no memory")
+    phases = service.ask("city")
+    assert phases[-1] == {"phase": "error", "error": "BackendError", "message": "no memory"}
+
+
+def test_a_caller_who_leaves_takes_no_place_for_ever(serve: Serve) -> None:
+    model = Words()
+    service = serve(model.load, most_waiting=1)
+    service.until_ready()
+    model.gate.clear()
+    for _ in range(4):
+        with (
+            pytest.raises(httpx2.ReadTimeout),
+            service.client.stream("POST", "/generate-sql", json=body("city"), timeout=0.2) as answer,
+        ):
+            list(lines(answer))
+    model.gate.set()
+    wait_for(lambda: service.client.post("/generate-sql", json=body("city")).status_code == 200)
