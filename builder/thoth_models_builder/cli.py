@@ -1,4 +1,4 @@
-"""``thoth-bundle lock | build | verify | inspect | diff | schema | gc``: thin; one verb, one call of the pipeline.
+"""``thoth-bundle lock | build | image | verify | inspect | diff | schema | gc``: one verb, one call of the pipeline.
 
 Exit codes: 0 done, 1 verification failed, 2 bad usage or models.yaml, 3 a source failed, 4 anything else.
 """
@@ -19,8 +19,10 @@ from thoth_models_builder.errors import (
     AlternateError,
     BuildError,
     CompilerUnavailableError,
+    EngineUnavailableError,
     LockError,
     LockOutOfDateError,
+    NotEnoughSpaceError,
     SourceError,
     SourcesFailedError,
     SpecError,
@@ -31,12 +33,16 @@ from thoth_models_builder.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
+
 DONE, VERIFICATION_FAILED, BAD_INPUT, SOURCE_FAILED = range(4)
 
 _HINTS: tuple[tuple[type[Exception], str], ...] = (
     (LockOutOfDateError, "run `thoth-bundle lock`, and review the lock as a diff"),
     (LockError, "`thoth-bundle lock` writes the lock"),
     (CompilerUnavailableError, "install thoth-models-builder[compile]; or see `golden` in docs/models-yaml.md"),
+    (EngineUnavailableError, "`--to docker-archive:FILE` needs no engine, and `docker load` takes the file elsewhere"),
+    (NotEnoughSpaceError, "a layout can be on another disk; temporary files go where TMPDIR says"),
     (SourcesFailedError, "a mirror can be listed as a further source of the model: wheel or directory"),
 )
 
@@ -87,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_build)
 
+    _add_image(commands, as_json)
+
     command = commands.add_parser("verify", parents=[as_json], help="compare every file of a bundle with its manifest")
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
     command.add_argument("--strict", action="store_true", help="files that others may write are errors")
@@ -119,6 +127,51 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_image(commands: Commands, as_json: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("image", parents=[as_json], help="pack a bundle as an OCI image, without an engine")
+    command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
+    command.add_argument(
+        "--to",
+        action="append",
+        required=True,
+        metavar="DESTINATION",
+        help="oci:DIR, docker-archive:FILE, docker, docker:NAME:TAG or registry:HOST/NAME:TAG; repeat for several",
+    )
+    command.add_argument(
+        "--base", help="put the layers on this image: oci:DIR, docker:NAME or registry:HOST/NAME:TAG (default: none)"
+    )
+    command.add_argument(
+        "--runtime-wheel",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a wheel, or a directory of wheels, for /models-runtime; repeat for several",
+    )
+    command.add_argument(
+        "--platform",
+        action="append",
+        default=[],
+        help=f"such as linux/amd64; repeat for several (default: those of the base, "
+        f"else {' and '.join(pipeline.DEFAULT_PLATFORMS)})",
+    )
+    command.add_argument(
+        "--format",
+        choices=("image", "modelpack"),
+        default="image",
+        help="an image, or an artifact by the CNCF's ModelPack",
+    )
+    command.add_argument(
+        "--models-root", default=pipeline.DEFAULT_ROOT, help=f"where it lies (default: {pipeline.DEFAULT_ROOT})"
+    )
+    command.add_argument("--name", metavar="NAME:TAG", help="in an engine or archive (default: the bundle's, latest)")
+    command.add_argument(
+        "--label", type=_label, action="append", default=[], metavar="KEY=VALUE", help="a label; repeat for several"
+    )
+    command.add_argument("--plain-http", action="store_true", help="speak HTTP without TLS to every registry")
+    command.set_defaults(run=_image)
+
+
 def _limits() -> argparse.ArgumentParser:
     """Return the options that bound waiting; each field of Limits that an operator may need to change."""
     defaults = pipeline.Limits()
@@ -139,6 +192,13 @@ def _limits() -> argparse.ArgumentParser:
     )
     group.add_argument("--wheel-deadline", type=_positive, default=defaults.wheel_deadline, help="for one wheel")
     return parser
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, found {text!r}")
+    return name, value
 
 
 def _positive(text: str) -> float:
@@ -226,6 +286,29 @@ def _build(options: argparse.Namespace) -> int:
         print_json({"ok": True, **dataclasses.asdict(report)})
     else:
         progress.show_build(report)
+    return DONE
+
+
+def _image(options: argparse.Namespace) -> int:
+    report = pipeline.image(
+        pipeline.ImageOptions(
+            bundle=options.root,
+            to=options.to,
+            base=options.base,
+            wheels=options.runtime_wheel,
+            platforms=options.platform,
+            format=options.format,
+            root=options.models_root,
+            name=options.name,
+            labels=dict(options.label),
+            plain_http=options.plain_http,
+        ),
+        progress.TerminalWatcher(),
+    )
+    if options.json:
+        print_json({"ok": True, **dataclasses.asdict(report)})
+    else:
+        progress.show_image(report)
     return DONE
 
 

@@ -2,7 +2,10 @@
 
 - The author of models.yaml: :class:`SpecError`, :class:`LockError`, :class:`UnsupportedModelError`.
 - The operator of a mirror or network: :class:`SourceError` and what is made of it, :class:`SourcesFailedError`.
-- The owner of the machine that builds: :class:`StoreError`, :class:`OutputError`.
+- The owner of the machine that builds: :class:`StoreError`, :class:`OutputError`, :class:`EngineError`.
+- The operator of a registry or of the network to it: :class:`RegistryError`.
+- Who holds the credentials for a registry: :class:`CredentialsError`.
+- Who named an image: :class:`ImageReferenceError`, :class:`ImageNotFoundError`.
 
 A message says what was expected, what was found, and where.
 """
@@ -152,6 +155,10 @@ class OutputError(BuildError):
     """The bundle cannot be written where it was asked for."""
 
 
+class NotEnoughSpaceError(OutputError):
+    """A disk cannot hold what is about to be written; nothing was."""
+
+
 class CompilerUnavailableError(BuildError):
     """The libraries that compile models are not installed."""
 
@@ -166,3 +173,35 @@ class AccuracyError(BuildError):
 
 class AlternateError(BuildError):
     """An alternate of models.yaml could never stand in for its model."""
+
+
+class ImageReferenceError(UsageError):
+    """The name of an image is not one, or not of the kind that is needed here."""
+
+
+class ImageNotFoundError(BuildError):
+    """A registry or an engine answers, and has no such image, or none for the platform that was asked for."""
+
+
+class RegistryError(BuildError):
+    """A registry, or the network to it, does not do what was asked; the message carries no secret."""
+
+
+class RegistryUnreachableError(RegistryError):
+    """A registry does not answer at all, or not in time."""
+
+
+class CredentialsError(BuildError):
+    """A registry wants other credentials than there are, or they cannot be read; the message carries no secret."""
+
+
+class LayoutError(BuildError):
+    """An OCI image layout on disk is not what it should be, such as a blob that has another digest than its name."""
+
+
+class EngineError(BuildError):
+    """A Docker engine failed at what it was asked, or answered something else."""
+
+
+class EngineUnavailableError(EngineError):
+    """No Docker engine answers where one should be, or not in time."""

@@ -1,6 +1,7 @@
 """``lock``, ``build``, ``verify``, ``inspect``, ``diff``, ``gc``, ``schema``: each as a readable sequence of steps.
 
-The one place that wires the rooms together, and the library behind the command line.
+The place that wires the rooms together (``image`` does it in a module of its own), and the library behind the command
+line.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from thoth_models_builder.errors import (
 )
 from thoth_models_builder.files import open_regular, replace_file
 from thoth_models_builder.gathering import gather
+from thoth_models_builder.imaging import DEFAULT_PLATFORMS, DEFAULT_ROOT, ImageOptions, image
 from thoth_models_builder.lockfile import Lock, differences
 from thoth_models_builder.locking import lock_model
 from thoth_models_builder.obtain import Supply
@@ -58,14 +60,18 @@ if TYPE_CHECKING:
     from thoth_models_builder.spec import Spec
 
 __all__ = [
+    "DEFAULT_PLATFORMS",
+    "DEFAULT_ROOT",
     "STORE_VARIABLE",
     "BuildOptions",
+    "ImageOptions",
     "Limits",
     "build",
     "check_lock",
     "default_store",
     "diff",
     "gc",
+    "image",
     "inspect",
     "lock",
     "schema",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         BuiltModelReport,
         CheckReport,
         CollectionReport,
+        ImageReport,
         LockedModelReport,
         LockReport,
     )
@@ -212,6 +213,33 @@ def show_check(report: CheckReport) -> None:
     )
     console.print(f"bundle digest {report.bundle_digest}")
     console.print(f"set digest    {report.set_digest}")
+
+
+def show_image(report: ImageReport) -> None:
+    """Print the layers of an image, its digests, and where it went."""
+    console = _output()
+    table = Table(box=box.SIMPLE)
+    table.add_column("layer", overflow="fold")
+    table.add_column("bytes", justify="right")
+    table.add_column("sha256", no_wrap=True)
+    table.add_column("")
+    for layer in report.layers:
+        digest = layer.digest[:_SHORT_DIGEST] if console.is_terminal else layer.digest
+        table.add_row(escape(layer.name), f"{layer.size:,}", digest, "there already" if layer.is_reused else "written")
+    table.add_section()
+    table.add_row(f"{len(report.layers)} layers", f"{sum(layer.size for layer in report.layers):,}")
+    console.print(table)
+    if report.base_layers:
+        console.print(f"on {report.base_layers} layers of the base")
+    for manifest in report.manifests:
+        what = manifest.platform or "artifact"
+        console.print(f"{what}: manifest sha256:{manifest.digest}, configuration sha256:{manifest.config_digest}")
+    for output in report.outputs:
+        console.print(escape(f"{output.destination}: {output.name}, {output.bytes:,} bytes, sha256:{output.digest}"))
+    console.print(f"digest        sha256:{report.digest}")
+    console.print(f"bundle digest {report.bundle_digest}")
+    console.print(f"set digest    {report.set_digest}")
+    console.print(f"{report.seconds:.2f} s")
 
 
 def show_inspection(document: dict[str, object]) -> None:

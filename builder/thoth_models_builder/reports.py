@@ -159,6 +159,67 @@ class CheckReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImageLayerReport:
+    """One layer of an image: its name, length and digest, and whether the layout had it already."""
+
+    name: str
+    size: int
+    digest: str
+    is_reused: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageManifestReport:
+    """One image of an index, or the only one: its platform (empty for an artifact) and digests."""
+
+    platform: str
+    digest: str
+    config_digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageOutputReport:
+    """One destination: as it was asked for, the name of the image there, its digest, and the bytes that went there.
+
+    The digest is that of the index or manifest; in an engine or a docker-archive it is that of the configuration, which
+    is the image's id. Bytes of a layout are those of layers that were written anew; of a registry, those of blobs that
+    it lacked.
+    """
+
+    destination: str
+    name: str
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageReport:
+    """What ``image`` did.
+
+    Attributes:
+        format: ``image`` or ``modelpack``.
+        digest: Of the index, or of the manifest where there is one only.
+        bundle_digest: sha256 of the bundle's manifest.
+        set_digest: sha256 of its checksum list.
+        manifests: In the order of the index.
+        base_layers: Number of layers, of all platforms, that came from a base.
+        layers: Ours, the lowest first.
+        outputs: In the order of the destinations.
+        seconds: Time spent.
+    """
+
+    format: str
+    digest: str
+    bundle_digest: str
+    set_digest: str
+    manifests: tuple[ImageManifestReport, ...]
+    base_layers: int
+    layers: tuple[ImageLayerReport, ...]
+    outputs: tuple[ImageOutputReport, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionReport:
     """What ``gc`` removed, or would remove: number of files and their length in bytes."""
 

@@ -1,0 +1,366 @@
+"""The only room that talks to a Docker engine: is there one, take this image, give me that one.
+
+By the engine's HTTP API (https://docs.docker.com/reference/api/engine/), with the client that downloads use too: this
+needs five requests, and each wait to end. The engine is where ``DOCKER_HOST`` says, else where Docker's current context
+says, else at its usual socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import re
+import ssl
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx2
+
+from thoth_models_builder.errors import EngineError, EngineUnavailableError, ImageNotFoundError, ImageReferenceError
+from thoth_models_builder.saved_images import write_layout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+
+    from thoth_models.digest import Digest
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+PROBE_SECONDS = 3.0
+"""How long an engine may take to say who it is."""
+
+TRANSFER_SECONDS = 3600.0
+"""How long an image may take to go in or out, altogether."""
+
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 60.0
+_SILENCE_SECONDS = 300.0
+"""Of an engine that unpacks a large layer, or gathers one, before it takes or gives the next byte."""
+
+_DEFAULT_HOST = "unix:///var/run/docker.sock"
+_LARGEST_ANSWER = 4 * 1024 * 1024
+_LONGEST_REASON = 300
+_OK, _NOT_FOUND = 200, 404
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineInfo:
+    """A Docker engine that answers.
+
+    Attributes:
+        host: Where, such as ``unix:///var/run/docker.sock``.
+        version: Of the engine, such as ``20.10.24``.
+        api_version: The newest API that it speaks, such as ``1.41``.
+        os: Of its containers, such as ``linux``.
+        architecture: The same, such as ``amd64``.
+    """
+
+    host: str
+    version: str
+    api_version: str
+    os: str
+    architecture: str
+
+
+def available(*, seconds: float = PROBE_SECONDS) -> EngineInfo | None:
+    """Return the engine that answers within ``seconds``, or None; the log says why there is none."""
+    try:
+        with _Connection() as connection:
+            return connection.information(seconds)
+    except EngineError as error:
+        _log.info("%s", error)
+        return None
+
+
+def load(stream: Iterable[bytes], name: str, *, deadline: float = TRANSFER_SECONDS) -> str:
+    """Give the engine an image as a docker-archive, as it comes and without a temporary file.
+
+    Args:
+        stream: The archive, in pieces. What it raises ends the transfer and is raised as it is.
+        name: ``NAME:TAG``, as the archive has it too.
+        deadline: Seconds that all of it may take.
+
+    Returns:
+        The image's id, ``sha256:…``.
+
+    Raises:
+        EngineUnavailableError: No engine answers, or not in time.
+        EngineError: It refuses the archive, or has no image of that name afterwards.
+    """
+    path = _image_path(name)
+    with _Connection(deadline) as connection:
+        connection.information(PROBE_SECONDS)
+        loaded = connection.call(connection.post_archive(stream))
+        try:
+            return str(connection.json(f"{path}/json")["Id"])
+        except ImageNotFoundError as error:
+            raise EngineError(f"{connection.host}: expected the archive to bring {name}, found {loaded}") from error
+
+
+def save(name: str, layout: Path, *, deadline: float = TRANSFER_SECONDS) -> Digest:
+    """Write an image of the engine as an OCI image layout, each layer compared with its digest.
+
+    Args:
+        name: ``NAME:TAG`` or an id.
+        layout: A new or empty directory.
+        deadline: Seconds that all of it may take.
+
+    Returns:
+        The digest of the manifest.
+
+    Raises:
+        ImageNotFoundError: The engine has no such image.
+        EngineUnavailableError: No engine answers, or not in time.
+        EngineError: What it gives is no image.
+        OutputError: The layout cannot be written.
+    """
+    path = _image_path(name)
+    with _Connection(deadline) as connection:
+        connection.information(PROBE_SECONDS)
+        # Before the archive is asked for, whose status some engines send before they look.
+        connection.json(f"{path}/json")
+        return write_layout(connection.pieces(f"{path}/get"), layout, name)
+
+
+def _image_path(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ImageReferenceError(f"image name {name[:200]!r}: expected NAME:TAG, or an id")
+    return f"/images/{quote(name, safe='/:@')}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Endpoint:
+    """Where an engine is, and how to speak to it."""
+
+    host: str
+    url: str
+    socket: str | None = None
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+
+def _endpoint() -> _Endpoint:
+    host = os.environ.get("DOCKER_HOST") or _context_host() or _DEFAULT_HOST
+    try:
+        address = urlsplit(host)
+        port = address.port
+    except ValueError as error:
+        raise EngineUnavailableError(f"DOCKER_HOST: expected an address, found {host!r:.200}") from error
+    if address.scheme == "unix" and address.path:
+        return _Endpoint(host=host, url="http://docker", socket=address.path)
+    if address.scheme in {"tcp", "http", "https"} and address.hostname:
+        shown = f"{address.scheme}://{address.hostname}:{port or 2375}"
+        if address.scheme == "https" or os.environ.get("DOCKER_TLS_VERIFY"):
+            return _Endpoint(host=shown, url=f"https://{_bracketed(address.hostname)}:{port or 2376}", tls=_tls())
+        return _Endpoint(host=shown, url=f"http://{_bracketed(address.hostname)}:{port or 2375}")
+    raise EngineUnavailableError(f"DOCKER_HOST: expected unix://, tcp:// or https://, found {address.scheme[:20]!r}")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _tls() -> ssl.SSLContext:
+    directory = Path(os.environ.get("DOCKER_CERT_PATH") or _configuration_directory())
+    try:
+        context = ssl.create_default_context(cafile=str(directory / "ca.pem"))
+        context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
+    except OSError as error:
+        raise EngineUnavailableError(
+            f"{directory}: expected ca.pem, cert.pem and key.pem for the engine, found {error.strerror or error}"
+        ) from error
+    return context
+
+
+def _configuration_directory() -> Path:
+    stated = os.environ.get("DOCKER_CONFIG")
+    return Path(stated) if stated else Path.home() / ".docker"
+
+
+def _context_host() -> str | None:
+    """Return the host of Docker's current context, which desktop and rootless engines are found by."""
+    directory = _configuration_directory()
+    try:
+        name = (
+            os.environ.get("DOCKER_CONTEXT") or json.loads((directory / "config.json").read_bytes())["currentContext"]
+        )
+        if name == "default":
+            return None
+        identity = hashlib.sha256(name.encode()).hexdigest()
+        meta = json.loads((directory / "contexts/meta" / identity / "meta.json").read_bytes())
+        host = meta["Endpoints"]["docker"]["Host"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return host if isinstance(host, str) else None
+
+
+class _Connection:
+    """One conversation with an engine: an event loop of its own, so that a deadline ends any step of it."""
+
+    def __init__(self, seconds: float = TRANSFER_SECONDS) -> None:
+        self._until = time.monotonic() + seconds
+        self._seconds = seconds
+        self._version = ""
+
+    def __enter__(self) -> Self:
+        endpoint = _endpoint()
+        self.host = endpoint.host
+        self._runner = asyncio.Runner()
+        # A transport of its own: no proxy of the environment comes between this process and its engine.
+        transport = httpx2.AsyncHTTPTransport(uds=endpoint.socket, verify=endpoint.tls or True, trust_env=False)
+        timeout = httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        self._client = httpx2.AsyncClient(base_url=endpoint.url, transport=transport, timeout=timeout, trust_env=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+    def call(self, work: Awaitable[_T], seconds: float | None = None) -> _T:
+        """Return what ``work`` returns, within its own seconds and those of the whole conversation."""
+        left = self._until - time.monotonic()
+        bound = left if seconds is None else min(left, seconds)
+
+        async def bounded() -> _T:
+            async with asyncio.timeout(bound):
+                return await work
+
+        try:
+            return self._runner.run(bounded())
+        except TimeoutError as error:
+            stated = self._seconds if bound == left else bound
+            raise EngineUnavailableError(
+                f"{self.host}: expected the Docker engine to answer within {stated:g} s, found it silent"
+            ) from error
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            found = f"{type(error).__name__} {error}".strip()
+            raise EngineUnavailableError(f"{self.host}: expected a Docker engine, found {found}") from error
+
+    def information(self, seconds: float) -> EngineInfo:
+        """Return who answers; later requests use the API that it speaks best."""
+        values = self.json("/version", seconds)
+        texts = {
+            name: value if isinstance(value := values.get(name), str) else ""
+            for name in ("Version", "ApiVersion", "Os", "Arch")
+        }
+        if not re.fullmatch(r"[0-9]+\.[0-9]+", texts["ApiVersion"]):
+            raise EngineUnavailableError(f"{self.host}: expected a Docker engine, found something else that answers")
+        self._version = f"/v{texts['ApiVersion']}"
+        return EngineInfo(
+            host=self.host,
+            version=texts["Version"],
+            api_version=texts["ApiVersion"],
+            os=texts["Os"],
+            architecture=texts["Arch"],
+        )
+
+    def json(self, path: str, seconds: float = _ANSWER_SECONDS) -> dict[str, Any]:
+        """Return the answer to one question.
+
+        Raises:
+            ImageNotFoundError: Status 404.
+        """
+        data = self.call(self._get(path), seconds)
+        try:
+            values = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise EngineUnavailableError(
+                f"{self.host}: expected JSON of a Docker engine, found something else"
+            ) from error
+        if not isinstance(values, dict):
+            raise EngineUnavailableError(f"{self.host}: expected an answer of a Docker engine, found something else")
+        return values
+
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """Yield the body of an answer as it comes."""
+        request = self._client.build_request("GET", self._version + path)
+        response = self.call(self._client.send(request, stream=True))
+        try:
+            if response.status_code != _OK:
+                raise self.call(self._refusal(response))
+            body = response.aiter_raw()
+            while piece := self.call(_next(body)):
+                yield piece
+        finally:
+            self._runner.run(response.aclose())
+
+    async def post_archive(self, stream: Iterable[bytes]) -> str:
+        """Send an archive and return what the engine says that it loaded."""
+
+        async def body() -> AsyncIterator[bytes]:
+            for piece in stream:
+                yield piece
+
+        # quiet: its progress would fill the way back, which nobody reads while the archive goes out.
+        request = self._client.build_request(
+            "POST",
+            f"{self._version}/images/load",
+            params={"quiet": "1"},
+            content=body(),
+            headers={"Content-Type": "application/x-tar"},
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            if response.status_code != _OK:
+                raise await self._refusal(response)
+            lines = (await self._read(response)).decode("utf-8", "replace").splitlines()
+        finally:
+            await response.aclose()
+        said: list[str] = []
+        for line in lines:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(message, dict) and "error" in message:
+                # With status 200, because it had begun to answer.
+                raise EngineError(f"{self.host}: expected the archive to be loaded, found {_shown(message['error'])}")
+            if isinstance(message, dict):
+                said.append(str(message.get("stream", "")).strip())
+        return _shown(", ".join(filter(None, said))) or "nothing"
+
+    async def _get(self, path: str) -> bytes:
+        request = self._client.build_request("GET", self._version + path)
+        response = await self._client.send(request, stream=True)
+        try:
+            if response.status_code != _OK:
+                raise await self._refusal(response)
+            return await self._read(response)
+        finally:
+            await response.aclose()
+
+    async def _read(self, response: httpx2.Response) -> bytes:
+        data = bytearray()
+        async for piece in response.aiter_raw():
+            data += piece
+            if len(data) > _LARGEST_ANSWER:
+                raise EngineError(f"{self.host}: expected an answer of at most {_LARGEST_ANSWER} bytes, found more")
+        return bytes(data)
+
+    async def _refusal(self, response: httpx2.Response) -> EngineError | ImageNotFoundError:
+        try:
+            reason = _shown(json.loads(await self._read(response))["message"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            reason = "no reason"
+        message = f"{self.host}: expected HTTP status 200, found {response.status_code} ({reason})"
+        return ImageNotFoundError(message) if response.status_code == _NOT_FOUND else EngineError(message)
+
+
+async def _next(body: AsyncIterator[bytes]) -> bytes:
+    """Return the next piece that has bytes; none at the end."""
+    async for piece in body:
+        if piece:
+            return piece
+    return b""
+
+
+def _shown(text: object) -> str:
+    return "".join(character if character.isprintable() else " " for character in str(text))[:_LONGEST_REASON].strip()

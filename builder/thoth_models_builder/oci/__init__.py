@@ -1,0 +1,1 @@
+"""OCI images: deterministic layers, image configurations, layouts on disk, and the client of registries."""

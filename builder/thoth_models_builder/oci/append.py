@@ -1,0 +1,127 @@
+"""Reading the image or images that layers are to be put on, from an image layout.
+
+The layers of a base are never touched: their descriptors and the digests of their content stay as they are, compressed
+or not. Media types of Docker are replaced by the ones of OCI that mean the same, because a manifest cannot mix them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from thoth_models_builder.errors import ImageNotFoundError, LayoutError
+from thoth_models_builder.oci.descriptors import (
+    INDEXES,
+    MANIFESTS,
+    Descriptor,
+    check_media_type,
+    children,
+    parse_document,
+    platform_name,
+)
+from thoth_models_builder.oci.image import BaseImage
+from thoth_models_builder.oci.stored import blob_path, read_document, read_index
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
+
+_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+_LAYERS: Final = {
+    _LAYER: _LAYER,
+    f"{_LAYER}+gzip": f"{_LAYER}+gzip",
+    f"{_LAYER}+zstd": f"{_LAYER}+zstd",
+    "application/vnd.docker.image.rootfs.diff.tar": _LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{_LAYER}+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": f"{_LAYER}+zstd",
+}
+_REFERENCE_TYPE = "vnd.docker.reference.type"
+_DEEPEST = 4
+
+
+def read_bases(layout: Path, platforms: Collection[str]) -> list[BaseImage]:
+    """Return the images of a layout with one entry, one per platform, in the order of its index.
+
+    Args:
+        layout: An image layout.
+        platforms: Such as ``linux/arm64`` or ``linux/arm/v7``; only these are returned. Empty for all.
+
+    Raises:
+        LayoutError: It is no layout, or its image is not what an image should be.
+        ImageNotFoundError: It has no image for one of the platforms.
+    """
+    entries = read_index(layout)
+    if len(entries) != 1:
+        raise LayoutError(f"{layout}/index.json: expected one image or index, found {len(entries)}")
+    found: dict[str, BaseImage] = {}
+    for entry in _manifests(layout, entries[0], 0):
+        image = _read_image(layout, entry)
+        found.setdefault(platform_name(image.platform), image)
+    if missing := sorted(set(platforms) - set(found)):
+        raise ImageNotFoundError(
+            f"{layout}: expected an image for {', '.join(missing)}, found {', '.join(found) or 'none'}"
+        )
+    if not found:
+        raise ImageNotFoundError(f"{layout}: expected an image, found an index without any")
+    return [image for name, image in found.items() if not platforms or name in platforms]
+
+
+def _manifests(layout: Path, entry: Descriptor, depth: int) -> Iterator[Descriptor]:
+    if entry.media_type in INDEXES:
+        if depth >= _DEEPEST:
+            raise LayoutError(f"{layout}: expected indexes in at most {_DEEPEST} levels, found more")
+        for child in _children(layout, entry, _document(layout, entry)):
+            yield from _manifests(layout, child, depth + 1)
+    elif entry.media_type not in MANIFESTS:
+        raise LayoutError(f"{layout}: expected a manifest or an index, found {entry.media_type!r:.120}")
+    elif _REFERENCE_TYPE not in entry.annotations:  # what a builder attested of the base does not hold for ours
+        yield entry
+
+
+def _read_image(layout: Path, entry: Descriptor) -> BaseImage:
+    config_entry, *layers = _children(layout, entry, _document(layout, entry))
+    config = _document(layout, config_entry)
+    place = blob_path(layout, config_entry.digest)
+    rootfs = config.get("rootfs")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if not isinstance(diff_ids, list) or len(diff_ids) != len(layers):
+        count = len(diff_ids) if isinstance(diff_ids, list) else "none"
+        raise LayoutError(f"{place}: rootfs.diff_ids: expected {len(layers)}, as there are layers, found {count}")
+    platform = dict(entry.platform) or {
+        name: config[name]
+        for name in ("architecture", "os", "os.version", "variant")
+        if isinstance(config.get(name), str) and config[name]
+    }
+    if not platform.get("os") or not platform.get("architecture"):
+        raise LayoutError(f"{place}: expected an operating system and an architecture, found {platform}")
+    return BaseImage(
+        platform=platform,
+        config=config,
+        layers=tuple(_layer(layout, layer) for layer in layers),
+        digest=entry.digest,
+    )
+
+
+def _layer(layout: Path, layer: Descriptor) -> Descriptor:
+    if layer.media_type not in _LAYERS:
+        raise LayoutError(f"{layout}: expected a layer that is in the image, found {layer.media_type!r:.120}")
+    return replace(layer, media_type=_LAYERS[layer.media_type], platform={})
+
+
+def _document(layout: Path, entry: Descriptor) -> Mapping[str, Any]:
+    try:
+        document = parse_document(read_document(layout, entry))
+        check_media_type(document, entry.media_type)
+    except ValueError as error:
+        raise LayoutError(f"{blob_path(layout, entry.digest)}: {error}") from error
+    return document
+
+
+def _children(layout: Path, entry: Descriptor, document: Mapping[str, Any]) -> list[Descriptor]:
+    try:
+        found = children(document, entry.media_type)
+    except ValueError as error:
+        raise LayoutError(f"{blob_path(layout, entry.digest)}: {error}") from error
+    if entry.media_type in MANIFESTS and not isinstance(document.get("config"), dict):
+        raise LayoutError(f"{blob_path(layout, entry.digest)}: config: expected a descriptor, found none")
+    return found

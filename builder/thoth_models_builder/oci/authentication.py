@@ -1,0 +1,149 @@
+"""What registries ask for, and how they are answered: HTTP's Basic scheme, and bearer tokens of a token server.
+
+The token protocol is that of https://distribution.github.io/distribution/spec/auth/token/ and, for identity tokens,
+https://distribution.github.io/distribution/spec/auth/oauth/. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from thoth_models_builder.errors import CredentialsError, RegistryError
+from thoth_models_builder.oci.references import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from thoth_models_builder.oci.credentials import Credentials
+
+_CLIENT = "thoth-models-builder"
+_PARAMETER_OR_SCHEME = re.compile(
+    r'(?P<name>[A-Za-z0-9_-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))|(?P<scheme>[A-Za-z][\w-]*)',
+    re.ASCII,
+)
+_DEFAULT_SECONDS = 60.0
+"""How long a token is good for where its server does not say, by the specification."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Challenge:
+    """One way in which a registry wants to be shown who asks.
+
+    Attributes:
+        scheme: ``basic`` or ``bearer``, in lower case; others are ignored.
+        parameters: As stated.
+    """
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenRequest:
+    """What to send to a token server.
+
+    Attributes:
+        url: With the query of a GET request.
+        form: Body of a POST request, or None for GET.
+        headers: May hold the password.
+    """
+
+    url: str
+    form: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Token:
+    """A bearer token, and for how many seconds it is good."""
+
+    value: str = field(repr=False)
+    seconds: float
+
+
+def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
+    """Read the values of WWW-Authenticate headers, each of which may hold several challenges."""
+    challenges: list[Challenge] = []
+    parameters: dict[str, str] = {}
+    for match in (match for header in headers for match in _PARAMETER_OR_SCHEME.finditer(header)):
+        if match["scheme"] is not None:
+            parameters = {}
+            challenges.append(Challenge(scheme=match["scheme"].lower(), parameters=parameters))
+        else:
+            value = match["plain"] if match["quoted"] is None else re.sub(r"\\(.)", r"\1", match["quoted"])
+            parameters[match["name"].lower()] = value
+    return challenges
+
+
+def token_request(
+    challenge: Challenge, credentials: Credentials | None, scopes: Sequence[str], *, registry: str, plain_http: bool
+) -> TokenRequest:
+    """Return what to ask the token server that a challenge names.
+
+    Raises:
+        RegistryError: The challenge names no server.
+        CredentialsError: The password would go over an unprotected connection that nobody asked for.
+    """
+    realm = challenge.parameters.get("realm", "")
+    address = urlsplit(realm)
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        raise RegistryError(
+            f"{registry}: expected the address of a token server in its challenge, found {realm!r:.200}"
+        )
+    is_secret = credentials is not None and bool(credentials.basic or credentials.identity_token)
+    if is_secret and address.scheme == "http" and not (plain_http or is_loopback(address.hostname)):
+        raise CredentialsError(
+            f"{registry}: expected a token server with https to send credentials to, found {realm!r:.200}"
+        )
+    wanted = list(scopes)
+    wanted += [scope for scope in challenge.parameters.get("scope", "").split() if not _is_covered(scope, wanted)]
+    service = challenge.parameters.get("service")
+    common = [("service", service)] if service else []
+    if credentials is not None and credentials.identity_token:
+        form = [
+            *common,
+            ("grant_type", "refresh_token"),
+            ("client_id", _CLIENT),
+            ("scope", " ".join(wanted)),
+            ("refresh_token", credentials.identity_token),
+        ]
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return TokenRequest(url=realm, form=urlencode(form).encode("ascii"), headers=headers)
+    query = urlencode([*common, *(("scope", scope) for scope in wanted)])
+    separator = "&" if address.query else "?"
+    basic = credentials.basic if credentials is not None else ""
+    return TokenRequest(
+        url=f"{realm}{separator}{query}" if query else realm,
+        headers={"Authorization": f"Basic {basic}"} if basic else {},
+    )
+
+
+def read_token(data: bytes, registry: str) -> Token:
+    """Read the answer of a token server.
+
+    Raises:
+        RegistryError: It holds no token.
+    """
+    try:
+        answer = json.loads(data)
+        value = answer.get("token") or answer.get("access_token")
+        seconds = float(answer.get("expires_in") or _DEFAULT_SECONDS)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        # The answer may hold the token: neither it nor the parser's words about it are shown.
+        raise RegistryError(f"{registry}: expected a token from its token server, found something else") from None
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+        raise RegistryError(f"{registry}: expected a token from its token server, found none")
+    return Token(value=value, seconds=seconds)
+
+
+def _is_covered(scope: str, wanted: Sequence[str]) -> bool:
+    """Return whether ``type:name:actions`` is part of what is asked for anyway."""
+    head, _, actions = scope.rpartition(":")
+    return any(
+        head == other_head and set(actions.split(",")) <= set(other_actions.split(","))
+        for other_head, _, other_actions in (other.rpartition(":") for other in wanted)
+    )

@@ -1,0 +1,169 @@
+"""From layers with digests to all documents of an image or artifact, for each platform. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from thoth_models_builder.errors import UsageError
+from thoth_models_builder.oci import image, modelpack
+from thoth_models_builder.oci.descriptors import OCI_INDEX, OCI_MANIFEST, Descriptor, platform_name, unique
+from thoth_models_builder.oci.layers import layer_descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from thoth_models.digest import Digest
+    from thoth_models.manifest import Manifest
+    from thoth_models_builder.oci.image import BaseImage, Created
+    from thoth_models_builder.oci.layers import Layer
+
+Format = Literal["image", "modelpack"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Base:
+    """What layers are put on.
+
+    Attributes:
+        images: One per platform; of nothing but a platform where there is no base.
+        layout: Where the blobs of its layers are, or None.
+        is_temporary: Whether nobody else needs that layout, and its blobs were compared just now.
+        name: What it is called in its registry, or None.
+        is_from_engine: Whether an engine gave it, which knows no digest that others would know it by.
+    """
+
+    images: tuple[BaseImage, ...]
+    layout: Path | None = None
+    is_temporary: bool = False
+    name: str | None = None
+    is_from_engine: bool = False
+
+    @property
+    def layers(self) -> list[Descriptor]:
+        """Its layers, of all platforms, each once."""
+        return unique([layer for base in self.images for layer in base.layers])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """All that the documents follow from, but the digests of the layers.
+
+    Attributes:
+        format: What it is to be.
+        manifest: Of the bundle.
+        layers: The lowest first.
+        base: What they are put on.
+        texts: Labels.
+        created: When.
+        root: Where the bundle is in the image.
+    """
+
+    format: Format
+    manifest: Manifest
+    layers: tuple[Layer, ...]
+    base: Base
+    texts: Mapping[str, str]
+    created: Created
+    root: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Composed:
+    """An image.
+
+    Attributes:
+        configs: Configuration for each platform; one for an artifact.
+        manifests: The same of manifests.
+        platforms: What each is for; empty for an artifact.
+        index: The index of the manifests; None where there is one only.
+        entry: What stands for all of it in a layout's index.json.
+        layers: Every layer, also those of the base, each once.
+    """
+
+    configs: tuple[bytes, ...]
+    manifests: tuple[bytes, ...]
+    platforms: tuple[str, ...]
+    index: bytes | None
+    entry: Descriptor
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def documents(self) -> tuple[bytes, ...]:
+        """Every document, each after those that it names."""
+        return (*self.configs, *self.manifests, *(() if self.index is None else (self.index,)))
+
+
+def refuse_many_layers(base: Base, layers: Sequence[Layer]) -> None:
+    """See that engines can stack all layers.
+
+    Raises:
+        UsageError: There are too many.
+    """
+    most = max(len(image_.layers) for image_ in base.images) + len(layers)
+    if most > image.MOST_LAYERS:
+        raise UsageError(f"expected at most {image.MOST_LAYERS} layers, which is what engines can stack, found {most}")
+
+
+def config_for(plan: Plan, base: BaseImage, digests: Sequence[Digest]) -> bytes:
+    """Return the configuration for one platform."""
+    pairs = list(zip(plan.layers, digests, strict=True))
+    return image.make_config(base, pairs, _texts(plan, base), plan.created, plan.root)
+
+
+def compose(plan: Plan, digests: Sequence[Digest]) -> Composed:
+    """Return all documents of an image, given the digest of each layer of ``plan``."""
+    pairs = list(zip(plan.layers, digests, strict=True))
+    if plan.format == "modelpack":
+        return _artifact(plan, pairs)
+    ours = [layer_descriptor(layer, digest) for layer, digest in pairs]
+    configs, manifests = [], []
+    for base in plan.base.images:
+        config = config_for(plan, base, digests)
+        configs.append(config)
+        texts = image.annotations(_texts(plan, base))
+        manifests.append(image.make_manifest(config, [*base.layers, *ours], texts))
+    platforms = [base.platform for base in plan.base.images]
+    texts = image.annotations(plan.texts)
+    if len(manifests) == 1:
+        index, entry = None, image.document_descriptor(manifests[0], OCI_MANIFEST, platforms[0], texts)
+    else:
+        index = image.make_index(list(zip(manifests, platforms, strict=True)), texts)
+        entry = image.document_descriptor(index, OCI_INDEX, None, texts)
+    return Composed(
+        configs=tuple(configs),
+        manifests=tuple(manifests),
+        platforms=tuple(platform_name(platform) for platform in platforms),
+        index=index,
+        entry=entry,
+        layers=tuple(unique([*plan.base.layers, *ours])),
+    )
+
+
+def _artifact(plan: Plan, pairs: Sequence[tuple[Layer, Digest]]) -> Composed:
+    texts = image.annotations(plan.texts)
+    config = modelpack.make_config(plan.manifest, pairs, plan.texts, plan.created)
+    manifest = modelpack.make_manifest(plan.manifest, config, pairs, texts)
+    return Composed(
+        configs=(config,),
+        manifests=(manifest,),
+        platforms=(),
+        index=None,
+        entry=image.document_descriptor(manifest, OCI_MANIFEST, None, texts),
+        layers=tuple(unique([layer_descriptor(layer, digest) for layer, digest in pairs])),
+    )
+
+
+def named(composed: Composed, tag: str) -> Descriptor:
+    """Return the entry of a layout's index.json under a name."""
+    return replace(composed.entry, annotations={**composed.entry.annotations, image.REFERENCE_NAME: tag})
+
+
+def _texts(plan: Plan, base: BaseImage) -> dict[str, str]:
+    texts = dict(plan.texts)
+    if base.digest is not None and not plan.base.is_from_engine:
+        texts.setdefault(image.BASE_DIGEST, f"sha256:{base.digest}")
+    if plan.base.name is not None:
+        texts.setdefault(image.BASE_NAME, plan.base.name)
+    return texts

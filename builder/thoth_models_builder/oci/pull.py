@@ -1,0 +1,282 @@
+"""Fetching an image from a registry into an image layout: nothing gets its name before its digest was compared."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from thoth_models.digest import Digest
+from thoth_models_builder.errors import ImageNotFoundError, RegistryError
+from thoth_models_builder.oci.descriptors import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    INDEXES,
+    LARGEST_DOCUMENT,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    check_media_type,
+    children,
+    parse_document,
+    platform_name,
+    unique,
+)
+from thoth_models_builder.oci.limits import RetryableError, together
+from thoth_models_builder.oci.stored import blob_path, has_blob, unwritable, write_blob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
+
+    from thoth_models_builder.oci.references import Reference
+    from thoth_models_builder.oci.session import Response, Session
+
+_ACCEPT = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_INDEX}, {DOCKER_MANIFEST}"
+_OK, _PARTIAL = 200, 206
+_DEEPEST = 4
+_REFERENCE_NAME = "org.opencontainers.image.ref.name"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Puller:
+    """One pull.
+
+    Attributes:
+        session: With the registry.
+        reference: What.
+        layout: Where to; it is prepared already.
+        platforms: ``os/architecture`` or with a variant; None for all that there are.
+    """
+
+    session: Session
+    reference: Reference
+    layout: Path
+    platforms: Collection[str] | None
+    _blobs: list[Descriptor] = field(default_factory=list, init=False)
+
+    async def documents(self) -> Descriptor:
+        """Fetch manifests and indexes, and return the descriptor for index.json.
+
+        Raises:
+            ImageNotFoundError: There is no such image, or not for these platforms.
+            RegistryError: What came is not what it should be.
+        """
+        top, data = await self._document(self.reference.name, None)
+        top = await self._follow(top, data, depth=0)
+        annotations = {_REFERENCE_NAME: self.reference.tag} if self.reference.tag else {}
+        return replace(top, annotations=annotations)
+
+    def missing(self) -> list[Descriptor]:
+        """Return the blobs that the layout lacks, by digest."""
+        return [blob for blob in unique(self._blobs) if not has_blob(self.layout, blob)]
+
+    async def fetch(self, blobs: Sequence[Descriptor], advance: Callable[[int], None]) -> None:
+        """Fetch blobs; ``advance`` is told of bytes as they come."""
+        places = asyncio.Semaphore(self.session.limits.concurrency)
+
+        async def one(blob: Descriptor) -> None:
+            async with places:
+                path = f"{self.reference.repository}/blobs/sha256:{blob.digest}"
+                with _Partial(self.layout, blob) as partial_blob:
+                    await self.session.retried(partial(_fetch, self.session, path, blob, partial_blob, advance))
+                    partial_blob.finish(self.session.registry)
+
+        await together(one(blob) for blob in blobs)
+
+    async def _document(self, name: str, expected: Descriptor | None) -> tuple[Descriptor, bytes]:
+        path = f"{self.reference.repository}/manifests/{name}"
+        return await self.session.retried(partial(self._get_document, path, name, expected))
+
+    async def _get_document(self, path: str, name: str, expected: Descriptor | None) -> tuple[Descriptor, bytes]:
+        session = self.session
+        place = f"{session.registry}/{self.reference.repository}: manifest {name}"
+        async with session.exchange("GET", path, headers={"Accept": _ACCEPT}) as response:
+            if response.status_code != _OK:
+                raise await session.refusal(response, f"an image {self.reference}", ImageNotFoundError)
+            data = await session.read(response, LARGEST_DOCUMENT)
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+            stated = response.headers.get("Docker-Content-Digest")
+        found = Digest.of(data)
+        wanted = [f"sha256:{expected.digest}"] if expected else []
+        wanted += [f"sha256:{self.reference.digest}"] if self.reference.digest and not expected else []
+        wanted += [stated] if stated else []
+        for digest in wanted:
+            if digest != f"sha256:{found}":
+                raise RegistryError(f"{place}: expected {digest:.100}, found sha256:{found}")
+        try:
+            document = parse_document(data)
+            media_type = expected.media_type if expected else media_type
+            if media_type in {"", "application/json"}:
+                # A registry that does not know better; documents of today say themselves what they are.
+                media_type = str(document.get("mediaType", ""))
+            check_media_type(document, media_type)
+            children(document, media_type)
+        except ValueError as error:
+            raise RegistryError(f"{place}: {error}") from error
+        return Descriptor(media_type=media_type, digest=found, size=len(data)), data
+
+    async def _follow(self, descriptor: Descriptor, data: bytes, *, depth: int) -> Descriptor:
+        """Take over a document and everything below it; return its descriptor, another one where some was left out."""
+        if depth > _DEEPEST:
+            raise RegistryError(f"{self.reference}: expected indexes nested at most {_DEEPEST} deep, found more")
+        document = parse_document(data)
+        found = children(document, descriptor.media_type)
+        if descriptor.media_type not in INDEXES:
+            self._blobs.extend(found)
+            if depth == 0 and self.platforms is not None:
+                await self._check_platform(found)
+            write_blob(self.layout, data)
+            return descriptor
+        # An index in an index is taken as it is: it belongs to one entry of the other.
+        kept = [child for child in found if depth or self._is_wanted(child)]
+        if not kept:
+            there = ", ".join(sorted({platform_name(child.platform) or "no platform" for child in found})) or "nothing"
+            asked = " or ".join(sorted(self.platforms or ()))
+            raise ImageNotFoundError(
+                f"{self.reference}: expected an image for {asked or 'some platform'}, found {there}"
+            )
+        for child in kept:
+            child_descriptor, child_data = await self._document(f"sha256:{child.digest}", child)
+            await self._follow(child_descriptor, child_data, depth=depth + 1)
+        if len(kept) < len(found):
+            descriptor, data = _narrowed(document, descriptor, {child.digest for child in kept})
+        write_blob(self.layout, data)
+        return descriptor
+
+    def _is_wanted(self, child: Descriptor) -> bool:
+        if self.platforms is None:
+            return True
+        name = platform_name(child.platform)
+        without_variant = "/".join(name.split("/")[:2])
+        return name in self.platforms or without_variant in self.platforms
+
+    async def _check_platform(self, found: Sequence[Descriptor]) -> None:
+        """Compare the platform of a single image, which stands in its configuration, with those that are wanted."""
+        if not found:
+            return
+        config = found[0]
+        if config.size > LARGEST_DOCUMENT:
+            raise RegistryError(f"{self.reference}: expected a small configuration, found {config.size} bytes")
+        if not has_blob(self.layout, config):
+            await self.fetch([config], lambda _: None)
+        try:
+            values = parse_document(blob_path(self.layout, config.digest).read_bytes())
+        except ValueError as error:
+            raise RegistryError(f"{self.reference}: configuration: {error}") from error
+        platform = {name: text for name, text in values.items() if isinstance(text, str)}
+        if not self._is_wanted(replace(config, platform=platform)):
+            asked = " or ".join(sorted(self.platforms or ()))
+            raise ImageNotFoundError(
+                f"{self.reference}: expected an image for {asked}, found {platform_name(platform) or 'no platform'}"
+            )
+
+
+class _Partial:
+    """A blob that is being written beside its place, and hashed as it comes."""
+
+    def __init__(self, layout: Path, blob: Descriptor) -> None:
+        self._layout = layout
+        self._blob = blob
+        self._target = blob_path(layout, blob.digest)
+        self._path = self._target.with_name(f".{blob.digest}.{os.getpid()}")
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._file: BinaryIO = self._path.open("wb")
+        except OSError as error:
+            raise unwritable(self._layout, error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def write(self, data: bytes) -> None:
+        if self.size + len(data) > self._blob.size:
+            raise RegistryError(f"blob sha256:{self._blob.digest}: expected {self._blob.size} bytes, found more")
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise unwritable(self._layout, error) from error
+        self._hash.update(data)
+        self.size += len(data)
+
+    def restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def finish(self, registry: str) -> None:
+        """Compare the digest, and give the blob its name."""
+        found = Digest(self._hash.hexdigest())
+        if found != self._blob.digest:
+            raise RegistryError(f"{registry}: blob: expected sha256 {self._blob.digest}, found {found}")
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._path.replace(self._target)
+        except OSError as error:
+            raise unwritable(self._layout, error) from error
+
+
+async def _fetch(
+    session: Session, path: str, blob: Descriptor, target: _Partial, advance: Callable[[int], None]
+) -> None:
+    """Ask once for what is missing of a blob, and write what comes."""
+    headers = {"Range": f"bytes={target.size}-"} if target.size else {}
+    async with session.exchange("GET", path, headers=headers) as response:
+        if response.status_code == _PARTIAL and target.size:
+            stated = response.headers.get("Content-Range", "nothing")
+            if not stated.startswith(f"bytes {target.size}-"):
+                advance(-target.size)
+                target.restart()
+                raise RetryableError(f"{session.registry}: expected the rest of a blob, found {stated!r:.80}")
+        elif response.status_code == _OK:
+            # A registry without ranges sends all of it again.
+            advance(-target.size)
+            target.restart()
+        else:
+            raise await session.refusal(response, f"blob sha256:{blob.digest}", RegistryError)
+        await _receive(session, response, blob, target, advance)
+
+
+async def _receive(
+    session: Session, response: Response, blob: Descriptor, target: _Partial, advance: Callable[[int], None]
+) -> None:
+    limits = session.limits
+    window_start, window_bytes = time.monotonic(), 0
+    # As it comes: a size asked for here would hold bytes back, which a slow drip hides behind.
+    async for data in response.aiter_raw():
+        target.write(data)
+        advance(len(data))
+        window_bytes += len(data)
+        elapsed = time.monotonic() - window_start
+        if elapsed >= limits.stall_window:
+            if window_bytes < limits.stall_bytes:
+                raise RetryableError(
+                    f"{session.registry}: blob {blob.digest.short}: expected at least {limits.stall_bytes} bytes in "
+                    f"{limits.stall_window:g} s, found {window_bytes} in {elapsed:.1f} s"
+                )
+            window_start, window_bytes = time.monotonic(), 0
+    if target.size < blob.size:
+        raise RetryableError(
+            f"{session.registry}: blob {blob.digest.short}: expected {blob.size} bytes, "
+            f"found the end after {target.size}"
+        )
+
+
+def _narrowed(document: dict[str, Any], descriptor: Descriptor, kept: Collection[Digest]) -> tuple[Descriptor, bytes]:
+    """Return an index that has some of its images only: another document, with another digest."""
+    names = {f"sha256:{digest}" for digest in kept}
+    manifests = [entry for entry in document["manifests"] if entry["digest"] in names]
+    data = json.dumps({**document, "manifests": manifests}, sort_keys=True, separators=(",", ":")).encode()
+    return replace(descriptor, digest=Digest.of(data), size=len(data)), data

@@ -1,0 +1,354 @@
+"""Requests to one registry: who asks is shown where it wants to know, and every wait has an end.
+
+The only importer of the HTTP client in this room. asyncio, because a deadline there ends any wait: the timeouts of an
+HTTP client count per operation, and a server that sends a byte now and then never meets them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+import time
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import httpx2
+
+from thoth_models_builder.errors import CredentialsError, RegistryError, RegistryUnreachableError
+from thoth_models_builder.oci.authentication import Challenge, parse_challenges, read_token, token_request
+from thoth_models_builder.oci.credentials import find_credentials
+from thoth_models_builder.oci.limits import ExpiredError, Limits, NoAnswerError, RetryableError, retried
+from thoth_models_builder.oci.references import DOCKER_HUB, is_loopback
+from thoth_models_builder.redact import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+
+    from thoth_models_builder.errors import BuildError
+    from thoth_models_builder.oci.credentials import Credentials
+
+_T = TypeVar("_T")
+_DOCKER_HUB_HOST = "registry-1.docker.io"
+_MOST_REDIRECTS = 10
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
+_RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
+_LARGEST_ANSWER = 64 * 1024
+_LONGEST_REASON = 300
+_EARLY = 0.8
+"""Of a token's time, after which the next request fetches another one."""
+
+
+Response = httpx2.Response
+"""An answer, whose body is read with :meth:`Session.read` or as it comes."""
+
+
+class Session:
+    """What goes between this process and one registry.
+
+    Args:
+        registry: Host and port.
+        scopes: What tokens are asked for, such as ``repository:acme/app:pull,push``.
+        optional_scopes: The same, but it is no error where they are refused.
+        plain_http: Whether to speak plain HTTP; None for on this computer only.
+        limits: Bounds on every wait.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        *,
+        scopes: Sequence[str],
+        optional_scopes: Sequence[str] = (),
+        plain_http: bool | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.registry = registry
+        self.limits = limits or Limits()
+        self._plain_http = is_loopback(registry) if plain_http is None else plain_http
+        host = _DOCKER_HUB_HOST if registry == DOCKER_HUB else registry
+        self._base = f"{'http' if self._plain_http else 'https'}://{host}/v2/"
+        self._scopes = list(scopes)
+        self._optional_scopes = list(optional_scopes)
+        self._credentials: Credentials | None = None
+        self._challenge: Challenge | None = None
+        self._authorization: str | None = None
+        self._authorized_until = 0.0
+        self._authorizing = asyncio.Lock()
+        self._token_secrets: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        """Find the credentials, and how the registry wants to be shown them."""
+        self._credentials = find_credentials(self.registry)
+        limits = self.limits
+        timeout = httpx2.Timeout(limits.read, connect=limits.connect, write=limits.write)
+        try:
+            self._client = httpx2.AsyncClient(
+                timeout=timeout,
+                max_redirects=_MOST_REDIRECTS,
+                # As Go's clients: no proxy of the environment comes between this computer and itself.
+                mounts={f"all://{host}": None for host in _LOOPBACK_HOSTS},
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=limits.concurrency),
+                # identity: what is hashed are the bytes of a blob, not a compressed form of them.
+                headers={"Accept-Encoding": "identity", "User-Agent": "thoth-models-builder"},
+            )
+            self._origin = httpx2.URL(self._base).origin
+        except (ValueError, ImportError, OSError, httpx2.InvalidURL) as error:
+            found = without_secrets(str(error), *self._secrets)
+            raise RegistryError(
+                f"{self.registry}: expected proxies and certificates as the environment names them, found {found}"
+            ) from None
+        try:
+            await self.retried(self._ping)
+        except BaseException:
+            await self._client.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def retried(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Return what an attempt returns, trying again within the limits of this session; see :func:`retried`."""
+        return await retried(attempt, self.limits)
+
+    @contextlib.asynccontextmanager
+    async def exchange(  # noqa: PLR0913 - what makes up a request
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
+        read_seconds: float | None = None,
+        is_optional: bool = False,
+    ) -> AsyncIterator[httpx2.Response]:
+        """Send one request and yield the answer, whose body is not read yet.
+
+        Args:
+            method: GET and HEAD follow redirects; the others have none to follow.
+            target: An address, or a path below ``/v2/``.
+            headers: Beyond those of every request.
+            content: The body; an iterator can be sent once only, so a challenge for it is an ExpiredError.
+            read_seconds: Of silence before the answer, where it is more than usual.
+            is_optional: Whether being refused is an answer too: no other token is fetched for it.
+
+        Raises:
+            RetryableError: There is no answer, or one that says to try again.
+            CredentialsError: The registry wants other credentials, or any.
+        """
+        url = self._url(target)
+        for is_last in (False, True):
+            used = await self._authorize(url)
+            response = await self._send(method, url, {**(headers or {}), **used}, content, read_seconds)
+            try:
+                is_challenge = response.status_code == _UNAUTHORIZED and response.url.origin == self._origin
+                if is_challenge and not is_last and not (is_optional and used):
+                    await self._challenged(response, used)
+                    if content is not None and not isinstance(content, bytes):
+                        raise ExpiredError(f"{self.registry}: expected its token to last, found it expired")
+                    continue
+                if response.status_code in _RETRYABLE:
+                    reason = await self.reason(response)
+                    raise RetryableError(f"{self._what(method, url)}, {reason}", _retry_after(response))
+                yield response
+            except httpx2.HTTPError as error:
+                # While the caller read the body.
+                raise self._transport_error(method, url, error) from None
+            finally:
+                await response.aclose()
+            return
+
+    async def read(self, response: httpx2.Response, most: int = _LARGEST_ANSWER) -> bytes:
+        """Return the body of an answer.
+
+        Raises:
+            RegistryError: It is longer than ``most`` bytes, or encoded.
+        """
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise RegistryError(f"{self.registry}: expected an answer as it is, found it encoded as {encoding!r:.20}")
+        data = bytearray()
+        async for piece in response.aiter_raw():
+            data += piece
+            if len(data) > most:
+                raise RegistryError(f"{self.registry}: expected an answer of at most {most} bytes, found more")
+        return bytes(data)
+
+    async def reason(self, response: httpx2.Response) -> str:
+        """Return what an answer says went wrong: the status, and the registry's own words."""
+        found = f"found HTTP status {response.status_code}"
+        try:
+            errors = json.loads(await self.read(response))["errors"]
+            words = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in errors)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RegistryError, httpx2.HTTPError):
+            return found
+        shown = "".join(character if character.isprintable() else " " for character in words)
+        return f"{found} ({without_secrets(shown, *self._secrets)[:_LONGEST_REASON]})"
+
+    async def refusal(
+        self, response: httpx2.Response, expected: str, absent: type[BuildError] = RegistryError
+    ) -> BuildError:
+        """Return the error for an answer that is not what was ``expected``; ``absent`` is its kind for 404."""
+        message = f"{self.registry}: expected {expected}, {await self.reason(response)}"
+        if response.status_code in {_UNAUTHORIZED, _FORBIDDEN}:
+            shown = "the credentials of the Docker configuration" if self._credentials else "no credentials"
+            return CredentialsError(f"{message}, with {shown}")
+        return (absent if response.status_code == httpx2.codes.NOT_FOUND else RegistryError)(message)
+
+    def location(self, response: httpx2.Response) -> str:
+        """Return the address that an answer points to.
+
+        Raises:
+            RegistryError: There is none, or it is another host's without the protection that this one has.
+        """
+        stated = response.headers.get("Location", "")
+        try:
+            url = response.url.join(stated)
+        except httpx2.InvalidURL:
+            stated = ""
+        if not stated or url.scheme not in {"http", "https"}:
+            raise RegistryError(f"{self.registry}: expected a Location to upload to, found {stated!r:.200}")
+        if url.scheme == "http" and not self._plain_http:
+            # A proxy before the registry that the registry does not know of; the host it forgot is the one it has.
+            if url.host != response.url.host:
+                raise RegistryError(f"{self.registry}: expected a Location with https, found one at {url.host!r}")
+            url = url.copy_with(scheme="https", port=response.url.port)
+        return str(url)
+
+    @property
+    def _secrets(self) -> Collection[str]:
+        return (*(self._credentials.secrets if self._credentials else ()), *self._token_secrets)
+
+    def _url(self, target: str) -> httpx2.URL:
+        return httpx2.URL(target if "://" in target else self._base + target)
+
+    def _what(self, method: str, url: httpx2.URL) -> str:
+        return f"{self.registry}: expected an answer to {method} {without_secrets(str(url), *self._secrets)}"
+
+    async def _send(
+        self,
+        method: str,
+        url: httpx2.URL,
+        headers: Mapping[str, str],
+        content: bytes | AsyncIterator[bytes] | None,
+        read_seconds: float | None,
+    ) -> httpx2.Response:
+        request = self._client.build_request(method, url, headers=dict(headers), content=content)
+        if read_seconds is not None:
+            request.extensions["timeout"] = {**request.extensions["timeout"], "read": read_seconds}
+        try:
+            # An Authorization header stays behind where a redirect leaves the origin.
+            return await self._client.send(request, stream=True, follow_redirects=method in {"GET", "HEAD"})
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise self._transport_error(method, url, error) from None
+
+    def _transport_error(self, method: str, url: httpx2.URL, error: Exception) -> RegistryError:
+        found = without_secrets(f"{type(error).__name__} {error}".strip(), *self._secrets)
+        message = f"{self._what(method, url)}, found {found}"
+        if isinstance(error, (httpx2.TooManyRedirects, httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
+            return RegistryError(message)
+        if isinstance(error, httpx2.ConnectError) and _is_tls(error):
+            # A certificate that nobody trusts, or a server without TLS: the same the next time.
+            return RegistryUnreachableError(message)
+        has_no_answer = isinstance(error, (httpx2.ConnectError, httpx2.TimeoutException, httpx2.ProxyError))
+        return (NoAnswerError if has_no_answer else RetryableError)(message)
+
+    async def _ping(self) -> None:
+        """Learn how the registry wants to be asked; nothing is uploaded in vain for want of a token then."""
+        response = await self._send("GET", self._url(""), {}, None, None)
+        try:
+            if response.status_code in _RETRYABLE:
+                reason = await self.reason(response)
+                raise RetryableError(f"{self._what('GET', self._url(''))}, {reason}", _retry_after(response))
+            if response.status_code == _UNAUTHORIZED:
+                await self._challenged(response, {})
+            elif response.status_code != _OK:
+                raise await self.refusal(response, "the API of a registry at /v2/")
+        finally:
+            await response.aclose()
+
+    async def _authorize(self, url: httpx2.URL) -> dict[str, str]:
+        """Return the headers that show who asks; none for another origin than the registry's."""
+        if url.origin != self._origin or self._challenge is None:
+            return {}
+        if time.monotonic() > self._authorized_until:
+            async with self._authorizing:
+                if time.monotonic() > self._authorized_until:
+                    await self._obtain(self._challenge)
+        return {"Authorization": self._authorization} if self._authorization else {}
+
+    async def _challenged(self, response: httpx2.Response, used: Mapping[str, str]) -> None:
+        """Take what a registry asks for with status 401, and get it."""
+        known = {
+            challenge.scheme: challenge
+            for challenge in reversed(parse_challenges(response.headers.get_list("WWW-Authenticate")))
+        }
+        challenge = known.get("bearer") or known.get("basic")
+        if used and (challenge is None or challenge.scheme == "basic"):
+            raise await self.refusal(response, "to be let in")
+        if challenge is None:
+            asked = ", ".join(sorted(known)) or "nothing"
+            raise RegistryError(f"{self.registry}: expected a challenge for Basic or Bearer, found {asked:.80}")
+        async with self._authorizing:
+            if self._authorization is None or used.get("Authorization") == self._authorization:
+                # Not renewed by another request in the meantime.
+                await self._obtain(challenge)
+
+    async def _obtain(self, challenge: Challenge) -> None:
+        """Make the value of the Authorization header, with the help of the token server where there is one."""
+        credentials = self._credentials
+        self._challenge, self._authorized_until = challenge, float("inf")
+        if credentials is not None and credentials.registry_token:
+            self._authorization = f"Bearer {credentials.registry_token}"
+        elif challenge.scheme == "basic":
+            if credentials is None or not credentials.basic:
+                raise CredentialsError(
+                    f"{self.registry}: expected a user name and a password in the Docker configuration, found none"
+                )
+            self._authorization = f"Basic {credentials.basic}"
+        else:
+            self._authorized_until = 0.0
+            token_seconds = await self.retried(lambda: self._fetch_token(challenge))
+            self._authorized_until = time.monotonic() + token_seconds * _EARLY
+
+    async def _fetch_token(self, challenge: Challenge) -> float:
+        wanted = [*self._scopes, *self._optional_scopes]
+        asked = token_request(challenge, self._credentials, wanted, registry=self.registry, plain_http=self._plain_http)
+        url = httpx2.URL(asked.url)
+        method = "GET" if asked.form is None else "POST"
+        response = await self._send(method, url, asked.headers, asked.form, None)
+        try:
+            if response.status_code in _RETRYABLE:
+                reason = await self.reason(response)
+                raise RetryableError(f"{self._what(method, url)}, {reason}", _retry_after(response))
+            if response.status_code != _OK:
+                if self._optional_scopes and response.status_code in {400, _UNAUTHORIZED, _FORBIDDEN}:
+                    # Another repository that these credentials may not read: nothing is mounted from it then.
+                    self._optional_scopes.clear()
+                    raise ExpiredError(f"{self.registry}: expected a token for other repositories too, found none")
+                raise await self.refusal(response, f"a token from {url.host}", CredentialsError)
+            token = read_token(await self.read(response, 1024 * 1024), self.registry)
+        except httpx2.HTTPError as error:
+            raise self._transport_error(method, url, error) from None
+        finally:
+            await response.aclose()
+        self._authorization = f"Bearer {token.value}"
+        self._token_secrets.append(token.value)
+        return token.seconds
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    stated = response.headers.get("Retry-After", "")
+    # The other form, a date, is rare enough to be met with the ordinary backoff.
+    return float(stated) if stated.isascii() and stated.isdecimal() else None
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
