@@ -35,19 +35,6 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What the groups of a process allow it.
-
-    Attributes:
-        cpus: CPU seconds per second, such as 1.5; None where there is no quota.
-        memory: Bytes; None where there is no limit.
-    """
-
-    cpus: float | None = None
-    memory: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Mount:
     """One place where a hierarchy is mounted: ``begins_at`` is the group that ``point`` shows."""
 
@@ -56,27 +43,35 @@ class _Mount:
     controllers: frozenset[str]  # empty for v2
 
 
-def read_limits(root: Path = ROOT) -> Limits:
-    """Return the tightest limits among the groups of this process that can be seen from here."""
+def cpu_quota(root: Path = ROOT) -> float | None:
+    """Return how many CPU seconds per second the groups of this process allow it, such as 1.5; None for no quota."""
+    return _tightest(root, "cpu", v1=_quota_v1, v2=_quota_v2)
+
+
+def memory_limit(root: Path = ROOT) -> int | None:
+    """Return how many bytes of memory the groups of this process allow it together; None for no limit."""
+    return _tightest(root, "memory", v1=_memory_v1, v2=_memory_v2)
+
+
+def _tightest(
+    root: Path, controller: str, *, v1: Callable[[Path], Number | None], v2: Callable[[Path], Number | None]
+) -> Number | None:
     mounts = list(_mounts(_read(root / "proc/self/mountinfo")))
-    cpus: list[float] = []
-    memory: list[int] = []
-    for controllers, path in _memberships(_read(root / "proc/self/cgroup")):
+    found: list[Number] = []
+    for controllers, group in _memberships(_read(root / "proc/self/cgroup")):
+        if controllers and controller not in controllers:
+            continue
         of_hierarchy = [mount for mount in mounts if _shows(mount, controllers)]
-        directories = [root / str(place).lstrip("/") for place in _places(of_hierarchy, path)]
-        if not controllers:
-            cpus += _found(directories, _quota_v2)
-            memory += _found(directories, _memory_v2)
-        if "cpu" in controllers:
-            cpus += _found(directories, _quota_v1)
-        if "memory" in controllers:
-            memory += _found(directories, _memory_v1)
-    return Limits(cpus=min(cpus, default=None), memory=min(memory, default=None))
+        for place in _places(of_hierarchy, group):
+            value = (v1 if controllers else v2)(root / str(place).lstrip("/"))
+            if value is not None:
+                found.append(value)
+    return min(found, default=None)
 
 
 def _read(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:
             return file.read(_LONGEST)
     except (OSError, ValueError):  # ValueError: a name with a null character
         return ""
@@ -84,7 +79,7 @@ def _read(path: Path) -> str:
 
 def _memberships(text: str) -> Iterator[tuple[frozenset[str], PurePosixPath]]:
     """Yield the controllers of each hierarchy, none for v2, and the group that the process belongs to there."""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         number, _, rest = line.partition(":")
         names, separator, path = rest.partition(":")
         if separator and path.startswith("/") and bool(names) != (number == "0"):
@@ -92,7 +87,9 @@ def _memberships(text: str) -> Iterator[tuple[frozenset[str], PurePosixPath]]:
 
 
 def _mounts(text: str) -> Iterator[_Mount]:
-    for line in text.splitlines():
+    for line in text.split("\n"):
+        if " - cgroup" not in line:
+            continue
         left, _, right = line.partition(" - ")
         fields, kind = left.split(" "), right.split(" ")
         # A mount of v1 says which hierarchy it is in the last of its options; "cgroup2" is the only hierarchy of v2.
@@ -124,10 +121,6 @@ def _places(mounts: list[_Mount], path: PurePosixPath) -> list[PurePosixPath]:
         below = path.relative_to(mount.begins_at)
         places += [mount.point / part for part in (below, *below.parents)]
     return places
-
-
-def _found(directories: list[Path], read: Callable[[Path], Number | None]) -> list[Number]:
-    return [value for value in map(read, directories) if value is not None]
 
 
 def _quota_v2(directory: Path) -> float | None:

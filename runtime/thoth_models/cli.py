@@ -1,6 +1,7 @@
 """``thoth-models verify | list | doctor | embed``: thin; one verb, one library call.
 
 Exit codes: 0 done, 1 verification failed, 2 bad usage, 4 anything else. (3, a source failed, is the builder's.)
+``doctor --quick`` is for health checks of containers, which know 0 and 1 only: it has 1 for everything but bad usage.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from thoth_models import __version__
+from thoth_models.cgroups import cpu_quota, memory_limit
 from thoth_models.command import FAILED, print_json, run_command
-from thoth_models.doctor import check_answer, check_variants
-from thoth_models.environment import usable_cores
+from thoth_models.doctor import check_answer, check_quickly, check_variants
+from thoth_models.environment import available_cores, usable_cores
 from thoth_models.errors import (
     BundleError,
     CallerError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from thoth_models.manifest import Manifest
 
 DONE, VERIFICATION_FAILED, BAD_USAGE = 0, 1, 2
+UNHEALTHY = 1
 
 _LIBRARIES = (
     "numpy", "onnxruntime", "tokenizers", "torch", "sentence-transformers", "transformers", "huggingface-hub",
@@ -58,12 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             return int(options.run(options))
 
-    return run_command(run, lambda error: _report_error(error, as_json=options.json))
+    def report(error: Exception) -> int:
+        code = _report_error(error, as_json=options.json)
+        return UNHEALTHY if getattr(options, "quick", False) else code
+
+    return run_command(run, report)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="thoth-models", description="Check and use a bundle of embedding models.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version('thoth-models')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", type=Path, help=f"the bundle directory (default: {ROOT_VARIABLE}, else /models)")
     common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
@@ -85,7 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "doctor", parents=[common, model], help="show environment and bundle, and encode the golden texts"
     )
-    command.add_argument("--all", action="store_true", help="check every variant of the model, not only what answers")
+    scope = command.add_mutually_exclusive_group()
+    scope.add_argument("--all", action="store_true", help="check every variant of the model, not only what answers")
+    scope.add_argument(
+        "--quick",
+        action="store_true",
+        help="for health checks: whether the files of what would answer are there; loads nothing, exits with 0 or 1",
+    )
     command.set_defaults(run=_doctor)
 
     command = commands.add_parser("embed", parents=[common, model], help="encode texts")
@@ -189,11 +201,17 @@ def _model_rows(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    if options.quick:
+        return _doctor_quick(options)
+    import numpy as np  # noqa: PLC0415 - a health check does without it
+
     root = bundle_root(options.root)
     # Printed as it is found out, so that a failure further down does not hide what came before.
     facts: dict[str, Any] = {
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {usable_cores()} usable cores",
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": _cores(),
+        "memory_limit": "none" if (limit := memory_limit()) is None else f"{limit:,} bytes",
         "libraries": {name: _version(name) for name in ("thoth-models", *_LIBRARIES)},
         "offline_before_loading": offline_state(),
         "root": str(root),
@@ -234,7 +252,30 @@ def _doctor(options: argparse.Namespace) -> int:
     return DONE if is_well else FAILED
 
 
+def _doctor_quick(options: argparse.Namespace) -> int:
+    check = check_quickly(
+        bundle_root(options.root),
+        options.model,
+        variants=options.variant,
+        same_space=options.same_space,
+        expect_space=options.expect_space,
+    )
+    if options.json:
+        print_json({"ok": True, **dataclasses.asdict(check)})
+    else:
+        print(f"ok: {check}")
+    return DONE
+
+
+def _cores() -> str:
+    quota = cpu_quota()
+    said = "no CPU quota" if quota is None else f"a CPU quota of {quota:g}"
+    return f"{usable_cores()} usable ({available_cores()} available, {said})"
+
+
 def _embed(options: argparse.Namespace) -> int:
+    import numpy as np  # noqa: PLC0415 - a health check does without it
+
     output = None if options.output == "-" else Path(options.output)
     if output is not None and output.suffix not in (".npy", ".jsonl"):
         raise InvalidInputError(f"--output: expected a file ending in .npy or .jsonl, or -, found {options.output!r}")

@@ -1,19 +1,31 @@
-"""Whether variants give on this machine the vectors that they gave when the bundle was built."""
+"""Whether variants could answer, and give on this machine the vectors that they gave when the bundle was built."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from thoth_models.errors import BackendUnavailableError, InvalidInputError, ModelUnavailableError
+from thoth_models.contents import unread
+from thoth_models.environment import threads
+from thoth_models.errors import Attempt, BackendUnavailableError, InvalidInputError, ModelUnavailableError
 from thoth_models.loading import load_embedding
+from thoth_models.plainfile import NotPlainError, PlainFile
 from thoth_models.selection import select
+from thoth_models.tree import check_tree
 from thoth_models.verify import open_bundle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from thoth_models.embedding import Embedding
+    from thoth_models.errors import Problem
+    from thoth_models.selection import Candidate
+    from thoth_models.verify import OpenBundle
+
+_LIBRARIES = {"onnx": ("onnxruntime", "tokenizers"), "torch": ("torch", "sentence_transformers")}
+"""What the backends import; looked for, and not imported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,3 +116,95 @@ def _check_variant(root: Path, model: str, variant: str, timeout: float) -> Gold
     return GoldenCheck(
         model=model, variant=variant, state="unavailable" if is_absent else "wrong", details=attempt.reason
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuickCheck:
+    """What would answer for a model, as far as can be told without reading the files of any.
+
+    Attributes:
+        model: Name of the model that would answer.
+        variant: Name of its variant.
+        bundle_digest: sha256 of the bundle's manifest, 64 hexadecimal digits.
+        files: Number of files that it is made of; all are there, readable, and of the right length.
+        bytes: Their length together.
+        passed_over: Every variant that comes before it and could not answer, each with its reason.
+    """
+
+    model: str
+    variant: str
+    bundle_digest: str
+    files: int
+    bytes: int
+    passed_over: tuple[Attempt, ...]
+
+    def __str__(self) -> str:
+        """Return the finding as one line."""
+        reasons = "; ".join(" ".join(str(attempt).split()) for attempt in self.passed_over)
+        return (
+            f"{self.model}/{self.variant} can answer: {self.files} files, {self.bytes:,} bytes present; "
+            f"bundle digest {self.bundle_digest}" + (f"; passed over: {reasons}" if reasons else "")
+        )
+
+
+def check_quickly(
+    root: Path,
+    name: str | None = None,
+    *,
+    variants: Sequence[str] | None = None,
+    same_space: bool = False,
+    expect_space: str | None = None,
+) -> QuickCheck:
+    """Find out what would answer, in milliseconds: for the health check of a container.
+
+    Checked is that the manifest is the one of the checksum list, that each file of a variant is there, is a regular
+    file that this user may read and has its length, that nothing lies beside them, and that the libraries are
+    installed. Nothing is imported, and no content compared: every load does that.
+
+    Raises:
+        ModelUnavailableError: Nothing could answer; carries each attempt.
+        ThothModelsError: The bundle, the name or ``THOTH_MODELS_THREADS`` cannot be used.
+    """
+    threads()
+    bundle = open_bundle(root)
+    selection = select(bundle.manifest, name, variants=variants, same_space=same_space, expect_space=expect_space)
+    attempts = list(selection.passed_over)
+    for candidate in selection.candidates:
+        paths = _paths(candidate)
+        problems = [str(problem) for problem in _differences(bundle, candidate, paths)]
+        libraries = _LIBRARIES.get(candidate.variant.backend, ())
+        problems += [f"{library} is not installed" for library in libraries if find_spec(library) is None]
+        if not problems:
+            return QuickCheck(
+                model=candidate.model.name,
+                variant=candidate.variant.name,
+                bundle_digest=bundle.bundle_digest.hex,
+                files=len(paths),
+                bytes=sum(bundle.manifest.files[path].size for path in paths),
+                passed_over=tuple(attempts),
+            )
+        attempts.append(Attempt(model=candidate.model.name, variant=candidate.variant.name, reason="; ".join(problems)))
+    raise ModelUnavailableError(selection.requested, attempts)
+
+
+def _paths(candidate: Candidate) -> list[str]:
+    proof = candidate.built.proof
+    return [*candidate.variant.files, *([] if proof is None else [proof.golden])]
+
+
+def _differences(bundle: OpenBundle, candidate: Candidate, paths: Sequence[str]) -> Iterator[Problem]:
+    seen = set()
+    for problem in check_tree(bundle.root, candidate.variant.directory, set(candidate.variant.files)):
+        seen.add(problem.path)
+        yield problem
+    for path in paths:
+        if path in seen:
+            continue
+        try:
+            with PlainFile(bundle.root, path) as file:
+                problem_of_size = file.wrong_size(bundle.manifest.files[path])
+        except (OSError, NotPlainError) as error:
+            yield unread(path, error)
+        else:
+            if problem_of_size is not None:
+                yield problem_of_size

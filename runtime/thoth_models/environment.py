@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from thoth_models.cgroups import ROOT, Limits, read_limits
+from thoth_models.cgroups import ROOT, cpu_quota
 from thoth_models.errors import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -18,14 +18,6 @@ THREADS_VARIABLE = "THOTH_MODELS_THREADS"
 
 _MOST_THREADS = 1024  # a typing error, rather than a machine, beyond that
 _NUMBER = re.compile(r"[0-9]{1,9}")
-
-
-def limits(root: Path = ROOT) -> Limits:
-    """Return the CPU quota and the memory limit of the container, as far as they can be seen.
-
-    They are read at each call: an orchestrator may change them while the process runs.
-    """
-    return read_limits(root)
 
 
 def available_cores() -> int:
@@ -39,10 +31,10 @@ def available_cores() -> int:
 def usable_cores(root: Path = ROOT) -> int:
     """Return how many cores this process can keep busy, at least 1: no more than its CPU quota, rounded up.
 
-    More threads than that are slower than one: they use the quota up early in each period, and then all of them stand
-    still for the rest of it.
+    More threads than that use the quota up early in each period, and then all of them stand still for the rest of it:
+    calls take longer, and on a host of many cores many times longer. The quota is read at each call: an orchestrator may change it while the process runs.
     """
-    quota = limits(root).cpus
+    quota = cpu_quota(root)
     cores = available_cores()
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
-import traceback
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from thoth_models.backends import import_libraries, load_backend
+from thoth_models.deadline import Work
 from thoth_models.errors import (
     Attempt,
     BackendError,
     BackendUnavailableError,
     FallbackWarning,
     InvalidInputError,
-    LoadTimeout,
     ModelUnavailableError,
+    Problem,
     VerificationError,
 )
+from thoth_models.forking import ForkSafeBackend, prepare_load
 from thoth_models.info import EmbeddingInfo
+from thoth_models.manifest import MANIFEST_NAME
 from thoth_models.offline import assert_offline, enforce_offline, network_guard
 from thoth_models.selection import select
 from thoth_models.verify import open_bundle, verify_variant
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 ROOT_VARIABLE = "THOTH_MODELS_DIR"
 DEFAULT_ROOT = "/models"
 """Where images carry the bundle; Kubernetes image volumes and KServe expect it there too."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -95,22 +98,17 @@ def load_embedding(  # noqa: PLR0913 - each is a decision of the caller's, by na
     """
     seconds = _seconds(timeout)
     # Absolute now: the working directory may change while the thread runs.
-    path = bundle_root(root).absolute()
-    work = _Work(path=path, name=name, variants=variants, same_space=same_space, expect_space=expect_space)
-    # A daemon: a thread that hangs inside a library can be neither stopped nor waited for.
-    thread = threading.Thread(target=work.run, name="thoth-models-load", daemon=True)
-    thread.start()
-    if not work.finished.wait(seconds):
-        raise LoadTimeout(
-            f"loading {name or 'the default model'!r} from {path} did not finish within {seconds:g} s; "
-            f"it was {work.stage}",
-            _stacks(thread),
-        )
-    if work.error is not None:
-        raise work.error
-    embedding = work.result
-    if embedding is None:  # pragma: no cover - run() sets one of the two
-        raise AssertionError("loading ended without a result or an error")
+    request = _Request(
+        path=bundle_root(root).absolute(),
+        name=name,
+        variants=variants,
+        same_space=same_space,
+        expect_space=expect_space,
+        seconds=seconds,
+    )
+    work = _Load(request)
+    work.start()
+    embedding = work.wait()
     if embedding.info.fallback is not None:
         warnings.warn(FallbackWarning(embedding.info.fallback), stacklevel=2)
         _log.warning("fallback: %s", embedding.info.fallback)
@@ -123,65 +121,50 @@ def _seconds(timeout: object) -> float:
     return timeout
 
 
-@dataclass
-class _Work:
-    """One load, run in a thread of its own so that its caller can stop waiting."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Request:
+    """What a caller of :func:`load_embedding` asked for, checked but for what the bundle has to say of it."""
 
     path: Path
     name: str | None
     variants: Sequence[str] | None
     same_space: bool
     expect_space: str | None
-    stage: str = "starting"
-    verify_seconds: float = 0.0
-    load_seconds: float = 0.0
-    result: Embedding | None = None
-    error: BaseException | None = None
-    finished: threading.Event = field(default_factory=threading.Event)
+    seconds: float
 
-    def run(self) -> None:
-        try:
-            self.result = self._load()
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
-            self.error = error
-        finally:
-            self.finished.set()
 
-    def _load(self) -> Embedding:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Loaded:
+    """A backend that gives the golden vector, and what it was made of."""
+
+    backend: Backend
+    verified: VerifiedVariant
+    golden_cosine: float | None
+
+
+class _Loading(Work[T]):
+    """What loading has in common with loading again in a child of ``fork``."""
+
+    def __init__(self, what: str, path: Path, seconds: float) -> None:
+        super().__init__(f"loading {what} from {path}", seconds)
+        self._path = path
+        self.verify_seconds = 0.0
+        self.load_seconds = 0.0
+
+    def open(self) -> OpenBundle:
         enforce_offline()
         self.stage = "verifying the manifest"
         started = time.monotonic()
-        bundle = open_bundle(self.path)
-        self.verify_seconds += time.monotonic() - started
-        selection = select(
-            bundle.manifest,
-            self.name,
-            variants=self.variants,
-            same_space=self.same_space,
-            expect_space=self.expect_space,
-        )
-        attempts = list(selection.passed_over)
-        for candidate in selection.candidates:
-            try:
-                embedding = self._try(bundle, candidate, selection.requested, attempts)
-            except (VerificationError, BackendUnavailableError, BackendError) as error:
-                place = f"{candidate.model.name}/{candidate.variant.name}"
-                _log.warning("refused %s: %s", place, error)
-                attempts.append(
-                    Attempt(
-                        model=candidate.model.name,
-                        variant=candidate.variant.name,
-                        reason=str(error),
-                        error=type(error).__name__,
-                    )
-                )
-            else:
-                return embedding
-        raise ModelUnavailableError(selection.requested, attempts)
+        try:
+            return open_bundle(self._path)
+        finally:
+            self.verify_seconds += time.monotonic() - started
 
-    def _try(self, bundle: OpenBundle, candidate: Candidate, requested: str, attempts: Sequence[Attempt]) -> Embedding:
+    def load(self, bundle: OpenBundle, candidate: Candidate) -> _Loaded:
+        """Compare the files of one variant, and make its backend."""
         place = f"{candidate.model.name}/{candidate.variant.name}"
         self.stage = f"verifying {place}"
+        prepare_load()
         with network_guard():
             # Hashing leaves the interpreter to others, so the libraries are imported meanwhile.
             importing = threading.Thread(
@@ -202,6 +185,48 @@ class _Work:
                 assert_offline()
             finally:
                 self.load_seconds += time.monotonic() - started
+        return _Loaded(backend=backend, verified=verified, golden_cosine=golden_cosine)
+
+
+class _Load(_Loading["Embedding"]):
+    """The first load: the best candidate that can be loaded."""
+
+    def __init__(self, request: _Request) -> None:
+        super().__init__(repr(request.name or "the default model"), request.path, request.seconds)
+        self._request = request
+
+    def do(self) -> Embedding:
+        bundle = self.open()
+        request = self._request
+        selection = select(
+            bundle.manifest,
+            request.name,
+            variants=request.variants,
+            same_space=request.same_space,
+            expect_space=request.expect_space,
+        )
+        attempts = list(selection.passed_over)
+        for candidate in selection.candidates:
+            try:
+                loaded = self.load(bundle, candidate)
+            except (VerificationError, BackendUnavailableError, BackendError) as error:
+                place = f"{candidate.model.name}/{candidate.variant.name}"
+                _log.warning("refused %s: %s", place, error)
+                attempts.append(
+                    Attempt(
+                        model=candidate.model.name,
+                        variant=candidate.variant.name,
+                        reason=str(error),
+                        error=type(error).__name__,
+                    )
+                )
+            else:
+                return self._embedding(bundle, candidate, loaded, selection.requested, attempts)
+        raise ModelUnavailableError(selection.requested, attempts)
+
+    def _embedding(
+        self, bundle: OpenBundle, candidate: Candidate, loaded: _Loaded, requested: str, attempts: Sequence[Attempt]
+    ) -> Embedding:
         info = EmbeddingInfo(
             requested=requested,
             model=candidate.model.name,
@@ -211,13 +236,50 @@ class _Work:
             bundle_digest=bundle.bundle_digest.hex,
             fallback=None if candidate.same_space else _fallback(requested, candidate, attempts),
             attempts=tuple(attempts),
-            golden_cosine=golden_cosine,
+            golden_cosine=loaded.golden_cosine,
             verify_seconds=self.verify_seconds,
             load_seconds=self.load_seconds,
         )
         from thoth_models.embedding import Embedding  # noqa: PLC0415 - see _check_golden
 
-        return Embedding(backend, candidate.model, candidate.built, info, verified.golden)
+        path, seconds = self._request.path, self._request.seconds
+        backend = ForkSafeBackend(loaded.backend, lambda: _Reload(path, seconds, bundle, candidate))
+        return Embedding(backend, candidate.model, candidate.built, info, loaded.verified.golden)
+
+
+class _Reload(_Loading["Backend"]):
+    """The same variant again, in a child of ``fork``; no other one stands in, whose vectors might differ."""
+
+    def __init__(self, path: Path, seconds: float, bundle: OpenBundle, candidate: Candidate) -> None:
+        place = f"{candidate.model.name}/{candidate.variant.name}"
+        super().__init__(f"{place} again, in a process that was forked after it had been loaded,", path, seconds)
+        self._before = bundle
+        self._candidate = candidate
+
+    def do(self) -> Backend:
+        bundle = self.open()
+        candidate = self._candidate
+        # Another bundle may have taken its place meanwhile; that is fine where it has the same model.
+        if _content(bundle, candidate) != _content(self._before, candidate):
+            problem = Problem(
+                kind="changed",
+                path=MANIFEST_NAME,
+                expected=f"{candidate.model.name}/{candidate.variant.name} as it was loaded before this process was "
+                f"forked, from the bundle {self._before.bundle_digest}",
+                found=f"another one, in the bundle {bundle.bundle_digest}",
+            )
+            raise VerificationError(str(bundle.root), [problem])
+        return self.load(bundle, candidate).backend
+
+
+def _content(bundle: OpenBundle, candidate: Candidate) -> object:
+    """Return all that the vectors of a variant follow from, as a bundle says it; None where it does not have it."""
+    model = bundle.manifest.models.get(candidate.model.name)
+    if model is None or model.built is None or candidate.variant not in model.built.variants:
+        return None
+    proof = model.built.proof
+    paths = [*candidate.variant.files, *([] if proof is None else [proof.golden])]
+    return model.dimension, model.built, [bundle.manifest.files[path] for path in paths]
 
 
 def _check_golden(backend: Backend, verified: VerifiedVariant) -> float | None:
@@ -247,15 +309,4 @@ def _fallback(requested: str, candidate: Candidate, attempts: Sequence[Attempt])
     return (
         f"{candidate.model.name}/{candidate.variant.name} stands in for {requested!r}; its vectors belong to another "
         f"embedding space ({candidate.built.space.short}), do not mix them with others ({reasons})"
-    )
-
-
-def _stacks(first: threading.Thread) -> str:
-    """Return the stack of every thread as text, the loading thread first."""
-    frames = sys._current_frames()  # noqa: SLF001 - the documented way to see other threads' stacks
-    threads = [first, *(thread for thread in threading.enumerate() if thread is not first)]
-    return "\n".join(
-        f"Thread {thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident]))}"
-        for thread in threads
-        if thread.ident in frames
     )

@@ -9,6 +9,7 @@ opens sockets without Python's ``socket`` module raises no audit event; for that
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -22,6 +23,8 @@ from thoth_models.errors import OfflineViolation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_log = logging.getLogger(__name__)
+
 _SWITCHES: Final = {
     # Read when huggingface_hub.constants is first imported; "1" is the one spelling that every release reads as true.
     "HF_HUB_OFFLINE": "1",
@@ -29,8 +32,13 @@ _SWITCHES: Final = {
     "TRANSFORMERS_OFFLINE": "1",
     # Keeps the client from asking the Hub about its surroundings when it builds request headers.
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Read when onnxruntime is first imported. Its official builds otherwise look up and call a server of
+    # Microsoft from a thread of their own, and keep a device id and a database in the user's cache directory; a child
+    # of fork then also hangs when it ends, waiting for that thread (onnxruntime's docs/Privacy.md).
+    "ORT_DISABLE_TELEMETRY": "1",
 }
 _HUB_CONSTANTS = "huggingface_hub.constants"
+_OLD_TRANSFORMERS_HUB = "transformers.utils.hub"
 
 _NETWORK_EVENTS: Final = frozenset(
     {
@@ -49,13 +57,24 @@ _THREAD_EVENTS: Final = frozenset({"_thread.start_new_thread", "_thread.start_jo
 def enforce_offline() -> None:
     """Set the offline switch for the whole process, for good, whatever was imported before.
 
-    Call it before importing a Hub library, and :func:`assert_offline` afterwards.
+    Call it before importing a library, and :func:`assert_offline` afterwards. It is called at each load, so that a
+    variable that was unset since is set again.
     """
+    was_set = os.environ.get("ORT_DISABLE_TELEMETRY") == _SWITCHES["ORT_DISABLE_TELEMETRY"]
     os.environ.update(_SWITCHES)
-    constants = sys.modules.get(_HUB_CONSTANTS)
-    if constants is not None:
-        # Imported before the switch was set: its functions read this module global at each call.
-        constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+    # Imported before the switch was set: their functions read these module globals at each call.
+    for module, attribute in ((_HUB_CONSTANTS, "HF_HUB_OFFLINE"), (_OLD_TRANSFORMERS_HUB, "_is_offline_mode")):
+        imported = sys.modules.get(module)
+        # transformers has a copy of its own before release 5.
+        if imported is not None and (module == _HUB_CONSTANTS or hasattr(imported, attribute)):
+            setattr(imported, attribute, True)
+    onnxruntime = sys.modules.get("onnxruntime")
+    if onnxruntime is not None and not was_set and hasattr(onnxruntime, "disable_telemetry_events"):
+        onnxruntime.disable_telemetry_events()
+        _log.warning(
+            "onnxruntime was imported before ORT_DISABLE_TELEMETRY was set, so that it may have begun to call home; "
+            "its events are disabled now. Set ORT_DISABLE_TELEMETRY=1 in the environment of the process"
+        )
 
 
 def assert_offline() -> None:
@@ -187,9 +206,23 @@ def _thread_starts_seen() -> Iterator[None]:
         yield
     finally:
         with _patch_lock:
-            _patch_users -= 1
+            _patch_users = max(0, _patch_users - 1)
             if not _patch_users:
                 threading.Thread.start = _original_start  # type: ignore[method-assign]
+
+
+def _after_fork_in_child() -> None:
+    """Forget the guards of the parent's other threads, and the locks that they may have held."""
+    global _hook_lock, _patch_lock, _patch_users  # noqa: PLW0603 - the child's own from now on
+    _hook_lock, _patch_lock = threading.Lock(), threading.Lock()
+    if _guard_of_this_thread() is None:
+        _patch_users = 0
+        threading.Thread.start = _original_start  # type: ignore[method-assign]
+    else:
+        _patch_users = min(1, _patch_users)  # the process was forked by guarded work, which goes on here
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _guard_of_this_thread() -> NetworkGuard | None:

@@ -1,24 +1,77 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
-from thoth_models.environment import THREADS_VARIABLE, threads, usable_cores
+from thoth_models.environment import THREADS_VARIABLE, available_cores, stated_threads, threads, usable_cores
 from thoth_models.errors import EnvironmentFault
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def test_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+
+def quota(root: Path, text: str) -> Path:
+    """Lay out a container with one group of cgroup v2."""
+    for path, content in {
+        "proc/self/cgroup": "0::/\n",
+        "proc/self/mountinfo": "30 25 0:26 / /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw\n",
+        "sys/fs/cgroup/cpu.max": text,
+    }.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(content, encoding="utf-8")
+    return root
+
+
+def test_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert usable_cores() >= 1
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert usable_cores() == 3
+    assert available_cores() == usable_cores(tmp_path) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [
+        ("50000 100000", 1),
+        ("100000 100000", 1),
+        ("150000 100000", 2),
+        ("200000 100000", 2),
+        ("200001 100000", 3),
+        ("1600000 100000", 3),
+        ("1 1000000", 1),
+        ("max 100000", 3),
+        ("nonsense", 3),
+    ],
+)
+def test_no_more_cores_than_the_quota_allows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    monkeypatch.delenv(THREADS_VARIABLE, raising=False)
+    root = quota(tmp_path, text)
+    assert usable_cores(root) == threads(root) == cores
+    assert available_cores() == 3
+
+
+def test_what_is_said_of_threads_counts_more_than_the_quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(THREADS_VARIABLE, "4")
+    assert threads(quota(tmp_path, "100000 100000")) == 4
+
+
+def test_a_quota_that_changes_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    assert usable_cores(quota(tmp_path, "100000 100000")) == 1
+    assert usable_cores(quota(tmp_path, "200000 100000")) == 2
 
 
 @pytest.mark.parametrize(("count", "cores"), [(6, 6), (None, 1)])
-def test_systems_that_do_not_tell(monkeypatch: pytest.MonkeyPatch, count: int | None, cores: int) -> None:
+def test_systems_that_do_not_tell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int | None, cores: int
+) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: count)
-    assert usable_cores() == cores
+    assert usable_cores(tmp_path) == cores
 
 
 @pytest.mark.parametrize("text", [None, "", "  "])
@@ -28,7 +81,8 @@ def test_there_are_as_many_threads_as_cores_unless_something_else_is_said(
     monkeypatch.delenv(THREADS_VARIABLE, raising=False)
     if text is not None:
         monkeypatch.setenv(THREADS_VARIABLE, text)
-    monkeypatch.setattr("thoth_models.environment.usable_cores", lambda: 7)
+    monkeypatch.setattr("thoth_models.environment.usable_cores", lambda _root: 7)
+    assert stated_threads() is None
     assert threads() == 7
 
 
@@ -37,7 +91,7 @@ def test_the_number_of_threads_that_the_environment_says(
     monkeypatch: pytest.MonkeyPatch, text: str, count: int
 ) -> None:
     monkeypatch.setenv(THREADS_VARIABLE, text)
-    assert threads() == count
+    assert threads() == stated_threads() == count
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1025", "two", "1.5", "1_0", "٣", "9" * 5000])

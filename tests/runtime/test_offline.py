@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Address = tuple[str, int]
 
 HUB_CONSTANTS = "huggingface_hub.constants"
-VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY")
 
 
 @pytest.fixture
@@ -84,6 +84,34 @@ def test_only_true_counts_as_offline(monkeypatch: pytest.MonkeyPatch, value: obj
     del constants.HF_HUB_OFFLINE
     with pytest.raises(OfflineViolation, match="found 'nothing'"):
         assert_offline()
+
+
+def test_an_older_transformers_has_a_copy_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub: Any = types.ModuleType("transformers.utils.hub")
+    monkeypatch.setitem(sys.modules, "transformers.utils.hub", hub)
+    enforce_offline()
+    assert not hasattr(hub, "_is_offline_mode")  # from release 5 on there is none
+    hub._is_offline_mode = False
+    enforce_offline()
+    assert hub._is_offline_mode is True
+
+
+@pytest.mark.usefixtures("unused_hub")
+def test_an_onnxruntime_that_calls_home_already(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[str] = []
+    onnxruntime: Any = types.ModuleType("onnxruntime")
+    monkeypatch.setitem(sys.modules, "onnxruntime", onnxruntime)
+    enforce_offline()  # an older one, without telemetry
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    onnxruntime.disable_telemetry_events = lambda: calls.append("disabled")
+    with caplog.at_level("WARNING", "thoth_models"):
+        enforce_offline()
+    assert calls == ["disabled"]
+    assert "Set ORT_DISABLE_TELEMETRY=1 in the environment of the process" in caplog.text
+    enforce_offline()  # set by now, so that it was set when it was imported, as far as can be known
+    assert calls == ["disabled"]
 
 
 # --- the guard ---

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thoth_models.backends.batching import batches, blocks
+from thoth_models.backends.onethread import OneThread
+from thoth_models.environment import stated_threads, usable_cores
 from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
 from thoth_models.offline import assert_offline, enforce_offline
 
@@ -19,19 +22,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
+    from sentence_transformers import SentenceTransformer
+
     from thoth_models.embedding import FloatArray
     from thoth_models.verify import VerifiedVariant
 
 _BATCH_SIZE = 32
 """Texts per batch where the caller does not say; the default of sentence-transformers."""
 
+_MOST_TOKENS = 8192
+"""Tokens that a batch has at most, padding included: the default batch of texts of 256 tokens. A caller's batch size
+would otherwise decide whether the process is killed for its memory; larger batches are no faster on a CPU."""
+
+_SPECIAL = 8
+"""Tokens that a tokenizer puts around a text, at most."""
+
+_MOST_TEXTS, _MOST_CHARACTERS = 16384, 2**26
+"""What is given to the library at once."""
+
 
 class TorchBackend:
-    """A :class:`sentence_transformers.SentenceTransformer` behind the interface of a backend.
+    """A :class:`sentence_transformers.SentenceTransformer` behind the interface of a backend. Threads may share it.
+
+    All of torch runs in one thread of this backend's own. The pool that torch computes with belongs to the thread that
+    made it, and does not survive ``fork``: a thread that used torch before the fork, whoever made it do so, would wait
+    for that pool for ever, where a new thread makes itself a new one. Callers also do not bring settings of theirs with
+    them, or have one pool each; and tokenizers refuse a second caller while their padding changes ("Already borrowed").
+
+    torch computes with ``THOTH_MODELS_THREADS`` threads where that is set. Otherwise their number is lowered to the
+    usable cores where it is larger, and left as it is where ``OMP_NUM_THREADS`` or the application chose fewer. torch
+    keeps one number for the process: threads of the application that have not used it yet get the same.
 
     Raises:
         BackendUnavailableError: sentence-transformers or torch is not installed.
         BackendError: The files do not make a model, or not the one that the manifest describes.
+        EnvironmentFault: ``THOTH_MODELS_THREADS`` is no number of threads.
         OfflineViolation: The offline switch did not take hold.
     """
 
@@ -49,9 +74,11 @@ class TorchBackend:
                 "install thoth-models[torch]"
             ) from error
         assert_offline()
-        try:
+
+        def make_model() -> SentenceTransformer:
+            _set_threads(torch)
             with _quiet(transformers_logging):
-                self._model = sentence_transformers.SentenceTransformer(
+                model = sentence_transformers.SentenceTransformer(
                     # Absolute: a relative path is also a valid repository id, and would be looked up at the Hub.
                     str(verified.directory),
                     device="cpu",
@@ -60,17 +87,22 @@ class TorchBackend:
                     # fp32 forced: a half-precision checkpoint would otherwise run in half precision, many times slower.
                     model_kwargs={"dtype": torch.float32, "use_safetensors": True},
                 )
+            model.float()
+            model.eval()
+            return model
+
+        self._thread = OneThread("thoth-models-torch")
+        try:
+            self._model = self._thread.run(make_model)
         except ThothModelsError:
             raise
         except Exception as error:
             raise BackendError(
                 f"sentence-transformers could not load the model: {type(error).__name__}: {error}"
             ) from error
-        self._model.float()
-        self._model.eval()
+        self._dimension = verified.model.dimension
+        self._most_tokens = verified.built.max_seq_length or sys.maxsize
         self._check(verified)
-        # Tokenizers refuse a second caller while their padding settings change ("Already borrowed").
-        self._lock = threading.Lock()
 
     def _check(self, verified: VerifiedVariant) -> None:
         """Compare the loaded model with the manifest: a library that reads the files differently is an error."""
@@ -93,22 +125,52 @@ class TorchBackend:
     def encode(
         self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
     ) -> FloatArray:
-        """Return the model's output for ``texts``, float32 of shape (len(texts), dimension)."""
-        with self._lock:
-            try:
-                vectors = self._model.encode(
-                    texts,
-                    # The empty prompt, not None: the prompt was resolved already, and None would ask for the default.
-                    prompt=prompt or "",
-                    batch_size=batch_size or _BATCH_SIZE,
-                    show_progress_bar=show_progress_bar,
-                    convert_to_numpy=True,
-                )
-            except ThothModelsError:
-                raise
-            except Exception as error:
-                raise BackendError(f"sentence-transformers failed: {type(error).__name__}: {error}") from error
-        return np.asarray(vectors, dtype=np.float32)
+        """Return the model's output for ``texts``, float32 of shape (len(texts), dimension).
+
+        Raises:
+            BackendError: The library failed.
+        """
+        most_texts = batch_size or _BATCH_SIZE
+
+        def run() -> FloatArray:
+            vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
+            # In blocks, because the library collects a tensor for each text before it puts them together.
+            for block in blocks(texts, most_texts=_MOST_TEXTS, most_characters=_MOST_CHARACTERS):
+                lengths = [self._length(prompt, texts[index]) for index in block]
+                if most_texts * max(lengths) <= _MOST_TOKENS:
+                    planned = [list(range(len(block)))]
+                else:
+                    planned = list(batches(lengths, most_tokens=_MOST_TOKENS, most_texts=most_texts))
+                for rows in planned:
+                    vectors[[block[row] for row in rows]] = self._model.encode(
+                        [texts[block[row]] for row in rows],
+                        # The empty prompt, not None: it was resolved already, and None would ask for the default.
+                        prompt=prompt or "",
+                        batch_size=most_texts,
+                        show_progress_bar=show_progress_bar and len(planned) == 1,
+                        convert_to_numpy=True,
+                    )
+                if show_progress_bar and len(planned) > 1:
+                    sys.stderr.write(f"encoded {block.stop} of {len(texts)} texts\n")
+            return vectors
+
+        try:
+            return self._thread.run(run)
+        except ThothModelsError:
+            raise
+        except Exception as error:
+            raise BackendError(f"sentence-transformers failed: {type(error).__name__}: {error}") from error
+
+    def _length(self, prompt: str | None, text: str) -> int:
+        """Return how many tokens a text may have: tokenizers make no more of it than it has bytes, and a few."""
+        return min(self._most_tokens, len((prompt or "").encode()) + len(text.encode()) + _SPECIAL)
+
+
+def _set_threads(torch: ModuleType) -> None:
+    found = torch.get_num_threads()
+    count = stated_threads() or min(found, usable_cores())
+    if count != found:
+        torch.set_num_threads(count)
 
 
 @contextlib.contextmanager

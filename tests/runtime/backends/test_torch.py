@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import sys
@@ -26,7 +27,13 @@ from tests.bundles import (
 )
 from tests.hub_simulator import SilentServer
 from tests.tiny_models import MIXED_TEXTS
-from thoth_models import BackendUnavailableError, ModelUnavailableError, OfflineViolation, load_embedding
+from thoth_models import (
+    BackendUnavailableError,
+    EnvironmentFault,
+    ModelUnavailableError,
+    OfflineViolation,
+    load_embedding,
+)
 from thoth_models.backends.torch import TorchBackend
 from thoth_models.verify import open_bundle, verify_variant
 
@@ -323,6 +330,184 @@ def test_callers_take_turns(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) 
     with ThreadPoolExecutor(4) as pool:
         assert len(list(pool.map(lambda text: backend.encode([text], **options), "abcdefgh"))) == 8
     assert most == 1
+
+
+# --- row 19: one tokenizer, two threads ---
+
+LENGTHS = ["water", "river " * 40, "a b c", "house bread " * 90, "x"]
+
+
+def hammer(encode: Callable[[list[str]], Any], seconds: float) -> list[str]:
+    """Encode texts of mixed lengths in four threads at once, and return the errors."""
+    errors: list[str] = []
+    until = time.monotonic() + seconds
+
+    def work(first: int) -> None:
+        turn = first
+        while time.monotonic() < until and not errors:
+            turn += 1
+            try:
+                encode(LENGTHS[turn % 5 :] + LENGTHS[: turn % 3])
+            except Exception as error:  # noqa: BLE001 - whatever the library says
+                errors.append(f"{type(error).__name__}: {error}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    return errors
+
+
+@pytest.mark.torch
+def test_threads_with_texts_of_mixed_lengths_do_not_meet_in_the_tokenizer(
+    tiny_bundle: Path, wordpiece_model: TinyModel
+) -> None:
+    embedding, reference = load_embedding("mini", root=tiny_bundle), plain(wordpiece_model)
+    expected = {text: reference.encode(text) for text in LENGTHS}
+    right: list[bool] = []
+
+    def encode(texts: list[str]) -> None:
+        vectors = embedding.encode(texts)
+        right.append(
+            all(np.abs(vector - expected[text]).max() < 1e-5 for text, vector in zip(texts, vectors, strict=True))
+        )
+
+    assert hammer(encode, 2) == []
+    assert len(right) > 8
+    assert all(right)
+
+
+@pytest.mark.torch
+def test_control_threads_meet_in_the_tokenizer(wordpiece_model: TinyModel) -> None:
+    started = time.monotonic()
+    errors = hammer(plain(wordpiece_model).encode, 5)
+    if not errors:
+        pytest.skip(f"plain sentence-transformers no longer fails: nothing within {time.monotonic() - started:.1f} s")
+    assert "borrowed" in errors[0].lower()
+
+
+# --- threads ---
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("stated", "usable", "counts"),
+    [(None, 1, (4, 1)), (None, 8, (4, 4)), (None, 8, (1, 1)), ("3", 1, (1, 3)), ("2", 8, (4, 2))],
+)
+def test_as_many_threads_as_the_quota_allows_or_the_environment_says(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, stated: str | None, usable: int, counts: tuple[int, int]
+) -> None:
+    """Never more than the application chose, unless it is said."""
+    import torch
+
+    before, after = counts
+
+    monkeypatch.delenv("THOTH_MODELS_THREADS", raising=False)
+    if stated is not None:
+        monkeypatch.setenv("THOTH_MODELS_THREADS", stated)
+    monkeypatch.setattr("thoth_models.backends.torch.usable_cores", lambda: usable)
+    found = torch.get_num_threads()
+    torch.set_num_threads(before)
+    try:
+        backend = TorchBackend(verified(tiny_bundle))
+        assert backend._thread.run(torch.get_num_threads) == after
+        # The application's own threads that have used torch keep what they have.
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(found)
+
+
+@pytest.mark.torch
+def test_a_wrong_number_of_threads(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THOTH_MODELS_THREADS", "many")
+    with pytest.raises(EnvironmentFault, match="THOTH_MODELS_THREADS: expected an integer"):
+        load_embedding("mini", root=tiny_bundle)
+
+
+# --- row 18: memory ---
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> tuple[TorchBackend, list[tuple[int, int]]]:
+    """A backend, and how many texts it gives the library at once, with which batch size."""
+    backend = TorchBackend(verified(tiny_bundle))
+    seen: list[tuple[int, int]] = []
+    real: Any = backend._model.encode
+
+    def encode(texts: list[str], **options: Any) -> Any:
+        seen.append((len(texts), options["batch_size"]))
+        return real(texts, **options)
+
+    monkeypatch.setattr(backend._model, "encode", encode)
+    return backend, seen
+
+
+@pytest.mark.torch
+def test_a_huge_batch_of_long_texts_is_divided(calls: tuple[TorchBackend, list[tuple[int, int]]]) -> None:
+    backend, seen = calls
+    # The model takes 64 tokens at most, so that 128 texts may run at once, whatever the caller asks for.
+    texts = ["water river house " * 100, *["bread water " * 100] * 299]
+    options: dict[str, Any] = {"prompt": None, "show_progress_bar": False}
+    vectors = backend.encode(texts, batch_size=10_000, **options)
+    assert seen == [(128, 10_000), (128, 10_000), (44, 10_000)]
+    expected = backend.encode(texts, batch_size=1, **options)
+    assert np.abs(vectors - expected).max() <= TOLERANCE
+
+
+@pytest.mark.torch
+def test_a_huge_batch_of_mixed_texts_gives_the_same_vectors(
+    calls: tuple[TorchBackend, list[tuple[int, int]]], wordpiece_model: TinyModel
+) -> None:
+    backend, seen = calls
+    texts = [text for text in MIXED_TEXTS for _ in range(40)]
+    vectors = backend.encode(texts, prompt=None, batch_size=len(texts), show_progress_bar=False)
+    assert len(seen) > 1
+    assert sum(count for count, _batch_size in seen) == len(texts)
+    assert np.abs(vectors - plain(wordpiece_model).encode(texts)).max() <= TOLERANCE
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_what_is_small_enough_is_left_to_the_library(
+    calls: tuple[TorchBackend, list[tuple[int, int]]], batch_size: int | None
+) -> None:
+    backend, seen = calls
+    backend.encode(["water " * 100] * 300, prompt=None, batch_size=batch_size, show_progress_bar=False)
+    assert seen == [(300, batch_size or 32)]
+
+
+@pytest.mark.torch
+def test_texts_are_given_to_the_library_in_blocks(
+    calls: tuple[TorchBackend, list[tuple[int, int]]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    backend, seen = calls
+    monkeypatch.setattr("thoth_models.backends.torch._MOST_TEXTS", 100)
+    texts = [f"water {number}" for number in range(250)]
+    vectors = backend.encode(texts, prompt=None, batch_size=None, show_progress_bar=False)
+    assert [count for count, _batch_size in seen] == [100, 100, 50]
+    assert (
+        np.abs(vectors - backend.encode(texts, prompt=None, batch_size=7, show_progress_bar=False)).max() <= TOLERANCE
+    )
+    monkeypatch.setattr("thoth_models.backends.torch._MOST_TOKENS", 64)
+    backend.encode(texts, prompt=None, batch_size=None, show_progress_bar=True)
+    assert capsys.readouterr().err.endswith("encoded 250 of 250 texts\n")
+
+
+@pytest.mark.torch
+def test_the_thread_ends_with_the_backend(tiny_bundle: Path) -> None:
+    def running() -> int:
+        return sum(thread.name == "thoth-models-torch" for thread in threading.enumerate())
+
+    gc.collect()
+    deadline, before = time.monotonic() + 30, running()
+    backend = TorchBackend(verified(tiny_bundle))
+    backend.encode(["water"], prompt=None, batch_size=None, show_progress_bar=False)
+    assert running() > 0
+    del backend
+    while running() > before and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    assert running() <= before
 
 
 @pytest.mark.torch

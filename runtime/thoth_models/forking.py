@@ -1,0 +1,146 @@
+"""What becomes of loaded models in a child of ``fork``: gunicorn ``--preload``, Celery, ``multiprocessing``.
+
+A child has a copy of its parent's memory, and one thread. What the parent's other threads were in the middle of stays
+so for ever: locks that they held, and pools whose threads the child does not have. Calling into a model that was
+inherited like that hangs, and so may merely destroying it when the child ends: an onnxruntime session then waits for
+its threads to finish. So a child uses nothing that it inherited and destroys nothing: it loads the model again when it
+first needs it, from the same bundle and as strictly, and keeps what it inherited untouched. Pages of the weights are
+shared, so that this costs little more than hashing them.
+"""
+
+from __future__ import annotations
+
+import importlib._bootstrap
+import os
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, final
+
+from thoth_models.errors import BackendError, LoadTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from thoth_models.deadline import Work
+    from thoth_models.embedding import Backend, FloatArray
+
+_LIBRARIES = (
+    *("thoth_models", "numpy", "onnxruntime", "tokenizers"),
+    *("torch", "transformers", "sentence_transformers", "huggingface_hub", "safetensors"),
+)
+_PARALLELISM = "TOKENIZERS_PARALLELISM"
+"""Says whether `tokenizers` works with threads; read by it at each call."""
+
+_NO = ("", "0", "f", "false", "n", "no", "off")
+"""What `tokenizers` reads as no."""
+
+
+@final
+class ForkSafeBackend:
+    """A backend that a child of ``fork`` makes anew when it first needs it. Threads may share it.
+
+    Args:
+        backend: The one that this process made.
+        reloading: Makes the work of loading it again, with a deadline of its own.
+    """
+
+    def __init__(self, backend: Backend, reloading: Callable[[], Work[Backend]]) -> None:
+        self._backend: Backend | None = backend
+        self._reloading = reloading
+        self._work: Work[Backend] | None = None
+        self._lock = threading.Lock()
+        # Now, not in the child: whatever lock guards importing it may be held there for ever.
+        self._ctypes = importlib.import_module("ctypes")
+        _live.add(self)
+
+    def encode(
+        self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
+    ) -> FloatArray:
+        """Return what the backend of this process gives.
+
+        Raises:
+            LoadTimeout: This is a child, and loading the model again took too long.
+            ThothModelsError: This is a child, and the model could not be loaded again.
+        """
+        backend = self._backend
+        if backend is None:
+            backend = self._reload()
+        return backend.encode(texts, prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar)
+
+    def _reload(self) -> Backend:
+        """Load once, however many threads ask; after a failure the next call tries again."""
+        with self._lock:
+            if self._backend is not None:
+                return self._backend
+            if self._work is None:
+                self._work = self._reloading()
+                self._work.start()
+            work = self._work
+        try:
+            backend = work.wait()
+        except BaseException as error:
+            # One that hangs goes on: the next call waits for it, and starts no second one beside it.
+            if work.has_ended and not isinstance(error, LoadTimeout):
+                self._ended(work, None)
+            raise
+        self._ended(work, backend)
+        return backend
+
+    def _ended(self, work: Work[Backend], backend: Backend | None) -> None:
+        with self._lock:
+            if self._work is work:
+                self._work, self._backend = None, backend
+
+    def _inherited(self) -> None:
+        """Let go of what another process made, and never destroy it; called when the child has one thread yet."""
+        for thing in (self._backend, self._work):
+            # A reference that nothing gives back: at its end the interpreter destroys all that modules hold.
+            self._ctypes.pythonapi.Py_IncRef(self._ctypes.py_object(thing))
+        self._backend = self._work = None
+        self._lock = threading.Lock()  # a thread of the parent may have held the other
+
+
+_live: weakref.WeakSet[ForkSafeBackend] = weakref.WeakSet()
+_has_inherited_tokenizers = False
+_half_imported: tuple[str, ...] = ()
+
+
+def prepare_load() -> None:
+    """Make sure that loading cannot meet what a parent's threads left behind; call it before importing a library.
+
+    Raises:
+        BackendError: The parent was importing a library when this process was forked, so that it never can be used.
+    """
+    if _half_imported:
+        raise BackendError(
+            f"this process was forked while another thread of its parent was importing {', '.join(_half_imported)}, "
+            "which cannot be finished here; load the model before forking, or start the process anew (spawn)"
+        )
+    if _has_inherited_tokenizers and os.environ.get(_PARALLELISM, "").lower() not in _NO:
+        # Where nothing is set, tokenizers sees the fork itself. Told to use threads, it waits for those of the parent.
+        os.environ[_PARALLELISM] = "false"
+
+
+def _after_fork_in_child() -> None:
+    global _has_inherited_tokenizers, _half_imported  # noqa: PLW0603 - facts of the process
+    for backend in list(_live):
+        backend._inherited()  # noqa: SLF001 - the other half of that class
+    _has_inherited_tokenizers = "tokenizers" in sys.modules
+    _half_imported = tuple(sorted(name for name in _being_imported() if name.partition(".")[0] in _LIBRARIES))
+
+
+def _being_imported() -> Iterator[str]:
+    """Yield the modules that threads of the parent were importing: nobody completes them, or gives their locks back.
+
+    How importlib keeps account of that is its own affair; a release that does it otherwise leaves the deadline.
+    """
+    locks: dict[str, Any] = dict(getattr(importlib._bootstrap, "_module_locks", {}))  # noqa: SLF001
+    this_thread = threading.get_ident()
+    for name, reference in locks.items():
+        owner = getattr(reference(), "owner", None)
+        if owner is not None and owner != this_thread:
+            yield name
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,214 @@
+"""Configurations, manifests and indexes: what they say, and that they say it the same way every time."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.builder.oci.images import two_models
+from thoth_models.digest import Digest
+from thoth_models_builder.errors import UsageError
+from thoth_models_builder.oci.compose import Base, Plan, compose, refuse_many_layers
+from thoth_models_builder.oci.descriptors import Descriptor
+from thoth_models_builder.oci.image import BaseImage, Created, labels, make_config
+from thoth_models_builder.oci.layers import Layer, bundle_layers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from thoth_models.manifest import Manifest
+
+AMD64 = BaseImage(platform={"os": "linux", "architecture": "amd64"})
+ONE, TWO = Digest.of(b"1"), Digest.of(b"2")
+
+
+@pytest.fixture
+def manifest(place: Path) -> Manifest:
+    return two_models(place / "b")
+
+
+@pytest.fixture
+def layers(manifest: Manifest, place: Path) -> tuple[Layer, ...]:
+    return bundle_layers(manifest, place / "b", root="/models", mtime=0)
+
+
+def config_of(base: BaseImage, layers: tuple[Layer, ...], created: Created | None = None) -> dict[str, Any]:
+    pairs = [(layer, Digest.of(layer.name.encode())) for layer in layers]
+    data = make_config(base, pairs, {"a": "b"}, created or Created(), "/models")
+    document: dict[str, Any] = json.loads(data)
+    assert json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == data
+    return document
+
+
+# --- the time ---
+
+
+def test_the_time_is_1970_unless_somebody_says_otherwise() -> None:
+    assert Created.read({}) == Created.read({"SOURCE_DATE_EPOCH": ""}) == Created(seconds=0, is_stated=False)
+    stated = Created.read({"SOURCE_DATE_EPOCH": "1700000000"})
+    assert (stated, str(stated)) == (Created(seconds=1_700_000_000, is_stated=True), "2023-11-14T22:13:20Z")
+    assert str(Created.read({"SOURCE_DATE_EPOCH": "8589934591"})) == "2242-03-16T12:56:31Z"
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "now", "0x10", " 1", "1 ", "8589934592", "9" * 400, "١"])
+def test_a_time_that_is_none(text: str) -> None:
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH: expected seconds since 1970, from 0 to 8589934591, found"):
+        Created.read({"SOURCE_DATE_EPOCH": text})
+
+
+# --- labels ---
+
+
+def test_labels_say_what_is_in_the_image(manifest: Manifest) -> None:
+    found = labels(manifest, ONE, TWO, Created(), {})
+    space = manifest.models["mini"].built
+    assert space is not None
+    assert found == {
+        "org.opencontainers.image.title": "test-bundle",
+        "org.opencontainers.image.description": "Embedding models, verified: mini, other",
+        "org.opencontainers.image.version": ONE.short,
+        "org.opencontainers.image.licenses": "apache-2.0",
+        "thoth-models.bundle-digest": f"sha256:{ONE}",
+        "thoth-models.set-digest": f"sha256:{TWO}",
+        "thoth-models.models": "mini other",
+        "thoth-models.default": "mini",
+        "thoth-models.model.mini.space": f"sha256:{space.space}",
+        "thoth-models.model.mini.variants": "onnx-fp32 torch-fp32",
+        "thoth-models.model.mini.license": "apache-2.0",
+        "thoth-models.model.mini.origin": found["thoth-models.model.mini.origin"],
+        "thoth-models.model.other.space": found["thoth-models.model.other.space"],
+        "thoth-models.model.other.variants": "torch-fp32",
+        "thoth-models.model.other.license": "apache-2.0",
+        "thoth-models.model.other.origin": found["thoth-models.model.other.origin"],
+    }
+    assert found["thoth-models.model.mini.origin"].endswith("@1110a243fdf4706b3f48f1d95db1a4f5529b4d41")
+
+
+def test_the_caller_knows_better(manifest: Manifest) -> None:
+    more = {"org.opencontainers.image.version": "1.2", "org.opencontainers.image.source": "https://example.org"}
+    found = labels(manifest, ONE, TWO, Created(seconds=1, is_stated=True), more)
+    assert found.items() >= {**more, "org.opencontainers.image.created": "1970-01-01T00:00:01Z"}.items()
+
+
+# --- configurations ---
+
+
+def test_a_configuration_of_nothing_but_the_bundle(layers: tuple[Layer, ...]) -> None:
+    assert config_of(AMD64, layers) == {
+        "os": "linux",
+        "architecture": "amd64",
+        "created": "1970-01-01T00:00:00Z",
+        "config": {"Labels": {"a": "b"}},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{Digest.of(layer.name.encode())}" for layer in layers]},
+        "history": [
+            {
+                "created": "1970-01-01T00:00:00Z",
+                "created_by": f"thoth-bundle image: {name}",
+                "comment": f"{count} files of the bundle",
+            }
+            for name, count in (("mini/onnx-fp32", 4), ("mini/torch-fp32", 4), ("other/torch-fp32", 4), ("manifest", 2))
+        ],
+    }
+
+
+def based(**config: Any) -> BaseImage:
+    return BaseImage(platform=AMD64.platform, config=config, digest=ONE)
+
+
+def test_a_base_is_completed_and_otherwise_kept(layers: tuple[Layer, ...]) -> None:
+    document = config_of(
+        based(
+            author="somebody",
+            container="0123",
+            container_config={"Cmd": ["x"]},
+            config={
+                "Env": ["PATH=/opt/bin", "HF_HUB_OFFLINE=0", "EMPTY="],
+                "User": "root",
+                "Cmd": ["python3"],
+                "WorkingDir": "/srv",
+                "Labels": {"theirs": "kept", "a": "replaced", "org.opencontainers.image.created": "2020"},
+            },
+            rootfs={"type": "layers", "diff_ids": ["sha256:base"]},
+            history=[{"created_by": "ADD"}, {"created_by": "ENV", "empty_layer": True}],
+        ),
+        layers,
+    )
+    second = 1_000_000_000
+    assert document["config"] == {
+        "Env": [
+            *("PATH=/opt/bin", "EMPTY="),
+            *("HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=1", "THOTH_MODELS_DIR=/models"),
+        ],
+        "User": "65532:65532",
+        "Cmd": ["python3"],
+        "WorkingDir": "/srv",
+        "Labels": {"theirs": "kept", "a": "b"},
+        "Healthcheck": {
+            "Test": ["CMD", "thoth-models", "doctor", "--quick"],
+            "Interval": 30 * second,
+            "Timeout": 20 * second,
+            "StartPeriod": 60 * second,
+            "Retries": 3,
+        },
+    }
+    assert document["author"] == "somebody"
+    assert "container" not in document
+    assert "container_config" not in document
+    assert document["rootfs"]["diff_ids"][0] == "sha256:base"
+    assert len(document["rootfs"]["diff_ids"]) == 1 + len(layers)
+    assert [entry["created_by"] for entry in document["history"][:3]] == [
+        "ADD",
+        "ENV",
+        "thoth-bundle image: mini/onnx-fp32",
+    ]
+
+
+def test_a_base_without_a_history_gets_one_entry_per_layer(layers: tuple[Layer, ...]) -> None:
+    base = based(rootfs={"type": "layers", "diff_ids": ["sha256:1", "sha256:2"]}, config=None)
+    document = config_of(base, layers)
+    assert [entry["created_by"] for entry in document["history"][:2]] == ["the base image"] * 2
+    assert len(document["history"]) == len(document["rootfs"]["diff_ids"]) == 2 + len(layers)
+
+
+# --- all of it ---
+
+
+def plan_of(manifest: Manifest, layers: tuple[Layer, ...], *images: BaseImage) -> Plan:
+    return Plan(
+        format="image",
+        manifest=manifest,
+        layers=layers,
+        base=Base(images=images),
+        texts=labels(manifest, ONE, TWO, Created(), {}),
+        created=Created(),
+        root="/models",
+    )
+
+
+def test_one_platform_needs_no_index(manifest: Manifest, layers: tuple[Layer, ...]) -> None:
+    digests = [ONE] * len(layers)
+    single = compose(plan_of(manifest, layers, AMD64), digests)
+    assert single.index is None
+    assert single.entry.digest == Digest.of(single.manifests[0])
+    assert dict(single.entry.platform) == {"os": "linux", "architecture": "amd64"}
+    arm = BaseImage(platform={"os": "linux", "architecture": "arm64", "variant": "v8"})
+    both = compose(plan_of(manifest, layers, AMD64, arm), digests)
+    assert both.index is not None
+    assert both.entry.digest == Digest.of(both.index)
+    assert both.platforms == ("linux/amd64", "linux/arm64/v8")
+    assert both.manifests[0] == single.manifests[0]
+    # The same blobs for both; each in the order of the layers.
+    documents = [json.loads(data) for data in both.manifests]
+    assert documents[0]["layers"] == documents[1]["layers"]
+    assert documents[0]["layers"][0]["annotations"]["thoth-models.layer"] == "mini/onnx-fp32"
+    assert json.loads(both.configs[1])["variant"] == "v8"
+
+
+def test_more_layers_than_engines_can_stack(layers: tuple[Layer, ...]) -> None:
+    layer = Descriptor(media_type="x", digest=ONE, size=1)
+    fits = Base(images=(BaseImage(platform={}, layers=(layer,) * (127 - len(layers))),))
+    refuse_many_layers(fits, layers)
+    with pytest.raises(UsageError, match="expected at most 127 layers, which is what engines can stack, found 128"):
+        refuse_many_layers(fits, (*layers, layers[0]))

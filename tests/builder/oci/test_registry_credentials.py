@@ -1,0 +1,533 @@
+"""Who asks: credentials of the Docker configuration, real registries that want them, and secrets that stay secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from tests.builder.oci.hand_layouts import blobs, sha256, tar, write_image
+from tests.registry_server import (
+    WORD,
+    Fault,
+    FaultyProxy,
+    RegistryServer,
+    TokenServer,
+    basic,
+    certificate,
+    docker_configuration,
+    htpasswd,
+    status,
+)
+from thoth_models_builder.errors import BuildError, CredentialsError, RegistryError, RegistryUnreachableError
+from thoth_models_builder.oci.authentication import Challenge, parse_challenges, token_request
+from thoth_models_builder.oci.credentials import Credentials, find_credentials
+from thoth_models_builder.oci.registry import Limits, pull, push
+from thoth_models_builder.oci.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+QUICK = Limits(backoff=0.01, backoff_most=0.02, attempts=2)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    write_image(tmp_path / "layout")
+    return tmp_path / "layout"
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[RegistryServer]:
+    environment = htpasswd(tmp_path / "registry")
+    with RegistryServer(tmp_path / "registry", environment=environment) as server:
+        yield server
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Iterator[TokenServer]:
+    with TokenServer(tmp_path / "tokens") as server:
+        server.users = {"builder": WORD}
+        yield server
+
+
+@pytest.fixture
+def trusting(tmp_path: Path, tokens: TokenServer) -> Iterator[RegistryServer]:
+    with RegistryServer(tmp_path / "registry", environment=tokens.environment()) as server:
+        yield server
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    def write(**content: Any) -> None:
+        monkeypatch.setenv("DOCKER_CONFIG", str(docker_configuration(tmp_path / "docker", **content)))
+
+    return write
+
+
+def helper(directory: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    directory.mkdir(exist_ok=True)
+    program = directory / f"docker-credential-{name}"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+
+
+def test_a_registry_with_user_name_and_password(layout: Path, guarded: RegistryServer, configured: Any) -> None:
+    configured(auths={guarded.host: basic("builder", WORD)})
+    report = push(layout, f"{guarded.host}/acme/app:1")
+    assert report.bytes_sent
+    # Asked once who this is; no blob was sent in vain.
+    assert [request.status for request in guarded.requests()].count(401) == 1
+    pull(f"{guarded.host}/acme/app:1", layout.parent / "back")
+    assert blobs(layout.parent / "back") == blobs(layout)
+
+
+def test_without_credentials_it_says_which_are_missing(layout: Path, guarded: RegistryServer) -> None:
+    with pytest.raises(CredentialsError, match=rf"{guarded.host}: expected a user name and a password in the Docker"):
+        push(layout, f"{guarded.host}/acme/app:1")
+
+
+def test_a_registry_that_lets_everybody_look_and_not_everybody_write(
+    layout: Path, guarded: RegistryServer, configured: Any
+) -> None:
+    with FaultyProxy(guarded.host) as proxy:
+        configured(auths={proxy.host: basic("builder", WORD)})
+        proxy.faults.append(Fault("GET", "/v2/$", status(200)))
+        assert push(layout, f"{proxy.host}/acme/app:1").bytes_sent
+    # Who did not ask is told nothing: the first answers were without credentials.
+    assert proxy.authorizations[0] is None
+    assert proxy.seen[0] == ("GET", "/v2/")
+
+
+def test_a_registry_that_wants_something_else(layout: Path, guarded: RegistryServer) -> None:
+    with FaultyProxy(guarded.host) as proxy:
+        proxy.faults.append(Fault("GET", "/v2/$", status(401, {"WWW-Authenticate": "Negotiate"})))
+        with pytest.raises(RegistryError, match="expected a challenge for Basic or Bearer, found negotiate"):
+            push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
+
+
+def test_a_wrong_password_is_refused_and_not_shown(
+    layout: Path, guarded: RegistryServer, configured: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    configured(auths={guarded.host: basic("builder", "a wrong word")})
+    with pytest.raises(CredentialsError, match=r"401.*with the credentials of the Docker configuration") as caught:
+        push(layout, f"{guarded.host}/acme/app:1")
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert "a wrong word" not in told
+    assert basic("builder", "a wrong word")["auth"] not in told
+
+
+def test_a_registry_with_tokens(layout: Path, trusting: RegistryServer, tokens: TokenServer, configured: Any) -> None:
+    configured(auths={trusting.host: basic("builder", WORD)})
+    push(layout, f"{trusting.host}/acme/app:1")
+    assert tokens.asked == [{"service": ["registry.test"], "scope": ["repository:acme/app:pull,push"]}]
+    pull(f"{trusting.host}/acme/app:1", layout.parent / "back")
+    assert tokens.asked[1]["scope"] == ["repository:acme/app:pull"]
+    assert blobs(layout.parent / "back") == blobs(layout)
+
+
+def test_a_token_server_that_knows_nobody_else(layout: Path, trusting: RegistryServer, configured: Any) -> None:
+    configured(auths={trusting.host: basic("builder", "a wrong word")})
+    with pytest.raises(CredentialsError, match=r"expected a token from 127\.0\.0\.1, found HTTP status 401"):
+        push(layout, f"{trusting.host}/acme/app:1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (status(200, body=b"<html>hidden</html>"), "expected a token from its token server, found something else"),
+        (status(200, body=b'{"expires_in": 5}'), "expected a token from its token server, found none"),
+        (status(200, body=b'{"token": "hid\\nden"}'), "expected a token from its token server, found none"),
+        (status(200, body=b'{"token": "hidden", "expires_in": "soon"}'), "found something else"),
+        (status(503), r"/token\?\*\*\*, found HTTP status 503 \(after 2 attempts\)"),
+        (status(404), r"expected a token from 127\.0\.0\.1, found HTTP status 404"),
+        (status(302, {"Location": "http://127.0.0.1:9/"}), "found ConnectError"),
+    ],
+)
+def test_a_token_server_that_misbehaves(  # noqa: PLR0917 - of parametrize
+    answer: Any, message: str, layout: Path, trusting: RegistryServer, tokens: TokenServer, configured: Any
+) -> None:
+    configured(auths={trusting.host: basic("builder", WORD)})
+    tokens.answers_with = answer
+    with pytest.raises(BuildError, match=message) as caught:
+        push(layout, f"{trusting.host}/acme/app:1", limits=QUICK)
+    assert "hidden" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_silent_token_server_is_not_waited_for(layout: Path, trusting: RegistryServer, tokens: TokenServer) -> None:
+    silent = threading.Event()
+
+    def wait(_: object) -> bool:
+        silent.wait(30)
+        return True
+
+    tokens.answers_with = wait
+    started = time.monotonic()
+    with pytest.raises(RegistryUnreachableError, match="found it unfinished after"):
+        push(layout, f"{trusting.host}/acme/app:1", deadline=1)
+    assert time.monotonic() - started < 4
+    assert len(tokens.asked) == 1
+    silent.set()
+
+
+def test_a_token_that_does_not_allow_it(
+    layout: Path, trusting: RegistryServer, tokens: TokenServer, configured: Any
+) -> None:
+    configured(auths={trusting.host: basic("builder", WORD)})
+    tokens.allowed = {"acme/app": {"pull"}}
+    with pytest.raises(CredentialsError, match=r"found HTTP status 401 \(UNAUTHORIZED: .*with the credentials of the"):
+        push(layout, f"{trusting.host}/acme/app:1")
+
+
+def test_mounting_asks_for_a_token_of_both_repositories(
+    tmp_path: Path, layout: Path, trusting: RegistryServer, tokens: TokenServer, configured: Any
+) -> None:
+    configured(auths={trusting.host: basic("builder", WORD)})
+    push(layout, f"{trusting.host}/library/base:1")
+    tokens.asked.clear()
+    report = push(layout, f"{trusting.host}/acme/app:1", mount_from=[f"{trusting.host}/library/base:1"])
+    assert {blob.outcome for blob in report.blobs} == {"mounted"}
+    assert tokens.asked[0]["scope"] == ["repository:acme/app:pull,push", "repository:library/base:pull"]
+
+
+@pytest.mark.parametrize("refuses_unknown", [False, True])
+def test_what_may_not_be_mounted_is_sent(
+    refuses_unknown: bool,  # noqa: FBT001 - of parametrize
+    layout: Path,
+    trusting: RegistryServer,
+    tokens: TokenServer,
+    configured: Any,
+) -> None:
+    """Token servers either leave out what they do not allow, or give no token at all."""
+    configured(auths={trusting.host: basic("builder", WORD)})
+    push(layout, f"{trusting.host}/secret/base:1")
+    tokens.allowed = {"acme/app": {"pull", "push"}}
+    tokens.refuses_unknown = refuses_unknown
+    report = push(layout, f"{trusting.host}/acme/app:1", mount_from=[f"{trusting.host}/secret/base:1"], limits=QUICK)
+    assert {blob.outcome for blob in report.blobs} == {"sent"}
+    # No token is asked for blob by blob: one for the first push, one for this, and one more where that is refused.
+    assert len(tokens.asked) == 2 + refuses_unknown
+
+
+def test_a_token_that_ends_is_renewed(
+    tmp_path: Path, trusting: RegistryServer, tokens: TokenServer, configured: Any
+) -> None:
+    """Docker's registry allows a minute of grace, so the registry's part is played by one that changed its mind."""
+    configured()
+    tokens.users.clear()
+    layers = [tar({f"models/{number}": bytes([number]) * 100_000}) for number in range(6)]
+    write_image(tmp_path / "many", *layers)
+    with FaultyProxy(trusting.host) as proxy:
+        challenge = {"WWW-Authenticate": f'Bearer realm="{tokens.realm}",service="registry.test"'}
+        proxy.faults.append(Fault("PUT", "/uploads/", status(401, challenge), times=2))
+        report = push(tmp_path / "many", f"{proxy.host}/acme/app:1", limits=QUICK)
+    assert [blob.outcome for blob in report.blobs] == ["sent"] * 7
+    assert proxy.faults[0].happened == 2
+    assert 2 <= len(tokens.asked) <= 3
+
+
+def test_a_token_is_renewed_before_it_ends(
+    tmp_path: Path, trusting: RegistryServer, tokens: TokenServer, configured: Any
+) -> None:
+    configured()
+    tokens.users.clear()
+    tokens.seconds = 1
+    write_image(tmp_path / "layout")
+    with FaultyProxy(trusting.host) as proxy:
+
+        def slow(_: object) -> bool:
+            time.sleep(0.9)
+            return False
+
+        proxy.faults.append(Fault("PUT", "/uploads/", slow))
+        push(tmp_path / "layout", f"{proxy.host}/acme/app:1")
+    assert len(tokens.asked) > 1
+
+
+def test_an_identity_token_is_exchanged(
+    layout: Path, trusting: RegistryServer, tokens: TokenServer, configured: Any
+) -> None:
+    tokens.identity_tokens = {"an identity token"}
+    configured(auths={trusting.host: {"auth": basic("0", "")["auth"], "identitytoken": "an identity token"}})
+    push(layout, f"{trusting.host}/acme/app:1")
+    assert tokens.asked[0]["grant_type"] == ["refresh_token"]
+    assert tokens.asked[0]["scope"] == ["repository:acme/app:pull,push"]
+
+
+def test_credentials_go_to_the_registry_and_to_no_other_host(
+    tmp_path: Path, layout: Path, guarded: RegistryServer, configured: Any
+) -> None:
+    """A registry that sends uploads elsewhere, as some clouds do: what is elsewhere learns nothing."""
+    with FaultyProxy(guarded.host) as elsewhere, FaultyProxy(guarded.host) as proxy:
+        configured(auths={proxy.host: basic("builder", WORD)})
+
+        def away(method: str, path: str, headers: dict[str, str], data: bytes) -> tuple[dict[str, str], bytes]:
+            if method == "POST" and "Location" in headers:
+                headers["Location"] = headers["Location"].replace(proxy.host, elsewhere.host)
+            return headers, data
+
+        proxy.change_answer = away
+        elsewhere.faults.append(Fault("PUT", "", lambda _: False))
+        with pytest.raises(BuildError):
+            push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
+    assert elsewhere.seen
+    assert set(elsewhere.authorizations) == {None}
+    assert any(authorization for authorization in proxy.authorizations)
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("/v2/a/blobs/uploads/1?x=y%2Bz", "https://registry.example/v2/a/blobs/uploads/1?x=y%2Bz"),
+        ("https://elsewhere.example/1", "https://elsewhere.example/1"),
+        # A registry behind a proxy that speaks TLS for it.
+        ("http://registry.example/1", "https://registry.example/1"),
+        ("http://elsewhere.example/1", None),
+    ],
+)
+def test_uploads_do_not_leave_tls(location: str, expected: str | None) -> None:
+    session = Session("registry.example", scopes=[])
+    request = httpx2.Request("POST", "https://registry.example/v2/a/blobs/uploads/")
+    answer = httpx2.Response(202, headers={"Location": location}, request=request)
+    if expected is None:
+        with pytest.raises(RegistryError, match=r"expected a Location with https, found one at 'elsewhere\.example'"):
+            session.location(answer)
+    else:
+        assert session.location(answer) == expected
+
+
+def test_a_registry_token_is_shown_as_it_is(configured: Any, layout: Path, trusting: RegistryServer) -> None:
+    configured(auths={trusting.host: {"registrytoken": "not a real one"}})
+    with pytest.raises(CredentialsError, match="401") as caught:
+        push(layout, f"{trusting.host}/acme/app:1")
+    assert "not a real one" not in str(caught.value)
+
+
+def test_a_password_is_not_sent_to_a_token_server_without_tls() -> None:
+    challenge = Challenge(scheme="bearer", parameters={"realm": "http://tokens.example.org/token"})
+    credentials = Credentials(username="builder", password=WORD)
+    with pytest.raises(CredentialsError, match="expected a token server with https"):
+        token_request(challenge, credentials, [], registry="registry.example.org", plain_http=False)
+    # Nothing is given away without credentials, or where plain HTTP was asked for.
+    token_request(challenge, None, [], registry="registry.example.org", plain_http=False)
+    token_request(challenge, credentials, [], registry="registry.example.org", plain_http=True)
+
+
+@pytest.mark.parametrize("realm", ["", "ftp://a/b", "/token", "https://"])
+def test_a_challenge_without_a_token_server(realm: str) -> None:
+    challenge = Challenge(scheme="bearer", parameters={"realm": realm})
+    with pytest.raises(RegistryError, match="expected the address of a token server"):
+        token_request(challenge, None, [], registry="registry.example.org", plain_http=False)
+
+
+def test_scopes_that_a_registry_names_are_asked_for_too() -> None:
+    challenge = Challenge(
+        scheme="bearer", parameters={"realm": "https://a.example/token?x=1", "scope": "aws repository:a/b:pull"}
+    )
+    asked = token_request(challenge, None, ["repository:a/b:pull,push"], registry="a.example", plain_http=False)
+    assert asked.url == "https://a.example/token?x=1&scope=repository%3Aa%2Fb%3Apull%2Cpush&scope=aws"
+    assert asked.form is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (['Basic realm="a, b=c"'], [("basic", {"realm": "a, b=c"})]),
+        (
+            ['Bearer realm="https://a/t",service=s , scope="x:y:pull"'],
+            [("bearer", {"realm": "https://a/t", "service": "s", "scope": "x:y:pull"})],
+        ),
+        (['Negotiate, Basic realm="x"'], [("negotiate", {}), ("basic", {"realm": "x"})]),
+        (["NTLM", 'bearer Realm="q\\"q"'], [("ntlm", {}), ("bearer", {"realm": 'q"q'})]),
+        ([""], []),
+        (['="x" ,,,'], [("x", {})]),
+    ],
+)
+def test_challenges(headers: list[str], expected: list[tuple[str, dict[str, str]]]) -> None:
+    assert [(found.scheme, dict(found.parameters)) for found in parse_challenges(headers)] == expected
+
+
+def test_tls_with_a_certificate_that_nobody_trusts(
+    tmp_path: Path, layout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, chain = certificate(tmp_path / "tls")
+    environment = {"REGISTRY_HTTP_TLS_CERTIFICATE": str(chain), "REGISTRY_HTTP_TLS_KEY": str(key)}
+    with RegistryServer(tmp_path / "registry", environment=environment) as server:
+        with pytest.raises(RegistryError, match=r"(?i)certificate") as caught:
+            push(layout, f"{server.host}/acme/app:1", plain_http=False)
+        # Not tried again: it would be the same.
+        assert "attempts" not in str(caught.value)
+        monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+        assert push(layout, f"{server.host}/acme/app:1", plain_http=False).bytes_sent
+
+
+def test_plain_http_is_for_this_computer_only(layout: Path, tmp_path: Path) -> None:
+    with RegistryServer(tmp_path / "registry") as server, pytest.raises(RegistryError, match="https://"):
+        push(layout, f"{server.host}/acme/app:1", plain_http=False)
+
+
+# What the Docker configuration says.
+
+
+def test_no_configuration_is_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "nowhere"))
+    assert find_credentials("ghcr.io") is None
+    monkeypatch.delenv("DOCKER_CONFIG")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_credentials("ghcr.io") is None
+    docker_configuration(tmp_path / ".docker", auths={"ghcr.io": basic("someone", "word")})
+    assert find_credentials("ghcr.io") == Credentials(username="someone", password="word")
+
+
+@pytest.mark.parametrize(
+    ("key", "registry"),
+    [
+        ("ghcr.io", "ghcr.io"),
+        ("https://ghcr.io", "ghcr.io"),
+        ("https://ghcr.io/v2/", "ghcr.io"),
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("localhost:5000", "localhost:5000"),
+    ],
+)
+def test_entries_are_found_by_their_host(key: str, registry: str, configured: Any) -> None:
+    configured(auths={"another.example": basic("x", "y"), key: basic("someone", "a:b")})
+    assert find_credentials(registry) == Credentials(username="someone", password="a:b")
+    assert find_credentials("ghcr.io:444") is None
+
+
+def test_user_name_and_password_in_the_clear(configured: Any) -> None:
+    configured(auths={"ghcr.io": {"username": "someone", "password": "word"}})
+    assert find_credentials("ghcr.io") == Credentials(username="someone", password="word")
+
+
+def test_an_empty_entry_is_none(configured: Any) -> None:
+    configured(auths={"ghcr.io": {}})
+    assert find_credentials("ghcr.io") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"auths": []}, None),
+        ({"auths": ["secret"]}, "auths: expected a table, found a list"),
+        ({"auths": {"ghcr.io": "secret"}}, r"expected a table for ghcr\.io, found a str"),
+        ({"auths": {"ghcr.io": {"auth": "s€cret"}}}, "auth: expected base64, found something else"),
+        ({"auths": {"ghcr.io": {"auth": base64.b64encode(b"secret").decode()}}}, "expected a user name, a colon and a"),
+        ({"auths": {"ghcr.io": {"auth": 7}}}, "auth: expected text, found a int"),
+        ({"credsStore": "../secret"}, "expected the name of a credential helper"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_named(
+    content: dict[str, Any], message: str | None, configured: Any
+) -> None:
+    configured(**content)
+    if message is None:
+        assert find_credentials("ghcr.io") is None
+        return
+    with pytest.raises(CredentialsError, match=message) as caught:
+        find_credentials("ghcr.io")
+    assert "config.json" in str(caught.value)
+
+
+def test_what_is_no_json_is_not_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"auths": {"ghcr.io": {"auth": "c2VjcmV0"}}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with pytest.raises(CredentialsError, match="expected JSON, found something else") as caught:
+        find_credentials("ghcr.io")
+    assert "c2VjcmV0" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_helper_of_the_registry_goes_before_the_one_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: Any
+) -> None:
+    answer = '{"ServerURL": "", "Username": "%s", "Secret": "word of %s"}'
+    for name in ("one", "all"):
+        helper(tmp_path / "bin", monkeypatch, name, f"cat > {tmp_path}/asked-{name}\necho '{answer % (name, name)}'")
+    configured(credHelpers={"ghcr.io": "one"}, credsStore="all", auths={"ghcr.io": basic("file", "file")})
+    assert find_credentials("ghcr.io") == Credentials(username="one", password="word of one")
+    assert find_credentials("quay.io") == Credentials(username="all", password="word of all")
+    assert find_credentials("docker.io") == Credentials(username="all", password="word of all")
+    assert (tmp_path / "asked-one").read_text() == "ghcr.io"
+    assert (tmp_path / "asked-all").read_text() == "https://index.docker.io/v1/"
+
+
+def test_a_helper_that_knows_nothing_leaves_it_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: Any
+) -> None:
+    helper(tmp_path / "bin", monkeypatch, "x", "echo 'credentials not found in native keychain'; exit 1")
+    configured(credsStore="x", auths={"ghcr.io": basic("file", "word")})
+    assert find_credentials("ghcr.io") == Credentials(username="file", password="word")
+    assert find_credentials("quay.io") is None
+
+
+def test_a_helper_may_give_an_identity_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: Any) -> None:
+    helper(tmp_path / "bin", monkeypatch, "x", """echo '{"Username": "<token>", "Secret": "identity"}'""")
+    configured(credsStore="x")
+    assert find_credentials("ghcr.io") == Credentials(identity_token="identity")
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'not logged in'; exit 3", r"x: expected credentials for ghcr\.io, found exit status 3: not logged in"),
+        ('echo \'{"Secret": "hidden"}\'; exit 3', r"found exit status 3: no reason"),
+        ("echo hidden", "expected JSON with Username and Secret"),
+        ('echo \'{"Username": 1, "Secret": "hidden"}\'', "expected Username and Secret as text"),
+    ],
+)
+def test_a_helper_that_fails_is_named_and_its_secrets_are_not(
+    script: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: Any
+) -> None:
+    helper(tmp_path / "bin", monkeypatch, "x", script)
+    configured(credsStore="x")
+    with pytest.raises(CredentialsError, match=message) as caught:
+        find_credentials("ghcr.io")
+    assert "hidden" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_helper_that_is_not_there(configured: Any) -> None:
+    configured(credsStore="nobody-has-this")
+    with pytest.raises(CredentialsError, match="docker-credential-nobody-has-this: expected the credential helper"):
+        find_credentials("ghcr.io")
+
+
+def test_a_helper_that_waits_for_ever_is_ended_with_all_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: Any
+) -> None:
+    helper(tmp_path / "bin", monkeypatch, "x", f"sleep 60 & echo $! > {tmp_path}/child; wait")
+    configured(credsStore="x")
+    started = time.monotonic()
+    with pytest.raises(CredentialsError, match=r"within 0\.5 s, found none"):
+        find_credentials("ghcr.io", helper_seconds=0.5)
+    assert time.monotonic() - started < 5
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 5
+    while _runs(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(child)
+
+
+def _runs(process: int) -> bool:
+    from pathlib import Path
+
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_credentials_do_not_show_themselves() -> None:
+    shown = repr(Credentials(username="someone", password="word", identity_token="identity", registry_token="registry"))
+    assert shown == "Credentials(username='someone')"
+    assert json.dumps(sha256(b"")) not in shown

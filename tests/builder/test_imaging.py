@@ -1,0 +1,564 @@
+"""``image`` from bundle to destinations: the same bytes every time, the exact tree, and refusals before any writing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.builder.oci.images import (
+    GZIP_LAYER,
+    LayoutMaker,
+    blob,
+    configs,
+    entry,
+    layers,
+    manifests,
+    on_disk,
+    read_json,
+    two_models,
+    two_platforms,
+    unpacked,
+)
+from tests.builder.projects import run_builder
+from tests.bundles import flip_bit, invented_model, make_bundle, make_writable
+from tests.registry_server import needs
+from thoth_models.errors import BundleNotFoundError, VerificationError
+from thoth_models_builder import imaging
+from thoth_models_builder.errors import (
+    ImageNotFoundError,
+    LayoutError,
+    NotEnoughSpaceError,
+    OutputError,
+    UsageError,
+)
+from thoth_models_builder.imaging import ImageOptions, image
+from thoth_models_builder.oci import layout as layout_module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from tests.builder.conftest import Outcome
+    from thoth_models_builder.reports import ImageReport
+
+
+class Quiet:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def transfer(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        import contextlib
+
+        self.notes.append(f"{label} {total}")
+        return contextlib.nullcontext(lambda _: None)
+
+
+@pytest.fixture(autouse=True)
+def _no_time_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+
+
+@pytest.fixture
+def bundle(place: Path) -> Path:
+    two_models(place / "bundle")
+    return place / "bundle"
+
+
+def make(bundle: Path, *to: str, watcher: Quiet | None = None, **options: Any) -> ImageReport:
+    return image(ImageOptions(bundle=bundle, to=to, **options), watcher or Quiet())
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+# --- the same bytes ---
+
+
+def test_two_builds_are_the_same_to_the_byte(place: Path) -> None:
+    for name in ("here", "somewhere/else"):
+        two_models(place / name / "bundle")
+        make(place / name / "bundle", f"oci:{place}/{name}/layout", f"docker-archive:{place}/{name}/image.tar")
+    assert files(place / "here" / "layout") == files(place / "somewhere" / "else" / "layout")
+    archives = [(place / name / "image.tar").read_bytes() for name in ("here", "somewhere/else")]
+    assert archives[0] == archives[1]
+
+
+def test_the_digest_of_an_image_never_changes(place: Path) -> None:
+    """Pinned for layers, configuration, manifest and index. What changes it must be worth that all images change."""
+    make_bundle(place / "bundle", [invented_model("mini", variants=("onnx-fp32", "torch-fp32"))], name="pinned")
+    report = make(place / "bundle", f"oci:{place}/layout")
+    assert report.digest == "aa9238e0a1412d13ae616d50d0aef4f3d23ac50f303a88563f551704225ebc4b"
+
+
+def test_one_changed_model_changes_its_layers_and_the_top(place: Path, bundle: Path) -> None:
+    make(bundle, f"oci:{place}/layout")
+    before = layers(place / "layout")
+    kept = {name: (place / "layout" / "blobs" / "sha256" / digest[7:]).stat() for name, digest in before.items()}
+    make_writable(bundle)
+    shutil.rmtree(bundle)
+    two_models(bundle, more={"vocab.txt": b"another file\n"})
+    report = make(bundle, f"oci:{place}/layout")
+    after = layers(place / "layout")
+    assert {name for name in before if before[name] != after[name]} == {"other/torch-fp32", "manifest"}
+    assert {layer.name: layer.is_reused for layer in report.layers} == {
+        "mini/onnx-fp32": True,
+        "mini/torch-fp32": True,
+        "other/torch-fp32": False,
+        "manifest": False,
+    }
+    for name in ("mini/onnx-fp32", "mini/torch-fp32"):
+        status = (place / "layout" / "blobs" / "sha256" / after[name][7:]).stat()
+        assert (status.st_ino, status.st_mtime_ns) == (kept[name].st_ino, kept[name].st_mtime_ns)
+    # What only the image before needed is gone.
+    assert not (place / "layout" / "blobs" / "sha256" / before["manifest"][7:]).exists()
+    assert report.outputs[0].bytes == sum(layer.size for layer in report.layers if not layer.is_reused)
+
+
+def test_an_image_that_is_there_is_not_written_again(place: Path, bundle: Path) -> None:
+    first = make(bundle, f"oci:{place}/layout")
+    before = {path: path.stat().st_mtime_ns for path in (place / "layout").rglob("*") if path.is_file()}
+    second = make(bundle, f"oci:{place}/layout")
+    assert {path: path.stat().st_mtime_ns for path in (place / "layout").rglob("*") if path.is_file()} == before
+    assert (second.digest, second.outputs[0].bytes) == (first.digest, 0)
+    assert all(layer.is_reused for layer in second.layers)
+
+
+def test_the_time_is_what_source_date_epoch_says(
+    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(bundle, f"oci:{place}/plain")
+    assert "org.opencontainers.image.created" not in configs(place / "plain")[0]["config"]["Labels"]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    make(bundle, f"oci:{place}/dated")
+    config = configs(place / "dated")[0]
+    assert config["created"] == "2023-11-14T22:13:20Z"
+    assert config["config"]["Labels"]["org.opencontainers.image.created"] == "2023-11-14T22:13:20Z"
+    nodes = unpacked([blob(place / "dated", digest) for digest in layers(place / "dated").values()])
+    assert {node.mtime for node in nodes.values()} == {1_700_000_000}
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH: expected seconds since 1970"):
+        make(bundle, f"oci:{place}/none")
+    assert not (place / "none").exists()
+
+
+# --- what is in it ---
+
+
+def test_all_layers_together_are_the_bundle(place: Path, bundle: Path) -> None:
+    make(bundle, f"oci:{place}/layout")
+    assert entry(place / "layout")["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    for manifest in manifests(place / "layout"):
+        nodes = unpacked([blob(place / "layout", layer["digest"]) for layer in manifest["layers"]])
+        assert {path: (node.kind, node.mode, node.content) for path, node in nodes.items()} == on_disk(bundle, "models")
+        assert {(node.owner, node.mtime) for node in nodes.values()} == {((0, 0), 0)}
+    documents = [read_json(place / "layout", child) for child in index_of(place / "layout")["manifests"]]
+    assert [config["architecture"] for config in configs(place / "layout")] == ["amd64", "arm64"]
+    assert documents[0]["layers"] == documents[1]["layers"]
+
+
+def index_of(layout: Path) -> dict[str, Any]:
+    return read_json(layout, entry(layout))
+
+
+def test_digests_of_contents_are_those_of_the_layers(place: Path, bundle: Path) -> None:
+    report = make(bundle, f"oci:{place}/layout", platforms=["linux/arm64/v8"])
+    (manifest,) = manifests(place / "layout")
+    (config,) = configs(place / "layout")
+    digests = [layer["digest"] for layer in manifest["layers"]]
+    assert config["rootfs"]["diff_ids"] == digests == [f"sha256:{layer.digest}" for layer in report.layers]
+    assert (config["architecture"], config["variant"]) == ("arm64", "v8")
+    assert entry(place / "layout")["digest"] == f"sha256:{report.digest}"
+    assert entry(place / "layout")["platform"] == {"os": "linux", "architecture": "arm64", "variant": "v8"}
+    assert entry(place / "layout")["annotations"]["org.opencontainers.image.ref.name"] == "latest"
+
+
+def test_all_outputs_of_one_run_share_their_layers(place: Path, bundle: Path) -> None:
+    targets = [f"oci:{place}/one", f"docker-archive:{place}/image.tar", f"oci:{place}/two"]
+    report = make(bundle, *targets, name="acme/models:7")
+    assert files(place / "one") == files(place / "two")
+    assert [output.destination for output in report.outputs] == targets
+    with tarfile.open(place / "image.tar") as archive:
+        (described,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
+        config = archive.extractfile(described["Config"]).read()  # type: ignore[union-attr]
+        found = [hashlib.sha256(archive.extractfile(name).read()).hexdigest() for name in described["Layers"]]  # type: ignore[union-attr]
+    assert found == [layer.digest for layer in report.layers]
+    assert described["RepoTags"] == ["acme/models:7"]
+    assert f"{report.outputs[1].digest}.json" == described["Config"]
+    assert hashlib.sha256(config).hexdigest() in {manifest.config_digest for manifest in report.manifests}
+    first, second = ((place / name / "blobs" / "sha256" / found[0]).stat() for name in ("one", "two"))
+    assert first.st_ino == second.st_ino  # one copy on the disk
+
+
+def test_an_archive_alone_needs_no_other_copy_of_the_layers(
+    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(bundle, f"oci:{place}/layout", f"docker-archive:{place}/with.tar")
+
+    def refuse(*_arguments: object) -> None:
+        raise AssertionError("a layer was written on its own")
+
+    monkeypatch.setattr(layout_module, "write_layer", refuse)
+    make(bundle, f"docker-archive:{place}/without.tar")
+    assert (place / "with.tar").read_bytes() == (place / "without.tar").read_bytes()
+    assert {path.name for path in place.iterdir()} == {"bundle", "layout", "with.tar", "without.tar"}
+
+
+def test_modelpack_has_the_layers_of_the_image(place: Path, bundle: Path) -> None:
+    make(bundle, f"oci:{place}/image")
+    report = make(bundle, f"oci:{place}/artifact", format="modelpack")
+    assert layers(place / "image") == layers(place / "artifact")
+    (manifest,) = manifests(place / "artifact")
+    assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
+    config = read_json(place / "artifact", manifest["config"])
+    assert config["modelfs"]["diffIds"] == list(layers(place / "artifact").values())
+    assert report.digest == entry(place / "artifact")["digest"].removeprefix("sha256:")
+    # And an image takes its place, for which nothing has to be written but documents.
+    assert make(bundle, f"oci:{place}/artifact").outputs[0].bytes == 0
+
+
+# --- on a base ---
+
+
+def test_layers_on_every_image_of_a_base(place: Path, bundle: Path) -> None:
+    base = two_platforms(place / "base")
+    before = files(base)
+    wheel = place / "thoth_models-1-py3-none-any.whl"
+    wheel.write_bytes(b"a wheel")
+    report = make(bundle, f"oci:{place}/layout", base=f"oci:{base}", wheels=[wheel])
+    make(bundle, f"oci:{place}/data")
+    assert files(base) == before
+    assert [manifest.platform for manifest in report.manifests] == ["linux/amd64", "linux/arm64/v8"]
+    for manifest, config, architecture in zip(
+        manifests(place / "layout"), configs(place / "layout"), ("amd64", "arm64"), strict=True
+    ):
+        assert config["architecture"] == architecture
+        assert config["config"]["User"] == "65532:65532"
+        assert config["config"]["Cmd"] == ["python3"]
+        assert config["config"]["Env"][0] == "PATH=/usr/bin"
+        assert "HF_HUB_OFFLINE=1" in config["config"]["Env"]
+        assert config["config"]["Labels"]["kept"] == "yes"
+        assert "org.opencontainers.image.source" not in config["config"]["Labels"]
+        theirs, *ours = manifest["layers"]
+        assert theirs["mediaType"] == GZIP_LAYER
+        # The digest of a compressed layer is not that of its content.
+        assert config["rootfs"]["diff_ids"][0] != theirs["digest"]
+        assert config["rootfs"]["diff_ids"][1:] == [layer["digest"] for layer in ours]
+        assert len([entry for entry in config["history"] if not entry.get("empty_layer")]) == len(manifest["layers"])
+        nodes = unpacked([blob(place / "layout", layer["digest"]) for layer in manifest["layers"]])
+        expected = on_disk(bundle, "models")
+        expected["models-runtime"] = ("directory", 0o555, None)
+        expected[f"models-runtime/{wheel.name}"] = ("file", 0o444, b"a wheel")
+        expected["etc/os-release"] = ("file", 0o644, f"for {architecture}\n".encode())
+        assert {path: (node.kind, node.mode, node.content) for path, node in nodes.items()} == expected
+    shared = layers(place / "data")
+    assert {name: digest for name, digest in layers(place / "layout").items() if name != "runtime"} == shared
+
+
+def test_an_image_on_a_base_says_on_which(place: Path, bundle: Path) -> None:
+    base = two_platforms(place / "base")
+    children = index_of(base)["manifests"]
+    make(bundle, f"oci:{place}/layout", base=f"oci:{base}")
+    for manifest, config, child in zip(manifests(place / "layout"), configs(place / "layout"), children, strict=False):
+        name = "org.opencontainers.image.base.digest"
+        assert manifest["annotations"][name] == config["config"]["Labels"][name] == child["digest"]
+
+
+def test_one_platform_of_a_base(place: Path, bundle: Path) -> None:
+    base = two_platforms(place / "base")
+    report = make(bundle, f"docker-archive:{place}/image.tar", base=f"oci:{base}", platforms=["linux/arm64/v8"])
+    with tarfile.open(place / "image.tar") as archive:
+        (described,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
+        contents = [archive.extractfile(name).read() for name in described["Layers"]]  # type: ignore[union-attr]
+    nodes = unpacked(contents)
+    assert nodes["etc/os-release"].content == b"for arm64\n"
+    assert nodes["models/manifest.json"].content == (bundle / "manifest.json").read_bytes()
+    assert report.manifests[0].config_digest == report.outputs[0].digest
+    with pytest.raises(ImageNotFoundError, match="expected an image for linux/s390x"):
+        make(bundle, f"oci:{place}/layout", base=f"oci:{base}", platforms=["linux/s390x"])
+
+
+def test_a_damaged_layer_of_a_base_is_not_used(place: Path, bundle: Path) -> None:
+    base = two_platforms(place / "base")
+    (layer, *_) = manifests(base)[0]["layers"]
+    path = base / "blobs" / "sha256" / layer["digest"][7:]
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(LayoutError, match="expected sha256"):
+        make(bundle, f"oci:{place}/layout", base=f"oci:{base}")
+    assert not (place / "layout" / "index.json").exists()
+
+
+def test_an_image_of_ours_is_a_base_too(place: Path, bundle: Path) -> None:
+    make(bundle, f"oci:{place}/one", base=f"oci:{two_platforms(place / 'base')}")
+    make(bundle, f"oci:{place}/two", base=f"oci:{place}/one")
+    nodes = unpacked([blob(place / "two", layer["digest"]) for layer in manifests(place / "two")[0]["layers"]])
+    assert nodes["models/manifest.json"].content == (bundle / "manifest.json").read_bytes()
+
+
+def test_wheels_from_a_directory(place: Path, bundle: Path) -> None:
+    (place / "wheels").mkdir()
+    for name in ("b-1-py3-none-any.whl", "a-1-py3-none-any.whl", "notes.txt"):
+        (place / "wheels" / name).write_bytes(name.encode())
+    make(bundle, f"oci:{place}/layout", wheels=[place / "wheels"])
+    assert list(layers(place / "layout"))[-2:] == ["runtime", "manifest"]
+    nodes = unpacked([blob(place / "layout", layers(place / "layout")["runtime"])])
+    assert sorted(nodes) == ["models-runtime", "models-runtime/a-1-py3-none-any.whl", "models-runtime/b-1-py3-none-any.whl"]
+    with pytest.raises(UsageError, match="expected each wheel once, found two called a-1-py3-none-any.whl"):
+        make(bundle, f"oci:{place}/layout", wheels=[place / "wheels", place / "wheels" / "a-1-py3-none-any.whl"])
+
+
+# --- refusals ---
+
+
+def test_a_damaged_bundle_is_not_packed(place: Path, bundle: Path) -> None:
+    flip_bit(bundle, "mini/onnx-fp32/model.safetensors")
+    with pytest.raises(VerificationError):
+        make(bundle, f"oci:{place}/layout")
+    assert not (place / "layout").exists()
+    with pytest.raises(BundleNotFoundError):
+        make(place / "nothing", f"oci:{place}/layout")
+
+
+def test_a_file_that_changes_after_it_was_verified(
+    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = imaging.verify
+
+    def verify_then_change(root: Path) -> object:
+        report = real(root)
+        flip_bit(root, "other/source/model.safetensors", offset=99)
+        return report
+
+    monkeypatch.setattr(imaging, "verify", verify_then_change)
+    for target in (f"oci:{place}/layout", f"docker-archive:{place}/image.tar"):
+        with pytest.raises(VerificationError, match="other/source/model.safetensors: changed"):
+            make(bundle, target)
+        flip_bit(bundle, "other/source/model.safetensors", offset=99)
+    assert not (place / "layout" / "index.json").exists()
+    assert not [path for path in place.iterdir() if path.name.endswith(".tar")]
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.fixture
+def nearly_full(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    def leave(free: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12 - free, free))
+
+    return leave
+
+
+@pytest.mark.parametrize("kind", ["oci", "docker-archive"])
+def test_a_disk_that_cannot_hold_it_is_refused_early(
+    kind: str, place: Path, bundle: Path, nearly_full: Callable[[int], None]
+) -> None:
+    nearly_full(10_000)
+    target = place / "sub" / "target"
+    with pytest.raises(NotEnoughSpaceError, match=r"target: expected [0-9,]+ bytes free, found 10,000"):
+        make(bundle, f"{kind}:{target}")
+    written = {path.name for path in target.rglob("*")} if kind == "oci" else set()
+    assert written <= {"oci-layout", "blobs", "sha256"}
+
+
+def test_layers_that_are_there_need_no_room(
+    place: Path, bundle: Path, nearly_full: Callable[[int], None]
+) -> None:
+    watcher = Quiet()
+    report = make(bundle, f"oci:{place}/layout", watcher=watcher)
+    total = sum(layer.size for layer in report.layers)
+    assert watcher.notes[0] == f"4 layers, {total:,} bytes"
+    assert watcher.notes[1] == f"  mini/onnx-fp32: {report.layers[0].size:,} bytes"
+    assert watcher.notes[5].startswith(f"peak disk: {total + 1024 * 1024:,} bytes at {place}/layout, ")
+    nearly_full(1024 * 1024)
+    watcher = Quiet()
+    make(bundle, f"oci:{place}/layout", watcher=watcher)
+    assert watcher.notes[1] == f"  mini/onnx-fp32: {report.layers[0].size:,} bytes, there already"
+    nearly_full(1024 * 1024 - 1)
+    with pytest.raises(NotEnoughSpaceError):
+        make(bundle, f"oci:{place}/layout")
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "message"),
+    [
+        ([], {}, "expected at least one destination"),
+        (["somewhere"], {}, "expected a destination .oci:DIR, docker-archive:FILE, .*, found 'somewhere'"),
+        (["oci:"], {}, "expected a destination"),
+        (["docker:"], {}, "expected a destination"),
+        (["oci:{}/a", "oci:{}/b/../a"], {}, "expected different destinations"),
+        (["docker", "docker"], {}, "expected different destinations"),
+        (["oci:{}/a"], {"name": "Not A Name"}, "image reference"),
+        (["registry:localhost:5000/models"], {}, "expected a tag or a digest, found neither"),
+        (["docker:models@sha256:" + "0" * 64], {}, "found a digest, which follows from the content"),
+        (["oci:{}/a"], {"base": "busybox"}, "expected a base image"),
+        (["oci:{}/a"], {"base": "registry:busybox"}, "expected a tag or a digest"),
+        (["oci:{}/bundle/a"], {}, "expected a destination outside of the bundle and of the base"),
+        (["oci:{}/base"], {"base": "oci:{}/base"}, "expected a destination outside of the bundle and of the base"),
+        (["docker"], {"format": "modelpack"}, "expected oci: or registry: for a ModelPack artifact, found docker"),
+        (["oci:{}/a"], {"format": "modelpack", "base": "oci:{}/base"}, "expected no --base for a ModelPack"),
+        (["oci:{}/a"], {"format": "modelpack", "platforms": ["linux/amd64"]}, "expected no --platform for a ModelPack"),
+        (["oci:{}/a"], {"platforms": ["amd64"]}, "expected a platform such as linux/amd64, found 'amd64'"),
+        (["oci:{}/a"], {"root": "models"}, "expected an absolute path below /"),
+        (["oci:{}/a"], {"wheels": ["{}/bundle/manifest.json"]}, "expected a wheel or a directory of wheels"),
+        (["oci:{}/a"], {"wheels": ["{}/no.whl"]}, "expected a readable wheel, found No such file"),
+    ],
+)
+def test_what_does_not_go_together(
+    targets: list[str], options: dict[str, Any], message: str, place: Path, bundle: Path
+) -> None:
+    from pathlib import Path
+
+    filled: dict[str, Any] = {
+        name: value.replace("{}", str(place)) if isinstance(value, str) else value for name, value in options.items()
+    }
+    if "wheels" in filled:
+        filled["wheels"] = [Path(wheel.replace("{}", str(place))) for wheel in filled["wheels"]]
+    with pytest.raises(UsageError, match=message):
+        make(bundle, *(target.replace("{}", str(place)) for target in targets), **filled)
+    assert {path.name for path in place.iterdir()} == {"bundle"}
+
+
+def test_a_place_that_cannot_be_written(place: Path, bundle: Path) -> None:
+    (place / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="expected to write an archive"):
+        make(bundle, f"docker-archive:{place}/file/image.tar")
+    with pytest.raises(OutputError):
+        make(bundle, f"oci:{place}/file")
+    assert (place / "file").read_bytes() == b""
+
+
+def test_a_layout_of_others_stays_as_it_is(place: Path, bundle: Path) -> None:
+    base = two_platforms(place / "base")
+    before = files(base)
+    with pytest.raises(OutputError, match=r"no annotation thoth-models\.bundle-digest"):
+        make(bundle, f"oci:{base}")
+    assert files(base) == before
+
+
+# --- what other programs make of it ---
+
+
+@pytest.fixture
+def single(place: Path, bundle: Path) -> Path:
+    make(bundle, f"oci:{place}/layout", platforms=["linux/amd64"])
+    return place / "layout"
+
+
+def test_skopeo_inspects_and_copies_every_platform(place: Path, bundle: Path) -> None:
+    skopeo = needs("skopeo")
+    report = make(bundle, f"oci:{place}/layout")
+    shown = subprocess.run([skopeo, "inspect", f"oci:{place}/layout"], check=True, capture_output=True)
+    document = json.loads(shown.stdout)
+    assert document["Digest"] == f"sha256:{report.digest}"
+    assert document["Layers"] == [f"sha256:{layer.digest}" for layer in report.layers]
+    assert document["Labels"]["thoth-models.bundle-digest"] == f"sha256:{report.bundle_digest}"
+    copy = [skopeo, "copy", "--all", "--preserve-digests", f"oci:{place}/layout:latest", f"oci:{place}/copy:latest"]
+    subprocess.run(copy, check=True, capture_output=True)
+    assert entry(place / "copy")["digest"] == f"sha256:{report.digest}"
+    blobs = {path.name for path in (place / "layout" / "blobs" / "sha256").iterdir()}
+    assert {path.name for path in (place / "copy" / "blobs" / "sha256").iterdir()} == blobs
+
+
+def test_skopeo_reads_the_archive(place: Path, bundle: Path) -> None:
+    skopeo = needs("skopeo")
+    report = make(bundle, f"docker-archive:{place}/image.tar", base=f"oci:{two_platforms(place / 'base')}")
+    copy = [skopeo, "copy", f"docker-archive:{place}/image.tar", f"oci:{place}/copy:latest"]
+    subprocess.run(copy, check=True, capture_output=True)
+    (config,) = configs(place / "copy")
+    assert config["rootfs"]["diff_ids"][1:] == [f"sha256:{layer.digest}" for layer in report.layers]
+    assert config["config"]["User"] == "65532:65532"
+
+
+def test_skopeo_copies_an_artifact(place: Path, bundle: Path) -> None:
+    skopeo = needs("skopeo")
+    report = make(bundle, f"oci:{place}/layout", format="modelpack")
+    shown = subprocess.run([skopeo, "inspect", "--raw", f"oci:{place}/layout"], check=True, capture_output=True)
+    assert hashlib.sha256(shown.stdout).hexdigest() == report.digest
+
+
+def test_umoci_unpacks_the_exact_tree(place: Path, bundle: Path, single: Path) -> None:
+    umoci = needs("umoci")
+    command = [umoci, "unpack", "--rootless", "--image", f"{single}:latest", str(place / "unpacked")]
+    subprocess.run(command, check=True, capture_output=True)
+    try:
+        expected = on_disk(bundle, "models")
+        assert on_disk(place / "unpacked" / "rootfs" / "models", "models") == expected
+        assert {path.name for path in (place / "unpacked" / "rootfs").iterdir()} == {"models"}
+    finally:
+        make_writable(place / "unpacked")
+
+
+def test_gnu_tar_reads_a_layer(place: Path, single: Path) -> None:
+    digest = layers(single)["mini/onnx-fp32"]
+    listed = subprocess.run(
+        [needs("tar"), "--utc", "-tvf", single / "blobs" / "sha256" / digest[7:]],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert listed.stdout.splitlines()[0].split() == ["dr-xr-xr-x", "0/0", "0", "1970-01-01", "00:00", "models/"]
+    assert listed.stderr == ""
+
+
+# --- the command ---
+
+
+def test_the_command_reports_what_it_did(place: Path, bundle: Path, command: Callable[..., Outcome]) -> None:
+    arguments = ("image", str(bundle), f"--to=oci:{place}/layout", f"--to=docker-archive:{place}/image.tar")
+    done = command(*arguments, "--label", "org.opencontainers.image.source=https://example.org/a=b")
+    assert done.code == 0
+    assert "peak disk: " in done.err
+    document = json.loads(command(*arguments, "--json", "--platform=linux/amd64").out)
+    assert document["ok"] is True
+    assert document["layers"][0].keys() == {"name", "size", "digest", "is_reused"}
+    for layer in document["layers"]:
+        assert layer["digest"] in done.out
+    assert f"oci:{place}/layout: {place}/layout, " in done.out
+    assert "linux/arm64: manifest sha256:" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--to=nowhere"], 2),
+        (["--to=oci:{}/a", "--base=oci:{}/none"], 4),
+        (["--to=oci:{}/a", "--models-root=relative"], 2),
+        (["{}/nothing", "--to=oci:{}/a"], 4),
+    ],
+)
+def test_exit_codes(
+    arguments: list[str], code: int, place: Path, bundle: Path, command: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    filled = [argument.replace("{}", str(place)) for argument in arguments]
+    root = [] if filled[0].startswith("/") else [str(bundle)]
+    assert command("image", *root, *filled).code == code
+
+
+def test_exit_code_of_a_damaged_bundle(place: Path, bundle: Path, command: Callable[..., Outcome]) -> None:
+    flip_bit(bundle, "mini/onnx-fp32/model.safetensors")
+    assert command("image", str(bundle), f"--to=oci:{place}/layout").code == 1
+
+
+@pytest.mark.parametrize("label", ["no-value", "=value"])
+def test_a_label_that_is_none(label: str, command: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command("image", "--to=oci:x", "--label", label)
+    assert caught.value.code == 2
+    assert f"expected KEY=VALUE, found {label!r}" in capsys.readouterr().err

@@ -1,0 +1,198 @@
+"""The images that the hang tests run: the unprotected libraries, and ours beside them and without them.
+
+| image | what is in it |
+|---|---|
+| ``current`` | the current releases of sentence-transformers, torch, huggingface_hub, hf_xet; the model; no runtime of ours |
+| ``old`` | huggingface_hub 0.34.4 with hf_xet 1.1.7, the pair of the original log, and tokenizers 0.22.2 |
+| ``ours-current``, ``ours-old`` | the same image, and our wheel on top of it |
+| ``ours`` | our wheel with its ``onnx`` extra and nothing else |
+| ``neighbour`` | Python alone |
+
+The wheels come from outside, with ``docker/wheelhouse.py``; no image needs a network to be built. What takes long, the
+two environments, is kept in the engine for the next run under a name that says what is in it; the rest is removed.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import docker
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PYTHON_IMAGE = os.environ.get("THOTH_TEST_PYTHON_IMAGE", "thoth-test-python:3.11")
+LABEL = "io.github.thoth-models.test"
+"""Label of all that the hang tests leave in an engine, should they be killed, and of the environments that they keep."""
+
+CURRENT = ("torch", "sentence-transformers", "onnxruntime", "gunicorn")
+OURS = ("./runtime[onnx]", "gunicorn")
+
+_SUBJECTS = "/subjects/tests/docker/subjects"
+_INSTALL = (
+    "python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --root-user-action=ignore "
+    "--no-index --find-links=/wheels --requirement=/wheels/requirements.txt"
+)
+_SECONDS = 900.0
+
+
+@dataclass
+class HangImages:
+    """Builds the images, each when it is first asked for; threads may share it.
+
+    Attributes:
+        client: The engine.
+        bundle: A bundle with the model ``mini``: ``onnx-fp32`` and ``torch-fp32``.
+        half: A bundle with the model ``half``, whose checkpoint is in half precision.
+    """
+
+    client: docker.DockerClient
+    bundle: Path
+    half: Path
+    _made: dict[str, str] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _run: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    def name_of(self, image: str) -> str:
+        """Return the name in the engine of one of the images, built if it is not there."""
+        with self._lock:
+            if image not in self._made:
+                self._made[image] = getattr(self, f"_make_{image.replace('-', '_')}")()
+            return self._made[image]
+
+    def close(self) -> None:
+        """Remove the images, but for the environments."""
+        for name in reversed(list(self._made.values())):
+            if name.endswith(f":{self._run}"):
+                self.client.images.remove(name, force=True)
+
+    # --- each image ---
+
+    def _make_neighbour(self) -> str:
+        return self._build("neighbour", PYTHON_IMAGE, subjects=True)
+
+    def _make_current(self) -> str:
+        return self._build("current", self._environment("current", CURRENT, ROOT / "constraints.txt"), models=True)
+
+    def _make_old(self) -> str:
+        listed = HERE / "old-pair.txt"
+        return self._build("old", self._environment("old", [f"--file={listed}"], listed), models=True)
+
+    def _make_ours_current(self) -> str:
+        return self._build("ours-current", self.name_of("current"), wheels=self._our_wheel, no_deps=True)
+
+    def _make_ours_old(self) -> str:
+        return self._build("ours-old", self.name_of("old"), wheels=self._our_wheel, no_deps=True)
+
+    def _make_ours(self) -> str:
+        return self._build("ours", PYTHON_IMAGE, wheels=self._ours, models=True)
+
+    def _environment(self, name: str, requirements: Sequence[str], constraints: Path) -> str:
+        """Return an image with Python and packages, under a name that changes with what is in it."""
+        base = self.client.images.get(PYTHON_IMAGE).id
+        facts = "\n".join([str(base), *requirements, constraints.read_text(encoding="utf-8")])
+        target = f"thoth-hangs-{name}-environment:{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+        if not self.client.images.list(target):
+            self._build_from(target, PYTHON_IMAGE, {"wheels": self._gather(name, requirements, constraints)})
+        return target
+
+    # --- what they are made of ---
+
+    @functools.cached_property
+    def _work(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix="thoth-hangs-"))
+
+    @functools.cached_property
+    def _ours(self) -> Path:
+        return self._gather("ours", OURS, ROOT / "constraints.txt")
+
+    @functools.cached_property
+    def _our_wheel(self) -> Path:
+        """Return a directory with nothing but our wheel."""
+        target = self._work / "wheelhouses/our-wheel"
+        target.mkdir()
+        (wheel,) = self._ours.glob("thoth_models-*.whl")
+        shutil.copy(wheel, target)
+        (target / "requirements.txt").write_text("thoth-models\n", encoding="utf-8")
+        return target
+
+    def _gather(self, name: str, requirements: Sequence[str], constraints: Path) -> Path:
+        """Gather wheels for the Python of the base image, and return their directory."""
+        target = self._work / "wheelhouses" / name
+        code = "import sys, platform; print('%d.%d' % sys.version_info[:2], platform.libc_ver()[1])"
+        printed = self.client.containers.run(PYTHON_IMAGE, ["python3", "-c", code], remove=True, network_mode="none")
+        python, glibc = printed.decode().split()
+        options = ["--to", target, "--python", python, "--glibc", glibc.partition(".")[2], "--constraints", constraints]
+        finished = subprocess.run(
+            [sys.executable, ROOT / "docker/wheelhouse.py", *options, *requirements],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        return target
+
+    def _build(
+        self,
+        name: str,
+        base: str,
+        *,
+        wheels: Path | None = None,
+        no_deps: bool = False,
+        models: bool = False,
+        subjects: bool = False,
+    ) -> str:
+        parts: dict[str, Path] = {}
+        if wheels is not None:
+            parts["wheels"] = wheels
+        if models:
+            parts |= {"models": self.bundle, "half": self.half}
+        if models or subjects:
+            parts["subjects"] = HERE / "subjects"
+        target = f"thoth-hangs-{name}:{self._run}"
+        self._build_from(target, base, parts, options=" --no-deps" if no_deps else "")
+        return target
+
+    def _build_from(self, target: str, base: str, parts: Mapping[str, Path], options: str = "") -> None:
+        lines = [f"FROM {base}"]
+        places = {"subjects": _SUBJECTS}
+        with tempfile.TemporaryDirectory(dir=self._work) as temporary:
+            for part, source in parts.items():
+                shutil.copytree(
+                    source, Path(temporary, part), copy_function=_link, ignore=shutil.ignore_patterns("__pycache__")
+                )
+                lines.append(f"COPY {part} {places.get(part, f'/{part}')}")
+                lines += [f"RUN {_INSTALL}{options}"] if part == "wheels" else []
+            # Where the subjects are modules, and where the caches of the libraries would be.
+            lines.append("ENV PYTHONPATH=/subjects PYTHONDONTWRITEBYTECODE=1 HF_HOME=/tmp/hub")
+            Path(temporary, "Dockerfile").write_text("\n".join([*lines, ""]), encoding="utf-8")
+            self.client.images.build(
+                path=temporary, tag=target, rm=True, forcerm=True, network_mode="none", labels={LABEL: "hangs"}
+            )
+
+    def remove_work(self) -> None:
+        """Remove what was gathered on this computer."""
+        shutil.rmtree(self._work)
+
+
+def _link(source: str, target: str) -> None:
+    """Make a hard link, or a copy where that is another file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

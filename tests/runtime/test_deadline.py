@@ -1,0 +1,116 @@
+"""Work that ends at its deadline, with the stacks, in a process that can end afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from thoth_models import LoadTimeout
+from thoth_models.deadline import Work, stacks
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Task(Work[int]):
+    def __init__(self, do: Callable[[Task], int], seconds: float = 30) -> None:
+        super().__init__("the task", seconds)
+        self._do = do
+
+    def do(self) -> int:
+        return self._do(self)
+
+
+def test_a_result_and_an_error_reach_everyone_who_waits() -> None:
+    for outcome in (5, ZeroDivisionError("a bug"), SystemExit(3)):
+
+        def do(_task: Task, outcome: object = outcome) -> int:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return 5
+
+        task = Task(do)
+        assert not task.has_ended
+        task.start()
+        for _ in range(2):
+            if isinstance(outcome, BaseException):
+                with pytest.raises(type(outcome)) as caught:
+                    task.wait()
+                assert caught.value is outcome
+            else:
+                assert task.wait() == 5
+        assert task.has_ended
+
+
+def test_the_stage_and_the_stacks_are_in_the_error() -> None:
+    release = threading.Event()
+
+    def a_library_that_hangs(task: Task) -> int:
+        task.stage = "opening the box"
+        release.wait(60)
+        return 1
+
+    task = Task(a_library_that_hangs, 0.2)
+    task.start()
+    with pytest.raises(LoadTimeout, match=r"the task did not finish within 0\.2 s; it was opening the box") as caught:
+        task.wait()
+    assert caught.value.stacks.startswith("Thread thoth-models-load:")
+    assert "a_library_that_hangs" in str(caught.value)
+    release.set()
+    deadline = time.monotonic() + 30
+    while not task.has_ended and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert task.wait() == 1
+
+
+def test_a_thread_that_ended_has_no_stack() -> None:
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    assert stacks(thread).startswith("Thread MainThread:")
+
+
+_HANGS = """
+import ctypes, os, sys, threading, time
+from thoth_models import LoadTimeout, loading, load_embedding
+
+def in_python(verified):
+    while True:
+        sum(range(1000))
+
+def in_c(verified):
+    ctypes.CDLL(None).sleep(600)  # lets others have the interpreter, as libraries do in what takes long
+
+def in_a_read(verified):
+    os.read(os.pipe()[0], 1)
+
+def on_a_lock(verified):
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+loading.load_backend = globals()[sys.argv[2]]
+started = time.monotonic()
+try:
+    load_embedding("mini", root=sys.argv[1], timeout=1)
+except LoadTimeout as error:
+    assert time.monotonic() - started < 10
+    assert sys.argv[2] in error.stacks.partition("Thread MainThread")[0], error.stacks
+    assert "it was loading mini/" in str(error)
+    print("raised", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["in_python", "in_c", "in_a_read", "on_a_lock"])
+def test_a_library_that_hangs_does_not_keep_the_process(
+    bundle: Path, run_python: Callable[..., subprocess.CompletedProcess[str]], how: str
+) -> None:
+    started = time.monotonic()
+    done = run_python("-c", _HANGS, str(bundle), how)
+    assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
+    assert time.monotonic() - started < 30

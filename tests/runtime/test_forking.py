@@ -1,0 +1,363 @@
+"""A backend that a child makes anew: what it costs, what is checked, and what happens when that fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.bundles import FakeBackend
+from tests.runtime.forks import BOUND, CONTROL_BOUND, Child, run_forks
+from thoth_models import BackendError, LoadTimeout, forking
+from thoth_models.deadline import Work
+from thoth_models.forking import ForkSafeBackend, prepare_load
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from thoth_models.embedding import Backend, FloatArray
+
+    Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Reload(Work["Backend"]):
+    """Loading again, as a test wants it."""
+
+    def __init__(self, do: Callable[[], Backend], seconds: float = 30) -> None:
+        super().__init__("loading again", seconds)
+        self._do = do
+
+    def do(self) -> Backend:
+        return self._do()
+
+
+def encode(backend: ForkSafeBackend) -> FloatArray:
+    return backend.encode(["a", "b"], prompt=None, batch_size=None, show_progress_bar=False)
+
+
+def forked(backend: ForkSafeBackend) -> ForkSafeBackend:
+    """Do to a backend in this process what a fork does to it in the child."""
+    backend._inherited()
+    return backend
+
+
+def test_the_process_that_made_a_backend_uses_it() -> None:
+    first = FakeBackend()
+    backend = ForkSafeBackend(first, lambda: pytest.fail("loaded again without a fork"))
+    assert encode(backend).shape == (2, 8)
+    assert first.texts == ["a", "b"]
+
+
+def test_a_child_loads_once_however_many_threads_ask() -> None:
+    made: list[FakeBackend] = []
+    together = threading.Barrier(5, timeout=30)
+    first = FakeBackend()
+
+    def load() -> Backend:
+        time.sleep(0.2)
+        made.append(FakeBackend())
+        return made[-1]
+
+    backend = forked(ForkSafeBackend(first, lambda: Reload(load)))
+    results: list[FloatArray] = []
+
+    def work() -> None:
+        together.wait()
+        results.append(encode(backend))
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(made) == 1
+    assert len(results) == 5
+    assert len(made[0].texts) == 10
+    assert first.texts == []
+    encode(forked(backend))
+    assert len(made) == 2
+
+
+def test_what_was_inherited_is_never_destroyed() -> None:
+    first = FakeBackend()
+    backend = ForkSafeBackend(first, lambda: Reload(FakeBackend))
+    before = sys.getrefcount(first)
+    forked(backend)
+    # One that the backend held went, one that nobody ever gives back came.
+    assert backend._backend is None
+    assert sys.getrefcount(first) == before
+
+
+def test_a_lock_that_was_held_is_not_waited_for() -> None:
+    backend = ForkSafeBackend(FakeBackend(), lambda: Reload(FakeBackend))
+    with backend._lock:
+        forked(backend)
+        assert encode(backend).shape == (2, 8)
+
+
+def test_a_failure_is_raised_and_the_next_call_tries_again() -> None:
+    outcomes = iter([BackendError("not now"), None])
+
+    def load() -> Backend:
+        if (error := next(outcomes)) is not None:
+            raise error
+        return FakeBackend()
+
+    backend = forked(ForkSafeBackend(FakeBackend(), lambda: Reload(load)))
+    with pytest.raises(BackendError, match="not now"):
+        encode(backend)
+    assert encode(backend).shape == (2, 8)
+
+
+def test_a_load_that_hangs_ends_at_its_deadline_and_is_not_begun_twice() -> None:
+    release = threading.Event()
+    begun: list[int] = []
+
+    def a_library_that_hangs() -> Backend:
+        begun.append(1)
+        release.wait(60)
+        return FakeBackend()
+
+    backend = forked(ForkSafeBackend(FakeBackend(), lambda: Reload(a_library_that_hangs, 0.2)))
+    for _ in range(2):
+        with pytest.raises(LoadTimeout, match=r"loading again did not finish within 0\.2 s") as caught:
+            encode(backend)
+        assert "a_library_that_hangs" in caught.value.stacks
+    release.set()
+    deadline = time.monotonic() + 30
+    while backend._work is not None and not backend._work.has_ended and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert encode(backend).shape == (2, 8)
+    assert begun == [1]
+
+
+@pytest.mark.parametrize(
+    ("found", "inherited", "left"),
+    [
+        ("true", True, "false"),
+        ("1", True, "false"),
+        ("YES", True, "false"),
+        ("true", False, "true"),
+        ("false", True, "false"),
+        ("off", True, "off"),
+        ("", True, ""),
+        (None, True, None),
+    ],
+)
+def test_threads_of_tokenizers_are_not_asked_for_in_a_child(
+    monkeypatch: pytest.MonkeyPatch, found: str | None, left: str | None, *, inherited: bool
+) -> None:
+    monkeypatch.setattr(forking, "_has_inherited_tokenizers", inherited)
+    monkeypatch.setattr(forking, "_half_imported", ())
+    # So that what the code sets is undone.
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "before")
+    if found is None:
+        monkeypatch.delenv("TOKENIZERS_PARALLELISM")
+    else:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", found)
+    prepare_load()
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == left
+
+
+# --- real forks, without heavy libraries ---
+
+_FAKES = """
+import hashlib
+import numpy as np
+from pathlib import Path
+from thoth_models import loading, load_embedding, LoadTimeout, ModelUnavailableError, VerificationError
+
+class Fake:
+    def encode(self, texts, *, prompt, batch_size, show_progress_bar):
+        return np.ones((len(texts), 8), np.float32)
+
+made = []
+def load_backend(verified):
+    made.append(os.getpid())
+    return Fake()
+
+loading.load_backend = load_backend
+loading.import_libraries = lambda name: None
+root, bound = Path(sys.argv[1]), float(sys.argv[2])
+
+def works():
+    assert embedding.encode(["a"]).shape == (1, 8)
+
+def refused(kind, *words):
+    def work():
+        started = time.monotonic()
+        try:
+            embedding.encode(["a"])
+        except kind as error:
+            assert all(word in str(error) for word in words), error
+        else:
+            raise AssertionError("nothing was refused")
+        assert time.monotonic() - started < bound / 2
+    return work
+"""
+
+_VERIFIED_AGAIN = (
+    _FAKES
+    + """
+embedding = load_embedding("mini", root=root, variants=["torch-fp32"])
+def once():
+    works(); works()
+    assert made == [os.getppid(), os.getpid()], made
+results = [in_child(once, bound)]
+weights = root / "mini/source/model.safetensors"
+weights.chmod(0o644)
+data = weights.read_bytes()
+weights.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+weights.chmod(0o444)
+results.append(in_child(refused(VerificationError, "mini/source/model.safetensors: changed: expected sha256"), bound))
+works()
+report(results)
+"""
+)
+
+
+def assert_well(children: list[Child], count: int, errors: str) -> None:
+    assert [(child.outcome, child.status) for child in children] == [("ended", 0)] * count, errors
+
+
+def test_a_child_verifies_again(run_python: Run, bundle: Path) -> None:
+    children, errors = run_forks(run_python, _VERIFIED_AGAIN, str(bundle), str(BOUND))
+    assert_well(children, 2, errors)
+
+
+_REPLACED = (
+    _FAKES
+    + """
+embedding = load_embedding("mini", root=root)
+other, same = Path(sys.argv[3]), Path(sys.argv[4])
+root.rename(root.with_name("away"))
+results = [in_child(refused(Exception, "expected a bundle directory"), bound)]
+other.rename(root)
+results.append(in_child(refused(VerificationError, "as it was loaded before this process was forked"), bound))
+root.rename(root.with_name("again"))
+same.rename(root)
+results.append(in_child(works, bound))
+report(results)
+"""
+)
+
+
+def test_a_bundle_that_took_the_place_of_the_one_that_was_loaded(run_python: Run, tmp_path: Path) -> None:
+    """Fine where the model is the same in it, byte for byte; refused where vectors might differ."""
+    from tests.bundles import VariantPlan, invented_model, make_bundle
+
+    mini = invented_model("mini")
+    changed = type(mini)(name="mini", variants={"torch-fp32": VariantPlan(files={"modules.json": b"others\n"})})
+    make_bundle(tmp_path / "bundle", [mini], default="mini")
+    make_bundle(tmp_path / "other", [changed], default="mini")
+    make_bundle(tmp_path / "same", [mini, invented_model("more")], default="more")
+    children, errors = run_forks(
+        run_python, _REPLACED, str(tmp_path / "bundle"), str(BOUND), str(tmp_path / "other"), str(tmp_path / "same")
+    )
+    assert_well(children, 3, errors)
+
+
+_HANGS_IN_CHILD = (
+    _FAKES
+    + """
+embedding = load_embedding("mini", root=root, timeout=1.0)
+loading.load_backend = lambda verified: time.sleep(600)
+results = [in_child(refused(LoadTimeout, "did not finish within 1 s; it was loading mini/", "load_backend"), bound)]
+report(results)
+"""
+)
+
+
+def test_the_deadline_of_the_caller_is_that_of_the_child(run_python: Run, bundle: Path) -> None:
+    children, errors = run_forks(run_python, _HANGS_IN_CHILD, str(bundle), str(BOUND))
+    assert_well(children, 1, errors)
+
+
+_GUARDED = (
+    _FAKES
+    + """
+from thoth_models import offline
+entered, leave = threading.Event(), threading.Event()
+def slow(verified):
+    entered.set()
+    leave.wait(60)
+    return Fake()
+loading.load_backend = slow
+loader = threading.Thread(target=lambda: load_embedding("mini", root=root))
+loader.start()
+entered.wait(30)
+embedding = None
+def child():
+    global embedding
+    # The locks that the loading thread could hold, held: in the child nobody gives them back.
+    assert offline._patch_users == 0 and threading.Thread.start is offline._original_start
+    loading.load_backend = load_backend
+    embedding = load_embedding("mini", root=root)
+    works()
+    assert threading.Thread.start is offline._original_start
+offline._hook_lock.acquire(); offline._patch_lock.acquire()
+results = [in_child(child, bound)]
+offline._hook_lock.release(); offline._patch_lock.release()
+leave.set()
+loader.join()
+report(results)
+"""
+)
+
+
+def test_a_fork_while_another_thread_loads(run_python: Run, bundle: Path) -> None:
+    children, errors = run_forks(run_python, _GUARDED, str(bundle), str(BOUND))
+    assert_well(children, 1, errors)
+
+
+_IMPORTING = (
+    _FAKES
+    + """
+began = sys.argv[3]
+os.environ["BEGAN"] = began
+threading.Thread(target=lambda: __import__("safetensors"), daemon=True).start()
+while not os.path.exists(began):
+    time.sleep(0.01)
+
+def ours():
+    try:
+        load_embedding("mini", root=root, timeout=bound)
+    except ModelUnavailableError as error:
+        assert "forked while another thread of its parent was importing safetensors" in str(error), error
+    else:
+        raise AssertionError("nothing was refused")
+
+def control():
+    import safetensors
+
+report([in_child(ours if sys.argv[4] == "ours" else control, bound)])
+"""
+)
+
+
+@pytest.mark.parametrize("what", ["ours", "control"])
+def test_a_fork_while_another_thread_imports(run_python: Run, bundle: Path, tmp_path: Path, what: str) -> None:
+    """The lock of the module is held for ever: the import in the control waits for it, ours says so at once."""
+    (tmp_path / "safetensors.py").write_text(
+        "import os, pathlib, time\npathlib.Path(os.environ['BEGAN']).touch()\ntime.sleep(600)\n", encoding="utf-8"
+    )
+    script = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n" + _IMPORTING
+    bound = BOUND if what == "ours" else CONTROL_BOUND
+    children, errors = run_forks(run_python, script, str(bundle), str(bound), str(tmp_path / "began"), what)
+    if what == "ours":
+        assert_well(children, 1, errors)
+    elif children[0].outcome != "hangs":
+        pytest.skip(f"the control no longer hangs: it ended in {children[0].seconds:.1f} s")
+
+
+def test_the_vectors_of_a_child_are_those_of_its_parent() -> None:
+    backend = ForkSafeBackend(FakeBackend(), lambda: Reload(FakeBackend))
+    before = encode(backend)
+    assert np.array_equal(encode(forked(backend)), before)
