@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.budgets import judge
 from bench.compare import caveats, compare
 from bench.images import measure_containers, measure_layers
-from bench.machine import describe_machine, read_versions, usable_cores
+from bench.machine import describe_machine, read_versions
 from bench.materials import ROOT, prepare
 from bench.measure import Bench
 from bench.output import show, tell
@@ -26,6 +26,7 @@ from bench.results import Results
 from bench.subjects import MINI, SYNTHETIC
 from bench.table import budget_table, describe, failures, report, write_page
 from bench.texts import Sizes, make_texts
+from thoth_models.environment import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

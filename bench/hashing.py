@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.machine import usable_cores
 from bench.output import show
 from thoth_models import verify
+from thoth_models.environment import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

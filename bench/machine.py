@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
 
 from bench.processes import run
+from thoth_models.environment import usable_cores
 
 _DISTRIBUTIONS = (
     "import importlib.metadata as m, json; "
     "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions() if d.metadata['Name']}))"
 )
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process, and so every one that it starts, may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 def describe_machine() -> dict[str, Any]:

@@ -30,7 +30,8 @@ def worker_environment(threads: int) -> dict[str, str]:
     changes what it measures.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "THOTH_", "COV_"))}
-    return {**kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads)}
+    quiet = {"HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
+    return {**kept, **quiet, "OMP_NUM_THREADS": str(threads)}
 
 
 class Worker:

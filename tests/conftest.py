@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from tests.tiny_models import TinyModel
 
-_OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+_OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY")
+
+# Before anything imports onnxruntime: what it starts then to call home cannot be stopped, and hangs children of fork.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HUB_CONSTANTS = "huggingface_hub.constants"
 
 

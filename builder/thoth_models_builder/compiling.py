@@ -158,7 +158,8 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], deadline: flo
     """Run one step of the worker, and wait for it no longer than ``deadline`` seconds."""
     command = [sys.executable, "-P", "-m", _WORKER, *arguments]
     # Hash order must not decide anything; if it ever does, then at least the same every time.
-    settings = {**os.environ, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", **environment}
+    fixed = {"PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "ORT_DISABLE_TELEMETRY": "1"}
+    settings = {**os.environ, **fixed, **environment}
     with tempfile.TemporaryFile() as log:
         # The pipe stays open as long as this process lives, and the worker ends when it closes.
         with subprocess.Popen(  # noqa: S603 - our own interpreter and module

@@ -64,13 +64,13 @@ class Run:
 # --- layouts ---
 
 
-def write_layouts(run: Run, work: Path, plan: Plan, known: Mapping[Digest, Digest]) -> list[Digest]:
+def write_layouts(run: Run, work: Path, plan: Plan, known: Mapping[Digest, Digest]) -> Sequence[Digest]:
     """Write the image to each layout, and return the digests of our layers."""
     missing = [layer for layer in run.layers if layer.recipe not in known]
     written = dict(known)
     brought = [] if plan.base.layout is None else [blob for blob in plan.base.layers if not has_blob(work, blob)]
     copied = [] if plan.base.is_temporary else brought
-    total = sum(layer.size for layer in (*missing, *copied))
+    total = sum(layer.size for layer in missing) + sum(blob.size for blob in copied)
     with contextlib.ExitStack() as stack:
         advance = stack.enter_context(run.watcher.transfer("layers", total)) if total else lambda _: None
         for layer in missing:

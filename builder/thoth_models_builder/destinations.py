@@ -54,10 +54,8 @@ def parse_all(texts: Sequence[str], name: str) -> list[Destination]:
     found = [_parse(text, name) for text in texts]
     seen: dict[tuple[str, str], str] = {}
     for target in found:
-        if target.kind in ("oci", "docker-archive"):
-            identity = (target.kind, str(Path(target.place).resolve()))
-        else:
-            identity = (target.kind, str(target.reference))
+        is_path = target.kind in ("oci", "docker-archive")
+        identity = (target.kind, str(Path(target.place).resolve() if is_path else target.reference))
         if identity in seen:
             raise UsageError(f"expected different destinations, found {seen[identity]} and {target.text}")
         seen[identity] = target.text

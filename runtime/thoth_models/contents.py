@@ -1,6 +1,6 @@
 """Comparing the content of files with their digests: by reading them, or by mapping them for those who will use them.
 
-Used by :mod:`thoth_models.verify` alone.
+Used by :mod:`thoth_models.verify`; :mod:`thoth_models.doctor` takes its words for what cannot be read.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def usable_cores(root: Path = ROOT) -> int:
     """Return how many cores this process can keep busy, at least 1: no more than its CPU quota, rounded up.
 
     More threads than that use the quota up early in each period, and then all of them stand still for the rest of it:
-    calls take longer, and on a host of many cores many times longer. The quota is read at each call: an orchestrator may change it while the process runs.
+    calls take longer, on a host of many cores many times as long. The quota is read at each call: an orchestrator may
+    change it while the process runs.
     """
     quota = cpu_quota(root)
     cores = available_cores()

@@ -1,6 +1,6 @@
 """Opening files of a bundle so that a symlink, a FIFO or a device is seen for what it is, and never waited for.
 
-Used by :mod:`thoth_models.verify` alone.
+Used by :mod:`thoth_models.verify` and :mod:`thoth_models.doctor`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The entries of a bundle: which are there, which should be, and of what kind they are; never their content.
 
-Used by :mod:`thoth_models.verify` alone.
+Used by :mod:`thoth_models.verify`, and by :mod:`thoth_models.doctor` for what needs no content.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 import subprocess
@@ -14,7 +13,6 @@ import pytest
 
 from tests.builder.oci.images import (
     GZIP_LAYER,
-    LayoutMaker,
     blob,
     configs,
     entry,
@@ -26,10 +24,10 @@ from tests.builder.oci.images import (
     two_platforms,
     unpacked,
 )
-from tests.builder.projects import run_builder
 from tests.bundles import flip_bit, invented_model, make_bundle, make_writable
 from tests.registry_server import needs
 from thoth_models.errors import BundleNotFoundError, VerificationError
+from thoth_models.verify import verify
 from thoth_models_builder import imaging
 from thoth_models_builder.errors import (
     ImageNotFoundError,
@@ -42,7 +40,7 @@ from thoth_models_builder.imaging import ImageOptions, image
 from thoth_models_builder.oci import layout as layout_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -137,9 +135,7 @@ def test_an_image_that_is_there_is_not_written_again(place: Path, bundle: Path) 
     assert all(layer.is_reused for layer in second.layers)
 
 
-def test_the_time_is_what_source_date_epoch_says(
-    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_time_is_what_source_date_epoch_says(place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(bundle, f"oci:{place}/plain")
     assert "org.opencontainers.image.created" not in configs(place / "plain")[0]["config"]["Labels"]
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
@@ -315,8 +311,12 @@ def test_wheels_from_a_directory(place: Path, bundle: Path) -> None:
     make(bundle, f"oci:{place}/layout", wheels=[place / "wheels"])
     assert list(layers(place / "layout"))[-2:] == ["runtime", "manifest"]
     nodes = unpacked([blob(place / "layout", layers(place / "layout")["runtime"])])
-    assert sorted(nodes) == ["models-runtime", "models-runtime/a-1-py3-none-any.whl", "models-runtime/b-1-py3-none-any.whl"]
-    with pytest.raises(UsageError, match="expected each wheel once, found two called a-1-py3-none-any.whl"):
+    assert sorted(nodes) == [
+        "models-runtime",
+        "models-runtime/a-1-py3-none-any.whl",
+        "models-runtime/b-1-py3-none-any.whl",
+    ]
+    with pytest.raises(UsageError, match=r"expected each wheel once, found two called a-1-py3-none-any\.whl"):
         make(bundle, f"oci:{place}/layout", wheels=[place / "wheels", place / "wheels" / "a-1-py3-none-any.whl"])
 
 
@@ -332,10 +332,8 @@ def test_a_damaged_bundle_is_not_packed(place: Path, bundle: Path) -> None:
         make(place / "nothing", f"oci:{place}/layout")
 
 
-def test_a_file_that_changes_after_it_was_verified(
-    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = imaging.verify
+def test_a_file_that_changes_after_it_was_verified(place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = verify
 
     def verify_then_change(root: Path) -> object:
         report = real(root)
@@ -344,7 +342,7 @@ def test_a_file_that_changes_after_it_was_verified(
 
     monkeypatch.setattr(imaging, "verify", verify_then_change)
     for target in (f"oci:{place}/layout", f"docker-archive:{place}/image.tar"):
-        with pytest.raises(VerificationError, match="other/source/model.safetensors: changed"):
+        with pytest.raises(VerificationError, match=r"other/source/model\.safetensors: changed"):
             make(bundle, target)
         flip_bit(bundle, "other/source/model.safetensors", offset=99)
     assert not (place / "layout" / "index.json").exists()
@@ -377,9 +375,7 @@ def test_a_disk_that_cannot_hold_it_is_refused_early(
     assert written <= {"oci-layout", "blobs", "sha256"}
 
 
-def test_layers_that_are_there_need_no_room(
-    place: Path, bundle: Path, nearly_full: Callable[[int], None]
-) -> None:
+def test_layers_that_are_there_need_no_room(place: Path, bundle: Path, nearly_full: Callable[[int], None]) -> None:
     watcher = Quiet()
     report = make(bundle, f"oci:{place}/layout", watcher=watcher)
     total = sum(layer.size for layer in report.layers)
@@ -544,7 +540,7 @@ def test_the_command_reports_what_it_did(place: Path, bundle: Path, command: Cal
     ],
 )
 def test_exit_codes(
-    arguments: list[str], code: int, place: Path, bundle: Path, command: Callable[..., Outcome], tmp_path: Path
+    arguments: list[str], code: int, place: Path, bundle: Path, command: Callable[..., Outcome]
 ) -> None:
     filled = [argument.replace("{}", str(place)) for argument in arguments]
     root = [] if filled[0].startswith("/") else [str(bundle)]

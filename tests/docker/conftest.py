@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import docker
-
     from tests.docker.hang_images import HangImages
     from tests.docker.hang_lab import Lab
     from tests.docker.hangs import Controls, Hang, Ledger
@@ -56,8 +55,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _missing_engine() -> str:
     """Return why no Docker engine can be used, or nothing where one answers."""
-    import docker
     import docker.errors
+
+    import docker
 
     try:
         client = docker.from_env(timeout=10)
@@ -176,9 +176,7 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 
 
 @pytest.fixture
-def hang(
-    request: pytest.FixtureRequest, lab: Lab, controls: Controls, ledger: Ledger, references: FloatArray
-) -> Hang:
+def hang(request: pytest.FixtureRequest, lab: Lab, controls: Controls, ledger: Ledger, references: FloatArray) -> Hang:
     from tests.docker.hangs import Hang
 
     marker = request.node.get_closest_marker("hang")

@@ -18,7 +18,6 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
 from tests.docker.hang_images import LABEL
-from tests.docker.subjects import neighbour
 from tests.docker.subjects.events import MARK, count_attempts
 
 if TYPE_CHECKING:
@@ -61,8 +60,9 @@ class Subject:
         names: Ask the neighbour for addresses of names; nothing has an address then.
         environment: More variables.
         options: How the container is run, as docker-py calls it.
+        tmpfs: Where the container has file systems in memory.
         computes: It goes on computing after ``go``, so it keeps its turn.
-        seconds: How long it may stand still after ``go``.
+        seconds: How long it may go on after the last ``go`` that it said.
     """
 
     image: str
@@ -71,6 +71,7 @@ class Subject:
     names: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    tmpfs: tuple[str, ...] = ()
     computes: bool = False
     seconds: float = BLOCKED_SECONDS
 
@@ -85,7 +86,8 @@ class Outcome:
     Attributes:
         ready: It came to its end; ``facts`` are what it told then.
         blocked: It stood still until its time was over.
-        seconds: From the start of the container until it was ready, and for a control from ``go``.
+        seconds: For ours, from the start of the container until it had its first vectors; for a control, from ``go``
+            until its end.
         exit_code: None where it was stopped from outside.
         out_of_memory: The kernel killed it for its memory.
         output: All that it printed.
@@ -183,6 +185,8 @@ class Lab:
         container = DockerContainer(image).with_command(["python3", "-m", *subject.command])
         for name, value in environment.items():
             container.with_env(name, value)
+        for place in subject.tmpfs:
+            container.with_tmpfs_mount(place)
         if subject.port is None and not subject.names:
             options["network_mode"] = "none"
         else:
@@ -192,7 +196,9 @@ class Lab:
     def _outcome(self, watch: Watch, *, control: bool) -> Outcome:
         ready = watch.events.get("ready")
         since = watch.events["go"].at if control and "go" in watch.events else watch.began
-        until = ready.at if ready is not None else watch.ended
+        # What ours goes on to do after its first vectors takes as long as it takes.
+        first = ready if control else watch.events.get("vectors", ready)
+        until = watch.ended if ready is None or first is None else first.at
         accepted = [
             entry
             for entry in json.loads(self._ask_neighbour().output)
@@ -243,7 +249,7 @@ class Watch:
 
     def until_go(self, seconds: float) -> None:
         """Wait until the subject says that the part which may hang begins, or ends."""
-        self._wait(self.began + seconds, ("go", "ready"))
+        self._wait(seconds, ("go", "ready"))
         found = bool(self.events) or self.exit_code is not None
         assert found, f"{self._container.attrs['Args']}: expected it to begin within {seconds:g} s; {self.output}"
 
@@ -251,16 +257,15 @@ class Watch:
         """Wait until the subject ends, or has stood still for ``seconds``. The second call does nothing."""
         if self._is_over:
             return
-        since = min((event.at for event in self.events.values()), default=self.began)
-        self._wait(since + seconds, ())
+        self._wait(seconds, ())
         self._is_over = True
         if self.exit_code is None:
             self.ended = time.monotonic()
             counted = self._container.exec_run(["cat", "/proc/net/snmp"])
             self.attempts = count_attempts(counted.output.decode())
 
-    def _wait(self, deadline: float, names: Sequence[str]) -> None:
-        while time.monotonic() < deadline:
+    def _wait(self, seconds: float, names: Sequence[str]) -> None:
+        while time.monotonic() < max((event.at for event in self.events.values()), default=self.began) + seconds:
             self._container.reload()
             state = self._container.attrs["State"]
             self._read()
@@ -277,10 +282,15 @@ class Watch:
     def _read(self) -> None:
         self.output = self._container.logs().decode(errors="replace")
         now = time.monotonic()
+        # A subject may say ``go`` again, for another try: the last one counts.
+        told: dict[str, Any] = {}
         for line in self.output.splitlines():
             if line.startswith(MARK) and line.endswith("}"):
                 facts = json.loads(line.removeprefix(MARK))
-                self.events.setdefault(facts["event"], Event(now, facts))
+                told[facts["event"]] = facts
+        for name, facts in told.items():
+            if name not in self.events or self.events[name].facts != facts:
+                self.events[name] = Event(now, facts)
 
 
 def _address_of(container: Container) -> str:

@@ -100,15 +100,16 @@ class Hang:
     references: FloatArray
     _found: list[tuple[Subject, Outcome]] = field(default_factory=list)
 
-    def ours(self, name: str = "embed", variant: str = "onnx-fp32", *, image: str = "ours") -> Outcome:
+    def ours(self, name: str = "embed", variant: str = "onnx-fp32", *more: str, image: str = "ours") -> Outcome:
         """Run ours where the control is, and check all that has to be true of every row.
 
         Args:
             name: What it does there: a function of ``subjects/ours.py``.
             variant: Of the model.
+            more: Arguments of that function.
             image: See :mod:`tests.docker.hang_images`.
         """
-        subject = replace(self.subject, image=image, command=(OURS, name, variant), seconds=_OURS_SECONDS)
+        subject = replace(self.subject, image=image, command=(OURS, name, variant, *more), seconds=_OURS_SECONDS)
         outcome = self.lab.run(subject, control=False)
         self._found.append((subject, outcome))
         what = f"{' '.join(subject.command)}: {outcome}\n{outcome.output[-3000:]}"
@@ -129,8 +130,10 @@ class Hang:
             attempts: It has to have reached for the network, which shows that the counting sees it.
         """
         outcome = self.controls.outcome(self.subject)
-        self._write(outcome)
-        assert re.search(log, outcome.output), f"expected {log!r} in the output of the control: {outcome.output[-3000:]}"
+        self.write(str(outcome), outcome.accepted or sum(outcome.attempts.values()))
+        assert re.search(log, outcome.output), (
+            f"expected {log!r} in the output of the control: {outcome.output[-3000:]}"
+        )
         if attempts:
             assert outcome.accepted > 0 or sum(outcome.attempts.values()) > 0, outcome
         if outcome.ready:
@@ -140,9 +143,9 @@ class Hang:
             assert re.search(failure, "out of memory" if outcome.out_of_memory else outcome.last_line), outcome
         return outcome
 
-    def _write(self, control: Outcome) -> None:
-        tried = control.accepted or sum(control.attempts.values())
+    def write(self, found: str, tried: int = 0) -> None:
+        """Write one line for each run of ours into the table: what came of the control, and what it tried to reach."""
         for subject, ours in self._found:
             made = ours.accepted + sum(ours.attempts.values())
             how = f"{subject.image}: {' '.join(subject.command[1:])}"
-            self.ledger.add(self.row, self.name, control, tried, how, f"ready after {ours.seconds:.1f} s", made)
+            self.ledger.add(self.row, self.name, found, tried, how, f"ready after {ours.seconds:.1f} s", made)

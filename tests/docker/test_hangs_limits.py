@@ -12,14 +12,13 @@ from tests.docker.hangs import TOLERANCE, control
 
 if TYPE_CHECKING:
     import docker
-
     from tests.docker.hang_lab import Lab
     from tests.docker.hangs import Controls, Hang, Ledger
     from thoth_models.embedding import FloatArray
 
 pytestmark = [pytest.mark.docker, pytest.mark.torch, pytest.mark.onnx]
 
-GIGABYTE = 2**30
+LIMIT = 768 * 2**20
 LEAST_SHARE = 0.9
 """Of the rate of one thread that was tuned by hand, at which ours has to encode under a quota of one core."""
 
@@ -67,12 +66,9 @@ def test_small_shared_memory(hang: Hang) -> None:
 
 @pytest.mark.hang(
     row="18",
-    control=control(
-        "huge_batch", computes=True, options={"mem_limit": GIGABYTE, "memswap_limit": GIGABYTE}, seconds=60
-    ),
+    control=control("huge_batch", computes=True, options={"mem_limit": LIMIT, "memswap_limit": LIMIT}, seconds=60),
 )
 def test_huge_batch_under_a_limit_of_memory(hang: Hang) -> None:
     for variant, image in (("onnx-fp32", "ours"), ("torch-fp32", "ours-current")):
-        found = hang.ours("huge_batch", variant, image=image)
-        assert found.facts["peak"] < GIGABYTE
+        assert hang.ours("huge_batch", variant, image=image).facts["count"] > 100
     hang.control(failure="out of memory")

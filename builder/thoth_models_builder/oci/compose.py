@@ -122,10 +122,10 @@ def compose(plan: Plan, digests: Sequence[Digest]) -> Composed:
     for base in plan.base.images:
         config = config_for(plan, base, digests)
         configs.append(config)
-        texts = image.annotations(_texts(plan, base))
+        texts = image.as_annotations(_texts(plan, base))
         manifests.append(image.make_manifest(config, [*base.layers, *ours], texts))
     platforms = [base.platform for base in plan.base.images]
-    texts = image.annotations(plan.texts)
+    texts = image.as_annotations(plan.texts)
     if len(manifests) == 1:
         index, entry = None, image.document_descriptor(manifests[0], OCI_MANIFEST, platforms[0], texts)
     else:
@@ -142,7 +142,7 @@ def compose(plan: Plan, digests: Sequence[Digest]) -> Composed:
 
 
 def _artifact(plan: Plan, pairs: Sequence[tuple[Layer, Digest]]) -> Composed:
-    texts = image.annotations(plan.texts)
+    texts = image.as_annotations(plan.texts)
     config = modelpack.make_config(plan.manifest, pairs, plan.texts, plan.created)
     manifest = modelpack.make_manifest(plan.manifest, config, pairs, texts)
     return Composed(

@@ -142,7 +142,7 @@ def labels(
     return {**found, **more}
 
 
-def annotations(texts: Mapping[str, str]) -> dict[str, str]:
+def as_annotations(texts: Mapping[str, str]) -> dict[str, str]:
     """Return those labels that manifests and indexes carry too, where registries show them."""
     return {
         name: text
@@ -228,7 +228,12 @@ def document_descriptor(
 
 
 def _environment(before: Sequence[str], root: str) -> list[str]:
-    ours = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "THOTH_MODELS_DIR": root}
+    ours = {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.32 on Linux calls home where nobody says otherwise
+        "THOTH_MODELS_DIR": root,
+    }
     kept = [entry for entry in before if entry.partition("=")[0] not in ours]
     return [*kept, *(f"{name}={value}" for name, value in ours.items())]
 

@@ -102,10 +102,10 @@ def unpacked(archives: Sequence[bytes]) -> dict[str, Node]:
         data = gzip.decompress(archive) if archive.startswith(b"\x1f\x8b") else archive
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as file:
             for member in file:
-                opened = file.extractfile(member)
+                opened = file.extractfile(member) if member.isfile() else None
                 nodes[member.name] = Node(
                     kind="directory" if member.isdir() else "file" if member.isfile() else "other",
-                    mode=member.mode,
+                    mode=member.mode & 0o7777,  # engines export the kind in it too
                     owner=(member.uid, member.gid),
                     mtime=int(member.mtime),
                     content=None if opened is None else opened.read(),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.builder.oci.images import CONFIG, GZIP_LAYER, MANIFEST, LayoutMaker, two_platforms
 from thoth_models_builder.errors import ImageNotFoundError, LayoutError
 from thoth_models_builder.oci.append import read_bases
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_every_platform_and_nothing_that_was_attested(tmp_path: Path) -> None:
@@ -31,7 +34,9 @@ def test_only_the_platforms_that_are_asked_for(tmp_path: Path) -> None:
     layout = two_platforms(tmp_path / "base")
     (image,) = read_bases(layout, ["linux/arm64/v8"])
     assert image.platform["architecture"] == "arm64"
-    with pytest.raises(ImageNotFoundError, match="expected an image for linux/s390x, found linux/amd64, linux/arm64/v8"):
+    with pytest.raises(
+        ImageNotFoundError, match="expected an image for linux/s390x, found linux/amd64, linux/arm64/v8"
+    ):
         read_bases(layout, ["linux/s390x", "linux/amd64"])
 
 
@@ -87,7 +92,7 @@ def test_an_index_without_a_bottom(tmp_path: Path) -> None:
 def test_fewer_digests_of_content_than_layers(tmp_path: Path) -> None:
     maker = LayoutMaker(tmp_path / "base")
     entry = maker.image("amd64", config={"rootfs": {"type": "layers", "diff_ids": []}})
-    with pytest.raises(LayoutError, match="rootfs.diff_ids: expected 1, as there are layers, found 0"):
+    with pytest.raises(LayoutError, match=r"rootfs\.diff_ids: expected 1, as there are layers, found 0"):
         read_bases(maker.finish(entry), ())
 
 

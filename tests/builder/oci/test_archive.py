@@ -54,9 +54,7 @@ def stored(layout: Path, layers: Sequence[Layer]) -> list[StoredLayer]:
     with claim(layout):
         found = [(layer, write_layer(layout, layer, nothing)) for layer in layers]
     return [
-        StoredLayer(
-            path=blob_path(layout, digest), descriptor=layer_descriptor(layer, digest), name=layer_name(layer)
-        )
+        StoredLayer(path=blob_path(layout, digest), descriptor=layer_descriptor(layer, digest), name=layer_name(layer))
         for layer, digest in found
     ]
 

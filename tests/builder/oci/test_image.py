@@ -52,7 +52,7 @@ def test_the_time_is_1970_unless_somebody_says_otherwise() -> None:
     assert str(Created.read({"SOURCE_DATE_EPOCH": "8589934591"})) == "2242-03-16T12:56:31Z"
 
 
-@pytest.mark.parametrize("text", ["-1", "1.5", "now", "0x10", " 1", "1 ", "8589934592", "9" * 400, "١"])
+@pytest.mark.parametrize("text", ["-1", "1.5", "now", "0x10", " 1", "1 ", "8589934592", "9" * 400, "\u0661"])
 def test_a_time_that_is_none(text: str) -> None:
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH: expected seconds since 1970, from 0 to 8589934591, found"):
         Created.read({"SOURCE_DATE_EPOCH": text})

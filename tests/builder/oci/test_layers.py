@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import resource
+import subprocess
 import tarfile
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.builder.oci.images import two_models
 from tests.bundles import ModelPlan, VariantPlan, flip_bit, golden_of, invented_model, make_bundle, opened, proved
+from tests.registry_server import needs
+from thoth_models.digest import Digest
 from thoth_models.errors import VerificationError
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci.layers import Layer, LayerFile, bundle_layers, runtime_layer
 from thoth_models_builder.oci.streams import LayerStream, packed_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def layers_of(root: Path, *, top: str = "/models", mtime: int = 0, **more: object) -> dict[str, Layer]:
@@ -122,7 +130,9 @@ def test_the_digest_of_a_layer_never_changes(place: Path) -> None:
         directories={"models": 0o555, "models/mini": 0o555, "models/mini/source": 0o555},
         mtime=1_234_567_890,
     )
-    assert hashlib.sha256(packed(layer)).hexdigest() == "78556a326be3479ebc8e677475c00b0d94b055482174631f4c2f99a4fcf8d0cf"
+    assert (
+        hashlib.sha256(packed(layer)).hexdigest() == "78556a326be3479ebc8e677475c00b0d94b055482174631f4c2f99a4fcf8d0cf"
+    )
 
 
 def test_a_recipe_follows_from_everything(place: Path) -> None:
@@ -184,6 +194,47 @@ def test_large_files_in_pieces(place: Path) -> None:
     found = packed_digest(archive, layer)
     assert found is not None
     assert found.hex == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.big
+def test_a_file_of_more_than_8_gib(tmp_path: Path) -> None:
+    """Larger than the size field of a plain header can say; zeros that take no room on the disk."""
+    size, piece = 8 * 1024**3 + 12_345, bytes(1024 * 1024)
+    (tmp_path / "zeros").touch()
+    os.truncate(tmp_path / "zeros", size)
+    zeros = hashlib.sha256()
+    for _ in range(size // len(piece)):
+        zeros.update(piece)
+    zeros.update(piece[: size % len(piece)])
+    layer = Layer(
+        name="mini/onnx-fp32",
+        kind="variant",
+        directory="models",
+        files=(
+            LayerFile(path="models/a", size=size, sha256=Digest(zeros.hexdigest()), origin=tmp_path / "zeros"),
+            LayerFile.of("models/b", b"what follows is found"),
+        ),
+        directories={"models": 0o555},
+        mtime=0,
+    )
+    stream = LayerStream(layer)
+    before, written = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+    with subprocess.Popen([needs("tar"), "-tv"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False) as tar:
+        assert tar.stdin is not None
+        assert tar.stdout is not None
+        for data in stream:
+            written += tar.stdin.write(data)
+        tar.stdin.close()
+        listed = tar.stdout.read().decode().splitlines()
+    assert tar.returncode == 0
+    assert [(line.split()[2], line.split()[-1]) for line in listed] == [
+        ("0", "models/"),
+        (str(size), "models/a"),
+        ("21", "models/b"),
+    ]
+    assert written == layer.size
+    assert stream.digest is not None
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
 # --- what is packed already ---

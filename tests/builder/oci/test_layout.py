@@ -110,6 +110,17 @@ def test_what_an_image_claims_of_a_layer_is_not_believed(place: Path, layers: tu
         assert find_layers(place / "layout", layers) == {}
 
 
+def test_a_layer_under_the_name_of_another_digest_is_not_found(place: Path, layers: tuple[Layer, ...]) -> None:
+    with claim(place / "layout"):
+        digest = write_layer(place / "layout", layers[0], nothing)
+        wrong = Digest.of(b"another")
+        blob_path(place / "layout", digest).rename(blob_path(place / "layout", wrong))
+        manifest = make_manifest(b"{}", [layer_descriptor(layers[0], wrong)], {})
+        entry = document_descriptor(manifest, "application/vnd.oci.image.manifest.v1+json")
+        write_image(place / "layout", [b"{}", manifest], entry)
+        assert find_layers(place / "layout", layers) == {}
+
+
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b'{"manifests":[{}]}'])
 def test_a_damaged_index_is_refused(damage: bytes, place: Path) -> None:
     prepare_layout(place / "layout")
@@ -138,7 +149,10 @@ def test_images_of_others_are_not_replaced(place: Path) -> None:
 def test_directories_of_others_are_not_written(place: Path) -> None:
     (place / "photos").mkdir()
     (place / "photos" / "me.jpg").write_bytes(b"")
-    with pytest.raises(OutputError, match="expected an OCI image layout or an empty directory"), claim(place / "photos"):
+    with (
+        pytest.raises(OutputError, match="expected an OCI image layout or an empty directory"),
+        claim(place / "photos"),
+    ):
         pass
     assert [entry.name for entry in (place / "photos").iterdir()] == ["me.jpg"]
     with pytest.raises(OutputError), claim(place / "photos" / "me.jpg"):
@@ -226,9 +240,7 @@ def test_a_blob_is_copied_and_compared(place: Path, source: tuple[Path, Descript
 
 
 @pytest.mark.parametrize("damage", [b"a layer of the case", b"", b"a layer of the base and more"])
-def test_a_blob_that_is_another_is_not_copied(
-    damage: bytes, place: Path, source: tuple[Path, Descriptor]
-) -> None:
+def test_a_blob_that_is_another_is_not_copied(damage: bytes, place: Path, source: tuple[Path, Descriptor]) -> None:
     layout, descriptor = source
     blob_path(layout, descriptor.digest).write_bytes(damage)
     with claim(place / "layout"), pytest.raises(LayoutError, match=f"expected sha256 {descriptor.digest}, found"):
@@ -257,9 +269,10 @@ def test_a_disk_that_is_full(place: Path, layers: tuple[Layer, ...], monkeypatch
         raise OSError(28, "No space left on device")
 
     with claim(place / "layout"):
-        with monkeypatch.context() as patch, pytest.raises(OutputError, match="No space left on device"):
+        with monkeypatch.context() as patch:
             patch.setattr(os, "write", full)
-            write_layer(place / "layout", layers[0], nothing)
+            with pytest.raises(OutputError, match="No space left on device"):
+                write_layer(place / "layout", layers[0], nothing)
         assert blobs(place / "layout") == set()
         assert not list((place / "layout").glob(".writing-*"))
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from thoth_models.manifest import Manifest
 
 
-def table(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+def table(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 TEXT = {"type": "string"}
@@ -30,7 +30,6 @@ TEXTS = {"type": "array", "items": TEXT}
 MODALITIES = {"type": "array", "items": {"enum": ["text", "image", "audio", "video", "embedding", "other"]}}
 
 CONFIG = table(
-    ("descriptor", "config", "modelfs"),
     descriptor=table(
         **dict.fromkeys(("createdAt", "family", "name", "docURL", "sourceURL", "version", "revision", "vendor"), TEXT),
         **dict.fromkeys(("title", "description"), TEXT),
@@ -48,7 +47,7 @@ CONFIG = table(
             languages={"type": "array", "items": {"type": "string", "pattern": "^[a-z]{2}$"}},
         ),
     ),
-    modelfs=table(("type", "diffIds"), type={"const": "layers"}, diffIds={**TEXTS, "minItems": 1}),
+    modelfs=table(type={"const": "layers"}, diffIds={**TEXTS, "minItems": 1}),
 )
 """What docs/config.md of the specification allows, written anew."""
 
@@ -118,11 +117,14 @@ def test_what_the_caller_knows_is_said(place: Path) -> None:
     created = Created(seconds=1_700_000_000, is_stated=True)
     document = json.loads(artifact(place / "b", two_models(place / "b"), created, more).configs[0])
     Draft202012Validator(CONFIG).validate(document)
-    assert document["descriptor"].items() >= {
-        "sourceURL": "https://example.org",
-        "revision": "abc",
-        "createdAt": "2023-11-14T22:13:20Z",
-    }.items()
+    assert (
+        document["descriptor"].items()
+        >= {
+            "sourceURL": "https://example.org",
+            "revision": "abc",
+            "createdAt": "2023-11-14T22:13:20Z",
+        }.items()
+    )
 
 
 def test_layers_are_those_of_the_image(place: Path) -> None:

@@ -12,7 +12,7 @@ MARK = "@event "
 
 
 def tell(event: str, **facts: object) -> None:
-    """Print an event; ``go`` before what may hang, ``ready`` where it did not."""
+    """Print an event: ``go`` before what may hang, ``vectors`` with the first ones, ``ready`` at the end of it all."""
     sys.stdout.write(f"\n{MARK}{json.dumps({'event': event, 'at': time.time(), **facts})}\n")
     sys.stdout.flush()
 
@@ -21,6 +21,11 @@ def texts() -> list[str]:
     """Return the texts that the test wants the vectors of."""
     found: list[str] = json.loads(os.environ["SUBJECT_TEXTS"])
     return found
+
+
+def long_texts() -> list[str]:
+    """Return as many texts of the greatest length as take far more memory at once than one after the other."""
+    return [" ".join(text.split() * 400)[:2000] for text in texts() if text] * 25
 
 
 def attempts() -> dict[str, int]:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
-from thoth_models import load_embedding
-from thoth_models.environment import threads
 from tokenizers import Tokenizer
 
 from tests.docker.subjects.events import attempts, tell, texts
+from thoth_models import load_embedding
+from thoth_models.environment import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +68,7 @@ def main(rounds: int) -> None:
             if turn:  # the first one warms up
                 seconds[name].append(time.perf_counter() - started)
     rates = {name: COUNT / statistics.median(values) for name, values in seconds.items()}
-    tell(
-        "ready", vectors=embedding.encode(texts()).tolist(), attempts=attempts(), rates=rates, threads=threads()
-    )
+    tell("ready", vectors=embedding.encode(texts()).tolist(), attempts=attempts(), rates=rates, threads=threads())
 
 
 if __name__ == "__main__":

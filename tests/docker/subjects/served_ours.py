@@ -6,9 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from thoth_models import load_embedding
-
 from tests.docker.subjects.events import attempts, texts
+from thoth_models import load_embedding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,0 +1,194 @@
+"""``image`` to and from a real registry and a real engine: what travels, and that the same image arrives."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.builder.oci.images import configs, entry, layers, manifests, on_disk, two_models, two_platforms, unpacked
+from tests.builder.test_imaging import Quiet, files, make
+from tests.bundles import make_writable
+from tests.registry_server import RegistryServer, needs
+from thoth_models_builder.errors import ImageNotFoundError
+from thoth_models_builder.oci.registry import pull, push
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _nobody_in_particular(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "no-docker"))
+
+
+@pytest.fixture
+def bundle(place: Path) -> Path:
+    two_models(place / "bundle")
+    return place / "bundle"
+
+
+# --- a registry ---
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[RegistryServer]:
+    with RegistryServer(tmp_path / "registry") as server:
+        yield server
+
+
+def uploads(server: RegistryServer, after: int) -> int:
+    """Count the blobs that were sent."""
+    return sum(1 for request in server.requests()[after:] if request.method == "PUT" and "/uploads/" in request.path)
+
+
+def test_a_push_sends_what_the_registry_lacks(place: Path, bundle: Path, registry: RegistryServer) -> None:
+    name = f"{registry.host}/acme/models:1"
+    first = make(bundle, f"registry:{name}")
+    # Four layers and two configurations; the layers were needed on disk, but not for longer.
+    assert uploads(registry, 0) == 6
+    assert {path.name for path in place.iterdir()} == {"bundle"}
+    before = len(registry.requests())
+    again = make(bundle, f"registry:{name}")
+    assert (uploads(registry, before), again.outputs[0].bytes) == (0, 0)
+    assert again.digest == first.digest
+    before = len(registry.requests())
+    make_writable(bundle)
+    shutil.rmtree(bundle)
+    two_models(bundle, more={"vocab.txt": b"another file\n"})
+    changed = make(bundle, f"registry:{name}", f"oci:{place}/layout")
+    new = {layer.digest for layer in changed.layers} - {layer.digest for layer in first.layers}
+    assert len(new) == 2  # the model that changed, and the top
+    assert uploads(registry, before) == 2 + 2
+    pull(name, place / "pulled")
+    assert entry(place / "pulled")["digest"] == f"sha256:{changed.digest}"
+    assert layers(place / "pulled") == layers(place / "layout")
+
+
+def test_a_base_from_a_registry(place: Path, bundle: Path, registry: RegistryServer) -> None:
+    push(two_platforms(place / "base"), f"{registry.host}/acme/python:3")
+    before = len(registry.requests())
+    report = make(
+        bundle,
+        f"registry:{registry.host}/acme/models:1",
+        f"oci:{place}/layout",
+        base=f"registry:{registry.host}/acme/python:3",
+    )
+    # Layers of the base come from its repository, without being sent again.
+    assert uploads(registry, before) == 4 + 2
+    assert [manifest.platform for manifest in report.manifests] == ["linux/amd64", "linux/arm64/v8"]
+    make(bundle, f"oci:{place}/other", base=f"oci:{place}/base")
+    assert [manifest["layers"] for manifest in manifests(place / "layout")] == [
+        manifest["layers"] for manifest in manifests(place / "other")
+    ]
+    labels = configs(place / "layout")[0]["config"]["Labels"]
+    assert labels["org.opencontainers.image.base.name"] == f"{registry.host}/acme/python:3"
+    with pytest.raises(ImageNotFoundError):
+        make(bundle, f"oci:{place}/layout", base=f"registry:{registry.host}/acme/nothing:1")
+
+
+def test_an_artifact_in_a_registry(place: Path, bundle: Path, registry: RegistryServer) -> None:
+    make(bundle, f"registry:{registry.host}/acme/models:1")
+    before = len(registry.requests())
+    report = make(bundle, f"registry:{registry.host}/acme/models:pack", format="modelpack")
+    assert uploads(registry, before) == 1  # its configuration; the layers are there
+    pull(f"{registry.host}/acme/models:pack", place / "pulled")
+    assert entry(place / "pulled")["digest"] == f"sha256:{report.digest}"
+    (manifest,) = manifests(place / "pulled")
+    assert manifest["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
+
+
+# --- an engine ---
+
+
+def docker(*arguments: str, stdin: bytes | None = None) -> bytes:
+    finished = subprocess.run([needs("docker"), *arguments], check=True, capture_output=True, input=stdin)
+    return finished.stdout
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A name in the engine, which has nothing of that name afterwards."""
+    unique = f"thoth-imaging-{uuid.uuid4().hex[:12]}"
+    yield unique
+    subprocess.run([needs("docker"), "rm", "--force", unique], check=False, capture_output=True)
+    listed = docker("image", "ls", "--quiet", unique).split()
+    if listed:
+        docker("image", "rm", "--force", *{image.decode() for image in listed})
+
+
+def exported(name: str) -> dict[str, tuple[str, int, bytes | None]]:
+    """Everything that the engine unpacked of an image, below ``models``."""
+    image = name if ":" in name else f"{name}:latest"
+    container = docker("create", "--network=none", image, "nothing").decode().strip()
+    try:
+        nodes = unpacked([docker("export", container)])
+    finally:
+        docker("rm", container)
+    return {path: (node.kind, node.mode, node.content) for path, node in nodes.items() if path.startswith("models")}
+
+
+@pytest.mark.docker
+def test_the_engine_takes_the_image_without_a_file(place: Path, bundle: Path, name: str) -> None:
+    report = make(bundle, f"docker:{name}:1")
+    assert {path.name for path in place.iterdir()} == {"bundle"}
+    (image,) = json.loads(docker("image", "inspect", f"{name}:1"))
+    assert image["Id"] == f"sha256:{report.outputs[0].digest}"
+    assert image["RootFS"]["Layers"] == [f"sha256:{layer.digest}" for layer in report.layers]
+    assert image["Config"]["Labels"]["thoth-models.bundle-digest"] == f"sha256:{report.bundle_digest}"
+    assert exported(f"{name}:1") == on_disk(bundle, "models")
+
+
+@pytest.mark.docker
+def test_the_archive_is_what_the_engine_takes(place: Path, bundle: Path, name: str) -> None:
+    report = make(bundle, f"docker-archive:{place}/image.tar", name=f"{name}:2")
+    docker("load", "--input", str(place / "image.tar"))
+    (image,) = json.loads(docker("image", "inspect", f"{name}:2"))
+    assert image["Id"] == f"sha256:{report.outputs[0].digest}"
+    assert exported(f"{name}:2") == on_disk(bundle, "models")
+
+
+@pytest.mark.docker
+def test_layers_on_an_image_of_the_engine(place: Path, bundle: Path, name: str) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as file:
+        member = tarfile.TarInfo("etc/hostname-of-the-base")
+        member.size = 4
+        file.addfile(member, io.BytesIO(b"base"))
+    docker("import", "--change", "ENV PATH=/opt/bin", "-", f"{name}:base", stdin=archive.getvalue())
+    report = make(bundle, f"docker:{name}:3", f"oci:{place}/layout", base=f"docker:{name}:base")
+    (image,) = json.loads(docker("image", "inspect", f"{name}:3"))
+    assert image["Config"]["User"] == "65532:65532"
+    assert image["Config"]["Env"][0] == "PATH=/opt/bin"
+    assert image["Config"]["Healthcheck"]["Test"] == ["CMD", "thoth-models", "doctor", "--quick"]
+    assert image["RootFS"]["Layers"][1:] == [f"sha256:{layer.digest}" for layer in report.layers]
+    assert exported(f"{name}:3") == on_disk(bundle, "models")
+    # The same image, whichever way it goes, and the same a second time.
+    (config,) = configs(place / "layout")
+    assert config["rootfs"]["diff_ids"] == image["RootFS"]["Layers"]
+    assert image["Id"] == f"sha256:{report.manifests[0].config_digest}"
+    before = files(place / "layout")
+    make(bundle, f"oci:{place}/layout", base=f"docker:{name}:base", watcher=Quiet())
+    assert files(place / "layout") == before
+    with pytest.raises(ImageNotFoundError):
+        make(bundle, f"oci:{place}/layout", base=f"docker:{name}:nothing")
+
+
+@pytest.mark.docker
+def test_a_changed_model_keeps_the_layers_below_it(bundle: Path, name: str) -> None:
+    first = make(bundle, f"docker:{name}:1")
+    make_writable(bundle)
+    shutil.rmtree(bundle)
+    two_models(bundle, more={"vocab.txt": b"another file\n"})
+    second = make(bundle, f"docker:{name}:2")
+    (one,), (two,) = (json.loads(docker("image", "inspect", f"{name}:{tag}")) for tag in "12")
+    assert one["RootFS"]["Layers"][:2] == two["RootFS"]["Layers"][:2]
+    assert [layer.digest for layer in first.layers[:2]] == [layer.digest for layer in second.layers[:2]]
