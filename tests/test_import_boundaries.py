@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grimp
 import pytest
@@ -14,6 +16,9 @@ from importlinter.cli import lint_imports
 
 import thoth_models
 import thoth_models_builder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PACKAGES = ("thoth_models", "thoth_models_builder")
 PLACES = {package.__name__: Path(package.__file__ or "").parent for package in (thoth_models, thoth_models_builder)}
@@ -40,6 +45,16 @@ def outside(graph: grimp.ImportGraph, package: str) -> set[str]:
         for name in graph.find_modules_directly_imported_by(module)
     }
     return imported - set(sys.stdlib_module_names) - set(PACKAGES)
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """import-linter configures logging for the whole process, which switches off every logger there is."""
+    loggers = [logger for logger in logging.Logger.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    before = [(logger, logger.disabled) for logger in loggers]
+    yield
+    for logger, was_disabled in before:
+        logger.disabled = was_disabled
 
 
 def test_the_contracts_are_kept(capsys: pytest.CaptureFixture[str]) -> None:

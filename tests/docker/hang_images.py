@@ -2,7 +2,7 @@
 
 | image | what is in it |
 |---|---|
-| ``current`` | the current releases of sentence-transformers, torch, huggingface_hub, hf_xet; the model; no runtime of ours |
+| ``current`` | the current releases of sentence-transformers, torch, huggingface_hub, hf_xet; nothing of ours |
 | ``old`` | huggingface_hub 0.34.4 with hf_xet 1.1.7, the pair of the original log, and tokenizers 0.22.2 |
 | ``ours-current``, ``ours-old`` | the same image, and our wheel on top of it |
 | ``ours`` | our wheel with its ``onnx`` extra and nothing else |
@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PYTHON_IMAGE = os.environ.get("THOTH_TEST_PYTHON_IMAGE", "thoth-test-python:3.11")
 LABEL = "io.github.thoth-models.test"
-"""Label of all that the hang tests leave in an engine, should they be killed, and of the environments that they keep."""
+"""Label of all that the hang tests make in an engine: what they keep there, and what a killed run leaves behind."""
 
 CURRENT = ("torch", "sentence-transformers", "onnxruntime", "gunicorn")
 OURS = ("./runtime[onnx]", "gunicorn")

@@ -6,7 +6,7 @@ until it comes to the part that hangs (``go``), and then waits there without usi
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import time
 from contextlib import contextmanager
@@ -301,4 +301,4 @@ def _address_of(container: Container) -> str:
 
 def _seconds_of(text: str) -> float:
     """Return the seconds since 1970 that the engine writes with nanoseconds."""
-    return datetime.datetime.fromisoformat(f"{text[:26].rstrip('Z')}+00:00").timestamp()
+    return dt.datetime.fromisoformat(f"{text[:26].rstrip('Z')}+00:00").timestamp()

@@ -149,7 +149,7 @@ def _drop(port: int) -> None:
     _listen(port, backlog=0)
     for _ in range(4):
         filler = socket.socket()
-        filler.setblocking(False)
+        filler.setblocking(False)  # noqa: FBT003 - its only argument
         filler.connect_ex(("127.0.0.1", port))
         _kept.append(filler)
 

@@ -1,6 +1,6 @@
 """How fast texts are encoded under a CPU quota: ours, beside one thread tuned by hand and the engine's own defaults.
 
-``python -m tests.docker.subjects.quota ROUNDS``; the three take turns, so that whatever else the machine does meets all.
+``python -m tests.docker.subjects.quota ROUNDS``: the three take turns, so that what else goes on here meets all.
 """
 
 from __future__ import annotations
