@@ -69,9 +69,11 @@ class TorchBackend:
         except ThothModelsError:
             raise
         except Exception as error:  # a broken installation raises what it likes, OSError for a missing library
+            # What is there and does not work is not mended by installing it: torch needs a directory that it can
+            # write to, which a read-only root without /tmp does not have.
+            advice = "; install thoth-models[torch]" if isinstance(error, ModuleNotFoundError) else ""
             raise BackendUnavailableError(
-                f"the torch backend needs sentence-transformers and torch, which cannot be imported ({error}); "
-                "install thoth-models[torch]"
+                f"the torch backend needs sentence-transformers and torch, which cannot be imported ({error}){advice}"
             ) from error
         assert_offline()
 
