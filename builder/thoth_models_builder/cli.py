@@ -1,4 +1,4 @@
-"""``thoth-bundle lock | build | image | verify | inspect | diff | schema | gc``: one verb, one call of the pipeline.
+"""``thoth-bundle lock | build | image | verify | inspect | diff | sbom | schema | gc``: one verb, one call.
 
 Exit codes: 0 done, 1 verification failed, 2 bad usage or models.yaml, 3 a source failed, 4 anything else.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from thoth_models.command import FAILED, print_json, run_command
 from thoth_models.errors import ManifestError, VerificationError
-from thoth_models_builder import __version__, pipeline, progress
+from thoth_models_builder import __version__, pipeline, progress, subcommands
 from thoth_models_builder.errors import (
     AccuracyError,
     AlternateError,
@@ -104,13 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
     command.set_defaults(run=_inspect)
 
-    command = commands.add_parser(
-        "diff", parents=[as_json], help="say what changes from one bundle to another, and whether to index again"
-    )
-    command.add_argument("before", type=Path, help="the bundle that is in use")
-    command.add_argument("after", type=Path, help="the bundle that is to replace it")
-    command.add_argument("--check", action="store_true", help="exit with 1 if an index must be made again")
-    command.set_defaults(run=_diff)
+    subcommands.add_diff(commands)
+    subcommands.add_sbom(commands)
 
     command = commands.add_parser("schema", help="print the JSON Schema of models.yaml")
     command.set_defaults(run=_schema)
@@ -328,15 +323,6 @@ def _inspect(options: argparse.Namespace) -> int:
     else:
         progress.show_inspection(document)
     return DONE
-
-
-def _diff(options: argparse.Namespace) -> int:
-    report = pipeline.diff(options.before, options.after)
-    if options.json:
-        print_json({"ok": not (options.check and report.needs_reindex), **dataclasses.asdict(report)})
-    else:
-        progress.show_diff(report)
-    return VERIFICATION_FAILED if options.check and report.needs_reindex else DONE
 
 
 def _schema(_options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``diff --layers`` and ``sbom``: what is told about bundles and images that are there; wires ``oci`` and ``supply``."""
+"""``diff --layers`` and ``sbom``: telling about bundles and images that are there; wires ``oci`` and ``supply``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from thoth_models.verify import open_bundle
 from thoth_models_builder import supply
-from thoth_models_builder.oci.comparison import STATES, compare_layouts
+from thoth_models_builder.oci.comparison import STATES, LayerDiff, compare_layouts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thoth_models_builder.oci.comparison import LayerDiff
-
-__all__ = ["STATES", "compare_layers", "sbom"]
+__all__ = ["STATES", "LayerDiff", "compare_layers", "sbom"]
 
 
 def compare_layers(before: Path, after: Path) -> tuple[LayerDiff, ...]:

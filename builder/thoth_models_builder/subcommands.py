@@ -1,4 +1,4 @@
-"""``thoth-bundle diff`` and ``thoth-bundle sbom``: the commands that tell about what is there, apart for their length."""
+"""``thoth-bundle diff | sbom``: the commands that only tell; apart from the others because those are many."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from thoth_models_builder.pull_report import render
 if TYPE_CHECKING:
     import argparse
 
-    from thoth_models_builder.oci.comparison import LayerDiff
+    from thoth_models_builder.reporting import LayerDiff
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
 

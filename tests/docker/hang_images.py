@@ -14,6 +14,7 @@ two environments, is kept in the engine for the next run under a name that says 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -26,6 +27,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from docker.errors import APIError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +77,8 @@ class HangImages:
             return self._made[image]
 
     def close(self) -> None:
-        """Remove the images, but for the environments."""
+        """Remove the images, but for the environments, and what was gathered on this computer."""
+        shutil.rmtree(self._work)
         for name in reversed(list(self._made.values())):
             if name.endswith(f":{self._run}"):
                 self.client.images.remove(name, force=True)
@@ -104,9 +108,14 @@ class HangImages:
         """Return an image with Python and packages, under a name that changes with what is in it."""
         base = self.client.images.get(PYTHON_IMAGE).id
         facts = "\n".join([str(base), *requirements, constraints.read_text(encoding="utf-8")])
-        target = f"thoth-hangs-{name}-environment:{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+        repository = f"thoth-hangs-{name}-environment"
+        target = f"{repository}:{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
         if not self.client.images.list(target):
+            outdated = [tag for image in self.client.images.list(repository) for tag in image.tags]
             self._build_from(target, PYTHON_IMAGE, {"wheels": self._gather(name, requirements, constraints)})
+            for tag in outdated:
+                with contextlib.suppress(APIError):  # another run is using it
+                    self.client.images.remove(tag)
         return target
 
     # --- what they are made of ---
@@ -184,10 +193,6 @@ class HangImages:
             self.client.images.build(
                 path=temporary, tag=target, rm=True, forcerm=True, network_mode="none", labels={LABEL: "hangs"}
             )
-
-    def remove_work(self) -> None:
-        """Remove what was gathered on this computer."""
-        shutil.rmtree(self._work)
 
 
 def _link(source: str, target: str) -> None:

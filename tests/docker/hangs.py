@@ -75,7 +75,7 @@ class Ledger:
     def lines(self) -> list[str]:
         """Return the table, in the order of the rows of HANGS."""
         head = ("row", "test", "control", "connections", "ours", "outcome", "connections")
-        rows = [head, *sorted(self.rows, key=lambda row: (int(re.findall(r"\d+", row[0])[0]), row))]
+        rows = [head, *sorted(self.rows, key=lambda row: (int(row[0]) if row[0].isdigit() else 99, row))]
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
         return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.docker.hangs import control
 from tests.docker.subjects import neighbour
+from tests.docker.subjects.events import HOME_SECONDS
 
 if TYPE_CHECKING:
     from tests.docker.hangs import Hang
@@ -79,6 +80,18 @@ def test_dropped_packets(hang: Hang) -> None:
 def test_name_server_that_never_answers(hang: Hang) -> None:
     hang.ours()
     hang.control(attempts=True)
+
+
+@pytest.mark.hang(row="-", control=control("call_home", port=neighbour.SILENT))
+def test_call_home_of_the_engine(hang: Hang) -> None:
+    # Not a hang, and not in the table of hangs; but it is a wait for the network that nobody asked for.
+    hang.ours("call_home")
+    outcome = hang.controls.outcome(hang.subject)
+    tried = sum(outcome.attempts.values())
+    hang.write(f"{tried} attempts in {HOME_SECONDS:g} s", tried)
+    assert outcome.ready, outcome.output
+    if not tried:
+        pytest.skip(f"onnxruntime tried nothing within {HOME_SECONDS:g} s")
 
 
 @pytest.mark.hang(row="20", control=control("late_switch", port=neighbour.SILENT))

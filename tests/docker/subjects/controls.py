@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.docker.subjects import neighbour
-from tests.docker.subjects.events import long_texts, settle_in, tell, texts
+from tests.docker.subjects.events import HOME_SECONDS, attempts, long_texts, settle_in, tell, texts
 from tests.docker.subjects.serving import serve_and_ask
 
 if TYPE_CHECKING:
@@ -224,6 +224,19 @@ def half_precision() -> None:
         larger.encode(texts() * 20)
         seconds.append(time.perf_counter() - started)
     tell("ready", vectors=vectors, dtypes=dtypes, slower=seconds[1] / seconds[0])
+
+
+# --- calls home ---
+
+
+def call_home() -> None:
+    """Load a graph, and wait for what the engine sends without being asked."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession("/models/mini/onnx-fp32/model.onnx")
+    tell("go")
+    time.sleep(HOME_SECONDS)
+    tell("ready", attempts=attempts(), inputs=[item.name for item in session.get_inputs()])
 
 
 # --- a server ---

@@ -10,6 +10,9 @@ from pathlib import Path
 
 MARK = "@event "
 
+HOME_SECONDS = 15.0
+"""How long to wait for calls home; onnxruntime 1.32 makes the first after 9 s."""
+
 
 def tell(event: str, **facts: object) -> None:
     """Print an event: ``go`` before what may hang, ``vectors`` with the first ones, ``ready`` at the end of it all."""

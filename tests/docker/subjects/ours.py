@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tests.docker.subjects.controls import FILE, REPOSITORY, hold_locks
-from tests.docker.subjects.events import attempts, long_texts, settle_in, tell, texts
+from tests.docker.subjects.events import HOME_SECONDS, attempts, long_texts, settle_in, tell, texts
 from tests.docker.subjects.serving import serve_and_ask
 from thoth_models import load_embedding
 
@@ -116,6 +116,13 @@ def huge_batch(variant: str) -> None:
         seconds=time.monotonic() - started,
         peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
+
+
+def call_home(variant: str) -> None:
+    """Load and encode, and wait for what a library sends without being asked."""
+    embedding = _load(variant)
+    time.sleep(HOME_SECONDS)
+    _ready(embedding.encode(texts()))
 
 
 def threads(variant: str) -> None:
