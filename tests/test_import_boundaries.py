@@ -117,6 +117,7 @@ def test_the_command_line_of_the_builder_knows_pipeline_progress_and_errors_only
         ),
         ("requests", set()),
         ("cyclonedx", {"thoth_models_builder.supply"}),
+        ("packageurl", {"thoth_models_builder.supply"}),
         ("rich", {"thoth_models_builder.progress"}),
         ("pydantic", {"thoth_models_builder.spec"}),
         ("yaml", {"thoth_models_builder.model_card", "thoth_models_builder.yaml_lines"}),

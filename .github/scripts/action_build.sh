@@ -2,7 +2,8 @@
 # The second half of action.yml: builds the bundle, and makes of it what else was asked for.
 set -euo pipefail
 
-thoth_bundle=$RUNNER_TEMP/thoth-models/environment/bin/thoth-bundle
+programs=$RUNNER_TEMP/thoth-models/environment/bin
+thoth_bundle=$programs/thoth-bundle
 export THOTH_STORE=$RUNNER_TEMP/thoth-models/store
 
 build=("$thoth_bundle" build --file "$FILE" --output "$OUTPUT")
@@ -20,6 +21,7 @@ esac
 tell() { printf '%s=%s\n' "$1" "$2" >>"$GITHUB_OUTPUT"; }
 digest() { sha256sum "$1" | cut -d ' ' -f 1; }
 
+tell command "$thoth_bundle"
 tell bundle "$OUTPUT"
 tell bundle-digest "$(digest "$OUTPUT/manifest.json")"
 tell set-digest "$(digest "$OUTPUT/SHA256SUMS")"
@@ -36,7 +38,7 @@ if [ ${#destinations[@]} -gt 0 ]; then
     report=$RUNNER_TEMP/thoth-models/image.json
     "${pack[@]}" "${destinations[@]}" >"$report"
     cat "$report"
-    tell image-digest "$(python3 -c 'import json, sys; print("sha256:" + json.load(sys.stdin)["digest"])' <"$report")"
+    tell image-digest "$("$programs/python" -c 'import json, sys; print("sha256:" + json.load(sys.stdin)["digest"])' <"$report")"
 elif [ -n "$BASE" ]; then
     echo "::error::base: expected an image for it, found no destination in 'image'"
     exit 2

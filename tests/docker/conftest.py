@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,12 +61,15 @@ def _missing_engine() -> str:
 
     import docker
 
-    try:
-        client = docker.from_env(timeout=10)
-    except docker.errors.DockerException as error:
-        return f"no Docker engine answers: {error}"
-    client.close()
-    return ""
+    found = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the client forgets the socket that it could not connect
+        try:
+            docker.from_env(timeout=10).close()
+        except docker.errors.DockerException as error:
+            found = f"no Docker engine answers: {error}"
+        gc.collect()
+    return found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

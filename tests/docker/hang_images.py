@@ -131,9 +131,9 @@ class HangImages:
     @functools.cached_property
     def _our_wheel(self) -> Path:
         """Return a directory with nothing but our wheel."""
-        target = self._work / "wheelhouses/our-wheel"
-        target.mkdir()
         (wheel,) = self._ours.glob("thoth_models-*.whl")
+        target = self._work / "our-wheel"
+        target.mkdir()
         shutil.copy(wheel, target)
         (target / "requirements.txt").write_text("thoth-models\n", encoding="utf-8")
         return target

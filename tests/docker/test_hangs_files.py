@@ -47,7 +47,9 @@ def test_checkpoint_in_half_precision(hang: Hang, half_references: FloatArray) -
     outcome = hang.controls.outcome(hang.subject)
     assert outcome.ready, outcome.output
     off = float(np.abs(np.array(outcome.facts["vectors"]) - half_references).max())
-    hang.write(f"computes in {outcome.facts['dtypes']}, off by {off:.4f}; mini: x {outcome.facts['slower']:.1f} slower")
+    hang.write(
+        f"computes in {outcome.facts['dtypes']}, off by {off:.4f}; mini: {outcome.facts['slower']:.1f} x the time"
+    )
     if outcome.facts["dtypes"] == ["torch.float32"]:
         pytest.skip(f"row 14: the library computes in single precision by itself; {outcome}")
     assert outcome.facts["dtypes"] == ["torch.bfloat16"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -265,11 +266,17 @@ def test_a_large_file_is_refused(forge: Forge, report: Path) -> None:
     refused(run(forge, report), forge, "report.json: expected at most 1048576 bytes")
 
 
-def test_an_error_cannot_begin_another_command_of_the_log(forge: Forge, report: Path) -> None:
+def test_an_error_cannot_begin_another_command_of_the_log(
+    forge: Forge, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the script puts something there
     (report / "report.json").write_text(json.dumps({"unavailable": "\n::add-mask::x"}))
     finished = run(forge, report)
     assert finished.returncode == 1
     assert [line[:9] for line in finished.stdout.splitlines()] == ["::error::"]
+    # Also where a message has the text as it came, which none has today.
+    script = runpy.run_path(str(SCRIPT))
+    assert script["_one_line"]("a\n::add-mask::b\r%0A") == "a%0A::add-mask::b%0D%250A"
 
 
 # --- GitHub does not do its part ---
