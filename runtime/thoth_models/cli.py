@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from thoth_models import __version__
 from thoth_models.cgroups import cpu_quota, memory_limit
 from thoth_models.command import FAILED, print_json, run_command
-from thoth_models.doctor import check_answer, check_quickly, check_variants
+from thoth_models.doctor import check_answer, check_quickly, check_variants, names_to_check
 from thoth_models.environment import available_cores, usable_cores
 from thoth_models.errors import (
     BundleError,
@@ -253,17 +253,24 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _doctor_quick(options: argparse.Namespace) -> int:
-    check = check_quickly(
-        bundle_root(options.root),
-        options.model,
-        variants=options.variant,
-        same_space=options.same_space,
-        expect_space=options.expect_space,
-    )
+    root = bundle_root(options.root)
+    checks = [
+        check_quickly(
+            root,
+            name,
+            variants=options.variant,
+            same_space=options.same_space,
+            expect_space=options.expect_space,
+        )
+        for name in names_to_check(root, options.model)
+    ]
     if options.json:
-        print_json({"ok": True, **dataclasses.asdict(check)})
+        # One is what a bundle with a default has; without one, every model has to be able to answer.
+        tables = [dataclasses.asdict(check) for check in checks]
+        print_json({"ok": True, **(tables[0] if len(tables) == 1 else {"models": tables})})
     else:
-        print(f"ok: {check}")
+        for check in checks:
+            print(f"ok: {check}")
     return DONE
 
 

@@ -187,6 +187,17 @@ def check_quickly(
     raise ModelUnavailableError(selection.requested, attempts)
 
 
+def names_to_check(root: Path, name: str | None) -> tuple[str | None, ...]:
+    """Return what to ask for: ``name``, or the default; in a bundle without a default every model that was built.
+
+    Raises:
+        ThothModelsError: The bundle cannot be used.
+    """
+    manifest = open_bundle(root).manifest
+    built = tuple(model.name for model in manifest.models.values() if model.built is not None)
+    return (name,) if name is not None or manifest.default is not None or not built else built
+
+
 def _paths(candidate: Candidate) -> list[str]:
     proof = candidate.built.proof
     return [*candidate.variant.files, *([] if proof is None else [proof.golden])]

@@ -60,6 +60,25 @@ def test_all_is_well(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_without_a_default_every_model_has_to_be_able_to_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "bundle"
+    make_bundle(root, [invented_model("mini"), invented_model("other")])
+    assert main(["doctor", "--quick", "--root", str(root)]) == 0
+    assert [line.split(" can ")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "ok: mini/torch-fp32",
+        "ok: other/torch-fp32",
+    ]
+    assert main(["doctor", "--quick", "--root", str(root), "--json"]) == 0
+    assert [model["model"] for model in json.loads(capsys.readouterr().out)["models"]] == ["mini", "other"]
+    with opened(root):
+        (root / "other/source/model.safetensors").unlink()
+    assert main(["doctor", "--quick", "--root", str(root)]) == 1
+    assert "other" in capsys.readouterr().err
+    make_writable(tmp_path)
+
+
 def remove(path: Path) -> None:
     path.unlink()
 

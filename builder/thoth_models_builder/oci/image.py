@@ -231,6 +231,7 @@ def _environment(before: Sequence[str], root: str) -> list[str]:
     ours = {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
         "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.32 on Linux calls home where nobody says otherwise
         "THOTH_MODELS_DIR": root,
     }

@@ -139,7 +139,13 @@ def test_a_base_is_completed_and_otherwise_kept(layers: tuple[Layer, ...]) -> No
     assert document["config"] == {
         "Env": [
             *("PATH=/opt/bin", "EMPTY="),
-            *("HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=1", "ORT_DISABLE_TELEMETRY=1", "THOTH_MODELS_DIR=/models"),
+            *(
+                "HF_HUB_OFFLINE=1",
+                "TRANSFORMERS_OFFLINE=1",
+                "HF_HUB_DISABLE_TELEMETRY=1",
+                "ORT_DISABLE_TELEMETRY=1",
+                "THOTH_MODELS_DIR=/models",
+            ),
         ],
         "User": "65532:65532",
         "Cmd": ["python3"],
