@@ -116,7 +116,7 @@ def wheel_tests(session: nox.Session) -> None:
         shutil.copy(ROOT / name, away)
     install(session, "--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
     install(session, *map(str, wheels.glob("*.whl")))
-    environment = {"THOTH_TEST_WHEELS": str(wheels), "PYTHONPATH": ""}
+    environment = {"THOTH_TEST_WHEELS": str(wheels), "THOTH_TEST_SOURCES": str(ROOT), "PYTHONPATH": ""}
     with session.chdir(away):
         chosen = ["-m", "not torch and not onnx and not big and not docker"]
         session.run("pytest", *chosen, *session.posargs, env={**os.environ, **environment})
