@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from thoth_models.backends import import_libraries, load_backend
-from thoth_models.deadline import Work
 from thoth_models.errors import (
     Attempt,
     BackendError,
@@ -20,28 +17,23 @@ from thoth_models.errors import (
     FallbackWarning,
     InvalidInputError,
     ModelUnavailableError,
-    Problem,
     VerificationError,
 )
-from thoth_models.forking import ForkSafeBackend, prepare_load
 from thoth_models.info import EmbeddingInfo
-from thoth_models.manifest import MANIFEST_NAME
-from thoth_models.offline import assert_offline, enforce_offline, network_guard
+from thoth_models.loads import Loading
 from thoth_models.selection import select
-from thoth_models.verify import open_bundle, verify_variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thoth_models.embedding import Backend, Embedding
+    from thoth_models.embedding import Embedding
+    from thoth_models.loads import Loaded
     from thoth_models.selection import Candidate
-    from thoth_models.verify import OpenBundle, VerifiedVariant
+    from thoth_models.verify import OpenBundle
 
 ROOT_VARIABLE = "THOTH_MODELS_DIR"
 DEFAULT_ROOT = "/models"
 """Where images carry the bundle; Kubernetes image volumes and KServe expect it there too."""
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -133,62 +125,7 @@ class _Request:
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Loaded:
-    """A backend that gives the golden vector, and what it was made of."""
-
-    backend: Backend
-    verified: VerifiedVariant
-    golden_cosine: float | None
-
-
-class _Loading(Work[T]):
-    """What loading has in common with loading again in a child of ``fork``."""
-
-    def __init__(self, what: str, path: Path, seconds: float) -> None:
-        super().__init__(f"loading {what} from {path}", seconds)
-        self._path = path
-        self.verify_seconds = 0.0
-        self.load_seconds = 0.0
-
-    def open(self) -> OpenBundle:
-        enforce_offline()
-        self.stage = "verifying the manifest"
-        started = time.monotonic()
-        try:
-            return open_bundle(self._path)
-        finally:
-            self.verify_seconds += time.monotonic() - started
-
-    def load(self, bundle: OpenBundle, candidate: Candidate) -> _Loaded:
-        """Compare the files of one variant, and make its backend."""
-        place = f"{candidate.model.name}/{candidate.variant.name}"
-        self.stage = f"verifying {place}"
-        prepare_load()
-        with network_guard():
-            # Hashing leaves the interpreter to others, so the libraries are imported meanwhile.
-            importing = threading.Thread(
-                target=import_libraries, args=(candidate.variant.backend,), name="thoth-models-import", daemon=True
-            )
-            importing.start()
-            started = time.monotonic()
-            try:
-                verified = verify_variant(bundle, candidate.model, candidate.built, candidate.variant, spare_cores=1)
-            finally:
-                self.verify_seconds += time.monotonic() - started
-            self.stage = f"loading {place}"
-            started = time.monotonic()
-            try:
-                importing.join()
-                backend = load_backend(verified)
-                golden_cosine = _check_golden(backend, verified)
-                assert_offline()
-            finally:
-                self.load_seconds += time.monotonic() - started
-        return _Loaded(backend=backend, verified=verified, golden_cosine=golden_cosine)
-
-
-class _Load(_Loading["Embedding"]):
+class _Load(Loading["Embedding"]):
     """The first load: the best candidate that can be loaded."""
 
     def __init__(self, request: _Request) -> None:
@@ -209,104 +146,50 @@ class _Load(_Loading["Embedding"]):
         for candidate in selection.candidates:
             try:
                 loaded = self.load(bundle, candidate)
-            except (VerificationError, BackendUnavailableError, BackendError) as error:
-                place = f"{candidate.model.name}/{candidate.variant.name}"
-                _log.warning("refused %s: %s", place, error)
-                attempts.append(
-                    Attempt(
-                        model=candidate.model.name,
-                        variant=candidate.variant.name,
-                        reason=str(error),
-                        error=type(error).__name__,
-                    )
-                )
+            except LOAD_FAILURES as error:
+                attempts.append(failed(candidate, error))
             else:
-                return self._embedding(bundle, candidate, loaded, selection.requested, attempts)
+                return make_embedding(bundle, selection.requested, candidate, loaded, attempts)
         raise ModelUnavailableError(selection.requested, attempts)
 
-    def _embedding(
-        self, bundle: OpenBundle, candidate: Candidate, loaded: _Loaded, requested: str, attempts: Sequence[Attempt]
-    ) -> Embedding:
-        info = EmbeddingInfo(
-            requested=requested,
-            model=candidate.model.name,
-            variant=candidate.variant.name,
-            revision=candidate.built.origin.revision,
-            space=candidate.built.space.hex,
-            bundle_digest=bundle.bundle_digest.hex,
-            fallback=None if candidate.same_space else _fallback(requested, candidate, attempts),
-            attempts=tuple(attempts),
-            golden_cosine=loaded.golden_cosine,
-            verify_seconds=self.verify_seconds,
-            load_seconds=self.load_seconds,
-        )
-        from thoth_models.embedding import Embedding  # noqa: PLC0415 - see _check_golden
 
-        path, seconds = self._request.path, self._request.seconds
-        backend = ForkSafeBackend(loaded.backend, lambda: _Reload(path, seconds, bundle, candidate))
-        return Embedding(backend, candidate.model, candidate.built, info, loaded.verified.golden)
+LOAD_FAILURES = (VerificationError, BackendUnavailableError, BackendError)
+"""What keeps one variant from being loaded, and lets the next one be tried."""
 
 
-class _Reload(_Loading["Backend"]):
-    """The same variant again, in a child of ``fork``; no other one stands in, whose vectors might differ."""
-
-    def __init__(self, path: Path, seconds: float, bundle: OpenBundle, candidate: Candidate) -> None:
-        place = f"{candidate.model.name}/{candidate.variant.name}"
-        super().__init__(f"{place} again, in a process that was forked after it had been loaded,", path, seconds)
-        self._before = bundle
-        self._candidate = candidate
-
-    def do(self) -> Backend:
-        bundle = self.open()
-        candidate = self._candidate
-        # Another bundle may have taken its place meanwhile; that is fine where it has the same model.
-        if _content(bundle, candidate) != _content(self._before, candidate):
-            problem = Problem(
-                kind="changed",
-                path=MANIFEST_NAME,
-                expected=f"{candidate.model.name}/{candidate.variant.name} as it was loaded before this process was "
-                f"forked, from the bundle {self._before.bundle_digest}",
-                found=f"another one, in the bundle {bundle.bundle_digest}",
-            )
-            raise VerificationError(str(bundle.root), [problem])
-        return self.load(bundle, candidate).backend
+def failed(candidate: Candidate, error: Exception) -> Attempt:
+    """Return the attempt to load ``candidate`` that ended with ``error``, and log it."""
+    _log.warning("refused %s: %s", candidate.place, error)
+    return Attempt(
+        model=candidate.model.name, variant=candidate.variant.name, reason=str(error), error=type(error).__name__
+    )
 
 
-def _content(bundle: OpenBundle, candidate: Candidate) -> object:
-    """Return all that the vectors of a variant follow from, as a bundle says it; None where it does not have it."""
-    model = bundle.manifest.models.get(candidate.model.name)
-    if model is None or model.built is None or candidate.variant not in model.built.variants:
-        return None
-    proof = model.built.proof
-    paths = [*candidate.variant.files, *([] if proof is None else [proof.golden])]
-    return model.dimension, model.built, [bundle.manifest.files[path] for path in paths]
+def make_embedding(
+    bundle: OpenBundle, requested: str, candidate: Candidate, loaded: Loaded, attempts: Sequence[Attempt]
+) -> Embedding:
+    """Return what a caller gets who asked for ``requested``, after ``attempts`` to load something better."""
+    from thoth_models.embedding import Embedding  # noqa: PLC0415 - needs numpy, see thoth_models.loads
 
-
-def _check_golden(backend: Backend, verified: VerifiedVariant) -> float | None:
-    """Return the cosine of the first golden text's vector to its reference; this also warms the backend up.
-
-    Raises:
-        BackendError: The vector is another one: a library reads the files differently, or the processor miscomputes.
-    """
-    # numpy takes longer to import than all of the rest, so it is imported while files are hashed, never before.
-    from thoth_models.agreement import compare  # noqa: PLC0415
-
-    golden, accuracy = verified.golden, verified.variant.accuracy
-    if golden is None or accuracy is None:
-        return None
-    vectors = backend.encode([golden.texts[0]], prompt=golden.prompts[0], batch_size=None, show_progress_bar=False)
-    agreement = compare(golden.vectors[:1], vectors)
-    if not agreement.reaches(accuracy.required_cosine):
-        raise BackendError(
-            f"golden vector: expected a cosine of at least {accuracy.required_cosine:.5f} to the reference that was "
-            f"computed when the bundle was built, and its length; found {agreement}"
-        )
-    return agreement.minimum_cosine
+    info = EmbeddingInfo(
+        requested=requested,
+        model=candidate.model.name,
+        variant=candidate.variant.name,
+        revision=candidate.built.origin.revision,
+        space=candidate.built.space.hex,
+        bundle_digest=bundle.bundle_digest.hex,
+        fallback=None if candidate.same_space else _fallback(requested, candidate, attempts),
+        attempts=tuple(attempts),
+        golden_cosine=loaded.golden_cosine,
+        verify_seconds=loaded.verify_seconds,
+        load_seconds=loaded.load_seconds,
+    )
+    return Embedding(loaded.backend, candidate.model, candidate.built, info, loaded.golden)
 
 
 def _fallback(requested: str, candidate: Candidate, attempts: Sequence[Attempt]) -> str:
     reasons = "; ".join(str(attempt) for attempt in attempts)
     return (
-        f"{candidate.model.name}/{candidate.variant.name} stands in for {requested!r}; its vectors belong to another "
+        f"{candidate.place} stands in for {requested!r}; its vectors belong to another "
         f"embedding space ({candidate.built.space.short}), do not mix them with others ({reasons})"
     )

@@ -37,6 +37,11 @@ class Candidate:
     variant: Variant
     same_space: bool
 
+    @property
+    def place(self) -> str:
+        """Model and variant, as messages name them."""
+        return f"{self.model.name}/{self.variant.name}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.bundles import FakeBackend, flip_bit, invented_model, make_bundle, opened
-from thoth_models import cli, loading
+from thoth_models import cli, loads
 from thoth_models.cli import main
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _fake_backends(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
     def load(verified: VerifiedVariant) -> FakeBackend:
         return FakeBackend(verified.model.dimension)
 
-    monkeypatch.setattr(loading, "load_backend", load)
+    monkeypatch.setattr(loads, "load_backend", load)
     monkeypatch.setenv("THOTH_MODELS_DIR", str(bundle))
 
 
@@ -109,7 +109,7 @@ def test_a_bug_does_not_look_like_a_failed_verification(capsys: Capture, monkeyp
     def load(_: VerifiedVariant) -> FakeBackend:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(loading, "load_backend", load)
+    monkeypatch.setattr(loads, "load_backend", load)
     assert main(["doctor", "--json"]) == 4
     captured = capsys.readouterr()
     assert json.loads(captured.out)["error"] == "ZeroDivisionError"

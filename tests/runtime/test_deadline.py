@@ -77,7 +77,7 @@ def test_a_thread_that_ended_has_no_stack() -> None:
 
 _HANGS = """
 import ctypes, os, sys, threading, time
-from thoth_models import LoadTimeout, loading, load_embedding
+from thoth_models import LoadTimeout, loads, load_embedding
 
 def in_python(verified):
     while True:
@@ -94,7 +94,7 @@ def on_a_lock(verified):
     lock.acquire()
     lock.acquire()
 
-loading.load_backend = globals()[sys.argv[2]]
+loads.load_backend = globals()[sys.argv[2]]
 started = time.monotonic()
 try:
     load_embedding("mini", root=sys.argv[1], timeout=1)

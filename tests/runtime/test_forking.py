@@ -172,7 +172,7 @@ _FAKES = """
 import hashlib
 import numpy as np
 from pathlib import Path
-from thoth_models import loading, load_embedding, LoadTimeout, ModelUnavailableError, VerificationError
+from thoth_models import loads, load_embedding, LoadTimeout, ModelUnavailableError, VerificationError
 
 class Fake:
     def encode(self, texts, *, prompt, batch_size, show_progress_bar):
@@ -183,8 +183,8 @@ def load_backend(verified):
     made.append(os.getpid())
     return Fake()
 
-loading.load_backend = load_backend
-loading.import_libraries = lambda name: None
+loads.load_backend = load_backend
+loads.import_libraries = lambda name: None
 root, bound = Path(sys.argv[1]), float(sys.argv[2])
 
 def works():
@@ -268,7 +268,7 @@ _HANGS_IN_CHILD = (
     _FAKES
     + """
 embedding = load_embedding("mini", root=root, timeout=1.0)
-loading.load_backend = lambda verified: time.sleep(600)
+loads.load_backend = lambda verified: time.sleep(600)
 results = [in_child(refused(LoadTimeout, "did not finish within 1 s; it was loading mini/", "load_backend"), bound)]
 report(results)
 """
@@ -289,7 +289,7 @@ def slow(verified):
     entered.set()
     leave.wait(60)
     return Fake()
-loading.load_backend = slow
+loads.load_backend = slow
 loader = threading.Thread(target=lambda: load_embedding("mini", root=root))
 loader.start()
 entered.wait(30)
@@ -298,7 +298,7 @@ def child():
     global embedding
     # The locks that the loading thread could hold, held: in the child nobody gives them back.
     assert offline._patch_users == 0 and threading.Thread.start is offline._original_start
-    loading.load_backend = load_backend
+    loads.load_backend = load_backend
     embedding = load_embedding("mini", root=root)
     works()
     assert threading.Thread.start is offline._original_start

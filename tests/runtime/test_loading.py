@@ -28,7 +28,7 @@ from thoth_models import (
     UnknownModelError,
     VerificationError,
     load_embedding,
-    loading,
+    loads,
 )
 from thoth_models.loading import DEFAULT_ROOT, bundle_root
 from thoth_models.verify import VerifiedVariant, open_bundle
@@ -51,12 +51,12 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[VerifiedVariant]:
         seen.append(verified)
         return FakeBackend(verified.model.dimension)
 
-    monkeypatch.setattr(loading, "load_backend", load)
+    monkeypatch.setattr(loads, "load_backend", load)
     return seen
 
 
 def put_backend(monkeypatch: pytest.MonkeyPatch, load: Callable[[VerifiedVariant], Any]) -> None:
-    monkeypatch.setattr(loading, "load_backend", load)
+    monkeypatch.setattr(loads, "load_backend", load)
 
 
 def test_the_root_in_the_order_of_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_a_relative_root_is_made_absolute(
         roots.append(root)
         return open_bundle(root)
 
-    monkeypatch.setattr(loading, "open_bundle", record)
+    monkeypatch.setattr(loads, "open_bundle", record)
     monkeypatch.chdir(bundle)
     load_embedding(root=".")
     monkeypatch.chdir(bundle.parent)
@@ -309,7 +309,7 @@ def test_a_backend_that_hangs_ends_at_the_deadline(bundle: Path, monkeypatch: py
 
 def test_verification_that_hangs_ends_at_the_deadline_too(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(loading, "open_bundle", lambda _: release.wait(60))
+    monkeypatch.setattr(loads, "open_bundle", lambda _: release.wait(60))
     with pytest.raises(LoadTimeout, match=r"loading 'the default model' .* it was verifying the manifest"):
         load_embedding(root=bundle, timeout=0.2)
     release.set()
@@ -372,8 +372,8 @@ def test_the_switch_is_set_before_a_backend_and_checked_after_it(bundle: Path, m
         return FakeBackend()
 
     put_backend(monkeypatch, load)
-    monkeypatch.setattr(loading, "enforce_offline", lambda: calls.append("enforce"))
-    monkeypatch.setattr(loading, "assert_offline", lambda: calls.append("assert"))
+    monkeypatch.setattr(loads, "enforce_offline", lambda: calls.append("enforce"))
+    monkeypatch.setattr(loads, "assert_offline", lambda: calls.append("assert"))
     load_embedding(root=bundle)
     assert calls == ["enforce", "load", "assert"]
 

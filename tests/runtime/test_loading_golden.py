@@ -19,7 +19,7 @@ from tests.bundles import (
     proved,
     replace_manifest,
 )
-from thoth_models import BackendUnavailableError, ManifestError, ModelUnavailableError, load_embedding, loading
+from thoth_models import BackendUnavailableError, ManifestError, ModelUnavailableError, load_embedding, loads
 from thoth_models.cli import main
 from thoth_models.doctor import GoldenCheck, check_variants
 from thoth_models.verify import open_bundle
@@ -69,7 +69,7 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[int], Any]]
         backend: Backend = makers[verified.variant.name](verified.model.dimension)
         return backend
 
-    monkeypatch.setattr(loading, "load_backend", load)
+    monkeypatch.setattr(loads, "load_backend", load)
     return makers
 
 

@@ -31,9 +31,9 @@ class Fake:
         return np.ones((len(texts), 8), np.float32)
 
 def ours():
-    from thoth_models import load_embedding, loading
-    loading.load_backend = lambda verified: Fake()
-    loading.import_libraries = lambda name: None
+    from thoth_models import load_embedding, loads
+    loads.load_backend = lambda verified: Fake()
+    loads.import_libraries = lambda name: None
     load_embedding("mini", root=root)
 
 def ask():
