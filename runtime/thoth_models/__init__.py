@@ -15,7 +15,9 @@ from thoth_models.errors import (
     FallbackWarning,
     InvalidInputError,
     LoadTimeout,
+    ManagerClosedError,
     ManifestError,
+    MemoryBudgetError,
     ModelUnavailableError,
     OfflineViolation,
     Problem,
@@ -30,7 +32,9 @@ from thoth_models.loading import load_embedding
 from thoth_models.verify import VerificationReport, verify
 
 if TYPE_CHECKING:
+    from thoth_models.config import ManagerConfig
     from thoth_models.embedding import Embedding
+    from thoth_models.manager import EmbeddingManager
 
 __all__ = [
     "Attempt",
@@ -41,11 +45,15 @@ __all__ = [
     "CallerError",
     "Embedding",
     "EmbeddingInfo",
+    "EmbeddingManager",
     "EnvironmentFault",
     "FallbackWarning",
     "InvalidInputError",
     "LoadTimeout",
+    "ManagerClosedError",
+    "ManagerConfig",
     "ManifestError",
+    "MemoryBudgetError",
     "ModelUnavailableError",
     "OfflineViolation",
     "Problem",
@@ -61,10 +69,19 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> object:
-    """Import what needs numpy only when it is asked for: a load imports that while it hashes files."""
-    if name != "Embedding":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from thoth_models.embedding import Embedding  # noqa: PLC0415
+_LATER = {
+    "Embedding": "thoth_models.embedding",
+    "EmbeddingManager": "thoth_models.manager",
+    "ManagerConfig": "thoth_models.config",
+}
+"""What is imported only when it is asked for, so that importing the package stays quick. ``Embedding`` needs numpy, and
+a load imports that while it hashes files."""
 
-    return Embedding
+
+def __getattr__(name: str) -> object:
+    """Import what is in :data:`_LATER`."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415
+
+    return getattr(importlib.import_module(_LATER[name]), name)

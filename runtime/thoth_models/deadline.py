@@ -50,16 +50,20 @@ class Work(ABC, Generic[T]):
         """Whether there is a result or an error."""
         return self._finished.is_set()
 
-    def wait(self) -> T:
+    def wait(self, seconds: float | None = None) -> T:
         """Return the result.
+
+        Args:
+            seconds: How long to wait; None for what the work was made with.
 
         Raises:
             LoadTimeout: There is none in time; carries the stacks. The thread is left to itself.
             BaseException: What the work raised.
         """
-        if not self._finished.wait(self._seconds):
+        bound = self._seconds if seconds is None else seconds
+        if not self._finished.wait(bound):
             raise LoadTimeout(
-                f"{self._what} did not finish within {self._seconds:g} s; it was {self.stage}", stacks(self._thread)
+                f"{self._what} did not finish within {bound:g} s; it was {self.stage}", stacks(self._thread)
             )
         if self._error is not None:
             raise self._error

@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from thoth_models.cgroups import ROOT, cpu_quota
+from thoth_models.cgroups import ROOT, cpu_quota, memory_limit
 from thoth_models.errors import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -16,8 +16,15 @@ if TYPE_CHECKING:
 THREADS_VARIABLE = "THOTH_MODELS_THREADS"
 """Says how many threads a model computes with, where that should not be the number of usable cores."""
 
+MEMORY_VARIABLE = "THOTH_MODELS_MEMORY"
+"""Says how much memory loaded models may take together: bytes, or a number with k, m or g as engines read it."""
+
+_SHARE = 0.6
+"""Of the memory that there is, for models. The rest is for the interpreter, for what a batch needs, and the service."""
+
 _MOST_THREADS = 1024  # a typing error, rather than a machine, beyond that
 _NUMBER = re.compile(r"[0-9]{1,9}")
+_SIZE = re.compile(r"([0-9]{1,15})([kmg]?)b?", re.IGNORECASE)
 
 
 def available_cores() -> int:
@@ -64,3 +71,34 @@ def stated_threads() -> int | None:
     if not 1 <= count <= _MOST_THREADS:
         raise EnvironmentFault(f"{THREADS_VARIABLE}: expected an integer from 1 to {_MOST_THREADS}, found {text!r}")
     return count
+
+
+def available_memory(root: Path = ROOT) -> int | None:
+    """Return how many bytes of memory there are for this process: what its container may take, or the machine has."""
+    limits = [limit for limit in (memory_limit(root), _physical_memory()) if limit is not None]
+    return min(limits, default=None)
+
+
+def memory_budget(root: Path = ROOT) -> int | None:
+    """Return how many bytes loaded models may take together: ``THOTH_MODELS_MEMORY`` if set, else 0.6 of what there is.
+
+    Raises:
+        EnvironmentFault: The variable is no size.
+    """
+    text = os.environ.get(MEMORY_VARIABLE, "").strip()
+    if text:
+        match = _SIZE.fullmatch(text)
+        if match is None or int(match[1]) == 0:
+            raise EnvironmentFault(
+                f"{MEMORY_VARIABLE}: expected a number of bytes, or one with k, m or g such as 512m, found {text!r}"
+            )
+        return int(match[1]) * 1024 ** " kmg".index(match[2].lower() or " ")
+    available = available_memory(root)
+    return None if available is None else int(available * _SHARE)
+
+
+def _physical_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return None

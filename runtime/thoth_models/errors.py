@@ -41,6 +41,10 @@ class SpaceMismatchError(CallerError):
     """Only a model of another embedding space could answer, and the caller or the bundle does not accept that."""
 
 
+class ManagerClosedError(CallerError, RuntimeError):
+    """The manager was closed; whoever closed it had thought that nobody would use it again."""
+
+
 class BundleError(ThothModelsError):
     """The bundle must be built or mounted again."""
 
@@ -121,6 +125,10 @@ class LoadTimeout(EnvironmentFault, TimeoutError):  # noqa: N818 - named after T
         """Keep the ``stacks`` apart from the message, and show both."""
         self.stacks = stacks
         super().__init__(f"{message}\n{stacks}" if stacks else message)
+
+
+class MemoryBudgetError(EnvironmentFault, MemoryError):
+    """A model does not fit into the memory that models may take; the message says what it needs, and what is taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

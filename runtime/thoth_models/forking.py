@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from thoth_models.errors import BackendError, LoadTimeout
 
@@ -50,9 +50,7 @@ class ForkSafeBackend:
         self._reloading = reloading
         self._work: Work[Backend] | None = None
         self._lock = threading.Lock()
-        # Now, not in the child: whatever lock guards importing it may be held there for ever.
-        self._ctypes = importlib.import_module("ctypes")
-        _live.add(self)
+        at_fork(self)
 
     def encode(
         self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
@@ -94,14 +92,37 @@ class ForkSafeBackend:
 
     def _inherited(self) -> None:
         """Let go of what another process made, and never destroy it; called when the child has one thread yet."""
-        for thing in (self._backend, self._work):
-            # A reference that nothing gives back: at its end the interpreter destroys all that modules hold.
-            self._ctypes.pythonapi.Py_IncRef(self._ctypes.py_object(thing))
+        never_destroy(self._backend, self._work)
         self._backend = self._work = None
         self._lock = threading.Lock()  # a thread of the parent may have held the other
 
 
-_live: weakref.WeakSet[ForkSafeBackend] = weakref.WeakSet()
+class Inherited(Protocol):
+    """What has to be made usable in a child of ``fork``."""
+
+    def _inherited(self) -> None: ...
+
+
+def at_fork(thing: Inherited) -> None:
+    """Have ``thing._inherited()`` called in every child of ``fork``, as long as the thing lives.
+
+    It is called before anything else, in the only thread that the child has then.
+    """
+    # Now, not in the child: whatever lock guards importing it may be held there for ever.
+    importlib.import_module("ctypes")
+    _live.add(thing)
+
+
+def never_destroy(*things: object) -> None:
+    """Keep things that another process made for as long as this one lives."""
+    import ctypes  # noqa: PLC0415 - it takes milliseconds; at_fork has imported it
+
+    for thing in things:
+        # A reference that nothing gives back: at its end the interpreter destroys all that modules hold.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+_live: weakref.WeakSet[Inherited] = weakref.WeakSet()
 _has_inherited_tokenizers = False
 _half_imported: tuple[str, ...] = ()
 
@@ -124,8 +145,8 @@ def prepare_load() -> None:
 
 def _after_fork_in_child() -> None:
     global _has_inherited_tokenizers, _half_imported  # noqa: PLW0603 - facts of the process
-    for backend in list(_live):
-        backend._inherited()  # noqa: SLF001 - the other half of that class
+    for thing in list(_live):
+        thing._inherited()  # noqa: SLF001 - private to all others
     _has_inherited_tokenizers = "tokenizers" in sys.modules
     _half_imported = tuple(sorted(name for name in _being_imported() if name.partition(".")[0] in _LIBRARIES))
 

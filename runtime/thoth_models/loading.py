@@ -88,7 +88,7 @@ def load_embedding(  # noqa: PLR0913 - each is a decision of the caller's, by na
         OfflineViolation: Loading tried to use the network.
         LoadTimeout: The deadline passed; carries the stacks. The loading thread is left to itself.
     """
-    seconds = _seconds(timeout)
+    seconds = checked_seconds(timeout)
     # Absolute now: the working directory may change while the thread runs.
     request = _Request(
         path=bundle_root(root).absolute(),
@@ -107,7 +107,12 @@ def load_embedding(  # noqa: PLR0913 - each is a decision of the caller's, by na
     return embedding
 
 
-def _seconds(timeout: object) -> float:
+def checked_seconds(timeout: object) -> float:
+    """Return ``timeout`` if it can be waited for.
+
+    Raises:
+        InvalidInputError: It is no positive, finite number of seconds.
+    """
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= threading.TIMEOUT_MAX:
         raise InvalidInputError(f"timeout: expected a positive, finite number of seconds, found {timeout!r}")
     return timeout

@@ -117,6 +117,22 @@ class Loading(Work[T]):
         return backend, verified, golden_cosine
 
 
+class OpenOnly(Loading["OpenBundle"]):
+    """Open a bundle, and load nothing yet.
+
+    Args:
+        path: Absolute path of the bundle.
+        seconds: How long each caller waits.
+    """
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("nothing yet", path, seconds)
+
+    def do(self) -> OpenBundle:
+        """Return the bundle."""
+        return self.open()
+
+
 class LoadVariant(Loading[Loaded]):
     """Load one variant that was chosen before, from what the bundle said then.
 

@@ -1,0 +1,84 @@
+"""What an :class:`~thoth_models.manager.EmbeddingManager` is made with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+
+from thoth_models.environment import memory_budget
+from thoth_models.errors import InvalidInputError
+from thoth_models.loading import checked_seconds
+
+_MOST_THREADS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManagerConfig:
+    """Settings of a manager; two that are equal are the same manager for ``EmbeddingManager.get_instance``.
+
+    Attributes:
+        root: The bundle directory; None for ``THOTH_MODELS_DIR``, and where that is not set ``/models``.
+        variants: Names of the variants to accept, in order of preference; None for the list's own order.
+        same_space: Refuse a stand-in whose vectors belong to another embedding space, also where the list accepts one.
+        expect_spaces: By name of a model as callers give it, the space that their index was made with.
+        timeout: Seconds until a call that has to load a model fails, waiting for room in memory included.
+        memory_budget: Bytes that loaded models may take together; the least recently used is given up for another one.
+            None for ``THOTH_MODELS_MEMORY``, and where that is not set 0.6 of what the container or the machine has.
+        gather: Run small calls that come while another one runs as one batch.
+        async_threads: Most calls of ``aencode`` that are in progress at once; others wait for their turn.
+        common_models: What ``preload_common_models`` loads; None for every model that the bundle has.
+
+    Raises:
+        InvalidInputError: A value cannot be used; the message names it.
+    """
+
+    root: str | os.PathLike[str] | None = None
+    variants: tuple[str, ...] | None = None
+    same_space: bool = False
+    expect_spaces: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 60.0
+    memory_budget: int | None = None
+    gather: bool = True
+    async_threads: int = 64
+    common_models: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values, and keep copies of those that could change."""
+        if self.root is not None and not isinstance(self.root, (str, os.PathLike)):
+            raise InvalidInputError(f"root: expected a path as str or PathLike, found {type(self.root).__name__}")
+        checked_seconds(self.timeout)
+        for name in ("variants", "common_models"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
+        if not isinstance(self.expect_spaces, Mapping):
+            raise InvalidInputError(
+                f"expect_spaces: expected a space by name of a model, found {type(self.expect_spaces).__name__}"
+            )
+        object.__setattr__(self, "expect_spaces", MappingProxyType(dict(self.expect_spaces)))
+        for name, highest in (("memory_budget", None), ("async_threads", _MOST_THREADS)):
+            value = getattr(self, name)
+            if value is None and name == "memory_budget":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (highest and value > highest):
+                bound = f"an integer from 1 to {highest}" if highest else "an integer of at least 1"
+                raise InvalidInputError(f"{name}: expected {bound}, found {value!r}")
+
+    def __hash__(self) -> int:
+        """Return a hash of all settings."""
+        values = (getattr(self, setting.name) for setting in fields(self) if setting.name != "expect_spaces")
+        return hash((*values, tuple(sorted(self.expect_spaces.items()))))
+
+    def budget(self) -> int | None:
+        """Return the bytes that loaded models may take together now; None where nothing limits them."""
+        return memory_budget() if self.memory_budget is None else self.memory_budget
+
+
+def _names(name: str, value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, (list, tuple)):
+        raise InvalidInputError(f"{name}: expected a sequence of names or None, found {value!r}")
+    if wrong := [item for item in value if not isinstance(item, str)]:
+        raise InvalidInputError(f"{name}: expected names, found {wrong[0]!r}")
+    return tuple(value)

@@ -1,0 +1,385 @@
+"""``EmbeddingManager``: the one object that a service holds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import threading
+import time
+import warnings
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, final
+
+from thoth_models.config import ManagerConfig
+from thoth_models.errors import FallbackWarning, InvalidInputError, MemoryBudgetError, ModelUnavailableError
+from thoth_models.forking import at_fork
+from thoth_models.gathering import GatheringBackend
+from thoth_models.loading import LOAD_FAILURES, bundle_root, failed, make_embedding
+from thoth_models.loads import LoadVariant, OpenOnly
+from thoth_models.memory import give_back
+from thoth_models.pool import Pool
+from thoth_models.selection import select
+from thoth_models.statistics import Counters, ManagerStats, ModelStats
+from thoth_models.weighing import resident_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from thoth_models.embedding import Embedding, FloatArray
+    from thoth_models.errors import Attempt
+    from thoth_models.info import EmbeddingInfo
+    from thoth_models.loads import Loaded
+    from thoth_models.pool import Lease
+    from thoth_models.selection import Candidate
+    from thoth_models.verify import OpenBundle
+
+DEFAULT = "default"
+"""The name that stands for the bundle's default model, where no model or alias is called that."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Choice:
+    """What answers for a name, since it was loaded for it once."""
+
+    requested: str
+    candidate: Candidate
+    attempts: tuple[Attempt, ...]
+
+
+@final
+class EmbeddingManager:
+    """Embedding models of one bundle, loaded when they are first needed. Threads and children of fork may share it.
+
+    A model is loaded once, however many threads ask for it; within the memory budget it stays loaded, and beyond it the
+    least recently used one is given up that nobody uses. Small calls that come while another one runs are run together.
+
+    Args:
+        config: Settings; None for the default ones.
+    """
+
+    def __init__(self, config: ManagerConfig | None = None) -> None:
+        self.config = ManagerConfig() if config is None else config
+        # Absolute now: the working directory may change.
+        self._path = bundle_root(self.config.root).absolute()
+        self._counters = Counters()
+        self._budget = self.config.budget()
+        self._bundle: Pool[OpenBundle] = Pool(None, lambda key, size: None)  # noqa: ARG005 - is never full
+        self._models: Pool[Loaded] = Pool(self._budget, self._evicted)
+        self._choices: dict[str | None, _Choice] = {}
+        self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        self._is_closed = False
+        at_fork(self)
+
+    @classmethod
+    def get_instance(cls, config: ManagerConfig | None = None) -> EmbeddingManager:
+        """Return the manager of this process for ``config``, which is made at the first call.
+
+        Equal settings give the same manager, also to threads that ask at once; a child of fork has one of its own,
+        which begins with what its parent had loaded. One that was closed is replaced.
+
+        Raises:
+            EnvironmentFault: ``THOTH_MODELS_MEMORY`` is no size.
+        """
+        return _instances.get(ManagerConfig() if config is None else config)
+
+    def encode(
+        self,
+        texts: str | Iterable[str],
+        model: str = DEFAULT,
+        **options: Any,  # noqa: ANN401 - those of Embedding.encode
+    ) -> FloatArray:
+        """Return the vectors of ``texts``.
+
+        Args:
+            texts: One text, or any iterable of texts.
+            model: Name or alias; ``default`` is the bundle's default model where nothing is called that.
+            options: Those of :meth:`Embedding.encode`, which are those of sentence-transformers.
+
+        Returns:
+            float32 of shape (n, dimension) for n texts, also for n = 0; (dimension,) for one str.
+
+        Warns:
+            FallbackWarning: A model of another embedding space answers; once per name.
+
+        Raises:
+            InvalidInputError: An input is not a str (the message names its index), or an option is out of range.
+            MemoryBudgetError: Models in use leave no room for this one within the deadline.
+            ManagerClosedError: The manager was closed.
+            ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
+        """
+        with self.use(model) as embedding:
+            started = time.monotonic()
+            try:
+                vectors = embedding.encode(texts, **options)
+            except BaseException:
+                self._counters.add(embedding.info.model, failures=1)
+                raise
+            count = 1 if vectors.ndim == 1 else len(vectors)
+            seconds = time.monotonic() - started
+            self._counters.add(embedding.info.model, calls=1, texts=count, encode_seconds=seconds)
+            return vectors
+
+    async def aencode(
+        self,
+        texts: str | Iterable[str],
+        model: str = DEFAULT,
+        **options: Any,  # noqa: ANN401 - those of Embedding.encode
+    ) -> FloatArray:
+        """Return what :meth:`encode` returns, without ever keeping the event loop from other work.
+
+        Cancelling it leaves the call to itself: it goes on in its thread, and its result is dropped.
+        """
+        loop = asyncio.get_running_loop()
+        work = functools.partial(self.encode, texts, model, **options)
+        return await loop.run_in_executor(self._executor(), work)
+
+    @contextlib.contextmanager
+    def use(self, model: str = DEFAULT) -> Iterator[Embedding]:
+        """Yield a model, loaded; it stays loaded until the end of the ``with`` statement.
+
+        Raises:
+            Everything that :meth:`encode` raises for a model that cannot be loaded.
+        """
+        embedding, lease = self._take(model)
+        try:
+            yield embedding
+        finally:
+            lease.release()
+
+    def get_model(self, name: str = DEFAULT) -> Embedding:
+        """Return a model, loaded; it stays loaded as long as the caller keeps what is returned.
+
+        Raises:
+            Everything that :meth:`encode` raises for a model that cannot be loaded.
+        """
+        embedding, lease = self._take(name)
+        weakref.finalize(embedding, lease.release_later).atexit = False
+        return embedding
+
+    def preload_models(self, names: Iterable[str]) -> dict[str, EmbeddingInfo]:
+        """Load models one after the other, and return where each comes from, by the names given.
+
+        Raises:
+            Everything that :meth:`encode` raises for a model that cannot be loaded; the first failure ends it.
+        """
+        found: dict[str, EmbeddingInfo] = {}
+        for name in names:
+            with self.use(name) as embedding:
+                found[name] = embedding.info
+        return found
+
+    @classmethod
+    def preload_common_models(cls, config: ManagerConfig | None = None) -> dict[str, EmbeddingInfo]:
+        """Load ``config.common_models``, or every model of the bundle, into the manager of this process.
+
+        For the start of a service: it fails as loudly as :meth:`preload_models`.
+        """
+        manager = cls.get_instance(config)
+        names = manager.config.common_models
+        return manager.preload_models(manager.names() if names is None else names)
+
+    def names(self) -> list[str]:
+        """Return the names of the models that the bundle has, the default one first."""
+        manifest = self._opened(self.config.timeout).manifest
+        built = [name for name, model in manifest.models.items() if model.built is not None]
+        return sorted(built, key=lambda name: (name != manifest.default, name))
+
+    def unload(self, name: str | None = None) -> bool:
+        """Give up a model, or all of them, now; say whether none of them stayed because it is in use."""
+        if name is None:
+            wanted = {resident.key for resident in self._models.residents()}
+        else:
+            bundle = self._opened(self.config.timeout)
+            choice = self._choices.get(self._requested(bundle, name))
+            wanted = set() if choice is None else {choice.candidate.place}
+        for key in wanted:
+            self._models.evict(key)
+        return not wanted & {resident.key for resident in self._models.residents()}
+
+    def stats(self) -> ManagerStats:
+        """Return what this manager did in this process, and holds now."""
+        models = self._counters.snapshot()
+        for resident in self._models.residents():
+            model = resident.key.partition("/")[0]
+            before = models.get(model, ModelStats())
+            models[model] = replace(
+                before, resident_bytes=before.resident_bytes + resident.size, uses=before.uses + resident.uses
+            )
+        return ManagerStats(models=models, memory_budget=self._budget, reserved_bytes=self._models.reserved)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Give up all models: those in use at the end of their use. Whoever calls the manager then is refused."""
+        with self._lock:
+            self._is_closed = True
+            threads, self._threads = self._threads, None
+        self._models.close()
+        self._bundle.close()
+        if threads is not None:
+            threads.shutdown(wait=False)
+
+    def __enter__(self) -> EmbeddingManager:
+        """Return itself; the end of the ``with`` statement closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _take(self, name: str) -> tuple[Embedding, Lease[Loaded]]:
+        deadline = time.monotonic() + self.config.timeout
+        bundle = self._opened(self.config.timeout)
+        requested = self._requested(bundle, name)
+        choice = self._choices.get(requested)
+        if choice is not None:
+            try:
+                return self._lease(bundle, choice, deadline)
+            except LOAD_FAILURES as error:
+                # It was given up, and cannot be loaded again.
+                _log.warning("refused %s: %s", choice.candidate.place, error)
+        return self._choose(bundle, requested, deadline)
+
+    def _choose(self, bundle: OpenBundle, requested: str | None, deadline: float) -> tuple[Embedding, Lease[Loaded]]:
+        selection = select(
+            bundle.manifest,
+            requested,
+            variants=self.config.variants,
+            same_space=self.config.same_space,
+            expect_space=self.config.expect_spaces.get(DEFAULT if requested is None else requested),
+        )
+        attempts = list(selection.passed_over)
+        for candidate in selection.candidates:
+            size = resident_bytes(bundle.manifest, candidate.variant)
+            if self._budget is not None and size > self._budget:
+                reason = f"it takes {size} bytes of memory, and the budget is {self._budget}"
+                attempts.append(failed(candidate, MemoryBudgetError(reason)))
+                self._counters.add(candidate.model.name, refusals=1)
+                continue
+            choice = _Choice(requested=selection.requested, candidate=candidate, attempts=tuple(attempts))
+            try:
+                embedding, lease = self._lease(bundle, choice, deadline)
+            except LOAD_FAILURES as error:
+                self._counters.add(candidate.model.name, refusals=1)
+                attempts.append(failed(candidate, error))
+                continue
+            try:
+                self._settle(requested, choice, embedding)
+            except BaseException:  # a warning may be an error
+                lease.release()
+                raise
+            return embedding, lease
+        raise ModelUnavailableError(selection.requested, attempts)
+
+    def _settle(self, requested: str | None, choice: _Choice, embedding: Embedding) -> None:
+        """Keep what answers for a name; where it is of another space, say so, once."""
+        with self._lock:
+            before, self._choices[requested] = self._choices.get(requested), choice
+        reason = embedding.info.fallback
+        if reason is not None and (before is None or before.candidate.place != choice.candidate.place):
+            self._counters.add(choice.candidate.model.name, fallbacks=1)
+            _log.warning("fallback: %s", reason)
+            warnings.warn(FallbackWarning(reason), stacklevel=6)
+
+    def _lease(self, bundle: OpenBundle, choice: _Choice, deadline: float) -> tuple[Embedding, Lease[Loaded]]:
+        candidate, path, timeout = choice.candidate, self._path, self.config.timeout
+        lease = self._models.lease(
+            candidate.place,
+            resident_bytes(bundle.manifest, candidate.variant),
+            lambda: _Load(path, timeout, bundle, candidate, self),
+            max(0.0, deadline - time.monotonic()),
+        )
+        try:
+            return make_embedding(bundle, choice.requested, candidate, lease.thing, choice.attempts), lease
+        except BaseException:
+            lease.release()
+            raise
+
+    def _opened(self, seconds: float) -> OpenBundle:
+        lease = self._bundle.lease("bundle", 0, lambda: OpenOnly(self._path, seconds), seconds)
+        lease.release()
+        return lease.thing
+
+    def _requested(self, bundle: OpenBundle, name: object) -> str | None:
+        """Return the name to look for; None for the bundle's default model."""
+        if name is not None and not isinstance(name, str):
+            raise InvalidInputError(f"model: expected a name, found {type(name).__name__}")
+        return None if name == DEFAULT and DEFAULT not in bundle.manifest.names() else name
+
+    def _loaded(self, candidate: Candidate, loaded: Loaded) -> None:
+        name, variant, seconds = (
+            candidate.model.name,
+            candidate.variant.name,
+            loaded.verify_seconds + loaded.load_seconds,
+        )
+        self._counters.add(name, loads=1, verify_seconds=loaded.verify_seconds, load_seconds=loaded.load_seconds)
+        extra = {"model": name, "variant": variant, "seconds": seconds, "space": candidate.built.space.hex}
+        _log.info("loaded %s in %.3f s", candidate.place, seconds, extra=extra)
+
+    def _evicted(self, key: str, size: int) -> None:
+        give_back()
+        model, _, variant = key.partition("/")
+        self._counters.add(model, evictions=1)
+        _log.info("evicted %s, %d bytes", key, size, extra={"model": model, "variant": variant, "bytes": size})
+
+    def _executor(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self.config.async_threads, "thoth-models-encode")
+            return self._threads
+
+    def _inherited(self) -> None:
+        """Be what a child of ``fork`` can use: the threads are the parent's."""
+        self._lock = threading.Lock()
+        self._threads = None
+
+
+@final
+class _Load(LoadVariant):
+    """Loading one variant for a manager, which counts it."""
+
+    def __init__(
+        self, path: Path, seconds: float, bundle: OpenBundle, candidate: Candidate, manager: EmbeddingManager
+    ) -> None:
+        super().__init__(path, seconds, bundle, candidate)
+        self._manager = manager
+
+    def do(self) -> Loaded:
+        loaded = super().do()
+        self._manager._loaded(self._candidate, loaded)  # noqa: SLF001 - the other half of that class
+        if self._manager.config.gather:
+            return replace(loaded, backend=GatheringBackend(loaded.backend))
+        return loaded
+
+
+class _Instances:
+    """The managers of this process, by their settings."""
+
+    def __init__(self) -> None:
+        self._managers: dict[ManagerConfig, EmbeddingManager] = {}
+        self._lock = threading.Lock()
+        at_fork(self)
+
+    def get(self, config: ManagerConfig) -> EmbeddingManager:
+        with self._lock:
+            manager = self._managers.get(config)
+            if manager is None or manager.is_closed:
+                manager = self._managers[config] = EmbeddingManager(config)
+            return manager
+
+    def _inherited(self) -> None:
+        self._lock = threading.Lock()
+
+
+_instances = _Instances()

@@ -1,0 +1,288 @@
+"""What a process keeps loaded: each thing once, however many threads ask; the least recently used goes first.
+
+Knows nothing of models: keys, sizes in bytes, and work that makes a thing. Nothing that is in use is given up. A child
+of ``fork`` keeps what was there, and starts anew what threads of its parent were in the middle of.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar, final
+
+from thoth_models.errors import LoadTimeout, ManagerClosedError, MemoryBudgetError
+from thoth_models.forking import at_fork, never_destroy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from thoth_models.deadline import Work
+
+T = TypeVar("T")
+
+_LONGEST_WAIT = 0.1
+"""Seconds after which whoever waits for room looks again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resident:
+    """One thing that is loaded.
+
+    Attributes:
+        key: Its name.
+        size: Bytes that it is reckoned to take.
+        uses: How many uses of it there are at the moment.
+    """
+
+    key: str
+    size: int
+    uses: int
+
+
+class _Entry(Generic[T]):
+    """A thing that is being loaded (``work``), or was (``thing``)."""
+
+    __slots__ = ("key", "last_used", "size", "thing", "uses", "work")
+
+    def __init__(self, key: str, size: int, work: Work[T]) -> None:
+        self.key = key
+        self.size = size
+        self.work: Work[T] | None = work
+        self.thing: T | None = None
+        self.uses = 0
+        self.last_used = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is loaded, and nobody uses it."""
+        return self.work is None and self.uses == 0
+
+
+@final
+class Lease(Generic[T]):
+    """A use of one thing, until :meth:`release`; it stays loaded that long.
+
+    Attributes:
+        thing: The thing.
+    """
+
+    def __init__(self, pool: Pool[T], entry: _Entry[T], thing: T) -> None:
+        self.thing = thing
+        self._pool = pool
+        self._entry: _Entry[T] | None = entry
+        self._generation = pool._generation  # noqa: SLF001 - the other half of that class
+
+    def release(self) -> None:
+        """End the use. A second call does nothing."""
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            self._pool._release(entry, self._generation)  # noqa: SLF001 - the other half of that class
+
+    def release_later(self) -> None:
+        """End the use from where no lock may be taken, such as a finalizer, which can interrupt any code."""
+        self._pool._to_release.append(self)  # noqa: SLF001
+
+
+@final
+class Pool(Generic[T]):
+    """Things that are loaded when they are first needed, within a budget of bytes. Threads may share it.
+
+    Args:
+        budget: Most bytes that things take together, as they are reckoned; None for no limit.
+        evicted: Called with the key and the reckoned size of each thing that was given up, when that is done.
+    """
+
+    def __init__(self, budget: int | None, evicted: Callable[[str, int], None]) -> None:
+        self._budget = budget
+        self._evicted = evicted
+        self._entries: dict[str, _Entry[T]] = {}
+        self._ticks = 0
+        self._generation = 0
+        self._to_release: deque[Lease[T]] = deque()
+        self._is_closed = False
+        self._changed = threading.Condition()
+        self.evictions: Counter[str] = Counter()
+        at_fork(self)
+
+    def lease(self, key: str, size: int, load: Callable[[], Work[T]], seconds: float) -> Lease[T]:
+        """Return a use of the thing ``key``, which is loaded if it is not; waits for at most ``seconds``.
+
+        Args:
+            key: Its name.
+            size: Bytes that it will take.
+            load: Makes the work that loads it; called once for any number of threads that ask meanwhile.
+            seconds: How long to wait, for room and for the work.
+
+        Raises:
+            MemoryBudgetError: It takes more than the budget, or what is in use left no room for it in time.
+            LoadTimeout: The work did not end in time. It goes on, and whoever asks next waits for the same.
+            ManagerClosedError: The pool was closed.
+            BaseException: What the work raised; whoever asks next starts it again.
+        """
+        deadline = time.monotonic() + seconds
+        entry, evicted = self._enter(key, size, load, deadline)
+        self._gave_up(evicted)
+        thing = entry.thing
+        if thing is None:
+            thing = self._wait(entry, deadline)
+        return Lease(self, entry, thing)
+
+    def _enter(
+        self, key: str, size: int, load: Callable[[], Work[T]], deadline: float
+    ) -> tuple[_Entry[T], list[_Entry[T]]]:
+        """Return the entry of a thing, one use counted, and what had to go for it."""
+        if self._budget is not None and size > self._budget:
+            raise MemoryBudgetError(f"{key}: expected to take at most the budget of {self._budget} bytes, found {size}")
+        evicted: list[_Entry[T]] = []
+        with self._changed:
+            self._settle()
+            while (entry := self._entries.get(key)) is None:
+                self._expect_open()
+                if self._make_room(size, evicted):
+                    entry = self._entries[key] = _Entry(key, size, load())
+                    entry.work.start()  # type: ignore[union-attr] # it has just been given one
+                    break
+                # In short pieces: the end of a use that a finalizer reports wakes nobody.
+                remaining = deadline - time.monotonic()
+                if not self._changed.wait(min(remaining, _LONGEST_WAIT)) and remaining <= 0:
+                    raise MemoryBudgetError(self._no_room(key, size))
+                self._settle()
+            self._expect_open()
+            entry.uses += 1
+            self._touch(entry)
+        return entry, evicted
+
+    def _settle(self) -> None:
+        """Take account of work and uses that have ended, also where nobody was there to do so."""
+        while self._to_release:
+            self._to_release.popleft().release()
+        for entry in list(self._entries.values()):
+            if entry.work is not None and entry.work.has_ended:
+                try:
+                    entry.thing, entry.work = entry.work.wait(0.0), None
+                except BaseException:  # noqa: BLE001 - raised in those that wait for it; here it is only known to be over
+                    del self._entries[entry.key]
+
+    def _make_room(self, size: int, evicted: list[_Entry[T]]) -> bool:
+        """Give up what was used least recently until there is room; say whether there is."""
+        if self._budget is None:
+            return True
+        taken = sum(entry.size for entry in self._entries.values())
+        idle = sorted((entry for entry in self._entries.values() if entry.is_idle), key=lambda entry: entry.last_used)
+        # Nothing goes in vain: what is in use may take so much that no eviction helps.
+        if taken - sum(entry.size for entry in idle) + size > self._budget:
+            return False
+        for entry in idle:
+            if taken + size <= self._budget:
+                break
+            del self._entries[entry.key]
+            evicted.append(entry)
+            taken -= entry.size
+        return True
+
+    def _no_room(self, key: str, size: int) -> str:
+        others = ", ".join(f"{entry.key} ({entry.size} bytes)" for entry in self._entries.values())
+        return (
+            f"{key}: expected room for {size} bytes in the budget of {self._budget} within the deadline, "
+            f"found it taken by what is in use: {others}"
+        )
+
+    def _wait(self, entry: _Entry[T], deadline: float) -> T:
+        work = entry.work
+        if work is None:  # it has just been done
+            return entry.thing  # type: ignore[return-value]
+        try:
+            thing = work.wait(max(0.0, deadline - time.monotonic()))
+        except BaseException as error:
+            with self._changed:
+                entry.uses -= 1
+                # One that hangs goes on: whoever asks next waits for it, and starts no second one beside it.
+                if work.has_ended and not isinstance(error, LoadTimeout) and self._entries.get(entry.key) is entry:
+                    del self._entries[entry.key]
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            entry.thing, entry.work = thing, None
+        return thing
+
+    def _release(self, entry: _Entry[T], generation: int) -> None:
+        dropped: list[_Entry[T]] = []
+        with self._changed:
+            if generation != self._generation:
+                return
+            entry.uses -= 1
+            self._touch(entry)
+            if self._is_closed and entry.is_idle and self._entries.get(entry.key) is entry:
+                dropped.append(self._entries.pop(entry.key))
+            self._changed.notify_all()
+        self._gave_up(dropped)
+
+    def _touch(self, entry: _Entry[T]) -> None:
+        self._ticks += 1
+        entry.last_used = self._ticks
+
+    def evict(self, key: str) -> bool:
+        """Give up a thing now, unless it is in use or not there; say whether it was given up."""
+        with self._changed:
+            self._settle()
+            entry = self._entries.get(key)
+            if entry is None or not entry.is_idle:
+                return False
+            del self._entries[key]
+            self._changed.notify_all()
+        self._gave_up([entry])
+        return True
+
+    def close(self) -> None:
+        """Give up everything: what is in use, at the end of its use. Nothing is loaded any more."""
+        with self._changed:
+            self._is_closed = True
+            self._settle()
+            idle = [entry for entry in self._entries.values() if entry.is_idle]
+            for entry in idle:
+                del self._entries[entry.key]
+            self._changed.notify_all()
+        self._gave_up(idle)
+
+    def residents(self) -> list[Resident]:
+        """Return what is loaded now, the least recently used first; what is being loaded is not among it."""
+        with self._changed:
+            self._settle()
+            entries = sorted(self._entries.values(), key=lambda entry: entry.last_used)
+            return [
+                Resident(key=entry.key, size=entry.size, uses=entry.uses) for entry in entries if entry.work is None
+            ]
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that everything takes that is loaded, or being loaded, as they are reckoned."""
+        with self._changed:
+            return sum(entry.size for entry in self._entries.values())
+
+    def _expect_open(self) -> None:
+        if self._is_closed:
+            raise ManagerClosedError("expected a manager that is open, found one that was closed")
+
+    def _gave_up(self, entries: list[_Entry[T]]) -> None:
+        """Let go of things outside of the lock, since destroying them may take long, and say so."""
+        for entry in entries:
+            entry.thing = None
+            self.evictions[entry.key] += 1
+            self._evicted(entry.key, entry.size)
+
+    def _inherited(self) -> None:
+        """Be what a child of ``fork`` can use; called when it has one thread yet.
+
+        What was loaded stays. Uses are forgotten, since those of threads that no longer exist would never end, and a
+        lease of the parent's that is released here does not count. Work that a thread of the parent was doing is never
+        finished, nor destroyed.
+        """
+        self._changed = threading.Condition()
+        self._generation += 1
+        for entry in list(self._entries.values()):
+            entry.uses = 0
+            if entry.work is not None:
+                never_destroy(entry, entry.work)
+                del self._entries[entry.key]

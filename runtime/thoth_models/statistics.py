@@ -1,0 +1,89 @@
+"""What a manager counts: numbers that only grow, and times, by model; ready for a metrics exporter."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from thoth_models.forking import at_fork
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelStats:
+    """What became of one model, by the name that the bundle has for it.
+
+    Attributes:
+        calls: Calls of ``encode`` that were answered.
+        texts: Texts in them.
+        encode_seconds: Time spent in them, waiting included.
+        failures: Calls of ``encode`` that ended with an error.
+        loads: Times that a variant of it was loaded.
+        verify_seconds: Time spent comparing its files with the manifest.
+        load_seconds: Time spent making it ready after that.
+        evictions: Times that it was given up to make room, or on demand.
+        fallbacks: Names for which it stands in with vectors of another embedding space.
+        refusals: Times that a variant of it could not be loaded.
+        resident_bytes: Memory that it is reckoned to take now; 0 where it is not loaded.
+        uses: How many calls and callers hold it now.
+    """
+
+    calls: int = 0
+    texts: int = 0
+    encode_seconds: float = 0.0
+    failures: int = 0
+    loads: int = 0
+    verify_seconds: float = 0.0
+    load_seconds: float = 0.0
+    evictions: int = 0
+    fallbacks: int = 0
+    refusals: int = 0
+    resident_bytes: int = 0
+    uses: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ManagerStats:
+    """What a manager did in this process since it was made, and holds now.
+
+    Attributes:
+        models: By name.
+        memory_budget: Bytes that loaded models may take together; None for no limit.
+        reserved_bytes: Bytes that they are reckoned to take now, those that are being loaded included.
+    """
+
+    models: Mapping[str, ModelStats] = field(default_factory=dict)
+    memory_budget: int | None
+    reserved_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts and numbers, such as for JSON."""
+        return asdict(self)
+
+
+class Counters:
+    """Counts by model. Threads may share it; a child of ``fork`` begins with the numbers of its parent."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, ModelStats] = {}
+        self._lock = threading.Lock()
+        at_fork(self)
+
+    def add(self, model: str, **amounts: float) -> None:
+        """Add ``amounts`` to the numbers of ``model``."""
+        with self._lock:
+            before = self._models.get(model, ModelStats())
+            self._models[model] = replace(
+                before, **{name: getattr(before, name) + amount for name, amount in amounts.items()}
+            )
+
+    def snapshot(self) -> dict[str, ModelStats]:
+        """Return the numbers by model."""
+        with self._lock:
+            return dict(self._models)
+
+    def _inherited(self) -> None:
+        self._lock = threading.Lock()
