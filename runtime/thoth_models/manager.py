@@ -20,11 +20,10 @@ from thoth_models.forking import at_fork
 from thoth_models.gathering import GatheringBackend
 from thoth_models.loading import LOAD_FAILURES, bundle_root, failed, make_embedding
 from thoth_models.loads import LoadVariant, OpenOnly
-from thoth_models.memory import give_back
+from thoth_models.memory import give_back, resident_bytes
 from thoth_models.pool import Pool
 from thoth_models.selection import select
 from thoth_models.statistics import Counters, ManagerStats, ModelStats
-from thoth_models.weighing import resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
