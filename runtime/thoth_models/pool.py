@@ -122,27 +122,35 @@ class Pool(Generic[T]):
             BaseException: What the work raised; whoever asks next starts it again.
         """
         deadline = time.monotonic() + seconds
-        entry, evicted = self._enter(key, size, load, deadline)
-        self._gave_up(evicted)
+        evicted: list[_Entry[T]] = []
+        entry, work = self._enter(key, size, load, deadline, evicted)
+        try:
+            self._gave_up(evicted)
+        finally:
+            if work is not None:
+                work.start()  # only now: until then what was given up took the room
         thing = entry.thing
         if thing is None:
             thing = self._wait(entry, deadline)
         return Lease(self, entry, thing)
 
     def _enter(
-        self, key: str, size: int, load: Callable[[], Work[T]], deadline: float
-    ) -> tuple[_Entry[T], list[_Entry[T]]]:
-        """Return the entry of a thing, one use counted, and what had to go for it."""
+        self, key: str, size: int, load: Callable[[], Work[T]], deadline: float, evicted: list[_Entry[T]]
+    ) -> tuple[_Entry[T], Work[T] | None]:
+        """Return the entry of a thing, one use counted, and the work that has to be started for it, if any.
+
+        What has to go for it is added to ``evicted``.
+        """
         if self._budget is not None and size > self._budget:
             raise MemoryBudgetError(f"{key}: expected to take at most the budget of {self._budget} bytes, found {size}")
-        evicted: list[_Entry[T]] = []
+        work = None
         with self._changed:
             self._settle()
             while (entry := self._entries.get(key)) is None:
                 self._expect_open()
                 if self._make_room(size, evicted):
-                    entry = self._entries[key] = _Entry(key, size, load())
-                    entry.work.start()  # type: ignore[union-attr] # it has just been given one
+                    work = load()
+                    entry = self._entries[key] = _Entry(key, size, work)
                     break
                 # In short pieces: the end of a use that a finalizer reports wakes nobody.
                 remaining = deadline - time.monotonic()
@@ -152,7 +160,7 @@ class Pool(Generic[T]):
             self._expect_open()
             entry.uses += 1
             self._touch(entry)
-        return entry, evicted
+        return entry, work
 
     def _settle(self) -> None:
         """Take account of work and uses that have ended, also where nobody was there to do so."""
