@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -170,7 +171,8 @@ class _Loading(Work[T]):
             importing = threading.Thread(
                 target=import_libraries, args=(candidate.variant.backend,), name="thoth-models-import", daemon=True
             )
-            importing.start()
+            with contextlib.suppress(RuntimeError):  # no more threads: loading imports them itself
+                importing.start()
             started = time.monotonic()
             try:
                 verified = verify_variant(bundle, candidate.model, candidate.built, candidate.variant, spare_cores=1)
@@ -179,7 +181,8 @@ class _Loading(Work[T]):
             self.stage = f"loading {place}"
             started = time.monotonic()
             try:
-                importing.join()
+                if importing.ident is not None:
+                    importing.join()
                 backend = load_backend(verified)
                 golden_cosine = _check_golden(backend, verified)
                 assert_offline()
