@@ -22,7 +22,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _DEVICE = "/dev/fuse"
@@ -104,7 +104,7 @@ class _Storage:
             return None
         if operation in _ENDINGS:
             return b""
-        answers = {
+        answers: dict[int, Callable[[], bytes | None]] = {
             _INIT: lambda: _SETTINGS,
             _LOOKUP: lambda: self._lookup(path, os.fsdecode(body.split(b"\0")[0])),
             _GETATTR: lambda: struct.pack("<Q2I", 1, 0, 0) + self._attributes(path),

@@ -39,7 +39,8 @@ def test_several_threads_work_at_once() -> None:
 def test_where_there_are_no_more_threads_those_that_there_are_do_it(
     monkeypatch: pytest.MonkeyPatch, allowed: int
 ) -> None:
-    start, started = threading.Thread.start, []
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
 
     def limited(thread: threading.Thread) -> None:
         if len(started) == allowed:

@@ -6,7 +6,7 @@ The only importer of onnxruntime. Importing this module imports it.
 from __future__ import annotations
 
 import contextlib
-import itertools
+import queue
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -38,6 +38,9 @@ layers of a small model then no longer fits into the cache of a core."""
 
 _RUNS_PER_THREAD = 2
 """Runs that each thread should have before a lone caller's texts are divided between threads."""
+
+_LONGEST_WAIT = 0.05
+"""Seconds after which whoever waits for a turn looks whether there is one."""
 
 _SPIN = 50
 """Microseconds that an idle thread of onnxruntime waits for work before it sleeps. The next operator comes sooner than
@@ -169,10 +172,15 @@ class Sessions:
     def run(self, arrays: dict[str, Any]) -> FloatArray:
         """Return the vectors that the graph gives for its inputs."""
         if self._is_crowded:
-            with self._narrow_turns.lock():
-                return self._run(self._narrow, arrays)
-        with self._wide_turns.lock():
-            return self._run(self._wide, arrays)
+            return self._in_turn(self._narrow_turns, self._narrow, arrays)
+        return self._in_turn(self._wide_turns, self._wide, arrays)
+
+    def _in_turn(self, turns: _Turns, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
+        try:
+            with turns.wait():
+                return self._run(session, arrays)
+        finally:
+            turns.tell()
 
     def _run(self, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
         (vectors,) = session.run([OUTPUT], arrays)
@@ -180,12 +188,22 @@ class Sessions:
 
 
 class _Turns:
-    """So many locks, one of which to hold during a run."""
+    """So many runs at once, each of which holds one of the locks."""
 
     def __init__(self, count: int) -> None:
-        self._locks = [threading.Lock() for _ in range(count)]
-        self._next = itertools.cycle(self._locks)
+        self.locks = [threading.Lock() for _ in range(count)]
+        self._freed: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def lock(self) -> threading.Lock:
-        """Return one to wait for: a free one, else the next in turn."""
-        return next((lock for lock in self._locks if not lock.locked()), None) or next(self._next)
+    def wait(self) -> threading.Lock:
+        """Return a lock that nobody holds at the moment."""
+        # Not by waiting for a lock itself: a thread that is given one while another one has the interpreter keeps it,
+        # and a core, doing nothing. So whoever runs goes on with its next batch; others come when it has none.
+        while (free := next((lock for lock in self.locks if not lock.locked()), None)) is None:
+            with contextlib.suppress(queue.Empty):
+                self._freed.get(timeout=_LONGEST_WAIT)
+        return free
+
+    def tell(self) -> None:
+        """Say that a lock is free. Where that is lost, because of an interrupt, whoever waits looks again anyway."""
+        if self._freed.empty():
+            self._freed.put(None)

@@ -298,6 +298,30 @@ def test_threads_may_encode_at_once(shared: OnnxBackend) -> None:
                 assert_close(vectors, wanted)
 
 
+class AsItWasRead:
+    """Stand in for a tokenizer, of which a backend may ask and must change nothing."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        object.__setattr__(self, "_tokenizer", tokenizer)
+
+    def __getattr__(self, name: str) -> Any:
+        assert name in {"encode_batch_fast", "get_added_tokens_decoder"}, f"the shared tokenizer: {name}"
+        return getattr(self._tokenizer, name)
+
+    def __setattr__(self, name: str, _value: object) -> None:
+        raise AssertionError(f"the shared tokenizer: {name} is set")
+
+
+def test_the_tokenizer_is_set_up_once(
+    make: Callable[..., OnnxBackend], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 19: tokenizers before 0.23 refuse to be set up while another thread uses them ("Already borrowed")."""
+    backend = excluding(make, tmp_path)
+    monkeypatch.setattr(backend, "_tokenizer", AsItWasRead(backend._tokenizer))
+    for batch_size in (None, 1):
+        assert len(encode(backend, list(TEXTS), prompt="query: ", batch_size=batch_size)) == len(TEXTS)
+
+
 class Gate:
     """Stand in for the runs of a backend's sessions, and hold them until as many as are ``expected`` are inside."""
 
@@ -439,8 +463,8 @@ def test_what_a_signal_handler_raises_reaches_the_caller_and_costs_no_turn(
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert raised > 100
-    turns = (*backend._sessions._wide_turns._locks, *backend._sessions._narrow_turns._locks)
-    assert not any(lock.locked() for lock in turns)
+    locks = (*backend._sessions._wide_turns.locks, *backend._sessions._narrow_turns.locks)
+    assert not any(lock.locked() for lock in locks)
     found: list[FloatArray] = []
     thread = threading.Thread(target=lambda: found.append(encode(backend, ["a b"])), daemon=True)
     thread.start()
