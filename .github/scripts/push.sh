@@ -11,8 +11,8 @@ labels=(
 )
 
 # Makes thoth-models-runtime, and puts the models on it in the engine: what is pushed below must answer there first.
-python docker/load.py bundle --required
-docker run --rm --network none --read-only --cap-drop ALL thoth-models:latest thoth-models doctor
+python docker/load.py bundle --required --to docker:thoth-models-candidate:latest
+docker run --rm --network none --read-only --cap-drop ALL thoth-models-candidate:latest thoth-models doctor
 
 push() {
     local output=$1 reference=$2

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import signal
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from thoth_models.command import FAILED, print_json, run_command
 from thoth_models.errors import ManifestError, VerificationError
@@ -51,11 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
     progress.configure_logging(verbose=options.verbose)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     return run_command(
         lambda: int(options.run(options)),
         lambda error: _report_error(error, as_json=getattr(options, "json", False)),
         expected=(BuildError,),
     )
+
+
+def _terminated(number: int, _: object) -> NoReturn:
+    """Leave by the way that removes what was begun: a build that an orchestrator ends is ended by SIGTERM."""
+    raise SystemExit(128 + number)
 
 
 def _parser() -> argparse.ArgumentParser:

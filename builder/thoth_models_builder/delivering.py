@@ -7,17 +7,18 @@ a layout, straight from the bundle.
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thoth_models.digest import Digest
-from thoth_models_builder.errors import OutputError
+from thoth_models_builder.errors import EngineError, OutputError, UsageError
+from thoth_models_builder.files import replacing
 from thoth_models_builder.oci.archive import StoredLayer, familiar_name, layer_name, stream_archive
 from thoth_models_builder.oci.compose import compose, config_for, named
-from thoth_models_builder.oci.descriptors import platform_name
+from thoth_models_builder.oci.descriptors import normal_platform, platform_name
 from thoth_models_builder.oci.layers import layer_descriptor
 from thoth_models_builder.oci.layout import copy_blob, prune, share_blob, write_image, write_layer
 from thoth_models_builder.oci.stored import blob_path, has_blob
@@ -159,7 +160,12 @@ def _deliver_archive(
         if target.kind == "docker":
             from thoth_models_builder.engine import load  # noqa: PLC0415 - as above
 
-            load(_counted(pieces, advance), f"{repository}:{tag}")
+            loaded = load(_counted(pieces, advance), f"{repository}:{tag}")
+            if list(loaded.layers) != json.loads(config_for(plan, base, found))["rootfs"]["diff_ids"]:
+                raise EngineError(
+                    f"{target.text}: expected the engine to have the layers of this image under {repository}:{tag}, "
+                    f"found those of {loaded.id}"
+                )
         else:
             total = _write_file(Path(target.place), pieces, advance)
     name = f"{repository}:{tag}"
@@ -174,27 +180,31 @@ def _counted(pieces: Iterator[bytes | memoryview], advance: Callable[[int], None
 
 
 def _for_this_machine(images: Sequence[BaseImage]) -> BaseImage:
-    """Return the image that an engine here can run; the first where none is."""
-    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
-    return next((one for one in images if platform_name(one.platform) == f"linux/{architecture}"), images[0])
+    """Return the image that an engine here can run; where there is one only, that one, which an engine may emulate.
+
+    Raises:
+        UsageError: There are several, and none is for this machine.
+    """
+    wanted = f"linux/{_ARCHITECTURES.get(platform.machine(), platform.machine())}"
+    names = [normal_platform(platform_name(one.platform)) for one in images]
+    if wanted in names:
+        return images[names.index(wanted)]
+    if len(images) > 1:
+        raise UsageError(f"expected an image for this machine, {wanted}, or one --platform of {', '.join(names)}")
+    return images[0]
 
 
 def _write_file(path: Path, pieces: Iterator[bytes | memoryview], advance: Callable[[int], None]) -> int:
     """Write an archive so that it is there whole or not at all, and return its length."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     total = 0
     try:
-        with temporary.open("wb", buffering=0) as file:
+        with replacing(path.resolve()) as file:  # a link stays one
             for piece in pieces:
                 view = memoryview(piece)
                 while view:
                     view = view[file.write(view) :]
                 total += len(piece)
                 advance(len(piece))
-        temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: expected to write an archive, found {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
     return total

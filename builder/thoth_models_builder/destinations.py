@@ -66,6 +66,8 @@ def _parse(text: str, name: str) -> Destination:
     kind, colon, place = text.partition(":")
     if kind not in _FORMS or (not place and (kind != "docker" or colon)):
         raise UsageError(f"expected a destination ({', '.join(_FORMS.values())}), found {text!r}")
+    if kind == "oci" and ":" in Path(place).name:
+        raise UsageError(f"expected oci:DIR, whose image is named by --name NAME:TAG, found {text!r}")
     is_named = kind == "registry" or (kind == "docker" and place)
     reference = Reference.parse(place if is_named else name)
     if reference.digest is not None:

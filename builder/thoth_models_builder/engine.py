@@ -35,7 +35,10 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 PROBE_SECONDS = 3.0
-"""How long an engine may take to say who it is."""
+"""How long an engine may take to say who it is, where nobody asked for one."""
+
+_WANTED_SECONDS = 30.0
+"""The same, where it was asked for: one that is busy with other images takes its time."""
 
 TRANSFER_SECONDS = 3600.0
 """How long an image may take to go in or out, altogether."""
@@ -81,7 +84,20 @@ def available(*, seconds: float = PROBE_SECONDS) -> EngineInfo | None:
         return None
 
 
-def load(stream: Iterable[bytes], name: str, *, deadline: float = TRANSFER_SECONDS) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineImage:
+    """An image as an engine has it.
+
+    Attributes:
+        id: ``sha256:…``, of the configuration or of the manifest, as the engine's store has it.
+        layers: Digest of each unpacked layer, ``sha256:…``, the lowest first.
+    """
+
+    id: str
+    layers: tuple[str, ...]
+
+
+def load(stream: Iterable[bytes], name: str, *, deadline: float = TRANSFER_SECONDS) -> EngineImage:
     """Give the engine an image as a docker-archive, as it comes and without a temporary file.
 
     Args:
@@ -90,7 +106,7 @@ def load(stream: Iterable[bytes], name: str, *, deadline: float = TRANSFER_SECON
         deadline: Seconds that all of it may take.
 
     Returns:
-        The image's id, ``sha256:…``.
+        What the engine has under that name afterwards. Compare it: an engine may have had an image of that name.
 
     Raises:
         EngineUnavailableError: No engine answers, or not in time.
@@ -98,12 +114,15 @@ def load(stream: Iterable[bytes], name: str, *, deadline: float = TRANSFER_SECON
     """
     path = _image_path(name)
     with _Connection(deadline) as connection:
-        connection.information(PROBE_SECONDS)
+        connection.information(_WANTED_SECONDS)
         loaded = connection.call(connection.post_archive(stream))
         try:
-            return str(connection.json(f"{path}/json")["Id"])
+            found = connection.json(f"{path}/json")
         except ImageNotFoundError as error:
             raise EngineError(f"{connection.host}: expected the archive to bring {name}, found {loaded}") from error
+    root = found.get("RootFS")
+    layers = root.get("Layers") if isinstance(root, dict) else None
+    return EngineImage(id=str(found.get("Id")), layers=tuple(map(str, layers if isinstance(layers, list) else [])))
 
 
 def save(name: str, layout: Path, *, deadline: float = TRANSFER_SECONDS) -> Digest:
@@ -125,7 +144,7 @@ def save(name: str, layout: Path, *, deadline: float = TRANSFER_SECONDS) -> Dige
     """
     path = _image_path(name)
     with _Connection(deadline) as connection:
-        connection.information(PROBE_SECONDS)
+        connection.information(_WANTED_SECONDS)
         # Before the archive is asked for, whose status some engines send before they look.
         connection.json(f"{path}/json")
         return write_layout(connection.pieces(f"{path}/get"), layout, name)
@@ -311,20 +330,15 @@ class _Connection:
         try:
             if response.status_code != _OK:
                 raise await self._refusal(response)
-            lines = (await self._read(response)).decode("utf-8", "replace").splitlines()
+            answer = (await self._read(response)).decode("utf-8", "replace")
         finally:
             await response.aclose()
         said: list[str] = []
-        for line in lines:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(message, dict) and "error" in message:
+        for message in _objects(answer):
+            if "error" in message:
                 # With status 200, because it had begun to answer.
                 raise EngineError(f"{self.host}: expected the archive to be loaded, found {_shown(message['error'])}")
-            if isinstance(message, dict):
-                said.append(str(message.get("stream", "")).strip())
+            said.append(str(message.get("stream", "")).strip())
         return _shown(", ".join(filter(None, said))) or "nothing"
 
     async def _get(self, path: str) -> bytes:
@@ -360,6 +374,20 @@ async def _next(body: AsyncIterator[bytes]) -> bytes:
         if piece:
             return piece
     return b""
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of an answer, which follow each other with or without line ends."""
+    decoder = json.JSONDecoder()
+    while start := text.find("{") + 1:
+        text = text[start - 1 :]
+        try:
+            value, end = decoder.raw_decode(text)
+        except (ValueError, RecursionError):
+            text = text[1:]
+            continue
+        yield value
+        text = text[end:]
 
 
 def _shown(text: object) -> str:

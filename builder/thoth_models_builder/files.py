@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FILE_MODE = 0o444
@@ -37,12 +40,24 @@ def _without_waiting(name: str, flags: int) -> int:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that it is there whole or not at all, also after a crash."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with replacing(path) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of ``path`` at the end; if that is not reached, ``path`` stays as it is.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    # A name by chance: two containers that share the directory may both be process 1.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with temporary.open("xb", buffering=0) as file:
+            yield file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

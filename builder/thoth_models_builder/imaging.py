@@ -22,8 +22,8 @@ from thoth_models_builder.errors import UsageError
 from thoth_models_builder.files import open_regular
 from thoth_models_builder.oci.append import read_bases
 from thoth_models_builder.oci.archive import largest_size
-from thoth_models_builder.oci.compose import Base, Plan, compose, refuse_many_layers
-from thoth_models_builder.oci.image import BaseImage, Created, labels
+from thoth_models_builder.oci.compose import Base, Plan, compose, refuse_bundle, refuse_many_layers
+from thoth_models_builder.oci.image import PREFIX, BaseImage, Created, labels
 from thoth_models_builder.oci.layers import DEFAULT_ROOT, LayerFile, bundle_layers, runtime_layer
 from thoth_models_builder.oci.layout import claim, find_layers, workspace
 from thoth_models_builder.reports import ImageLayerReport, ImageManifestReport, ImageReport
@@ -108,6 +108,7 @@ def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
         _announce(run, known)
         _require_space(run, known, None)
         base = _open_base(options, run, stack)
+        refuse_bundle(base, bundle.bundle_digest)
         refuse_many_layers(base, layers)
         _require_space(run, known, base)
         plan = Plan(
@@ -158,6 +159,10 @@ def _refuse_contradictions(options: ImageOptions, targets: Sequence[Destination]
         for option, value in (("--base", options.base), ("--platform", options.platforms)):
             if value:
                 raise UsageError(f"expected no {option} for a ModelPack artifact, which is no image that runs")
+    if own := sorted(name for name in options.labels if name.startswith(f"{PREFIX}.")):
+        raise UsageError(f"expected labels other than those that say what the bundle is, found {', '.join(own)}")
+    if len(set(options.platforms)) < len(options.platforms):
+        raise UsageError(f"expected each platform once, found {', '.join(options.platforms)}")
     for text in options.platforms:
         if not _PLATFORM.fullmatch(text):
             raise UsageError(f"expected a platform such as linux/amd64, found {text!r}")
@@ -171,6 +176,8 @@ def _refuse_places_within(options: ImageOptions, targets: Sequence[Destination])
         kept.append(Path(source.place).resolve())
     for target in targets:
         place = Path(target.place).resolve()
+        if target.kind == "docker-archive" and place.exists() and not place.is_file():
+            raise UsageError(f"expected the path of a file, or of none yet, found something else at {target.text}")
         if target.kind in ("oci", "docker-archive") and any(place.is_relative_to(other) for other in kept):
             raise UsageError(f"expected a destination outside of the bundle and of the base, found {target.text}")
 

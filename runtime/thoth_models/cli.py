@@ -31,7 +31,7 @@ from thoth_models.errors import (
 )
 from thoth_models.loading import ROOT_VARIABLE, bundle_root, load_embedding
 from thoth_models.offline import offline_state
-from thoth_models.textfiles import blocks, open_texts, replaced_at_end, write_jsonl
+from thoth_models.textfiles import blocks, given, open_texts, replaced_at_end, write_jsonl
 from thoth_models.verify import open_bundle, verify
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("embed", parents=[common, model], help="encode texts")
     command.add_argument("input", nargs="?", default="-", help="a file of texts; - for standard input (default)")
+    command.add_argument("--text", action="append", help="a text to encode instead of a file; repeat for several")
     command.add_argument(
         "--input-format",
         choices=("lines", "jsonl"),
@@ -286,7 +287,9 @@ def _embed(options: argparse.Namespace) -> int:
     output = None if options.output == "-" else Path(options.output)
     if output is not None and output.suffix not in (".npy", ".jsonl"):
         raise InvalidInputError(f"--output: expected a file ending in .npy or .jsonl, or -, found {options.output!r}")
-    with open_texts(options.input, options.input_format) as texts:
+    if options.text is not None and options.input != "-":
+        raise InvalidInputError(f"expected texts by --text or a file of them, found both: {options.input!r}")
+    with open_texts(options.input, options.input_format) if options.text is None else given(options.text) as texts:
         embedding = _load(options)
 
         def encode(block: list[str]) -> FloatArray:
@@ -299,7 +302,8 @@ def _embed(options: argparse.Namespace) -> int:
             )
 
         if output is None:
-            write_jsonl(sys.stdout.buffer, map(encode, blocks(texts)))
+            if write_jsonl(sys.stdout.buffer, map(encode, blocks(texts))) == 0:
+                print("no texts: standard input was empty; `docker run` needs -i, or use --text", file=sys.stderr)
             return DONE
         with replaced_at_end(output) as file:
             if output.suffix == ".npy":

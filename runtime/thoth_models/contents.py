@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _POPULATE_READ: Final = 22
 """MADV_POPULATE_READ of Linux 5.14 and later (https://man7.org/linux/man-pages/man2/madvise.2.html)."""
 
+_CUT_SHORT: Final = "a page that cannot be read: the file was cut short, or its storage fails"
+
 
 class _Part(NamedTuple):
     path: str
@@ -81,7 +83,7 @@ def map_contents(
     """Map each file, compare the mapped pages, and return them by path, with what is wrong.
 
     Whoever uses the pages uses what was compared, also if the path leads to another file by then. Processes that map
-    the same file have its pages once.
+    the same file have its pages once. What nobody can rule out is a file that is written to in place: pages follow it.
     """
     contents: dict[str, memoryview] = {}
     mapped: dict[str, mmap.mmap] = {}
@@ -92,12 +94,14 @@ def map_contents(
                 if problem := file.wrong_size(content):
                     problems.append(problem)
                 elif content.size:
-                    mapped[path] = mmap.mmap(file.descriptor, content.size, prot=mmap.PROT_READ)
+                    mapped[path] = mmap.mmap(file.descriptor, content.size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
                     contents[path] = memoryview(mapped[path])
                 else:  # what has no bytes cannot be mapped
                     contents[path] = memoryview(b"")
         except (OSError, NotPlainError) as error:
             problems.append(unread(path, error))
+        except ValueError:  # mmap's own word for a file that was cut short since its size was compared
+            problems.append(unread(path, OSError(errno.EFAULT, _CUT_SHORT)))
     parts = [part for part in _parts(expected) if part.path in contents]
     parts.sort(key=lambda part: -part.length)
 
@@ -127,11 +131,28 @@ def _populate(pages: mmap.mmap, part: _Part) -> None:
     """
     if sys.platform != "linux":
         return
+    # Not mmap.madvise, which keeps the interpreter to itself: on a storage that stopped answering, no deadline would be
+    # kept, and no signal heard. ctypes leaves the interpreter to others meanwhile.
+    import ctypes  # noqa: PLC0415 - milliseconds, which importing this package need not take
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    address = ctypes.c_void_p(_address(pages) + part.offset)
+    if libc.madvise(address, ctypes.c_size_t(part.length), ctypes.c_int(_POPULATE_READ)) != 0:
+        number = ctypes.get_errno()
+        if number != errno.EINVAL:  # a system that cannot
+            raise OSError(number, _CUT_SHORT if number == errno.EFAULT else os.strerror(number))
+
+
+def _address(pages: mmap.mmap) -> int:
+    """Return where pages lie, which they do for as long as ``pages`` lives."""
+    import ctypes  # noqa: PLC0415 - as above
+
+    buffer = (ctypes.c_void_p * 16)()  # a Py_buffer, whose first field is the address, and some more
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(pages), buffer, ctypes.c_int(0))
     try:
-        pages.madvise(_POPULATE_READ, part.offset, part.length)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a system that cannot
-            raise
+        return buffer[0] or 0
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(buffer)
 
 
 def read_compared(root: Path, path: str, content: ContentDigest) -> bytes | Problem:

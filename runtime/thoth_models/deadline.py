@@ -6,15 +6,21 @@ What cannot be helped is a library that hangs while it keeps the interpreter to 
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
+import time
 import traceback
+import weakref
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from thoth_models.errors import LoadTimeout
+from thoth_models.errors import EnvironmentFault, LoadTimeout
 
 T = TypeVar("T")
+
+_PATIENCE = 1.0
+"""Seconds that the end of the process waits for work that is not finished."""
 
 
 class Work(ABC, Generic[T]):
@@ -42,8 +48,18 @@ class Work(ABC, Generic[T]):
         """Do the work, in the thread."""
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin.
+
+        Raises:
+            EnvironmentFault: The system allows this process no more threads.
+        """
+        _unfinished.add(self)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._error = EnvironmentFault(f"{self._what}: expected to start a thread, found {error}")
+            self._finished.set()
+            raise self._error from error
 
     @property
     def has_ended(self) -> bool:
@@ -87,3 +103,20 @@ def stacks(first: threading.Thread) -> str:
         for thread in threads
         if thread.ident in frames
     )
+
+
+_unfinished: weakref.WeakSet[Work[Any]] = weakref.WeakSet()
+
+
+def _wait_a_moment() -> None:
+    """Let work end that is about to.
+
+    A thread that comes back from a library while the interpreter ends can abort the process, whose exit code is lost.
+    """
+    end = time.monotonic() + _PATIENCE
+    for work in list(_unfinished):
+        if work._thread.is_alive():  # noqa: SLF001 - in a child of fork, it is not, though its work is not finished
+            work._finished.wait(max(0.0, end - time.monotonic()))  # noqa: SLF001
+
+
+atexit.register(_wait_a_moment)

@@ -6,6 +6,7 @@ whoever waits for it can stop waiting for.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ class Loading(Work[T]):
             importing = threading.Thread(
                 target=import_libraries, args=(candidate.variant.backend,), name="thoth-models-import", daemon=True
             )
-            importing.start()
+            with contextlib.suppress(RuntimeError):  # no more threads: loading imports them itself
+                importing.start()
             started = time.monotonic()
             try:
                 verified = verify_variant(bundle, candidate.model, candidate.built, candidate.variant, spare_cores=1)
@@ -108,7 +110,8 @@ class Loading(Work[T]):
             self.stage = f"loading {candidate.place}"
             started = time.monotonic()
             try:
-                importing.join()
+                if importing.ident is not None:
+                    importing.join()
                 backend = load_backend(verified)
                 golden_cosine = _check_golden(backend, verified)
                 assert_offline()

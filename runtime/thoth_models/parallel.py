@@ -6,7 +6,10 @@ stopped answering would hang the exit as well, after a deadline has long given u
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+_PATIENCE = 2.0
+"""Seconds that an interrupted call waits for what its threads are in the middle of."""
 
 
 def parallel(work: Callable[[A], B], items: Sequence[A], workers: int) -> list[B]:
@@ -38,18 +44,57 @@ def parallel(work: Callable[[A], B], items: Sequence[A], workers: int) -> list[B
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 errors.append(error)
 
-    threads = [
-        threading.Thread(target=run, name=f"thoth-verify-{number}", daemon=True)
-        for number in range(min(workers, len(items)))
-    ]
-    for thread in threads:
-        thread.start()
+    crew = _Crew(run, min(workers, len(items)))
     try:
-        for thread in threads:
-            thread.join()
+        crew.work()
     except BaseException as error:  # an interrupt: nobody wants the rest any more
         errors.append(error)
+        crew.wait(_PATIENCE)
         raise
     if errors:
-        raise errors[0]
+        try:
+            raise errors[0]
+        finally:
+            errors.clear()  # it refers to this frame, and this frame to it: files would stay mapped until a collection
     return [results[index] for index in range(len(items))]
+
+
+class _Crew:
+    """Threads that do the same work side by side."""
+
+    def __init__(self, run: Callable[[], None], count: int) -> None:
+        self._run = run
+        self._count = count
+        self._begun: list[threading.Thread] = []
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def work(self) -> None:
+        """Start them, and wait until all have ended."""
+        for number in range(self._count):
+            thread = threading.Thread(target=self._run_and_tell, name=f"thoth-verify-{number}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads for this process: those that there are do it all
+                break
+            self._begun.append(thread)
+        if not self._begun:
+            self._run()
+        for thread in self._begun:
+            thread.join()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for those that were interrupted in the middle of something.
+
+        Bounded, because they may hang; but a process that ends while they compute in a library is aborted by it.
+        """
+        # Not with join: on Python 3.11 one that was interrupted takes its thread for ended.
+        end = time.monotonic() + seconds
+        with contextlib.suppress(queue.Empty):
+            for _ in self._begun:
+                self._ended.get(timeout=max(0.0, end - time.monotonic()))
+
+    def _run_and_tell(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._ended.put(None)

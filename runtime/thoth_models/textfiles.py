@@ -39,6 +39,12 @@ def open_texts(name: str, input_format: str | None) -> Iterator[Iterator[str]]:
         yield _read(file, "standard input" if name == "-" else name, is_jsonl=is_jsonl)
 
 
+@contextlib.contextmanager
+def given(texts: Iterable[str]) -> Iterator[Iterator[str]]:
+    """Give texts that are there already, as :func:`open_texts` does."""
+    yield iter(texts)
+
+
 def _read(file: IO[bytes], name: str, *, is_jsonl: bool) -> Iterator[str]:
     # Lines end at \n only: a text may hold any other character that Python counts as a line end.
     for number, line in enumerate(file, start=1):

@@ -104,7 +104,7 @@ def test_a_real_engine_says_who_it_is() -> None:
 @pytest.mark.docker
 def test_an_image_goes_into_a_real_engine_and_comes_back(tmp_path: Path, image: str) -> None:
     config = configuration(LAYERS)
-    identity = engine.load(pieces(classic(image, LAYERS, config)), image)
+    identity = engine.load(pieces(classic(image, LAYERS, config)), image).id
     assert identity == f"sha256:{sha256(config)}"
     digest = engine.save(image, tmp_path / "layout")
     found = blobs(tmp_path / "layout")
@@ -430,9 +430,18 @@ def test_what_is_loaded_arrives_as_it_was_given(fake: FakeEngine) -> None:
     data = classic("made:1", LAYERS)
     received: list[bytes] = []
     fake.answers["/images/load"] = swallow(reply({"stream": "Loaded image: made:1\n"}), received)
-    fake.answers["/images/made:1/json"] = reply({"Id": "sha256:" + "2" * 64})
-    assert engine.load(pieces(data), "made:1") == "sha256:" + "2" * 64
+    layers = ["sha256:" + "3" * 64]
+    fake.answers["/images/made:1/json"] = reply({"Id": "sha256:" + "2" * 64, "RootFS": {"Layers": layers}})
+    assert engine.load(pieces(data), "made:1") == engine.EngineImage(id="sha256:" + "2" * 64, layers=tuple(layers))
     assert b"".join(received) == data
+
+
+@pytest.mark.parametrize("between", ["", " ", "\n", "\r\n", "noise"])
+def test_an_error_behind_other_answers_is_seen(fake: FakeEngine, between: str) -> None:
+    answer = between.join(['{"stream": "reading {"}', '{"error": "no space left on device"}']).encode()
+    fake.answers["/images/load"] = swallow(send(answer), [])
+    with pytest.raises(EngineError, match="found no space left on device"):
+        engine.load(pieces(classic("made:1", LAYERS)), "made:1")
 
 
 def test_an_error_after_status_200_is_one_too(fake: FakeEngine) -> None:

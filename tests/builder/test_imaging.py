@@ -304,6 +304,68 @@ def test_an_image_of_ours_is_a_base_too(place: Path, bundle: Path) -> None:
     assert nodes["models/manifest.json"].content == (bundle / "manifest.json").read_bytes()
 
 
+def test_a_base_with_another_bundle_is_refused(place: Path, bundle: Path) -> None:
+    """What is left of the other one would be in the image, and no verification would pass."""
+    make_bundle(place / "other", [invented_model("mini", variants=("torch-fp32",))])
+    make(place / "other", f"oci:{place}/one")
+    with pytest.raises(UsageError, match="expected a base without another bundle, found one with 'sha256:"):
+        make(bundle, f"oci:{place}/two", base=f"oci:{place}/one")
+
+
+@pytest.mark.parametrize(("machine", "expected"), [("x86_64", "amd64"), ("aarch64", "arm64")])
+def test_an_archive_has_the_image_for_this_machine(
+    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, machine: str, expected: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    make(bundle, f"docker-archive:{place}/image.tar", base=f"oci:{two_platforms(place / 'base')}")
+    with tarfile.open(place / "image.tar") as archive:
+        (described,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
+        config = json.loads(archive.extractfile(described["Config"]).read())  # type: ignore[union-attr]
+    assert config["architecture"] == expected
+
+
+def test_an_archive_for_a_machine_that_there_is_no_image_for(
+    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    base = f"oci:{two_platforms(place / 'base')}"
+    with pytest.raises(
+        UsageError, match=r"this machine, linux/riscv64, or one --platform of linux/amd64, linux/arm64$"
+    ):
+        make(bundle, f"docker-archive:{place}/image.tar", base=base)
+    make(bundle, f"docker-archive:{place}/image.tar", base=base, platforms=["linux/amd64"])
+
+
+def test_an_archive_behind_a_link_takes_the_place_of_the_file(place: Path, bundle: Path) -> None:
+    (place / "far").mkdir()
+    (place / "far" / "image.tar").write_bytes(b"old")
+    (place / "image.tar").symlink_to(place / "far" / "image.tar")
+    make(bundle, f"docker-archive:{place}/image.tar")
+    assert (place / "image.tar").is_symlink()
+    assert tarfile.is_tarfile(place / "far" / "image.tar")
+    assert [path.name for path in (place / "far").iterdir()] == ["image.tar"]
+
+
+def test_a_layout_whose_blobs_are_elsewhere_is_left_alone(place: Path, bundle: Path) -> None:
+    """Two layouts may share their blobs like that: what one of them does not need the other may."""
+    make(bundle, f"oci:{place}/a")
+    (place / "a" / "blobs").rename(place / "shared")
+    for name in ("a", "b"):
+        (place / name).mkdir(exist_ok=True)
+        (place / name / "blobs").symlink_to(place / "shared")
+    shutil.copy(place / "a" / "oci-layout", place / "b")
+    before = files(place / "shared")
+    with pytest.raises(OutputError, match="expected blobs of its own, which go when they are not needed, found a link"):
+        make(bundle, f"oci:{place}/b")
+    assert files(place / "shared") == before
+
+
+def test_what_a_killed_run_began_of_a_layout_is_in_nobodys_way(place: Path, bundle: Path) -> None:
+    (place / "layout").mkdir()
+    (place / "layout" / ".oci-layout.0123456789abcdef").write_bytes(b"{")
+    make(bundle, f"oci:{place}/layout")
+
+
 def test_wheels_from_a_directory(place: Path, bundle: Path) -> None:
     (place / "wheels").mkdir()
     for name in ("b-1-py3-none-any.whl", "a-1-py3-none-any.whl", "notes.txt"):
@@ -411,7 +473,15 @@ def test_layers_that_are_there_need_no_room(place: Path, bundle: Path, nearly_fu
         (["oci:{}/a"], {"format": "modelpack", "base": "oci:{}/base"}, "expected no --base for a ModelPack"),
         (["oci:{}/a"], {"format": "modelpack", "platforms": ["linux/amd64"]}, "expected no --platform for a ModelPack"),
         (["oci:{}/a"], {"platforms": ["amd64"]}, "expected a platform such as linux/amd64, found 'amd64'"),
+        (["oci:{}/a"], {"platforms": ["linux/amd64", "linux/amd64"]}, "expected each platform once"),
+        (["oci:{}/a:1"], {}, "expected oci:DIR, whose image is named by --name NAME:TAG"),
+        (["docker-archive:{}"], {}, "expected the path of a file, or of none yet, found something else"),
+        (["docker-archive:/dev/null"], {}, "expected the path of a file, or of none yet, found something else"),
+        (["oci:{}/a"], {"labels": {"thoth-models.bundle-digest": "sha256:0"}}, "expected labels other than those"),
         (["oci:{}/a"], {"root": "models"}, "expected an absolute path below /"),
+        (["oci:{}/a"], {"root": "/lib/models"}, "outside of the directories that a system needs as they are"),
+        (["oci:{}/a"], {"root": "/run"}, "outside of the directories that a system needs as they are"),
+        (["oci:{}/a"], {"root": "/var/run/models"}, "outside of the directories that a system needs as they are"),
         (["oci:{}/a"], {"wheels": ["{}/bundle/manifest.json"]}, "expected a wheel or a directory of wheels"),
         (["oci:{}/a"], {"wheels": ["{}/no.whl"]}, "expected a readable wheel, found No such file"),
     ],

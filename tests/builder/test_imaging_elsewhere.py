@@ -5,18 +5,23 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 import subprocess
+import sys
 import tarfile
+import time
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.builder.docker_archives import FakeEngine, reply, swallow
 from tests.builder.oci.images import configs, entry, layers, manifests, on_disk, two_models, two_platforms, unpacked
+from tests.builder.projects import environment_of_children
 from tests.builder.test_imaging import Quiet, files, make
-from tests.bundles import make_writable
+from tests.bundles import Sparse, invented_model, make_bundle, make_writable
 from tests.registry_server import RegistryServer, needs
-from thoth_models_builder.errors import ImageNotFoundError
+from thoth_models_builder.errors import EngineError, ImageNotFoundError
 from thoth_models_builder.oci.registry import pull, push
 
 if TYPE_CHECKING:
@@ -107,6 +112,43 @@ def test_an_artifact_in_a_registry(place: Path, bundle: Path, registry: Registry
 
 
 # --- an engine ---
+
+
+def test_an_engine_that_kept_what_it_had_has_not_loaded_it(
+    place: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = tmp_path_factory.mktemp("e") / "s"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{socket}")
+    with FakeEngine(socket) as engine:
+        engine.answers["/images/load"] = swallow(reply({"stream": "nothing loaded"}), [])
+        old = {"Id": "sha256:" + "1" * 64, "RootFS": {"Layers": ["sha256:" + "2" * 64]}}
+        engine.answers["/images/models:1/json"] = reply(old)
+        with pytest.raises(EngineError, match=r"expected the engine to have the layers .* those of sha256:1"):
+            make(bundle, "docker:models:1")
+
+
+@pytest.mark.parametrize("target", ["docker-archive:{}/image.tar", "oci:{}/layout"])
+def test_a_run_that_is_ended_leaves_nothing_behind(place: Path, target: str) -> None:
+    """By SIGTERM, as an orchestrator does it."""
+    make_bundle(place / "large", [invented_model("mini", more={"weights.bin": Sparse(size=2_000_000_000)})])
+    command = [sys.executable, "-m", "thoth_models_builder", "image", str(place / "large")]
+    process = subprocess.Popen([*command, "--to", target.replace("{}", str(place))], env=environment_of_children())
+    try:
+        deadline = time.monotonic() + 60
+        while not begun(place):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+    assert not begun(place)
+
+
+def begun(place: Path) -> list[Path]:
+    return [*place.glob(".image.tar.*"), *place.glob("layout/.writing-*")]
 
 
 def docker(*arguments: str, stdin: bytes | None = None) -> bytes:

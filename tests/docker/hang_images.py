@@ -107,7 +107,9 @@ class HangImages:
     def _environment(self, name: str, requirements: Sequence[str], constraints: Path) -> str:
         """Return an image with Python and packages, under a name that changes with what is in it."""
         base = self.client.images.get(PYTHON_IMAGE).id
-        facts = "\n".join([str(base), *requirements, constraints.read_text(encoding="utf-8")])
+        # What a file says, not where this checkout has it.
+        named = [text for text in requirements if not text.startswith("--file=")]
+        facts = "\n".join([str(base), *named, constraints.read_text(encoding="utf-8")])
         repository = f"thoth-hangs-{name}-environment"
         target = f"{repository}:{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
         if not self.client.images.list(target):

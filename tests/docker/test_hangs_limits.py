@@ -60,7 +60,9 @@ def test_quota_of_one_core(
 @pytest.mark.hang(row="17", control=control("shared_memory", computes=True))
 def test_small_shared_memory(hang: Hang) -> None:
     for variant, image in (("onnx-fp32", "ours"), ("torch-fp32", "ours-current")):
-        assert hang.ours("many", variant, image=image).facts["shared"] == []
+        found = hang.ours("many", variant, image=image).facts
+        assert found["shared"] == []
+        assert found["pages_of_children"] == 0  # no pool, also none that does without shared memory
     hang.control(failure="No space left on device|unable to allocate shared memory|Bus error")
 
 

@@ -59,7 +59,11 @@ def test_hub_that_answers_500(hang: Hang) -> None:
 
 @pytest.mark.hang(row="5", control=control("hub_question", port=neighbour.SILENT))
 def test_question_without_a_timeout(hang: Hang) -> None:
-    hang.ours()
+    # Loading asks nothing by itself, so that the switch shows only where something asks afterwards.
+    for variant, image in (("onnx-fp32", "ours"), ("torch-fp32", "ours-current")):
+        found = hang.ours("question", variant, image=image).facts
+        assert found["refused"] == "OfflineModeIsEnabled"
+        assert found["refused_seconds"] < 1
     hang.control(attempts=True)
 
 

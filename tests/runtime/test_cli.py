@@ -273,6 +273,23 @@ def test_embed_from_standard_input_to_standard_output(capsys: Capture, monkeypat
     assert np.allclose([row["embedding"] for row in rows], expected("alpha", "bêta"))
 
 
+def test_embed_of_texts_on_the_command_line(capsys: Capture) -> None:
+    assert main(["embed", "--text", "alpha", "--text", "bêta"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert np.allclose([row["embedding"] for row in rows], expected("alpha", "bêta"))
+    assert main(["embed", "--text", "alpha", "file.txt"]) == 2
+    assert "expected texts by --text or a file of them, found both: 'file.txt'" in capsys.readouterr().err
+
+
+def test_embed_of_nothing_says_so(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose standard input nobody attached."""
+    give_input(monkeypatch, b"")
+    assert main(["embed"]) == 0
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert "`docker run` needs -i" in found.err
+
+
 def test_embed_to_npy(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(b'"alpha"\n{"text":"beta"}\n')
     output = tmp_path / "out.npy"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from thoth_models import LoadTimeout
+from thoth_models import EnvironmentFault, LoadTimeout
 from thoth_models.deadline import Work, stacks
 
 if TYPE_CHECKING:
@@ -113,4 +113,45 @@ def test_a_library_that_hangs_does_not_keep_the_process(
     started = time.monotonic()
     done = run_python("-c", _HANGS, str(bundle), how)
     assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
+    assert time.monotonic() - started < 30
+
+
+def test_no_more_threads_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    work = Task(lambda _: 1)
+    with pytest.raises(EnvironmentFault, match="expected to start a thread, found can't start new thread"):
+        work.start()
+    assert work.has_ended
+
+
+_ENDING = """
+import sys, time
+from thoth_models.deadline import Work
+from thoth_models import LoadTimeout
+
+class Slow(Work):
+    def do(self):
+        time.sleep(float(sys.argv[1]))
+        print("ended", flush=True)
+
+work = Slow("slow", 0.1)
+work.start()
+try:
+    work.wait()
+except LoadTimeout:
+    print("timed out", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [("0.5", True), ("600", False)])
+def test_the_end_of_a_process_waits_a_moment_for_work(
+    run_python: Callable[..., subprocess.CompletedProcess[str]], seconds: str, *, ended: bool
+) -> None:
+    started = time.monotonic()
+    done = run_python("-c", _ENDING, seconds)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == ["timed out", *(["ended"] if ended else [])]
     assert time.monotonic() - started < 30

@@ -364,6 +364,21 @@ def test_a_backend_that_connects_is_stopped(
         server.accept()
 
 
+@pytest.mark.usefixtures("loaded")
+def test_libraries_that_connect_while_they_are_imported_are_stopped(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, server: socket.socket
+) -> None:
+    def connect(_backend: str) -> None:
+        swallow(lambda: socket.create_connection(server.getsockname(), timeout=5))
+
+    monkeypatch.setattr(loads, "import_libraries", connect)
+    with pytest.raises(OfflineViolation, match="network access while a model was being loaded"):
+        load_embedding(root=bundle)
+    server.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        server.accept()
+
+
 def test_the_switch_is_set_before_a_backend_and_checked_after_it(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 

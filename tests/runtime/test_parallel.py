@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +33,69 @@ def test_none_is_an_item_like_any_other() -> None:
 def test_several_threads_work_at_once() -> None:
     together = threading.Barrier(3, timeout=30)
     parallel(lambda _item: together.wait(), range(3), 3)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2])
+def test_where_there_are_no_more_threads_those_that_there_are_do_it(
+    monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def limited(thread: threading.Thread) -> None:
+        if len(started) == allowed:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    assert parallel(lambda item: item * 2, range(20), 4) == list(range(0, 40, 2))
+    assert len(started) == allowed
+
+
+def test_an_error_keeps_nothing_alive() -> None:
+    """Not even until the next collection: what was mapped by then would stay mapped."""
+
+    class Thing:
+        pass
+
+    things = [Thing(), Thing()]
+    gone = [weakref.ref(thing) for thing in things]
+    gc.disable()
+    try:
+        with contextlib.suppress(OSError):
+            parallel(fail, things, 2)
+        things.clear()
+        assert [reference() for reference in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def fail(_thing: object) -> None:
+    raise OSError("no")
+
+
+_INTERRUPTED = """
+import signal, sys, threading, time
+from thoth_models.parallel import parallel
+done = []
+def work(item):
+    time.sleep(0.3)
+    done.append(item)
+threading.Timer(0.1, signal.pthread_kill, [threading.get_ident(), signal.SIGINT]).start()
+try:
+    parallel(work, range(50), 2)
+except KeyboardInterrupt:
+    print(sorted(done))
+"""
+
+
+def test_an_interrupted_call_waits_for_what_is_being_done(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    """A process that ends while its threads are in a library can be aborted by them."""
+    done = run_python("-c", _INTERRUPTED)
+    assert done.stdout == "[0, 1]\n", done.stderr
 
 
 def test_an_error_is_raised_and_ends_the_rest() -> None:

@@ -191,9 +191,9 @@ def test_three_images_are_pushed_under_a_name_that_registries_take(place: Path) 
         f"image bundle --to registry:{name}:v1-data {labels} --json",
         f"image bundle --to registry:{name}:v1-modelpack {labels} --format modelpack --json",
     ]
-    run_it = "run --rm --network none --read-only --cap-drop ALL thoth-models:latest thoth-models doctor"
+    run_it = "run --rm --network none --read-only --cap-drop ALL thoth-models-candidate:latest thoth-models doctor"
     assert calls == [
-        "python docker/load.py bundle --required",
+        "python docker/load.py bundle --required --to docker:thoth-models-candidate:latest",
         f"docker {run_it}",
         *(f"thoth-bundle {arguments}" for arguments in asked),
     ]

@@ -16,6 +16,7 @@ from thoth_models_builder.oci.descriptors import (
     Descriptor,
     check_media_type,
     children,
+    normal_platform,
     parse_document,
     platform_name,
 )
@@ -56,14 +57,15 @@ def read_bases(layout: Path, platforms: Collection[str]) -> list[BaseImage]:
     found: dict[str, BaseImage] = {}
     for entry in _manifests(layout, entries[0], 0):
         image = _read_image(layout, entry)
-        found.setdefault(platform_name(image.platform), image)
-    if missing := sorted(set(platforms) - set(found)):
+        found.setdefault(normal_platform(platform_name(image.platform)), image)
+    wanted = {normal_platform(name) for name in platforms}
+    if missing := sorted(wanted - set(found)):
         raise ImageNotFoundError(
             f"{layout}: expected an image for {', '.join(missing)}, found {', '.join(found) or 'none'}"
         )
     if not found:
         raise ImageNotFoundError(f"{layout}: expected an image, found an index without any")
-    return [image for name, image in found.items() if not platforms or name in platforms]
+    return [image for name, image in found.items() if not wanted or name in wanted]
 
 
 def _manifests(layout: Path, entry: Descriptor, depth: int) -> Iterator[Descriptor]:
@@ -87,6 +89,7 @@ def _read_image(layout: Path, entry: Descriptor) -> BaseImage:
     if not isinstance(diff_ids, list) or len(diff_ids) != len(layers):
         count = len(diff_ids) if isinstance(diff_ids, list) else "none"
         raise LayoutError(f"{place}: rootfs.diff_ids: expected {len(layers)}, as there are layers, found {count}")
+    _check_config(config, str(place))
     platform = dict(entry.platform) or {
         name: config[name]
         for name in ("architecture", "os", "os.version", "variant")
@@ -100,6 +103,19 @@ def _read_image(layout: Path, entry: Descriptor) -> BaseImage:
         layers=tuple(_layer(layout, layer) for layer in layers),
         digest=entry.digest,
     )
+
+
+def _check_config(config: Mapping[str, Any], place: str) -> None:
+    """See that what is read of a configuration, or added to, has the types that it should have."""
+    settings = config.get("config") or {}
+    if not isinstance(settings, dict):
+        raise LayoutError(f"{place}: config: expected an object, found {type(settings).__name__}")
+    labels, environment, history = settings.get("Labels"), settings.get("Env"), config.get("history")
+    if labels is not None and not (isinstance(labels, dict) and all(isinstance(text, str) for text in labels.values())):
+        raise LayoutError(f"{place}: config.Labels: expected an object of texts, found {labels!r:.120}")
+    for name, value, kind in (("config.Env", environment, str), ("history", history, dict)):
+        if value is not None and not (isinstance(value, list) and all(isinstance(item, kind) for item in value)):
+            raise LayoutError(f"{place}: {name}: expected a list of {kind.__name__}, found {value!r:.120}")
 
 
 def _layer(layout: Path, layer: Descriptor) -> Descriptor:

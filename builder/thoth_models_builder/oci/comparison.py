@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 from thoth_models_builder.errors import LayoutError
 from thoth_models_builder.oci.descriptors import (
+    DOCKER_CONFIG,
     INDEXES,
+    OCI_CONFIG,
     check_media_type,
     children,
+    normal_platform,
     parse_document,
     platform_name,
 )
@@ -125,12 +128,21 @@ def read_layers(layout: Path) -> dict[str, tuple[Descriptor, ...]]:
         if entry.media_type in INDEXES:
             waiting += reversed(parts)
             continue
-        platform = platform_name(entry.platform) or ANY_PLATFORM
+        config = document.get("config")
+        stated = platform_name(entry.platform) or _stated_platform(layout, parts, config)
+        platform = normal_platform(stated) or ANY_PLATFORM
         if platform in found:
             raise LayoutError(f"{layout}: expected one image for {platform}, found two")
-        config = document.get("config")
         found[platform] = tuple(parts if config is None else parts[1:])
     return found
+
+
+def _stated_platform(layout: Path, parts: Sequence[Descriptor], config: object) -> str:
+    """Return what the configuration of an image says, for an entry without a platform, as skopeo writes them."""
+    if config is None or parts[0].media_type not in (OCI_CONFIG, DOCKER_CONFIG):
+        return ""
+    stated = parse_document(read_document(layout, parts[0]))
+    return platform_name({name: text for name, text in stated.items() if isinstance(text, str)})
 
 
 def _compare(

@@ -106,6 +106,20 @@ def refuse_many_layers(base: Base, layers: Sequence[Layer]) -> None:
         raise UsageError(f"expected at most {image.MOST_LAYERS} layers, which is what engines can stack, found {most}")
 
 
+def refuse_bundle(base: Base, ours: Digest) -> None:
+    """See that no models of another bundle lie below ours: what is left of them would fail verification.
+
+    Raises:
+        UsageError: The base has a bundle already.
+    """
+    for one in base.images:
+        settings = one.config.get("config")
+        texts = settings.get("Labels") if isinstance(settings, dict) else None
+        found = texts.get(image.BUNDLE_DIGEST) if isinstance(texts, dict) else None
+        if found not in (None, f"sha256:{ours}"):
+            raise UsageError(f"expected a base without another bundle, found one with {found!r:.100}")
+
+
 def config_for(plan: Plan, base: BaseImage, digests: Sequence[Digest]) -> bytes:
     """Return the configuration for one platform."""
     pairs = list(zip(plan.layers, digests, strict=True))

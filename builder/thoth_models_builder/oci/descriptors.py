@@ -20,6 +20,7 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 
@@ -141,6 +142,11 @@ def platform_name(platform: Mapping[str, str]) -> str:
     """Return ``os/architecture`` or ``os/architecture/variant``."""
     parts = [platform.get("os", ""), platform.get("architecture", ""), platform.get("variant", "")]
     return "/".join(part for part in parts if part)
+
+
+def normal_platform(name: str) -> str:
+    """Return one name for what is the same: ``linux/arm64/v8``, as official images have it, is ``linux/arm64``."""
+    return name.removesuffix("/v8") if name.endswith("/arm64/v8") else name
 
 
 def _listed(document: Mapping[str, Any], name: str) -> list[Descriptor]:

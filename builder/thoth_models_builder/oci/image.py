@@ -165,9 +165,9 @@ def make_config(
     """
     document = dict(base.config)
     settings = dict(document.get("config") or {})
-    # What a base says of its own source, version or time would be wrong of this image.
+    # What a base says of its own source, version or time, or of the bundle in it, would be wrong of this image.
     inherited = settings.get("Labels") or {}
-    kept = {name: text for name, text in inherited.items() if not name.startswith(f"{STANDARD}.")}
+    kept = {name: text for name, text in inherited.items() if not name.startswith((f"{STANDARD}.", f"{PREFIX}."))}
     settings["Labels"] = {**kept, **texts}
     if not base.is_scratch:
         settings["User"] = USER

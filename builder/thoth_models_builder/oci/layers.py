@@ -34,6 +34,11 @@ DEFAULT_ROOT = "/models"
 RUNTIME_ROOT = "/models-runtime"
 
 _RECIPE_VERSION = 1
+
+_NOT_OURS = frozenset(
+    ("bin", "boot", "dev", "lib", "lib32", "lib64", "libx32", "proc", "root", "run", "sbin", "sys", "tmp")
+) | {"var/lock", "var/run", "var/tmp"}
+"""Directories of a system that are links there, or that have modes of their own, or are mounted over."""
 _ABOVE_ROOT_MODE = 0o755
 """Of the directories that a bundle's root lies in: a base image has them too, for others to write to."""
 
@@ -193,6 +198,11 @@ def image_path(root: str) -> str:
     path = root.removeprefix("/")
     if path == root or any(part in ("", ".", "..") for part in path.split("/")) or not path.isprintable():
         raise UsageError(f"expected an absolute path below / as the bundle's root in the image, found {root!r}")
+    # A layer has an entry for each directory above its files, which takes the place of what the base has there.
+    if any(path == other or path.startswith(f"{other}/") for other in _NOT_OURS):
+        raise UsageError(
+            f"expected a root of the bundle outside of the directories that a system needs as they are, found {root!r}"
+        )
     return path
 
 

@@ -88,6 +88,8 @@ def _remove_leftovers(layout: Path) -> None:
 
 
 def _refuse_others(layout: Path) -> None:
+    if (layout / "blobs").is_symlink() or (layout / "blobs" / "sha256").is_symlink():
+        raise OutputError(f"{layout}: expected blobs of its own, which go when they are not needed, found a link")
     if not os.path.lexists(layout / "index.json"):
         return
     try:

@@ -23,6 +23,7 @@ from thoth_models_builder.oci.descriptors import (
     Descriptor,
     check_media_type,
     children,
+    normal_platform,
     parse_document,
     platform_name,
     unique,
@@ -154,7 +155,8 @@ class Puller:
             return True
         name = platform_name(child.platform)
         without_variant = "/".join(name.split("/")[:2])
-        return name in self.platforms or without_variant in self.platforms
+        wanted = {normal_platform(wanted) for wanted in self.platforms}
+        return normal_platform(name) in wanted or without_variant in wanted
 
     async def _check_platform(self, found: Sequence[Descriptor]) -> None:
         """Compare the platform of a single image, which stands in its configuration, with those that are wanted."""

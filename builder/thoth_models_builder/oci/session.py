@@ -67,6 +67,7 @@ class Session:
         self.registry = registry
         self.limits = limits or Limits()
         self._plain_http = is_loopback(registry) if plain_http is None else plain_http
+        self._is_plain_asked_for = plain_http is True
         host = _DOCKER_HUB_HOST if registry == DOCKER_HUB else registry
         self._base = f"{'http' if self._plain_http else 'https'}://{host}/v2/"
         self._scopes = list(scopes)
@@ -316,7 +317,9 @@ class Session:
 
     async def _fetch_token(self, challenge: Challenge) -> float:
         wanted = [*self._scopes, *self._optional_scopes]
-        asked = token_request(challenge, self._credentials, wanted, registry=self.registry, plain_http=self._plain_http)
+        asked = token_request(
+            challenge, self._credentials, wanted, registry=self.registry, plain_http=self._is_plain_asked_for
+        )
         url = httpx2.URL(asked.url)
         method = "GET" if asked.form is None else "POST"
         response = await self._send(method, url, asked.headers, asked.form, None)

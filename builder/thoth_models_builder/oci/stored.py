@@ -73,7 +73,8 @@ def prepare_layout(layout: Path) -> None:
         layout.mkdir(parents=True, exist_ok=True)
         marker = layout / "oci-layout"
         if not marker.exists():
-            if any(layout.iterdir()):
+            # What was begun of the marker is of a run that was killed.
+            if any(not path.name.startswith(".oci-layout.") for path in layout.iterdir()):
                 raise OutputError(f"{layout}: expected an OCI image layout or an empty directory, found other files")
             replace_file(marker, MARKER)
         (layout / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)

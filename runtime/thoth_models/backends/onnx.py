@@ -265,7 +265,17 @@ def _reported(what: str) -> Iterator[None]:
     except FormatError as error:
         raise BackendError(f"{what}: {error}") from error
     except BaseException as error:
-        # What tokenizers raises where its own code is at fault is no Exception, and has no name to import.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not _is_of_a_library(error):
             raise
         raise BackendError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _is_of_a_library(error: BaseException) -> bool:
+    """Return whether a library raised it, rather than a signal handler: whose caller waits for its own exception."""
+    kind = type(error)
+    # What tokenizers raises where its own code is at fault is no Exception, and has no name to import.
+    if kind.__name__ == "PanicException":
+        return True
+    if not isinstance(error, Exception) or isinstance(error, TimeoutError):
+        return False
+    return kind.__module__.partition(".")[0] in ("builtins", "onnxruntime", "tokenizers", "numpy", "thoth_models")

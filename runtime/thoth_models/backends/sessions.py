@@ -6,6 +6,7 @@ The only importer of onnxruntime. Importing this module imports it.
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +38,9 @@ layers of a small model then no longer fits into the cache of a core."""
 
 _RUNS_PER_THREAD = 2
 """Runs that each thread should have before a lone caller's texts are divided between threads."""
+
+_LONGEST_WAIT = 0.05
+"""Seconds after which whoever waits for a turn looks whether there is one."""
 
 _SPIN = 50
 """Microseconds that an idle thread of onnxruntime waits for work before it sleeps. The next operator comes sooner than
@@ -119,15 +123,19 @@ class Sessions:
     """
 
     def __init__(self, graph: Graph, count: int) -> None:
-        self._graph = graph
+        self._graph = graph  # the pages of the weights live as long
         self._count = count
         self._wide = graph.session(count)
-        self._narrow = self._wide if count == 1 else None
-        self._runners = 0
-        self._lock = threading.Lock()
-        # Each run has memory of its own, so that their number is bounded.
-        self._wide_turns = threading.BoundedSemaphore(max(1, count // 2))
-        self._narrow_turns = threading.BoundedSemaphore(count)
+        # Now, though a service with one caller may never need it: onnxruntime looks whether the file of the weights is
+        # there, and once loaded, nothing depends on a storage that may have gone, or gone silent.
+        self._narrow = self._wide if count == 1 else graph.session(1)
+        # Kept by thread: a signal handler may raise between any two steps of the main thread's, so that what a call has
+        # taken is not given back. Its next call then puts it right, where a bare number would be wrong for ever.
+        self._callers: dict[int, int] = {}
+        # Each run has memory of its own, so that their number is bounded. Plain locks, because threading's semaphores
+        # lose a turn when a signal handler raises in them, and then a later call waits for ever.
+        self._wide_turns = _Turns(max(1, count // 2))
+        self._narrow_turns = _Turns(count)
 
     @property
     def inputs(self) -> list[Any]:
@@ -146,37 +154,56 @@ class Sessions:
         Yields:
             In how many threads to make the runs, and how many tokens one should have at most, padding included.
         """
-        with self._lock:
-            # Each thread should have several runs, or the last one leaves the others with nothing to do.
-            alone, much = self._runners == 0, tokens >= _RUNS_PER_THREAD * _TOKENS_PER_THREAD * self._count
-            workers = self._count if alone and much else 1
-            self._runners += workers
-            most_tokens = _TOKENS_PER_THREAD * (1 if self._is_crowded else self._count)
+        me = threading.get_ident()
+        self._callers.pop(me, None)
+        # Each thread should have several runs, or the last one leaves the others with nothing to do.
+        alone, much = not self._callers, tokens >= _RUNS_PER_THREAD * _TOKENS_PER_THREAD * self._count
+        workers = self._count if alone and much else 1
         try:
-            yield workers, most_tokens
+            self._callers[me] = workers
+            yield workers, _TOKENS_PER_THREAD * (1 if self._is_crowded else self._count)
         finally:
-            with self._lock:
-                self._runners -= workers
+            self._callers.pop(me, None)
 
     @property
     def _is_crowded(self) -> bool:
-        return self._runners * 2 > self._count
+        return sum(list(self._callers.values())) * 2 > self._count
 
     def run(self, arrays: dict[str, Any]) -> FloatArray:
         """Return the vectors that the graph gives for its inputs."""
         if self._is_crowded:
-            with self._narrow_turns:
-                return self._run(self._narrow_session(), arrays)
-        with self._wide_turns:
-            return self._run(self._wide, arrays)
+            return self._in_turn(self._narrow_turns, self._narrow, arrays)
+        return self._in_turn(self._wide_turns, self._wide, arrays)
+
+    def _in_turn(self, turns: _Turns, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
+        try:
+            with turns.wait():
+                return self._run(session, arrays)
+        finally:
+            turns.tell()
 
     def _run(self, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
         (vectors,) = session.run([OUTPUT], arrays)
         return vectors  # type: ignore[no-any-return]
 
-    def _narrow_session(self) -> onnxruntime.InferenceSession:
-        # Made when it is needed: a service with one caller never needs it.
-        with self._lock:
-            if self._narrow is None:
-                self._narrow = self._graph.session(1)
-            return self._narrow
+
+class _Turns:
+    """So many runs at once, each of which holds one of the locks."""
+
+    def __init__(self, count: int) -> None:
+        self.locks = [threading.Lock() for _ in range(count)]
+        self._freed: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def wait(self) -> threading.Lock:
+        """Return a lock that nobody holds at the moment."""
+        # Not by waiting for a lock itself: a thread that is given one while another one has the interpreter keeps it,
+        # and a core, doing nothing. So whoever runs goes on with its next batch; others come when it has none.
+        while (free := next((lock for lock in self.locks if not lock.locked()), None)) is None:
+            with contextlib.suppress(queue.Empty):
+                self._freed.get(timeout=_LONGEST_WAIT)
+        return free
+
+    def tell(self) -> None:
+        """Say that a lock is free. Where that is lost, because of an interrupt, whoever waits looks again anyway."""
+        if self._freed.empty():
+            self._freed.put(None)

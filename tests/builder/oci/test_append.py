@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,11 +32,11 @@ def test_every_platform_and_nothing_that_was_attested(tmp_path: Path) -> None:
 
 def test_only_the_platforms_that_are_asked_for(tmp_path: Path) -> None:
     layout = two_platforms(tmp_path / "base")
-    (image,) = read_bases(layout, ["linux/arm64/v8"])
-    assert image.platform["architecture"] == "arm64"
-    with pytest.raises(
-        ImageNotFoundError, match="expected an image for linux/s390x, found linux/amd64, linux/arm64/v8"
-    ):
+    # Official images have the variant, and people leave it out.
+    for name in ("linux/arm64/v8", "linux/arm64"):
+        (image,) = read_bases(layout, [name])
+        assert image.platform["architecture"] == "arm64"
+    with pytest.raises(ImageNotFoundError, match=r"expected an image for linux/s390x, found linux/amd64, linux/arm64$"):
         read_bases(layout, ["linux/s390x", "linux/amd64"])
 
 
@@ -94,6 +94,23 @@ def test_fewer_digests_of_content_than_layers(tmp_path: Path) -> None:
     entry = maker.image("amd64", config={"rootfs": {"type": "layers", "diff_ids": []}})
     with pytest.raises(LayoutError, match=r"rootfs\.diff_ids: expected 1, as there are layers, found 0"):
         read_bases(maker.finish(entry), ())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"config": ["User"]}, "config: expected an object, found list"),
+        ({"config": {"Labels": ["a"]}}, r"config\.Labels: expected an object of texts, found \['a'\]"),
+        ({"config": {"Labels": {"a": 1}}}, r"config\.Labels: expected an object of texts"),
+        ({"config": {"Env": "PATH=/bin"}}, r"config\.Env: expected a list of str, found 'PATH=/bin'"),
+        ({"config": {"Env": [5]}}, r"config\.Env: expected a list of str, found \[5\]"),
+        ({"history": 5}, "history: expected a list of dict, found 5"),
+    ],
+)
+def test_a_configuration_of_other_types(tmp_path: Path, config: dict[str, Any], message: str) -> None:
+    maker = LayoutMaker(tmp_path / "base")
+    with pytest.raises(LayoutError, match=rf"blobs/sha256/[0-9a-f]{{64}}: {message}"):
+        read_bases(maker.finish(maker.image("amd64", config=config)), ())
 
 
 def test_no_platform_at_all(tmp_path: Path) -> None:

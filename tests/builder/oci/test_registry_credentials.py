@@ -323,6 +323,18 @@ def test_a_password_is_not_sent_to_a_token_server_without_tls() -> None:
     token_request(challenge, credentials, [], registry="registry.example.org", plain_http=True)
 
 
+def test_a_registry_on_loopback_sends_no_password_elsewhere_without_tls(
+    layout: Path, guarded: RegistryServer, configured: Any
+) -> None:
+    """Plain HTTP is taken for granted there; that is no reason to speak it with others."""
+    with FaultyProxy(guarded.host) as proxy:
+        configured(auths={proxy.host: basic("builder", WORD)})
+        challenge = {"WWW-Authenticate": 'Bearer realm="http://tokens.example.org/token"'}
+        proxy.faults.append(Fault("GET", "/v2/$", status(401, challenge)))
+        with pytest.raises(CredentialsError, match="expected a token server with https"):
+            push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
+
+
 @pytest.mark.parametrize("realm", ["", "ftp://a/b", "/token", "https://"])
 def test_a_challenge_without_a_token_server(realm: str) -> None:
     challenge = Challenge(scheme="bearer", parameters={"realm": realm})

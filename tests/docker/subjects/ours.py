@@ -21,6 +21,8 @@ from tests.docker.subjects.serving import serve_and_ask
 from thoth_models import load_embedding
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from thoth_models import Embedding
 
 THREADS = 8
@@ -33,9 +35,19 @@ def embed(variant: str) -> None:
 
 
 def relative_path(variant: str) -> None:
-    """Load from a path that is relative, and could be a name on the Hub as well."""
-    os.chdir("/")
-    _ready(load_embedding("mini", root="models", variants=[variant]).encode(texts()))
+    """Load from where the relative path of the model, ``mini/source``, could be a name on the Hub as well.
+
+    From a directory above, it would have one part more than any name has, and nobody would ask for it.
+    """
+    os.chdir("/models")
+    _ready(load_embedding("mini", root=".", variants=[variant]).encode(texts()))
+
+
+def question(variant: str) -> None:
+    """Load; then ask for facts about a model, without a timeout, as a library may at any time."""
+    vectors = load_embedding("mini", variants=[variant]).encode(texts())
+    hub = importlib.import_module("huggingface_hub")
+    _ready(vectors, **_refusal(lambda: hub.HfApi().model_info(REPOSITORY, timeout=None)))
 
 
 def late_switch(variant: str) -> None:
@@ -44,14 +56,19 @@ def late_switch(variant: str) -> None:
     hub = importlib.import_module("huggingface_hub")
     online_before = not constants.HF_HUB_OFFLINE
     vectors = load_embedding("mini", variants=[variant]).encode(texts())
+    _ready(vectors, online_before=online_before, **_refusal(lambda: hub.hf_hub_download(REPOSITORY, FILE)))
+
+
+def _refusal(ask: Callable[[], object]) -> dict[str, object]:
+    """Return the name of the error that a question to the Hub ends with, and after how many seconds."""
     started = time.monotonic()
     try:
-        hub.hf_hub_download(REPOSITORY, FILE)
+        ask()
     except Exception as error:  # noqa: BLE001 - the test says which it has to be
         refused = type(error).__name__
     else:
         refused = ""
-    _ready(vectors, online_before=online_before, refused=refused, refused_seconds=time.monotonic() - started)
+    return {"refused": refused, "refused_seconds": time.monotonic() - started}
 
 
 def held_lock(variant: str) -> None:
@@ -98,10 +115,15 @@ def _encode_in_a_child(embedding: Embedding) -> Any:
 
 
 def many(variant: str) -> None:
-    """Encode a lot, and say what lies in shared memory afterwards."""
+    """Encode a lot, and say what lies in shared memory afterwards, and what memory other processes took for it."""
     embedding = _load(variant)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
     vectors = embedding.encode(texts() * 50)
-    _ready(vectors[: len(texts())], shared=os.listdir("/dev/shm"))  # noqa: PTH208, S108 - of a container
+    _ready(
+        vectors[: len(texts())],
+        shared=os.listdir("/dev/shm"),  # noqa: PTH208, S108 - of a container
+        pages_of_children=resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before,
+    )
 
 
 def huge_batch(variant: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import shutil
+import signal
 import socket
 import sys
 import threading
@@ -295,6 +298,30 @@ def test_threads_may_encode_at_once(shared: OnnxBackend) -> None:
                 assert_close(vectors, wanted)
 
 
+class AsItWasRead:
+    """Stand in for a tokenizer, of which a backend may ask and must change nothing."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        object.__setattr__(self, "_tokenizer", tokenizer)
+
+    def __getattr__(self, name: str) -> Any:
+        assert name in {"encode_batch_fast", "get_added_tokens_decoder"}, f"the shared tokenizer: {name}"
+        return getattr(self._tokenizer, name)
+
+    def __setattr__(self, name: str, _value: object) -> None:
+        raise AssertionError(f"the shared tokenizer: {name} is set")
+
+
+def test_the_tokenizer_is_set_up_once(
+    make: Callable[..., OnnxBackend], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 19: tokenizers before 0.23 refuse to be set up while another thread uses them ("Already borrowed")."""
+    backend = excluding(make, tmp_path)
+    monkeypatch.setattr(backend, "_tokenizer", AsItWasRead(backend._tokenizer))
+    for batch_size in (None, 1):
+        assert len(encode(backend, list(TEXTS), prompt="query: ", batch_size=batch_size)) == len(TEXTS)
+
+
 class Gate:
     """Stand in for the runs of a backend's sessions, and hold them until as many as are ``expected`` are inside."""
 
@@ -333,10 +360,12 @@ def test_not_every_caller_takes_memory_for_a_run_at_once(
     gate = Gate(backend, monkeypatch, expected=at_once)
     start = threading.Barrier(callers)
 
+    # As if all of them had come before the first one runs.
+    backend._sessions._callers.update({-number: 1 for number in range(callers)})
+
     def work(text: str) -> FloatArray:
-        with backend._sessions.calling(1):
-            start.wait(timeout=60)
-            return encode(backend, [text])
+        start.wait(timeout=60)
+        return encode(backend, [text])
 
     with ThreadPoolExecutor(callers) as pool:
         found = list(pool.map(work, "abcdefgh"[:callers]))
@@ -351,12 +380,13 @@ def test_a_run_has_all_threads_until_callers_could_use_the_cores(
     monkeypatch.setenv("THOTH_MODELS_THREADS", str(threads))
     backend = make()
     gate = Gate(backend, monkeypatch, expected=1)
-    with contextlib.ExitStack() as others:
-        for _ in range(callers - 1):
-            others.enter_context(backend._sessions.calling(1))
-        encode(backend, ["a b"])
-        with backend._sessions.calling(1) as planned:
-            assert planned == (1, 192 * each)
+    others = {-number: 1 for number in range(1, callers)}
+    backend._sessions._callers.update(others)
+    encode(backend, ["a b"])
+    with backend._sessions.calling(1) as planned:
+        assert planned == (1, 192 * each)
+    assert backend._sessions._callers == others
+    backend._sessions._callers.clear()
     encode(backend, ["a b"])
     assert gate.threads == [each, threads]
 
@@ -383,7 +413,7 @@ def test_many_texts_of_a_lone_caller_are_divided_between_threads(
         assert set(gate.threads) == {1}
     else:
         assert seen == {threading.get_ident()}
-    assert backend._sessions._runners == 0
+    assert backend._sessions._callers == {}
 
 
 def test_a_failure_in_one_thread_ends_the_call(
@@ -400,7 +430,62 @@ def test_a_call_that_fails_is_not_counted_for_ever(make: Callable[..., OnnxBacke
     for _ in range(3):
         with pytest.raises(BackendError):
             encode(backend, ["a", "a b"])
-    assert backend._sessions._runners == 0
+    assert backend._sessions._callers == {}
+
+
+class Limit(Exception):  # noqa: N818 - as Celery's SoftTimeLimitExceeded
+    """What a signal handler raises."""
+
+
+def test_what_a_signal_handler_raises_reaches_the_caller_and_costs_no_turn(
+    make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THOTH_MODELS_THREADS", "2")
+    backend = make()
+    chance = random.Random(5)  # noqa: S311 - moments, no secrets
+    raised = 0
+
+    def interrupt(*_: object) -> None:
+        raise Limit
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            with contextlib.suppress(Limit):
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.002))
+                try:
+                    while True:
+                        encode(backend, ["a b", "water"])
+                except Limit:
+                    raised += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert raised > 100
+    locks = (*backend._sessions._wide_turns.locks, *backend._sessions._narrow_turns.locks)
+    assert not any(lock.locked() for lock in locks)
+    found: list[FloatArray] = []
+    thread = threading.Thread(target=lambda: found.append(encode(backend, ["a b"])), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert len(found) == 1
+
+
+def test_nothing_is_looked_up_once_it_is_loaded(
+    make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A volume may be gone by then, or silent; what is loaded is in memory."""
+    monkeypatch.setenv("THOTH_MODELS_THREADS", "2")
+    backend = make(variant_files(tmp_path / "files"))
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    words = [f"{chr(97 + number % 26)} b" for number in range(600)]
+    expected = [reference(tokenizer_json(), word) for word in words]
+    assert_close(encode(backend, words), expected)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: encode(backend, words[:3]), range(40)):
+            assert_close(found, expected[:3])
 
 
 def test_the_number_of_threads_is_set(make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch) -> None:

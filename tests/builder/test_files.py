@@ -1,0 +1,48 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from thoth_models_builder.files import replace_file, replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_two_processes_of_the_same_number_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In containers that share a directory, both may be process 1."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    path = tmp_path / "file"
+    with replacing(path) as first:
+        first.write(b"one, ")
+        with replacing(path) as second:
+            second.write(b"two")
+        assert path.read_bytes() == b"two"
+        first.write(b"whole")
+    assert path.read_bytes() == b"one, whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, b"before")
+    with contextlib.suppress(KeyboardInterrupt), replacing(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_mode_is_what_the_user_wants_of_new_files(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        replace_file(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
