@@ -1,0 +1,262 @@
+"""``MultilingualEmbeddingManager``, as thoth-vdbmanager 0.5 and 0.6 had it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from thoth_models.compat.haystack import component
+from thoth_models.compat.naming import NamedModel, answering, contents_of, documents_with, is_multilingual, query_text
+from thoth_models.detection import EnvironmentDetector
+from thoth_models.errors import InvalidInputError, ModelUnavailableError, SpaceMismatchError, ThothModelsError
+from thoth_models.loading import bundle_root
+from thoth_models.manager import DEFAULT
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from thoth_models.config import ManagerConfig
+    from thoth_models.embedding import Embedding
+    from thoth_models.info import EmbeddingInfo
+    from thoth_models.manifest import Model
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddingInitializationError(ThothModelsError):
+    """The model cannot be loaded; the cause is the error that says why, and says so in its message as well."""
+
+
+class MultilingualEmbeddingManager:
+    """One model by its old name. Threads and children of fork may share it.
+
+    The same arguments give the same object. The manager of this process has the model, and it is loaded when it is
+    first needed, not here.
+
+    Args:
+        model_name: Name or alias: ``default``, ``large``, ``fast`` and ``legacy`` are names like any other, which
+            models.yaml declares. ``default`` is the bundle's default model where nothing is called that.
+        cache_dir: Was where models were downloaded to. Models come from the bundle, and nothing is written; anything
+            but None is logged.
+        config: Settings of the manager; None for the default ones.
+
+    Attributes:
+        model_key: The name that was given.
+        preload_errors: Why :meth:`preload_model` returned False, by name of the model.
+
+    Raises:
+        InvalidInputError: ``model_name`` is no str.
+    """
+
+    preload_errors: ClassVar[dict[str, ThothModelsError]] = {}
+    _instances: ClassVar[dict[tuple[object, ...], MultilingualEmbeddingManager]] = {}
+
+    def __new__(  # noqa: PYI034 - a dict by class cannot say that it has that class
+        cls,
+        model_name: str = DEFAULT,
+        cache_dir: str | os.PathLike[str] | None = None,
+        *,
+        config: ManagerConfig | None = None,
+    ) -> MultilingualEmbeddingManager:
+        """Return the object for these arguments, which is made at the first call."""
+        if not isinstance(model_name, str):
+            raise InvalidInputError(f"model_name: expected a str, found {type(model_name).__name__}")
+        # One step, in which no other thread can come between.
+        return cls._instances.setdefault((cls, model_name, cache_dir, config), super().__new__(cls))
+
+    def __init__(
+        self,
+        model_name: str = DEFAULT,
+        cache_dir: str | os.PathLike[str] | None = None,
+        *,
+        config: ManagerConfig | None = None,
+    ) -> None:
+        if hasattr(self, "_model"):
+            return
+        self.model_key = model_name
+        self._model = NamedModel(model_name, config)
+        if cache_dir is not None:
+            _log.warning("cache_dir=%s is not used: models come from the bundle at %s", cache_dir, self.cache_dir)
+
+    def __repr__(self) -> str:
+        """Return the name."""
+        return f"<MultilingualEmbeddingManager {self.model_key}>"
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model that answers, as the bundle has it.
+
+        Raises:
+            EmbeddingInitializationError: Nothing in the bundle can answer, or there is no bundle.
+        """
+        return self._answering()[0].name
+
+    @property
+    def cache_dir(self) -> str:
+        """The bundle directory, which models come from."""
+        return str(bundle_root(self._model.config.root))
+
+    @property
+    def info(self) -> EmbeddingInfo | None:
+        """Where the model comes from, ``fallback`` with why it is not what the name meant; None until loaded."""
+        return self._model.info
+
+    def encode_documents(self, documents: Sequence[Any]) -> list[Any]:
+        """Return Haystack's documents, the same ones, each with its vector as ``embedding``: a list of floats.
+
+        Warns:
+            FallbackWarning: A model of another embedding space answers, or one that the old name did not mean.
+
+        Raises:
+            InvalidInputError: One of them is no document; the message names its index.
+            EmbeddingInitializationError: The model cannot be loaded.
+        """
+        texts = contents_of(documents)
+        if not texts:
+            return []
+        with self._use() as embedding:
+            return documents_with(documents, embedding.encode_document(texts).tolist())
+
+    def encode_query(self, query: str) -> list[float]:
+        """Return the vector of a query, without the spaces around it.
+
+        Warns:
+            FallbackWarning: A model of another embedding space answers, or one that the old name did not mean.
+
+        Raises:
+            InvalidInputError: It is no str, or empty. (A ``ValueError``, as it was.)
+            EmbeddingInitializationError: The model cannot be loaded.
+        """
+        text = query_text(query)
+        with self._use() as embedding:
+            vector: list[float] = embedding.encode_query(text).tolist()
+            return vector
+
+    def get_document_embedder(self) -> Any:  # noqa: ANN401 - Haystack need not be installed
+        """Return a Haystack component that embeds documents with this model, ready to be used.
+
+        Raises:
+            BackendUnavailableError: Haystack is not installed.
+            EmbeddingInitializationError: The model cannot be loaded.
+        """
+        return self._component("document")
+
+    def get_text_embedder(self) -> Any:  # noqa: ANN401 - Haystack need not be installed
+        """Return a Haystack component that embeds a text with this model, ready to be used.
+
+        Raises:
+            BackendUnavailableError: Haystack is not installed.
+            EmbeddingInitializationError: The model cannot be loaded.
+        """
+        return self._component("text")
+
+    def get_model_info(self) -> dict[str, Any]:
+        """Return what is known of the model, without loading it.
+
+        Returns:
+            The keys of thoth-vdbmanager: ``model_name`` (of the model that answers), ``model_key`` (the name that was
+            given), ``cache_dir`` (the bundle directory), ``is_docker``, ``initialized`` (whether it was loaded),
+            ``supports_multilingual`` (whether it is called so; the bundle does not say more),
+            ``embedding_dimension``; and ``space`` and ``fallback``, as :class:`EmbeddingInfo` has them.
+
+        Raises:
+            EmbeddingInitializationError: Nothing in the bundle can answer, or there is no bundle.
+        """
+        model, fallback = self._answering()
+        assert model.built is not None  # noqa: S101 - it answers
+        return {
+            "model_name": model.name,
+            "model_key": self.model_key,
+            "cache_dir": self.cache_dir,
+            "is_docker": EnvironmentDetector.is_docker(),
+            "initialized": self.info is not None,
+            "supports_multilingual": is_multilingual(model),
+            "embedding_dimension": model.dimension,
+            "space": model.built.space.hex,
+            "fallback": fallback,
+        }
+
+    @classmethod
+    def get_available_models(cls, *, config: ManagerConfig | None = None) -> dict[str, str]:
+        """Return the names and aliases that something in the bundle answers to, each with the model that does.
+
+        Raises:
+            BundleNotFoundError: There is no bundle.
+            BundleError: Its manifest cannot be used.
+        """
+        manifest = NamedModel(DEFAULT, config).manifest()
+        names = list(manifest.names())
+        if DEFAULT not in names and manifest.default is not None:
+            names.insert(0, DEFAULT)
+        found: dict[str, str] = {}
+        for name in names:
+            with contextlib.suppress(SpaceMismatchError, ModelUnavailableError):
+                found[name] = answering(manifest, name)[0].name
+        return found
+
+    @classmethod
+    def preload_model(
+        cls,
+        model_name: str = DEFAULT,
+        cache_dir: str | os.PathLike[str] | None = None,
+        *,
+        config: ManagerConfig | None = None,
+    ) -> bool:
+        """Load a model, and return whether that worked; why not is logged, and kept in :attr:`preload_errors`.
+
+        ``EmbeddingManager.preload_models`` raises instead, which is what the start of a service should do.
+        """
+        try:
+            with cls(model_name, cache_dir, config=config)._use():  # noqa: SLF001 - its own
+                pass
+        except ThothModelsError as error:
+            cls.preload_errors[str(model_name)] = error
+            _log.warning("preload_model(%r) failed: %s", model_name, error)
+            return False
+        cls.preload_errors.pop(model_name, None)
+        return True
+
+    @classmethod
+    def clear_cache(cls) -> None:
+        """Forget the objects that the constructor returns again, and give up the models that nobody uses."""
+        instances = list(cls._instances.values())
+        cls._instances.clear()
+        for manager in {id(instance._model.manager): instance._model.manager for instance in instances}.values():  # noqa: SLF001
+            manager.unload()
+
+    @contextlib.contextmanager
+    def _use(self) -> Iterator[Embedding]:
+        with contextlib.ExitStack() as stack:
+            try:
+                embedding = stack.enter_context(self._model.use(stacklevel=8))
+            except ThothModelsError as error:
+                raise _not_loaded(self.model_key, error) from error
+            yield embedding
+
+    def _answering(self) -> tuple[Model, str | None]:
+        """Return the model that answers, or would, and why it is not the one that the name meant."""
+        try:
+            return self._model.answering()
+        except ThothModelsError as error:
+            raise _not_loaded(self.model_key, error) from error
+
+    def _component(self, kind: Literal["document", "text"]) -> Any:  # noqa: ANN401
+        with self._use():
+            pass
+        return component(kind, self.model_key, self._model.config)
+
+
+def get_multilingual_embedding_manager(
+    model_name: str = DEFAULT,
+    cache_dir: str | os.PathLike[str] | None = None,
+    *,
+    config: ManagerConfig | None = None,
+) -> MultilingualEmbeddingManager:
+    """Return the :class:`MultilingualEmbeddingManager` for these arguments."""
+    return MultilingualEmbeddingManager(model_name, cache_dir, config=config)
+
+
+def _not_loaded(name: str, error: ThothModelsError) -> EmbeddingInitializationError:
+    return EmbeddingInitializationError(f"no model could be loaded for {name!r}: {error}")
