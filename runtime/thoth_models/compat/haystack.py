@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from thoth_models.errors import BackendUnavailableError
@@ -20,15 +21,12 @@ def component(kind: Literal["document", "text"], model: str, config: ManagerConf
     Raises:
         BackendUnavailableError: Haystack is not installed.
     """
-    try:
-        adapter = importlib.import_module(_ADAPTER)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "haystack":
-            raise
+    if find_spec("haystack") is None:
         raise BackendUnavailableError(
             "Haystack is not installed, which the embedders are components of: install thoth-models[haystack]; "
             "encode_documents and encode_query work without it"
-        ) from error
+        )
+    adapter = importlib.import_module(_ADAPTER)
     embedder = getattr(adapter, _COMPONENTS[kind])(model=model, config=config)
     embedder.warm_up()
     return embedder

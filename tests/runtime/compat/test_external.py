@@ -108,7 +108,9 @@ def test_the_event_loop_goes_on_meanwhile(config: ManagerConfig) -> None:
     async def run() -> tuple[list[list[float]], list[list[float]]]:
         return await manager.encode_texts_async(["uno"]), await manager.provider.embed_texts_async(["due"])
 
-    assert asyncio.run(run()) == ([pytest.approx(unit("uno"))], [pytest.approx(unit("due"))])
+    first, second = asyncio.run(run())
+    assert first == [pytest.approx(unit("uno"))]
+    assert second == [pytest.approx(unit("due"))]
 
 
 def test_the_model_is_loaded_when_it_is_made(config: ManagerConfig, backends: Backends) -> None:

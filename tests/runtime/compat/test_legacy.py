@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tests.bundles import invented_model, make_bundle, make_writable
 from tests.runtime.compat.test_multilingual import unit
-from thoth_models import FallbackWarning, InvalidInputError, UnknownModelError
+from thoth_models import FallbackWarning, InvalidInputError, ManagerConfig, UnknownModelError
 from thoth_models.compat import LegacyEmbeddingAdapter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.runtime.compat.conftest import Backends
-    from thoth_models import ManagerConfig
 
 
 def test_the_call_shapes_of_sentence_transformers(config: ManagerConfig, backends: Backends) -> None:
     adapter = LegacyEmbeddingAdapter("legacy", config=config)
     assert backends.made == []
     vectors = adapter.encode(["a", "b"])
-    assert (vectors.dtype, vectors.shape) == (np.float32, (2, 8))
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (2, 8)
     np.testing.assert_allclose(vectors[0], unit("a"), rtol=1e-6)
     assert adapter.encode("a").shape == (8,)
     assert adapter.encode([]).shape == (0, 8)
@@ -88,10 +91,7 @@ def test_an_old_name_that_is_not_listed_says_what_to_list(moved: ManagerConfig) 
         LegacyEmbeddingAdapter("fast", config=moved).encode("a")
 
 
-def test_default_where_there_is_none(tmp_path: Any) -> None:
-    from tests.bundles import invented_model, make_bundle, make_writable
-    from thoth_models import ManagerConfig
-
+def test_default_where_there_is_none(tmp_path: Path) -> None:
     root = tmp_path / "bundle"
     make_bundle(root, [invented_model("mini")], default=None)
     with pytest.raises(UnknownModelError, match=r"with `aliases: \[default\]`, or a default model"):

@@ -1,0 +1,65 @@
+"""A list with the four names of thoth-vdbmanager parses, locks and builds, and each name loads its model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.builder.projects import Project, model_files, spec_of, write_files
+from tests.bundles import FakeBackend, make_writable
+from thoth_models import EmbeddingManager, ManagerConfig, loads
+from thoth_models.compat import LegacyEmbeddingAdapter, MultilingualEmbeddingManager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MODELS = {
+    "multilingual-mini": (8, ["default", "paraphrase-multilingual-MiniLM-L12-v2"]),
+    "multilingual-mpnet": (16, ["large", "paraphrase-multilingual-mpnet-base-v2"]),
+    "distiluse": (12, ["fast", "distiluse-base-multilingual-cased"]),
+    "mini": (8, ["legacy", "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"]),
+}
+
+
+def listed() -> dict[str, dict[str, object]]:
+    return {
+        name: {"sources": [{"directory": f"weights/{name}"}], "aliases": aliases}
+        for name, (_, aliases) in MODELS.items()
+    }
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManagerConfig]:
+    monkeypatch.setattr(loads, "load_backend", lambda verified: FakeBackend(verified.model.dimension))
+    monkeypatch.setattr(loads, "import_libraries", lambda name: None)
+    project = Project(tmp_path)
+    for name, (dimension, _) in MODELS.items():
+        write_files(tmp_path / "weights" / name, model_files(name, dimension=dimension))
+    project.specify(listed())
+    project.lock()
+    project.build()
+    yield ManagerConfig(root=project.output)
+    make_writable(project.output)
+
+
+def test_the_list_parses() -> None:
+    models = spec_of(listed()).models
+    assert {alias: name for name, model in models.items() for alias in model.aliases[:1]} == {
+        "default": "multilingual-mini",
+        "large": "multilingual-mpnet",
+        "fast": "distiluse",
+        "legacy": "mini",
+    }
+
+
+def test_each_name_loads_the_model_that_it_stands_for(built: ManagerConfig) -> None:
+    """Directories are no repositories: the aliases with the names of those say that the models are the old ones."""
+    for name, (dimension, aliases) in MODELS.items():
+        old = aliases[0]
+        assert len(MultilingualEmbeddingManager(old, config=built).encode_query("a")) == dimension
+        assert LegacyEmbeddingAdapter(old, config=built).encode(["a"]).shape == (1, dimension)
+        assert EmbeddingManager.get_instance(built).get_model(old).info.model == name
+    found = MultilingualEmbeddingManager.get_available_models(config=built)
+    assert [found[old] for old in ("default", "large", "fast", "legacy")] == list(MODELS)
