@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import Project, model_files, spec_of, write_files
+from tests.builder.projects import REPOSITORY, Project, model_files, spec_of, write_files
 from tests.bundles import FakeBackend, make_writable
 from thoth_models import EmbeddingManager, ManagerConfig, loads
 from thoth_models.compat import LegacyEmbeddingAdapter, MultilingualEmbeddingManager
+from thoth_models_builder.spec import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +53,15 @@ def test_the_list_parses() -> None:
         "large": "multilingual-mpnet",
         "fast": "distiluse",
         "legacy": "mini",
+    }
+
+
+def test_the_list_of_the_documentation_parses() -> None:
+    page = (REPOSITORY / "docs/compat.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    spec = parse_spec(block.encode(), "models.yaml")
+    assert {alias: name for name, model in spec.models.items() for alias in model.aliases} == {
+        alias: name for name, (_, aliases) in MODELS.items() for alias in aliases[:2]
     }
 
 
