@@ -167,8 +167,7 @@ class EnvironmentDetector:
         Raises:
             EnvironmentFault: ``THOTH_MODELS_CONTAINER`` is neither true nor false.
         """
-        is_container, _ = _detect(root, _environment(environ))
-        return CacheStrategy.READ_ONLY_BUNDLE if is_container else CacheStrategy.LOCAL_BUNDLE
+        return _cache(is_container=_detect(root, _environment(environ))[0])
 
     @staticmethod
     def get_download_strategy(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> DownloadStrategy:
@@ -177,8 +176,7 @@ class EnvironmentDetector:
         Raises:
             EnvironmentFault: ``THOTH_MODELS_CONTAINER`` is neither true nor false.
         """
-        is_container, _ = _detect(root, _environment(environ))
-        return DownloadStrategy.NEVER if is_container else DownloadStrategy.BUILD_BUNDLE
+        return _download(is_container=_detect(root, _environment(environ))[0])
 
     @staticmethod
     def describe(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> Surroundings:
@@ -195,9 +193,17 @@ class EnvironmentDetector:
             cpu_quota=cgroups.cpu_quota(root),
             memory_limit=cgroups.memory_limit(root),
             bundle=Path(variables.get(ROOT_VARIABLE) or DEFAULT_ROOT),
-            cache=EnvironmentDetector.get_cache_strategy(root, variables),
-            download=EnvironmentDetector.get_download_strategy(root, variables),
+            cache=_cache(is_container=is_container),
+            download=_download(is_container=is_container),
         )
+
+
+def _cache(*, is_container: bool) -> CacheStrategy:
+    return CacheStrategy.READ_ONLY_BUNDLE if is_container else CacheStrategy.LOCAL_BUNDLE
+
+
+def _download(*, is_container: bool) -> DownloadStrategy:
+    return DownloadStrategy.NEVER if is_container else DownloadStrategy.BUILD_BUNDLE
 
 
 def _environment(environ: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from thoth_models.errors import EnvironmentFault, InvalidInputError
+from thoth_models.forking import at_fork, never_destroy
 from thoth_models.manager import EmbeddingManager
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class Hosted:
     """The hosted side.
 
     Attributes:
-        make: Makes what encodes; called once, and only if this side is chosen.
+        make: Makes what encodes; called once in each process, and only if this side is chosen.
         identity: What its vectors are called, such as ``openai:text-embedding-3-small:1536``. It must change with
             whatever changes the vectors: provider, model, version, number of dimensions.
         dimension: Length of a vector.
@@ -118,14 +120,21 @@ class LocalSide:
 
 
 class HostedSide:
-    """What the service made, with inputs and answers checked."""
+    """What the service made, with inputs and answers checked; a child of ``fork`` makes one of its own.
+
+    Raises:
+        Exception: Whatever ``hosted.make`` raises.
+    """
 
     side = Side.HOSTED
 
     def __init__(self, hosted: Hosted) -> None:
         self.identity = hosted.identity
         self.dimension = hosted.dimension
-        self._encoder = hosted.make()
+        self._make = hosted.make
+        self._encoder: HostedEncoder | None = hosted.make()
+        self._lock = threading.Lock()
+        at_fork(self)
 
     def manager(self) -> None:
         """Return None: there is none."""
@@ -137,14 +146,27 @@ class HostedSide:
     def encode(self, texts: str | Iterable[str]) -> FloatArray:
         """Return the vectors, after a look at them."""
         listed = _listed(texts)
-        answer: ArrayLike = self._encoder.encode(listed) if listed else []
+        answer: ArrayLike = self._own_encoder().encode(listed) if listed else []
         return self._checked(texts, listed, answer)
 
     async def aencode(self, texts: str | Iterable[str]) -> FloatArray:
         """Return the vectors, after a look at them, without keeping the event loop from other work."""
         listed = _listed(texts)
-        answer: ArrayLike = await self._encoder.aencode(listed) if listed else []
+        answer: ArrayLike = await self._own_encoder().aencode(listed) if listed else []
         return self._checked(texts, listed, answer)
+
+    def _own_encoder(self) -> HostedEncoder:
+        """Return the encoder of this process."""
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = self._make()
+            return self._encoder
+
+    def _inherited(self) -> None:
+        """Let go of what another process made, and never close its connections; called in a child of ``fork``."""
+        never_destroy(self._encoder)
+        self._encoder = None
+        self._lock = threading.Lock()  # a thread of the parent may have held the other
 
     def _checked(self, texts: object, listed: list[str], answer: ArrayLike) -> FloatArray:
         expected = (len(listed), self.dimension)
