@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ from thoth_models import EmbeddingManager
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Path(__file__).parents[3] / "docs/compat.md"
+# The variable is where the pages are when the tests run away from the source tree.
+PAGE = Path(os.environ.get("THOTH_TEST_SOURCES", Path(__file__).parents[3])) / "docs/compat.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 

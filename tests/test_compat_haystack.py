@@ -9,12 +9,24 @@ import pytest
 from haystack import Document
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
+from tests.bundles import FakeBackend, invented_model, make_bundle, make_writable
 from tests.runtime.compat.test_multilingual import unit
-from thoth_models import BackendUnavailableError
+from thoth_models import BackendUnavailableError, ManagerConfig, loads
 from thoth_models.compat import ExternalEmbeddingManager, LocalEmbeddingProvider, MultilingualEmbeddingManager
 
 if TYPE_CHECKING:
-    from thoth_models import ManagerConfig
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManagerConfig]:
+    monkeypatch.setattr(loads, "load_backend", lambda verified: FakeBackend(verified.model.dimension))
+    monkeypatch.setattr(loads, "import_libraries", lambda name: None)
+    old = "paraphrase-multilingual-MiniLM-L12-v2"
+    make_bundle(tmp_path / "bundle", [invented_model("small", aliases=("default", old))], default="small")
+    yield ManagerConfig(root=tmp_path / "bundle")
+    make_writable(tmp_path / "bundle")
 
 
 def test_documents_keep_their_ids_and_go_into_a_store(config: ManagerConfig) -> None:
