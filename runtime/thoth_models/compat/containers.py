@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, final, overload
 
-from thoth_models.compat.naming import NamedModel, answering
+from thoth_models.compat.naming import NamedModel
 from thoth_models.errors import ModelUnavailableError, SpaceMismatchError, UnknownModelError
 from thoth_models.manager import DEFAULT, EmbeddingManager
 
@@ -93,7 +93,7 @@ class ModelCache:
         if not isinstance(name, str):
             return False
         try:
-            model, _ = answering(NamedModel(name, self._config).manifest(), name)
+            model, _ = NamedModel(name, self._config).answering()
         except (UnknownModelError, ModelUnavailableError, SpaceMismatchError):
             return False
         stats = self.manager.stats().models.get(model.name)

@@ -186,14 +186,15 @@ class MultilingualEmbeddingManager:
             BundleNotFoundError: There is no bundle.
             BundleError: Its manifest cannot be used.
         """
-        manifest = NamedModel(DEFAULT, config).manifest()
+        default = NamedModel(DEFAULT, config)
+        manifest = default.manifest()
         names = list(manifest.names())
         if DEFAULT not in names and manifest.default is not None:
             names.insert(0, DEFAULT)
         found: dict[str, str] = {}
         for name in names:
             with contextlib.suppress(SpaceMismatchError, ModelUnavailableError):
-                found[name] = answering(manifest, name)[0].name
+                found[name] = answering(manifest, name, default.config)[0].name
         return found
 
     @classmethod

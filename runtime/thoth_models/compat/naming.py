@@ -109,7 +109,7 @@ class NamedModel:
         manifest = self.manifest()
         if self.info is not None and self.info.model in manifest.models:
             return manifest.models[self.info.model], self.info.fallback
-        return answering(manifest, self.name)
+        return answering(manifest, self.name, self.config)
 
     def _note(self, info: EmbeddingInfo, stacklevel: int) -> None:
         """Keep where the model comes from; where it is not what the name meant, say so, once."""
@@ -123,17 +123,23 @@ class NamedModel:
             warnings.warn(FallbackWarning(reason), stacklevel=stacklevel)
 
 
-def answering(manifest: Manifest, name: str) -> tuple[Model, str | None]:
-    """Return the model that a bundle has for a name, and why it is not the one that the name meant.
+def answering(manifest: Manifest, name: str, config: ManagerConfig) -> tuple[Model, str | None]:
+    """Return the model that a bundle has for a name under these settings, and why it is not the one that the name meant.
 
     Raises:
         UnknownModelError: There is no model or alias of that name; for an old name, with what it meant.
-        SpaceMismatchError: Only a model of another space could answer, and the bundle does not accept that.
+        SpaceMismatchError: Only a model of another space could answer, and that is not accepted.
         ModelUnavailableError: Nothing can answer.
     """
     requested = None if name == DEFAULT and DEFAULT not in manifest.names() else name
     try:
-        selection = select(manifest, requested)
+        selection = select(
+            manifest,
+            requested,
+            variants=config.variants,
+            same_space=config.same_space,
+            expect_space=config.expect_spaces.get(name),
+        )
     except UnknownModelError as error:
         raise UnknownModelError(f"{error}{hint(name)}") from error
     if not selection.candidates:

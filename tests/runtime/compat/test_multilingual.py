@@ -272,6 +272,13 @@ def test_available_models_leave_out_what_cannot_answer(moved: ManagerConfig) -> 
     assert "fast" not in found
 
 
+def test_available_models_follow_the_settings(moved: ManagerConfig) -> None:
+    strict = dataclasses.replace(moved, same_space=True)
+    assert "large" not in MultilingualEmbeddingManager.get_available_models(config=strict)
+    with pytest.raises(EmbeddingInitializationError, match="no model of the embedding space of 'large' can answer"):
+        MultilingualEmbeddingManager("large", config=strict).get_model_info()
+
+
 # --- old space, new space ---
 
 
