@@ -124,7 +124,7 @@ class NamedModel:
 
 
 def answering(manifest: Manifest, name: str, config: ManagerConfig) -> tuple[Model, str | None]:
-    """Return the model that a bundle has for a name under these settings, and why it is not the one that the name meant.
+    """Return the model that a bundle has for a name under these settings, and why it is not what the name meant.
 
     Raises:
         UnknownModelError: There is no model or alias of that name; for an old name, with what it meant.
