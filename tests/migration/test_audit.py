@@ -25,7 +25,7 @@ METADATA = "Metadata-Version: 2.1\nName: store\nVersion: {}\n"
 @pytest.fixture(scope="module")
 def wheels(pytestconfig: pytest.Config) -> Path:
     """The pinned wheels, downloaded once for all runs in this checkout."""
-    cache = Path(pytestconfig.cache.mkdir("thoth-vdbmanager"))  # type: ignore[union-attr]  # it is never switched off
+    cache = Path(pytestconfig.cache.mkdir("thoth-vdbmanager"))
     try:
         for pin in read_pins():
             fetch(pin, cache)
