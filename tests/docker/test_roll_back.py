@@ -14,6 +14,7 @@ import pytest
 from tests.docker.service_support import (
     DOCKER,
     address_of,
+    buildkit_client,
     docker,
     docker_result,
     inspect,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.docker, pytest.mark.torch, pytest.mark.onnx]
 
 ROLL_BACK_SECONDS = 30.0
+ROUNDS = 3
 PROJECT = "thoth-roll-back"
 QUESTION = {"question": "In which city do the customers live?", "workspace_id": 1, "functionality_level": "BASIC"}
 
@@ -109,7 +111,9 @@ def releases(registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory)
         # As releases of one service mostly do, they share all large layers.
         (context := place / str(number)).mkdir()
         (context / "Dockerfile").write_text(f"FROM {base}\nENV {setting}\n", encoding="utf-8")
-        docker("build", "--network=none", "--tag", f"{name}:{number}", str(context))
+        build = ["build", "--network=none", "--tag", f"{name}:{number}", str(context)]
+        built = docker_result(*build, client=buildkit_client())
+        assert built.returncode == 0, built.stderr
         docker("push", f"{name}:{number}", timeout=300)
         (digest,) = (one for one in inspect(f"{name}:{number}")["RepoDigests"] if one.startswith(name))
         found.append(Release(place / f"{number}.env", digest))
@@ -135,22 +139,25 @@ def test_one_command_goes_back_to_the_previous_digest(
     previous, current = releases
     deployment.up(previous)
     before = deployment.until(ready=True)
-    deployment.up(current)
-    # The gate of the roll-out: it stays closed, and says why.
-    assert "expected" in deployment.until(ready=False)["reason"]
-    assert inspect(deployment.container())["Config"]["Image"] == current.reference
-    if place == "in the registry only":
-        docker("image", "rm", "--force", inspect(previous.reference)["Id"])
-        assert docker_result("image", "inspect", previous.reference).returncode != 0
+    commands, waits = [], []
+    for _ in range(ROUNDS):
+        deployment.up(current)
+        # The gate of the roll-out: it stays closed, and says why.
+        assert "SpaceMismatchError" in deployment.until(ready=False)["reason"]
+        assert inspect(deployment.container())["Config"]["Image"] == current.reference
+        if place == "in the registry only":
+            docker("image", "rm", "--force", inspect(previous.reference)["Id"])
+            assert docker_result("image", "inspect", previous.reference).returncode != 0
 
-    started = time.monotonic()
-    command = deployment.up(previous)
-    after = deployment.until(ready=True, seconds=ROLL_BACK_SECONDS)
-    seconds = time.monotonic() - started
+        started = time.monotonic()
+        commands.append(deployment.up(previous))
+        after = deployment.until(ready=True, seconds=ROLL_BACK_SECONDS)
+        waits.append(time.monotonic() - started)
 
-    tell(capsys, f"roll-back, previous image {place}: command {command:.1f} s, ready after {seconds:.1f} s")
-    assert seconds < ROLL_BACK_SECONDS
-    assert inspect(deployment.container())["Config"]["Image"] == previous.reference
-    assert (after["space"], after["bundle_digest"]) == (before["space"], before["bundle_digest"])
-    address = f"http://{address_of(deployment.container())}:8020/generate-sql"
-    assert httpx2.post(address, json=QUESTION, timeout=30).status_code == 200
+        assert inspect(deployment.container())["Config"]["Image"] == previous.reference
+        assert (after["space"], after["bundle_digest"]) == (before["space"], before["bundle_digest"])
+        address = f"http://{address_of(deployment.container())}:8020/generate-sql"
+        assert httpx2.post(address, json=QUESTION, timeout=30).status_code == 200
+    figures = ", ".join(f"{command:.1f}/{wait:.1f}" for command, wait in zip(commands, waits, strict=True))
+    tell(capsys, f"roll-back, previous image {place}, seconds of the command / until ready: {figures}")
+    assert max(waits) < ROLL_BACK_SECONDS
