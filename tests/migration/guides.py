@@ -21,15 +21,18 @@ WATCHING = Path(__file__).with_name("watching")
 SERVICES = ("sql_generator", "thoth_be")
 MODEL = "all-MiniLM-L6-v2"
 
-_BLOCK = re.compile(r"^```diff(?P<alternative> alternative)?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```diff ?(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _SECONDS = 600
 _HUB_VARIABLES = ("HF_", "TRANSFORMERS_", "SENTENCE_TRANSFORMERS_", "THOTH_", "EMBEDDING_")
 
 
-def diffs(service: str, *, alternative: bool = False) -> list[str]:
-    """Return the diffs of a guide, in its order: those to be applied, or those that may take the place of one."""
+def diffs(service: str, kind: str = "") -> list[str]:
+    """Return the diffs of a guide, in its order: the migration, or those of another kind, which its fence names.
+
+    ``alternative`` may take the place of one of the migration; ``switch`` goes on top of it.
+    """
     text = (GUIDES / f"{service}.md").read_text(encoding="utf-8")
-    return [match["body"] for match in _BLOCK.finditer(text) if bool(match["alternative"]) == alternative]
+    return [match["body"] for match in _BLOCK.finditer(text) if match["kind"] == kind]
 
 
 def paths_of(diff: str) -> set[str]:

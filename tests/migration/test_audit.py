@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+import thoth_models
+from thoth_models.manager import DEFAULT
 from tools.migration.__main__ import main
 from tools.migration.audit import PAGE, audit
-from tools.migration.changes import Change, compare
+from tools.migration.changes import Change, breaks_of, compare
 from tools.migration.needs import required_names
 from tools.migration.surface import Release, read_release
 from tools.migration.wheels import Pin, WheelError, WheelUnreachableError, check, fetch, read_pins, read_texts
@@ -135,6 +138,38 @@ def test_a_wheel_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     pin = Pin(distribution="store", version="1", file="store.whl", sha256="0" * 64, size=14)
     with pytest.raises(WheelError, match="and 14 bytes"):
         check(pin, path)
+
+
+COMPAT = Path(thoth_models.__file__).parent / "compat"
+OLD_CALLS = [
+    ("0.5.0", "embedding_manager", "MultilingualEmbeddingManager"),
+    ("0.5.3", "embedding_manager", "MultilingualEmbeddingManager"),
+    ("0.6.1", "embedding_manager", "MultilingualEmbeddingManager"),
+    ("0.6.1", "external_embedding_manager", "ExternalEmbeddingManager"),
+    ("0.7.2", "external_embedding_manager", "ExternalEmbeddingManager"),
+]
+
+
+@pytest.mark.parametrize(("version", "module", "name"), OLD_CALLS)
+def test_every_old_call_suits_what_took_its_place(wheels: Path, version: str, module: str, name: str) -> None:
+    """The one changed import of the guides: no call of the class, or of the functions beside it, breaks by it."""
+    (pin,) = [pin for pin in read_pins() if pin.version == version]
+    old = read_release(version, read_texts(fetch(pin, wheels)), STANDARD)
+    before = old.modules[f"thoth_vdbmanager.vdbmanager.core.{module}"]
+    texts = {f"compat/{path.name}": path.read_text(encoding="utf-8") for path in COMPAT.glob("*.py")}
+    # A constant of ours, which the old signatures spell out.
+    texts = {path: re.sub(r"\bDEFAULT\b", repr(DEFAULT), text) for path, text in texts.items()}
+    ours = read_release("ours", {**texts, "compat.dist-info/METADATA": METADATA.format(1)}, STANDARD)
+    (after,) = [found for found in ours.modules.values() if name in found.classes]
+
+    old_methods, new_methods = old.methods_of(before.classes[name]), ours.methods_of(after.classes[name])
+    assert len(old_methods) >= 8
+    assert sorted(old_methods.keys() - new_methods.keys()) == []
+    assert sorted(before.functions.keys() - after.functions.keys()) == []
+    pairs = [(old_methods[one], new_methods[one]) for one in old_methods]
+    pairs += [(before.functions[one], after.functions[one]) for one in before.functions]
+    reasons = {str(left): list(breaks_of(left, right)) for left, right in pairs}
+    assert {call: found for call, found in reasons.items() if found} == {}
 
 
 BREAKING = [

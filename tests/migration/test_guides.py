@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from tests.hub_simulator import HubSimulator
-from tests.migration.guides import GUIDES, SERVICES, Surroundings, apply, copy_of, diffs, paths_of
+from tests.migration.guides import GUIDES, ROOT, SERVICES, Surroundings, apply, copy_of, diffs, paths_of
+from thoth_models import load_embedding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +59,7 @@ def test_nothing_of_the_former_way_is_left(service: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_alternative_image_applies_instead(service: str, tmp_path: Path) -> None:
-    (alternative,) = diffs(service, alternative=True)
+    (alternative,) = diffs(service, "alternative")
     assert paths_of(alternative) == {"Dockerfile"}
     target = copy_of(service, tmp_path)
     for diff in diffs(service):
@@ -73,8 +77,6 @@ def test_the_alternative_image_applies_instead(service: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_requirements_are_those_of_the_runtime(service: str, tmp_path: Path) -> None:
     """What the wheel needs, and does not bring where it is installed with --no-deps, stands in the service's list."""
-    from tests.migration.guides import ROOT
-
     runtime = (ROOT / "runtime" / "pyproject.toml").read_text(encoding="utf-8")
     needed = re.findall(r'"((?:numpy|onnxruntime|tokenizers)>=[\d.]+)"', runtime)
     assert len(needed) == 3
@@ -205,6 +207,64 @@ class TestServices:
         assert done.returncode == 1
         assert "nowhere" in done.stdout + done.stderr
         assert surroundings.connections() == []
+
+
+class Provider(BaseHTTPRequestHandler):
+    """A hosted provider on this computer: OpenAI's protocol, and vectors of the bundle's own model."""
+
+    embedding: Any
+    asked: list[int]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(len(body["input"]))
+        vectors = self.embedding.encode(body["input"])
+        data = [{"index": index, "embedding": vector.tolist()} for index, vector in enumerate(vectors)]
+        answer = json.dumps({"data": data[::-1]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def provider(mini_bundle: Path) -> Iterator[tuple[str, list[int]]]:
+    """The provider's address, and how many texts each call brought."""
+    asked: list[int] = []
+    handler = type("Handler", (Provider,), {"embedding": load_embedding("mini", root=mini_bundle), "asked": asked})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1", asked
+        server.shutdown()
+
+
+@pytest.mark.torch
+@pytest.mark.onnx
+@pytest.mark.parametrize("side", ["local", "hosted"])
+def test_the_environment_chooses_who_encodes(
+    runs: Runs, provider: tuple[str, list[int]], tmp_path: Path, side: str
+) -> None:
+    service = migrated("sql_generator", tmp_path)
+    for diff in diffs("sql_generator", "switch"):
+        apply(diff, service)
+    address, asked = provider
+    asked.clear()
+    hosted = {"HOSTED_URL": address, "HOSTED_API_KEY": "bait", "HOSTED_DIMENSION": "384"}
+    bundle = runs.surroundings("sql_generator", "after").more["THOTH_MODELS_DIR"]
+    if side == "hosted":
+        bundle = str(tmp_path / "nowhere")  # what is not chosen is not touched
+    variables = {"THOTH_EMBEDDINGS": side, "THOTH_MODELS_DIR": bundle, **hosted}
+    surroundings = Surroundings("http://127.0.0.1:9", tmp_path / "scratch", side == "local", variables)
+    done = surroundings.run_tests(service)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (sum(asked) > 0) == (side == "hosted")
+    assert bool(surroundings.connections()) == (side == "hosted")
+    before = runs.of("sql_generator", "before").surroundings.rankings()
+    for question, found in surroundings.rankings().items():
+        assert [text for text, _ in scores(found)] == [text for text, _ in scores(before[question])]
 
 
 @pytest.mark.torch

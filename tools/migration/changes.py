@@ -151,7 +151,7 @@ def _field_change(place: str, name: str, before: str, after: str) -> list[Change
 def _function_change(place: str, name: str, before: Function, after: Function) -> list[Change]:
     if before == after:
         return []
-    reasons = list(_reasons(before, after))
+    reasons = list(breaks_of(before, after))
     kind = "signature" if reasons or _without_types(before) != _without_types(after) else "annotations"
     return [Change(place=place, name=name, kind=kind, before=str(before), after=str(after), breaks="; ".join(reasons))]
 
@@ -160,7 +160,7 @@ def _without_types(function: Function) -> tuple[object, ...]:
     return function.marks, tuple((one.name, one.kind, one.default) for one in function.parameters)
 
 
-def _reasons(before: Function, after: Function) -> Iterator[str]:
+def breaks_of(before: Function, after: Function) -> Iterator[str]:
     """Yield why calls of one function do not suit the other."""
     if before.marks != after.marks and {*before.marks} ^ {*after.marks} != {"abstractmethod"}:
         yield f"was {' '.join(before.marks) or 'plain'}"
