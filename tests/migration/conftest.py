@@ -31,7 +31,7 @@ def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("mini")
     entry = json.loads((_ROOT / "models.lock").read_bytes())["models"][_MODEL]
     (place / "models.lock").write_text(json.dumps({"version": 1, "models": {_MODEL: entry}}), encoding="utf-8")
-    facts = {"sources": entry["sources"], "variants": ["onnx-fp32", "torch-fp32"], "golden": True}
+    facts = {"sources": entry["sources"], "variants": ["onnx-fp32", "onnx-int8", "torch-fp32"], "golden": True}
     facts["aliases"] = ["legacy", "all-MiniLM-L6-v2"]
     (place / "models.yaml").write_text(specification({_MODEL: facts}), encoding="utf-8")
     store = os.environ.get("THOTH_TEST_STORE") or place / "store"
