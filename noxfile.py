@@ -109,8 +109,8 @@ def wheel_tests(session: nox.Session) -> None:
     away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
     for directory in ("tests", "bench", "docker"):
-        # The workflows are no part of a wheel.
-        unneeded = shutil.ignore_patterns("__pycache__", "workflows")
+        # The workflows and the guides are no part of a wheel.
+        unneeded = shutil.ignore_patterns("__pycache__", "workflows", "migration")
         shutil.copytree(ROOT / directory, away / directory, ignore=unneeded)
     for name in ("constraints.txt", "models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
         shutil.copy(ROOT / name, away)

@@ -1,0 +1,34 @@
+"""Imported by every interpreter that has this directory on its path: writes down connections, or forbids them.
+
+``CONNECTIONS_FILE`` gets a line for each process that is watched, and for each connection or lookup that one tries.
+``CONNECTIONS=forbidden`` makes these an error. The process of pytest is not watched: it is the client of the service.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+_EVENTS = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg"}
+_FILE = os.environ.get("CONNECTIONS_FILE", "")
+_IS_FORBIDDEN = os.environ.get("CONNECTIONS") == "forbidden"
+
+
+def _write(line: str) -> None:
+    descriptor = os.open(_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(descriptor, f"{line}\n".encode())
+    os.close(descriptor)
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event not in _EVENTS or getattr(arguments[0], "family", None) == socket.AF_UNIX:
+        return
+    _write(f"{event} {arguments[-1]!r} {os.getpid()}")
+    if _IS_FORBIDDEN:
+        raise PermissionError(f"{event}: connections are forbidden here")
+
+
+if _FILE and "pytest" not in sys.orig_argv:
+    _write(f"watching {sys.orig_argv[1:]} {os.getpid()}")
+    sys.addaudithook(_watch)
