@@ -92,7 +92,7 @@ def memory_budget(root: Path = ROOT) -> int | None:
             raise EnvironmentFault(
                 f"{MEMORY_VARIABLE}: expected a number of bytes, or one with k, m or g such as 512m, found {text!r}"
             )
-        return int(match[1]) * 1024 ** " kmg".index(match[2].lower() or " ")
+        return int(match[1]) << 10 * " kmg".index(match[2].lower() or " ")
     available = available_memory(root)
     return None if available is None else int(available * _SHARE)
 

@@ -18,6 +18,7 @@ from thoth_models.config import ManagerConfig
 from thoth_models.errors import FallbackWarning, InvalidInputError, MemoryBudgetError, ModelUnavailableError
 from thoth_models.forking import at_fork
 from thoth_models.gathering import GatheringBackend
+from thoth_models.instances import Instances
 from thoth_models.loading import LOAD_FAILURES, bundle_root, failed, make_embedding
 from thoth_models.loads import LoadVariant, OpenOnly
 from thoth_models.memory import give_back, resident_bytes
@@ -26,7 +27,7 @@ from thoth_models.selection import select
 from thoth_models.statistics import Counters, ManagerStats, ModelStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from thoth_models.embedding import Embedding, FloatArray
@@ -114,17 +115,15 @@ class EmbeddingManager:
             ManagerClosedError: The manager was closed.
             ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
-        with self.use(model) as embedding:
-            started = time.monotonic()
-            try:
-                vectors = embedding.encode(texts, **options)
-            except BaseException:
-                self._counters.add(embedding.info.model, failures=1)
-                raise
-            count = 1 if vectors.ndim == 1 else len(vectors)
-            seconds = time.monotonic() - started
-            self._counters.add(embedding.info.model, calls=1, texts=count, encode_seconds=seconds)
-            return vectors
+        return self._counted(model, "encode", texts, options)
+
+    def encode_query(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
+        """Return the vectors of search queries, as :meth:`Embedding.encode_query` makes them, like :meth:`encode`."""
+        return self._counted(model, "encode_query", texts, options)
+
+    def encode_document(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
+        """Return the vectors of documents, as :meth:`Embedding.encode_document` makes them, like :meth:`encode`."""
+        return self._counted(model, "encode_document", texts, options)
 
     async def aencode(
         self,
@@ -136,9 +135,15 @@ class EmbeddingManager:
 
         Cancelling it leaves the call to itself: it goes on in its thread, and its result is dropped.
         """
-        loop = asyncio.get_running_loop()
-        work = functools.partial(self.encode, texts, model, **options)
-        return await loop.run_in_executor(self._executor(), work)
+        return await self._in_thread(self.encode, texts, model, options)
+
+    async def aencode_query(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
+        """Return what :meth:`encode_query` returns, as :meth:`aencode` does."""
+        return await self._in_thread(self.encode_query, texts, model, options)
+
+    async def aencode_document(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
+        """Return what :meth:`encode_document` returns, as :meth:`aencode` does."""
+        return await self._in_thread(self.encode_document, texts, model, options)
 
     @contextlib.contextmanager
     def use(self, model: str = DEFAULT) -> Iterator[Embedding]:
@@ -191,6 +196,16 @@ class EmbeddingManager:
         built = [name for name, model in manifest.models.items() if model.built is not None]
         return sorted(built, key=lambda name: (name != manifest.default, name))
 
+    def is_loaded(self, name: str = DEFAULT) -> bool:
+        """Return whether a call for ``name`` would be answered without loading anything.
+
+        Raises:
+            InvalidInputError: ``name`` is no name.
+            BundleError: The bundle cannot be opened.
+        """
+        choice = self._choices.get(self._requested(self._opened(self.config.timeout), name))
+        return choice is not None and choice.candidate.place in {resident.key for resident in self._models.residents()}
+
     def unload(self, name: str | None = None) -> bool:
         """Give up a model, or all of them, now; say whether none of them stayed because it is in use."""
         if name is None:
@@ -236,6 +251,25 @@ class EmbeddingManager:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+    def _counted(self, model: str, method: str, texts: str | Iterable[str], options: dict[str, Any]) -> FloatArray:
+        with self.use(model) as embedding:
+            started = time.monotonic()
+            try:
+                vectors: FloatArray = getattr(embedding, method)(texts, **options)
+            except BaseException:
+                self._counters.add(embedding.info.model, failures=1)
+                raise
+            count = 1 if vectors.ndim == 1 else len(vectors)
+            seconds = time.monotonic() - started
+            self._counters.add(embedding.info.model, calls=1, texts=count, encode_seconds=seconds)
+            return vectors
+
+    async def _in_thread(
+        self, encode: Callable[..., FloatArray], texts: str | Iterable[str], model: str, options: dict[str, Any]
+    ) -> FloatArray:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor(), functools.partial(encode, texts, model, **options))
 
     def _take(self, name: str) -> tuple[Embedding, Lease[Loaded]]:
         deadline = time.monotonic() + self.config.timeout
@@ -362,23 +396,4 @@ class _Load(LoadVariant):
         return loaded
 
 
-class _Instances:
-    """The managers of this process, by their settings."""
-
-    def __init__(self) -> None:
-        self._managers: dict[ManagerConfig, EmbeddingManager] = {}
-        self._lock = threading.Lock()
-        at_fork(self)
-
-    def get(self, config: ManagerConfig) -> EmbeddingManager:
-        with self._lock:
-            manager = self._managers.get(config)
-            if manager is None or manager.is_closed:
-                manager = self._managers[config] = EmbeddingManager(config)
-            return manager
-
-    def _inherited(self) -> None:
-        self._lock = threading.Lock()
-
-
-_instances = _Instances()
+_instances: Instances[ManagerConfig, EmbeddingManager] = Instances(EmbeddingManager, lambda made: not made.is_closed)

@@ -452,3 +452,31 @@ def test_a_load_that_hangs_ends_at_the_deadline_and_is_not_started_again(root: P
     backends.hold.set()
     models.encode("a", "two")
     assert backends.made == ["two/torch-fp32"]
+
+
+def test_queries_and_documents_have_their_prompts_and_are_counted(tmp_path: Path, backends: Backends) -> None:
+    root = tmp_path / "bundle"
+    make_bundle(root, [invented_model("one", prompts={"query": "q: ", "document": "d: "})], default="one")
+    models = manager(root)
+    expected = {name: FakeBackend().vector("a", f"{name[0]}: ") for name in ("query", "document")}
+    plain = {"normalize_embeddings": False}
+    assert np.array_equal(models.encode_query("a", **plain), expected["query"])
+    assert np.array_equal(models.encode_document(["a"], **plain)[0], expected["document"])
+
+    async def work() -> None:
+        assert np.array_equal(await models.aencode_query("a", **plain), expected["query"])
+        assert np.array_equal(await models.aencode_document("a", **plain), expected["document"])
+
+    asyncio.run(work())
+    assert models.stats().models["one"].calls == 4
+    make_writable(root)
+
+
+def test_whether_it_is_loaded(root: Path, backends: Backends) -> None:
+    models = manager(root)
+    assert not models.is_loaded("uno")
+    models.encode("a", "uno")
+    assert models.is_loaded("uno")
+    assert not models.is_loaded("two")
+    models.unload("uno")
+    assert not models.is_loaded("uno")
