@@ -41,6 +41,7 @@ class Work(ABC, Generic[T]):
         self._result: T | None = None
         self._error: BaseException | None = None
         self._finished = threading.Event()
+        self._starting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="thoth-models-load", daemon=True)
 
     @abstractmethod
@@ -60,6 +61,16 @@ class Work(ABC, Generic[T]):
             self._error = EnvironmentFault(f"{self._what}: expected to start a thread, found {error}")
             self._finished.set()
             raise self._error from error
+
+    def ensure_started(self) -> None:
+        """Begin, unless it has begun; for work that several threads wait for, any of which may be the first.
+
+        Raises:
+            EnvironmentFault: The system allows this process no more threads.
+        """
+        with self._starting:
+            if self._thread.ident is None and not self.has_ended:
+                self.start()
 
     @property
     def has_ended(self) -> bool:

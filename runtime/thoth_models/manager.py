@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 import warnings
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
@@ -165,8 +164,7 @@ class EmbeddingManager:
             Everything that :meth:`encode` raises for a model that cannot be loaded.
         """
         embedding, lease = self._take(name)
-        weakref.finalize(embedding, lease.release_later).atexit = False
-        return embedding
+        return embedding.kept_by(lease)
 
     def preload_models(self, names: Iterable[str]) -> dict[str, EmbeddingInfo]:
         """Load models one after the other, and return where each comes from, by the names given.

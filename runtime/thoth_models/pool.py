@@ -6,9 +6,12 @@ of ``fork`` keeps what was there, and starts anew what threads of its parent wer
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 import time
-from collections import Counter, deque
+import weakref
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, final
 
@@ -44,45 +47,43 @@ class Resident:
 class _Entry(Generic[T]):
     """A thing that is being loaded (``work``), or was (``thing``)."""
 
-    __slots__ = ("key", "last_used", "size", "thing", "uses", "work")
+    __slots__ = ("key", "last_used", "leases", "size", "thing", "work")
 
     def __init__(self, key: str, size: int, work: Work[T]) -> None:
         self.key = key
         self.size = size
         self.work: Work[T] | None = work
         self.thing: T | None = None
-        self.uses = 0
+        # Weak: a lease that nobody has any more is none. So one that is lost, because a signal handler raised before
+        # its caller had it, ends by itself.
+        self.leases: weakref.WeakSet[Lease[T]] = weakref.WeakSet()
         self.last_used = 0
 
     @property
     def is_idle(self) -> bool:
         """Whether it is loaded, and nobody uses it."""
-        return self.work is None and self.uses == 0
+        return self.work is None and not self.leases
 
 
 @final
 class Lease(Generic[T]):
-    """A use of one thing, until :meth:`release`; it stays loaded that long.
+    """A use of one thing, until :meth:`release`, or until nobody has the lease any more; it stays loaded that long."""
 
-    Attributes:
-        thing: The thing.
-    """
-
-    def __init__(self, pool: Pool[T], entry: _Entry[T], thing: T) -> None:
-        self.thing = thing
+    def __init__(self, pool: Pool[T], entry: _Entry[T]) -> None:
         self._pool = pool
-        self._entry: _Entry[T] | None = entry
-        self._generation = pool._generation  # noqa: SLF001 - the other half of that class
+        self._entry = entry
+        self._thing: T | None = entry.thing
+
+    @property
+    def thing(self) -> T:
+        """The thing."""
+        if self._thing is None:
+            raise RuntimeError("expected a lease of what is loaded")
+        return self._thing
 
     def release(self) -> None:
         """End the use. A second call does nothing."""
-        entry, self._entry = self._entry, None
-        if entry is not None:
-            self._pool._release(entry, self._generation)  # noqa: SLF001 - the other half of that class
-
-    def release_later(self) -> None:
-        """End the use from where no lock may be taken, such as a finalizer, which can interrupt any code."""
-        self._pool._to_release.append(self)  # noqa: SLF001
+        self._pool._release(self, self._entry)  # noqa: SLF001 - the other half of that class
 
 
 @final
@@ -99,10 +100,10 @@ class Pool(Generic[T]):
         self._evicted = evicted
         self._entries: dict[str, _Entry[T]] = {}
         self._ticks = 0
-        self._generation = 0
-        self._to_release: deque[Lease[T]] = deque()
+        # A lock of the interpreter's own, and no Condition, which a signal handler that raises can leave locked.
+        self._lock = threading.RLock()
+        self._freed: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_closed = False
-        self._changed = threading.Condition()
         self.evictions: Counter[str] = Counter()
         at_fork(self)
 
@@ -121,51 +122,49 @@ class Pool(Generic[T]):
             ManagerClosedError: The pool was closed.
             BaseException: What the work raised; whoever asks next starts it again.
         """
-        deadline = time.monotonic() + seconds
-        evicted: list[_Entry[T]] = []
-        entry, work = self._enter(key, size, load, deadline, evicted)
-        try:
-            self._gave_up(evicted)
-        finally:
-            if work is not None:
-                work.start()  # only now: until then what was given up took the room
-        thing = entry.thing
-        if thing is None:
-            thing = self._wait(entry, deadline)
-        return Lease(self, entry, thing)
-
-    def _enter(
-        self, key: str, size: int, load: Callable[[], Work[T]], deadline: float, evicted: list[_Entry[T]]
-    ) -> tuple[_Entry[T], Work[T] | None]:
-        """Return the entry of a thing, one use counted, and the work that has to be started for it, if any.
-
-        What has to go for it is added to ``evicted``.
-        """
         if self._budget is not None and size > self._budget:
             raise MemoryBudgetError(f"{key}: expected to take at most the budget of {self._budget} bytes, found {size}")
-        work = None
-        with self._changed:
+        deadline = time.monotonic() + seconds
+        evicted: list[_Entry[T]] = []
+        while (lease := self._try_lease(key, size, load, evicted)) is None:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise MemoryBudgetError(self._no_room(key, size))
+            # In short pieces: the end of a use that nobody has any more wakes nobody.
+            with contextlib.suppress(queue.Empty):
+                self._freed.get(timeout=min(remaining, _LONGEST_WAIT))
+        entry = lease._entry  # noqa: SLF001 - the other half of that class
+        work = entry.work
+        if work is not None:
+            try:
+                self._gave_up(evicted)
+            finally:
+                work.ensure_started()  # only now: until then what was given up took the room
+            try:
+                self._wait(entry, work, deadline)
+            except BaseException:
+                lease.release()
+                raise
+            lease._thing = entry.thing  # noqa: SLF001
+        return lease
+
+    def _try_lease(self, key: str, size: int, load: Callable[[], Work[T]], evicted: list[_Entry[T]]) -> Lease[T] | None:
+        """Return a lease of what is loaded, or will be; None where there is no room. ``evicted`` is what has to go."""
+        with self._lock:
             self._settle()
-            while (entry := self._entries.get(key)) is None:
-                self._expect_open()
-                if self._make_room(size, evicted):
-                    work = load()
-                    entry = self._entries[key] = _Entry(key, size, work)
-                    break
-                # In short pieces: the end of a use that a finalizer reports wakes nobody.
-                remaining = deadline - time.monotonic()
-                if not self._changed.wait(min(remaining, _LONGEST_WAIT)) and remaining <= 0:
-                    raise MemoryBudgetError(self._no_room(key, size))
-                self._settle()
             self._expect_open()
-            entry.uses += 1
+            entry = self._entries.get(key)
+            if entry is None:
+                if not self._make_room(size, evicted):
+                    return None
+                entry = self._entries[key] = _Entry(key, size, load())
+            lease = Lease(self, entry)
+            entry.leases.add(lease)
             self._touch(entry)
-        return entry, work
+            return lease
 
     def _settle(self) -> None:
-        """Take account of work and uses that have ended, also where nobody was there to do so."""
-        while self._to_release:
-            self._to_release.popleft().release()
+        """Take account of work that has ended, also where nobody was there to do so."""
         for entry in list(self._entries.values()):
             if entry.work is not None and entry.work.has_ended:
                 try:
@@ -197,35 +196,33 @@ class Pool(Generic[T]):
             f"found it taken by what is in use: {others}"
         )
 
-    def _wait(self, entry: _Entry[T], deadline: float) -> T:
-        work = entry.work
-        if work is None:  # it has just been done
-            return entry.thing  # type: ignore[return-value]
+    def _wait(self, entry: _Entry[T], work: Work[T], deadline: float) -> None:
         try:
             thing = work.wait(max(0.0, deadline - time.monotonic()))
         except BaseException as error:
-            with self._changed:
-                entry.uses -= 1
+            with self._lock:
                 # One that hangs goes on: whoever asks next waits for it, and starts no second one beside it.
                 if work.has_ended and not isinstance(error, LoadTimeout) and self._entries.get(entry.key) is entry:
                     del self._entries[entry.key]
-                self._changed.notify_all()
+            self._tell()
             raise
-        with self._changed:
+        with self._lock:
             entry.thing, entry.work = thing, None
-        return thing
 
-    def _release(self, entry: _Entry[T], generation: int) -> None:
+    def _release(self, lease: Lease[T], entry: _Entry[T]) -> None:
         dropped: list[_Entry[T]] = []
-        with self._changed:
-            if generation != self._generation:
-                return
-            entry.uses -= 1
+        with self._lock:
+            entry.leases.discard(lease)
             self._touch(entry)
             if self._is_closed and entry.is_idle and self._entries.get(entry.key) is entry:
                 dropped.append(self._entries.pop(entry.key))
-            self._changed.notify_all()
+        self._tell()
         self._gave_up(dropped)
+
+    def _tell(self) -> None:
+        """Say that there may be room. Where that is lost, whoever waits looks again anyway."""
+        if self._freed.empty():
+            self._freed.put(None)
 
     def _touch(self, entry: _Entry[T]) -> None:
         self._ticks += 1
@@ -233,40 +230,42 @@ class Pool(Generic[T]):
 
     def evict(self, key: str) -> bool:
         """Give up a thing now, unless it is in use or not there; say whether it was given up."""
-        with self._changed:
+        with self._lock:
             self._settle()
             entry = self._entries.get(key)
             if entry is None or not entry.is_idle:
                 return False
             del self._entries[key]
-            self._changed.notify_all()
+        self._tell()
         self._gave_up([entry])
         return True
 
     def close(self) -> None:
         """Give up everything: what is in use, at the end of its use. Nothing is loaded any more."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             self._settle()
             idle = [entry for entry in self._entries.values() if entry.is_idle]
             for entry in idle:
                 del self._entries[entry.key]
-            self._changed.notify_all()
+        self._tell()
         self._gave_up(idle)
 
     def residents(self) -> list[Resident]:
         """Return what is loaded now, the least recently used first; what is being loaded is not among it."""
-        with self._changed:
+        with self._lock:
             self._settle()
             entries = sorted(self._entries.values(), key=lambda entry: entry.last_used)
             return [
-                Resident(key=entry.key, size=entry.size, uses=entry.uses) for entry in entries if entry.work is None
+                Resident(key=entry.key, size=entry.size, uses=len(entry.leases))
+                for entry in entries
+                if entry.work is None
             ]
 
     @property
     def reserved(self) -> int:
         """Bytes that everything takes that is loaded, or being loaded, as they are reckoned."""
-        with self._changed:
+        with self._lock:
             return sum(entry.size for entry in self._entries.values())
 
     def _expect_open(self) -> None:
@@ -283,14 +282,13 @@ class Pool(Generic[T]):
     def _inherited(self) -> None:
         """Be what a child of ``fork`` can use; called when it has one thread yet.
 
-        What was loaded stays. Uses are forgotten, since those of threads that no longer exist would never end, and a
-        lease of the parent's that is released here does not count. Work that a thread of the parent was doing is never
-        finished, nor destroyed.
+        What was loaded stays. Uses are forgotten, since those of threads that no longer exist would never end. Work
+        that a thread of the parent was doing is never finished, nor destroyed.
         """
-        self._changed = threading.Condition()
-        self._generation += 1
+        self._lock = threading.RLock()
+        self._freed = queue.SimpleQueue()
         for entry in list(self._entries.values()):
-            entry.uses = 0
+            entry.leases = weakref.WeakSet()
             if entry.work is not None:
                 never_destroy(entry, entry.work)
                 del self._entries[entry.key]

@@ -10,7 +10,7 @@ import pytest
 
 from thoth_models import LoadTimeout, ManagerClosedError, MemoryBudgetError
 from thoth_models.deadline import Work
-from thoth_models.pool import Pool, Resident
+from thoth_models.pool import Lease, Pool, Resident
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +58,8 @@ def use(pool: Pool[str], workshop: Workshop, key: str, size: int = 1) -> str:
     return lease.thing
 
 
-def hold(pool: Pool[str], workshop: Workshop, key: str, size: int = 1) -> Callable[[], None]:
-    return pool.lease(key, size, workshop.make(key), SECONDS).release
+def hold(pool: Pool[str], workshop: Workshop, key: str, size: int = 1) -> Lease[str]:
+    return pool.lease(key, size, workshop.make(key), SECONDS)
 
 
 def keys(pool: Pool[str]) -> list[str]:
@@ -173,33 +173,33 @@ def test_the_least_recently_used_goes_first(workshop: Workshop) -> None:
 
 def test_nothing_goes_in_vain(workshop: Workshop) -> None:
     pool = workshop.pool(budget=3)
-    release = hold(pool, workshop, "a", size=2)
+    held = hold(pool, workshop, "a", size=2)
     use(pool, workshop, "b")
     with pytest.raises(MemoryBudgetError, match=r"c: expected room for 2 bytes in the budget of 3 .* a \(2 bytes\)"):
         pool.lease("c", 2, workshop.make("c"), 0.05)
     assert workshop.evicted == []
-    release()
+    held.release()
 
 
 def test_what_is_in_use_stays_and_whoever_needs_room_waits_for_it(workshop: Workshop) -> None:
     pool = workshop.pool(budget=1)
-    release = hold(pool, workshop, "a")
+    held = hold(pool, workshop, "a")
     found: list[str] = []
     waiting = threading.Thread(target=lambda: found.append(use(pool, workshop, "b")))
     waiting.start()
     waiting.join(0.3)
     assert waiting.is_alive()
     assert keys(pool) == ["a"]
-    release()
+    held.release()
     waiting.join(SECONDS)
     assert found == ["B"]
     assert keys(pool) == ["b"]
 
 
-def test_a_use_that_a_finalizer_ends_makes_room_too(workshop: Workshop) -> None:
+def test_a_lease_that_nobody_has_any_more_makes_room_too(workshop: Workshop) -> None:
     pool = workshop.pool(budget=1)
-    lease = pool.lease("a", 1, workshop.make("a"), SECONDS)
-    threading.Timer(0.2, lease.release_later).start()
+    leases = [pool.lease("a", 1, workshop.make("a"), SECONDS)]
+    threading.Timer(0.2, leases.clear).start()
     assert use(pool, workshop, "b") == "B"
 
 
@@ -214,17 +214,19 @@ def test_more_than_the_budget_is_refused_at_once(workshop: Workshop) -> None:
 def test_a_lease_ends_once(workshop: Workshop) -> None:
     pool = workshop.pool()
     first = pool.lease("a", 1, workshop.make("a"), SECONDS)
-    pool.lease("a", 1, workshop.make("a"), SECONDS)
+    second = pool.lease("a", 1, workshop.make("a"), SECONDS)
     first.release()
     first.release()
     assert pool.residents() == [Resident(key="a", size=1, uses=1)]
+    second.release()
+    assert pool.residents() == [Resident(key="a", size=1, uses=0)]
 
 
 def test_giving_up_on_demand(workshop: Workshop) -> None:
     pool = workshop.pool()
-    release = hold(pool, workshop, "a")
+    held = hold(pool, workshop, "a")
     assert not pool.evict("a")
-    release()
+    held.release()
     assert pool.evict("a")
     assert not pool.evict("a")
     assert workshop.evicted == [("a", 1)]
@@ -234,21 +236,21 @@ def test_giving_up_on_demand(workshop: Workshop) -> None:
 
 def test_a_closed_pool_gives_up_what_is_idle_now_and_the_rest_when_it_is(workshop: Workshop) -> None:
     pool = workshop.pool()
-    release = hold(pool, workshop, "a")
+    held = hold(pool, workshop, "a")
     use(pool, workshop, "b")
     pool.close()
     assert keys(pool) == ["a"]
     for key in ("a", "c"):
         with pytest.raises(ManagerClosedError):
             pool.lease(key, 1, workshop.make(key), SECONDS)
-    release()
+    held.release()
     assert keys(pool) == []
     assert workshop.evicted == [("b", 1), ("a", 1)]
 
 
 def test_a_pool_that_is_closed_while_somebody_waits_for_room(workshop: Workshop) -> None:
     pool = workshop.pool(budget=1)
-    hold(pool, workshop, "a")
+    held = hold(pool, workshop, "a")
     errors: list[Exception] = []
 
     def ask() -> None:
@@ -264,6 +266,7 @@ def test_a_pool_that_is_closed_while_somebody_waits_for_room(workshop: Workshop)
     pool.close()
     waiting.join(SECONDS)
     assert len(errors) == 1
+    held.release()
 
 
 def test_a_child_keeps_what_was_there_and_forgets_what_its_parent_was_doing(workshop: Workshop) -> None:
@@ -274,7 +277,7 @@ def test_a_child_keeps_what_was_there_and_forgets_what_its_parent_was_doing(work
     held = pool.lease("b", 1, workshop.make("b"), SECONDS)
     with pytest.raises(LoadTimeout):
         pool.lease("c", 1, workshop.make("c", lambda: str(never.wait(SECONDS))), 0.05)
-    pool._changed.acquire()  # as a thread of the parent may have
+    pool._lock.acquire()  # as a thread of the parent may have
     pool._inherited()
     assert [(resident.key, resident.uses) for resident in pool.residents()] == [("a", 0), ("b", 0)]
     assert use(pool, workshop, "c") == "C"
