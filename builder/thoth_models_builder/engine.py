@@ -259,7 +259,9 @@ class _Connection:
             raise EngineUnavailableError(
                 f"{self.host}: expected the Docker engine to answer within {stated:g} s, found it silent"
             ) from error
-        except (httpx2.HTTPError, httpx2.StreamError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, ssl.SSLError) as error:
+            # A refusal of this side's certificate comes with the first answer (TLS 1.3), where the client
+            # library hands it on as it is.
             found = f"{type(error).__name__} {error}".strip()
             raise EngineUnavailableError(f"{self.host}: expected a Docker engine, found {found}") from error
 

@@ -317,6 +317,14 @@ def test_an_engine_behind_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert stranger is None
 
 
+def test_a_refusal_that_comes_with_the_answer_is_no_engine() -> None:
+    async def refused() -> None:
+        raise ssl.SSLError("tlsv1 alert unknown ca")
+
+    with engine._Connection() as connection, pytest.raises(EngineUnavailableError, match=r"found SSLError.*unknown ca"):
+        connection.call(refused())
+
+
 def test_the_newest_api_of_the_engine_is_spoken(fake: FakeEngine, tmp_path: Path) -> None:
     serve_image(fake, newer("made:1", LAYERS))
     engine.save("made:1", tmp_path / "layout")
