@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.pages import Block, blocks_of
 from thoth_models import EmbeddingManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-# The variable is where the pages are when the tests run away from the source tree.
-PAGE = Path(os.environ.get("THOTH_TEST_SOURCES", Path(__file__).parents[3])) / "docs/compat.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+BLOCKS = blocks_of("docs/compat.md")
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +34,14 @@ class Client:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 @pytest.mark.parametrize("side", ["local", "hosted"])
-def test_the_code_runs(block: str, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_runs(block: Block, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     providers = ModuleType("my_service.providers")
     providers.client = Client()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "my_service", ModuleType("my_service"))
     monkeypatch.setitem(sys.modules, "my_service.providers", providers)
     monkeypatch.setenv("THOTH_EMBEDDINGS", side)
     names: dict[str, object] = {}
-    exec(compile(block, PAGE, "exec"), names)  # noqa: S102 - our own page
+    block.run(names)
     if "vectors" in names:
         assert names["vectors"].shape == (1, 8 if side == "local" else 1536)  # type: ignore[attr-defined]
         assert names["embeddings"].stats().side == side  # type: ignore[attr-defined]
