@@ -6,10 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from thoth_models.environment import memory_budget
 from thoth_models.errors import InvalidInputError
 from thoth_models.loading import checked_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MOST_THREADS = 1024
 
@@ -35,14 +39,14 @@ class ManagerConfig:
     """
 
     root: str | os.PathLike[str] | None = None
-    variants: tuple[str, ...] | None = None
+    variants: Sequence[str] | None = None
     same_space: bool = False
     expect_spaces: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 60.0
     memory_budget: int | None = None
     gather: bool = True
     async_threads: int = 64
-    common_models: tuple[str, ...] | None = None
+    common_models: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Check the values, and keep copies of those that could change."""
@@ -68,6 +72,15 @@ class ManagerConfig:
         """Return a hash of all settings."""
         values = (getattr(self, setting.name) for setting in fields(self) if setting.name != "expect_spaces")
         return hash((*values, tuple(sorted(self.expect_spaces.items()))))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled and copied: settings are handed to other processes."""
+        return {**vars(self), "expect_spaces": dict(self.expect_spaces)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Be what was pickled."""
+        for name, value in state.items():
+            object.__setattr__(self, name, MappingProxyType(value) if name == "expect_spaces" else value)
 
     def budget(self) -> int | None:
         """Return the bytes that loaded models may take together now; None where nothing limits them."""

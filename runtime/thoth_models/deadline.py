@@ -7,6 +7,8 @@ What cannot be helped is a library that hangs while it keeps the interpreter to 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import queue
 import sys
 import threading
 import time
@@ -18,6 +20,9 @@ from typing import Any, Generic, TypeVar
 from thoth_models.errors import EnvironmentFault, LoadTimeout
 
 T = TypeVar("T")
+
+_LONGEST_WAIT = 0.1
+"""Seconds after which whoever waits looks again."""
 
 _PATIENCE = 1.0
 """Seconds that the end of the process waits for work that is not finished."""
@@ -40,42 +45,48 @@ class Work(ABC, Generic[T]):
         self._seconds = seconds
         self._result: T | None = None
         self._error: BaseException | None = None
-        self._finished = threading.Event()
-        self._starting = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="thoth-models-load", daemon=True)
+        self._has_ended = False
+        # A signal handler may raise between any two steps of the main thread's. Neither threading.Event nor
+        # Thread.join survives that: a lock stays locked in the one, and the other takes the thread for stopped. So
+        # whoever waits looks again from time to time, and should a thread not come to run, another one is started.
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._claim = threading.Lock()  # taken for good by the one thread that does the work
+        self._thread: threading.Thread | None = None
+        self._is_started = False
 
     @abstractmethod
     def do(self) -> T:
         """Do the work, in the thread."""
 
     def start(self) -> None:
-        """Begin.
+        """Begin, unless it has begun; of several threads that wait for the work, any may be the first.
 
         Raises:
             EnvironmentFault: The system allows this process no more threads.
         """
+        if self._is_started or self.has_begun or self._has_ended:
+            return
         _unfinished.add(self)
+        thread = threading.Thread(target=self._run, name="thoth-models-load", daemon=True)
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError as error:
+            if not self._claim.acquire(blocking=False):
+                return  # another thread came to run meanwhile
             self._error = EnvironmentFault(f"{self._what}: expected to start a thread, found {error}")
-            self._finished.set()
+            self._end()
             raise self._error from error
+        self._is_started = True
 
-    def ensure_started(self) -> None:
-        """Begin, unless it has begun; for work that several threads wait for, any of which may be the first.
-
-        Raises:
-            EnvironmentFault: The system allows this process no more threads.
-        """
-        with self._starting:
-            if self._thread.ident is None and not self.has_ended:
-                self.start()
+    @property
+    def has_begun(self) -> bool:
+        """Whether a thread does it, or did."""
+        return self._claim.locked()
 
     @property
     def has_ended(self) -> bool:
         """Whether there is a result or an error."""
-        return self._finished.is_set()
+        return self._has_ended
 
     def wait(self, seconds: float | None = None) -> T:
         """Return the result.
@@ -85,10 +96,11 @@ class Work(ABC, Generic[T]):
 
         Raises:
             LoadTimeout: There is none in time; carries the stacks. The thread is left to itself.
+            EnvironmentFault: The system allows this process no more threads.
             BaseException: What the work raised.
         """
         bound = self._seconds if seconds is None else seconds
-        if not self._finished.wait(bound):
+        if not self._ends_within(bound):
             raise LoadTimeout(
                 f"{self._what} did not finish within {bound:g} s; it was {self.stage}", stacks(self._thread)
             )
@@ -96,19 +108,38 @@ class Work(ABC, Generic[T]):
             raise self._error
         return self._result  # type: ignore[return-value] # None is a result only where T says so
 
+    def _ends_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not self._has_ended:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            self.start()
+            with contextlib.suppress(queue.Empty):
+                self._ended.get(timeout=min(remaining, _LONGEST_WAIT))
+        self._ended.put(None)  # for the next one that waits
+        return True
+
     def _run(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return  # another thread came first
+        self._thread = threading.current_thread()
         try:
             self._result = self.do()
         except BaseException as error:  # noqa: BLE001 - handed to the threads that wait, which raise it
             self._error = error
         finally:
-            self._finished.set()
+            self._end()
+
+    def _end(self) -> None:
+        self._has_ended = True
+        self._ended.put(None)
 
 
-def stacks(first: threading.Thread) -> str:
+def stacks(first: threading.Thread | None) -> str:
     """Return the stack of every thread as text, that of ``first`` first."""
     frames = sys._current_frames()  # noqa: SLF001 - the documented way to see other threads' stacks
-    threads = [first, *(thread for thread in threading.enumerate() if thread is not first)]
+    threads = sorted(threading.enumerate(), key=lambda thread: thread is not first)
     return "\n".join(
         f"Thread {thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident]))}"
         for thread in threads
@@ -126,8 +157,10 @@ def _wait_a_moment() -> None:
     """
     end = time.monotonic() + _PATIENCE
     for work in list(_unfinished):
-        if work._thread.is_alive():  # noqa: SLF001 - in a child of fork, it is not, though its work is not finished
-            work._finished.wait(max(0.0, end - time.monotonic()))  # noqa: SLF001
+        thread = work._thread  # noqa: SLF001
+        # In a child of fork, it is not alive, though its work is not finished.
+        if thread is not None and thread.is_alive():
+            work._ends_within(max(0.0, end - time.monotonic()))  # noqa: SLF001
 
 
 atexit.register(_wait_a_moment)

@@ -7,7 +7,7 @@ similarity. A backend turns a list of texts into raw vectors and does nothing el
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, final
 
 import numpy as np
 
@@ -27,6 +27,17 @@ FloatArray: TypeAlias = "NDArray[np.float32]"
 
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 """Prompt names that sentence-transformers tries for documents, in its order."""
+
+
+_WITHOUT_EFFECT: Final[dict[str, tuple[object, ...]]] = {
+    "chunk_size": (None,),
+    "convert_to_tensor": (False, None),
+    "device": (None, "cpu"),
+    "output_value": ("sentence_embedding",),
+    "pool": (None,),
+    "precision": ("float32",),
+}
+"""Other arguments of sentence-transformers, and the values that ask for what is done anyway."""
 
 
 class Backend(Protocol):
@@ -104,8 +115,9 @@ class Embedding:
         truncate_dim: int | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
-        show_progress_bar: bool = False,
+        show_progress_bar: bool | None = False,
         convert_to_numpy: bool = True,
+        **others: Any,  # noqa: ANN401
     ) -> FloatArray:
         """Return the vectors of ``sentences``.
 
@@ -119,6 +131,9 @@ class Embedding:
             prompt: Put this text before each text; wins over ``prompt_name``.
             show_progress_bar: Draw progress on standard error, where the backend can.
             convert_to_numpy: Must be True; the argument is there because callers pass it.
+            others: Further arguments of sentence-transformers, with the values that ask for what is done anyway:
+                ``device`` None or ``cpu``, ``precision="float32"``, ``output_value="sentence_embedding"``,
+                ``convert_to_tensor=False``, ``pool`` and ``chunk_size`` None.
 
         Returns:
             float32 of shape (n, dimension) for n texts, also for n = 0; (dimension,) for one str. With
@@ -137,13 +152,14 @@ class Embedding:
             raise InvalidInputError(
                 f"normalize_embeddings: expected True, False or None, found {normalize_embeddings!r}"
             )
+        _expect_no_effect(others)
         batch_size = None if batch_size is None else _positive("batch_size", batch_size)
         width = self._width(truncate_dim)
         resolved_prompt = self._prompt(prompt_name, prompt)
         texts = _texts(sentences)
         if texts:
             vectors = self._backend.encode(
-                texts, prompt=resolved_prompt, batch_size=batch_size, show_progress_bar=show_progress_bar
+                texts, prompt=resolved_prompt, batch_size=batch_size, show_progress_bar=bool(show_progress_bar)
             )
             if vectors.shape != (len(texts), self.dimension) or vectors.dtype != np.float32:
                 raise AssertionError(
@@ -241,6 +257,17 @@ class Embedding:
             return options
         found = next((self._built.prompts[name] for name in names if name in self._built.prompts), "")
         return {**options, "prompt": found}
+
+
+def _expect_no_effect(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if name not in _WITHOUT_EFFECT:
+            raise InvalidInputError(f"{name}: expected an option that encode has, found {value!r}")
+        accepted = _WITHOUT_EFFECT[name]
+        # Of a tuple, and one by one: what callers pass need be neither hashable nor comparable.
+        if not any(value is other or (isinstance(value, str) and value == other) for other in accepted):
+            expected = " or ".join(map(repr, accepted))
+            raise InvalidInputError(f"{name}: expected {expected}, found {value!r}")
 
 
 def unit_length(vectors: FloatArray) -> FloatArray:

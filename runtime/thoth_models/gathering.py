@@ -7,6 +7,7 @@ caller never waits at all.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, final
 
@@ -24,24 +25,42 @@ _MOST_TEXTS_OF_A_RUN = 256
 """Texts that are gathered into one run: beyond that nothing gets quicker, and whoever came first waits longer."""
 
 
+_LONGEST_WAIT = 0.1
+"""Seconds after which whoever waits looks again whether somebody runs its texts."""
+
+
 @final
 class _Call:
-    """One caller's texts, until they are done, or until it is up to this caller to run those of several."""
+    """One caller's texts, until they are done."""
 
-    __slots__ = ("error", "prompt", "texts", "to_run", "vectors", "woken")
+    __slots__ = ("error", "hint", "prompt", "texts", "vectors")
 
     def __init__(self, texts: list[str], prompt: str | None) -> None:
         self.texts = texts
         self.prompt = prompt or None
         self.vectors: FloatArray | None = None
         self.error: Exception | None = None
-        self.to_run: list[_Call] | None = None
-        self.woken = threading.Event()
+        self.hint = threading.Lock()  # released to say: look again
+        self.hint.acquire()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there are vectors or an error."""
+        return self.vectors is not None or self.error is not None
+
+    def tell(self) -> None:
+        """Have its caller look again. Where that is lost, because of an interrupt, it looks again anyway."""
+        with contextlib.suppress(RuntimeError):  # it was told already
+            self.hint.release()
 
 
 @final
 class GatheringBackend:
     """A backend whose small calls are gathered while it runs. Threads may share it.
+
+    Whoever holds ``_running`` runs its own texts and those of others. It is a plain lock, held by a ``with`` statement
+    alone, because a signal handler may raise between any two steps of the main thread's: whatever is lost then, that
+    lock is given back, and the others look again.
 
     Args:
         backend: What runs them.
@@ -50,8 +69,8 @@ class GatheringBackend:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._lock = threading.Lock()
+        self._running = threading.Lock()
         self._waiting: list[_Call] = []
-        self._is_running = False
         at_fork(self)
 
     def encode(
@@ -67,53 +86,54 @@ class GatheringBackend:
             )
         call = _Call(texts, prompt)
         try:
-            self._enter(call)
-            call.woken.wait()
-            if call.to_run is not None:
-                self._run(call.to_run)
+            with self._lock:
+                self._waiting.append(call)
+            while not call.is_done:
+                if self._running.locked():
+                    call.hint.acquire(timeout=_LONGEST_WAIT)
+                    continue
+                with self._running:
+                    # Another one may have come first, and run these as well.
+                    if not call.is_done:
+                        self._run_with_others(call)
         finally:
-            # Whatever ended this call, an interrupt too: it is no longer waited for, and somebody runs the others.
+            # Whatever ended this call, an interrupt too.
             self._leave(call)
         if call.error is not None:
             raise call.error
         if call.vectors is None:
-            raise AssertionError("expected a call that was woken to have its vectors")
+            raise AssertionError("expected a call that is done to have its vectors")
         return call.vectors
 
-    def _enter(self, call: _Call) -> None:
-        with self._lock:
-            if self._is_running:
-                self._waiting.append(call)
-            else:
-                self._is_running = True
-                call.to_run = [call]
-                call.woken.set()
+    def _run_with_others(self, call: _Call) -> None:
+        calls = self._gathered(call)
+        try:
+            self._run(calls)
+        finally:
+            undone = [other for other in calls if not other.is_done and other is not call]
+            if undone:  # interrupted: they come first
+                with self._lock:
+                    self._waiting[:0] = undone
 
     def _leave(self, call: _Call) -> None:
         with self._lock:
             if call in self._waiting:
                 self._waiting.remove(call)
-            if call.to_run is None:
-                return
-            # Those that it was to run and did not, because it was interrupted, come first.
-            self._waiting[:0] = [other for other in call.to_run if other is not call and not other.woken.is_set()]
-            call.to_run = None
-            self._is_running = bool(self._waiting)
-            if self._is_running:
-                following = self._gathered()
-                following[0].to_run = following
-                following[0].woken.set()
+            following = self._waiting[0] if self._waiting else None
+        if following is not None and not self._running.locked():
+            following.tell()
 
-    def _gathered(self) -> list[_Call]:
-        """Take from those that wait what can run together: the first, and all with its prompt, in their order."""
-        first = self._waiting[0]
-        taken: list[_Call] = []
-        count = 0
-        for call in self._waiting:
-            if call.prompt == first.prompt and (not taken or count + len(call.texts) <= _MOST_TEXTS_OF_A_RUN):
-                taken.append(call)
-                count += len(call.texts)
-        self._waiting = [call for call in self._waiting if call not in taken]
+    def _gathered(self, call: _Call) -> list[_Call]:
+        """Take what can run together from those that wait: this one, and all with its prompt, in their order."""
+        taken = [call]
+        count = len(call.texts)
+        with self._lock:
+            for other in self._waiting:
+                is_alike = other is not call and not other.is_done and other.prompt == call.prompt
+                if is_alike and count + len(other.texts) <= _MOST_TEXTS_OF_A_RUN:
+                    taken.append(other)
+                    count += len(other.texts)
+            self._waiting = [other for other in self._waiting if other not in taken]
         return taken
 
     def _run(self, calls: list[_Call]) -> None:
@@ -127,16 +147,16 @@ class GatheringBackend:
                     self._run([call])
                 return
             calls[0].error = error
-            calls[0].woken.set()
+            calls[0].tell()
             return
         ends = np.cumsum([len(call.texts) for call in calls])
         for call, rows in zip(calls, np.split(vectors, ends[:-1]), strict=True):
             # A copy: what one caller keeps must not keep the vectors of all others.
             call.vectors = rows.copy()
-            call.woken.set()
+            call.tell()
 
     def _inherited(self) -> None:
         """Be what a child of ``fork`` can use: calls of the parent's other threads never end there."""
         self._lock = threading.Lock()
+        self._running = threading.Lock()
         self._waiting = []
-        self._is_running = False

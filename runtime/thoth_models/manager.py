@@ -23,13 +23,13 @@ from thoth_models.loads import LoadVariant, OpenOnly
 from thoth_models.memory import give_back, resident_bytes
 from thoth_models.pool import Pool
 from thoth_models.selection import select
-from thoth_models.statistics import Counters, ManagerStats, ModelStats
+from thoth_models.statistics import Counters, CountingBackend, ManagerStats, ModelStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from thoth_models.embedding import Embedding, FloatArray
+    from thoth_models.embedding import Backend, Embedding, FloatArray
     from thoth_models.errors import Attempt
     from thoth_models.info import EmbeddingInfo
     from thoth_models.loads import Loaded
@@ -114,15 +114,18 @@ class EmbeddingManager:
             ManagerClosedError: The manager was closed.
             ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
-        return self._counted(model, "encode", texts, options)
+        with self.use(model) as embedding:
+            return embedding.encode(texts, **options)
 
     def encode_query(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
         """Return the vectors of search queries, as :meth:`Embedding.encode_query` makes them, like :meth:`encode`."""
-        return self._counted(model, "encode_query", texts, options)
+        with self.use(model) as embedding:
+            return embedding.encode_query(texts, **options)
 
     def encode_document(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
         """Return the vectors of documents, as :meth:`Embedding.encode_document` makes them, like :meth:`encode`."""
-        return self._counted(model, "encode_document", texts, options)
+        with self.use(model) as embedding:
+            return embedding.encode_document(texts, **options)
 
     async def aencode(
         self,
@@ -250,19 +253,6 @@ class EmbeddingManager:
         """Close it."""
         self.close()
 
-    def _counted(self, model: str, method: str, texts: str | Iterable[str], options: dict[str, Any]) -> FloatArray:
-        with self.use(model) as embedding:
-            started = time.monotonic()
-            try:
-                vectors: FloatArray = getattr(embedding, method)(texts, **options)
-            except BaseException:
-                self._counters.add(embedding.info.model, failures=1)
-                raise
-            count = 1 if vectors.ndim == 1 else len(vectors)
-            seconds = time.monotonic() - started
-            self._counters.add(embedding.info.model, calls=1, texts=count, encode_seconds=seconds)
-            return vectors
-
     async def _in_thread(
         self, encode: Callable[..., FloatArray], texts: str | Iterable[str], model: str, options: dict[str, Any]
     ) -> FloatArray:
@@ -358,6 +348,9 @@ class EmbeddingManager:
         extra = {"model": name, "variant": variant, "seconds": seconds, "space": candidate.built.space.hex}
         _log.info("loaded %s in %.3f s", candidate.place, seconds, extra=extra)
 
+    def _counting(self, backend: Backend, model: str) -> Backend:
+        return CountingBackend(backend, self._counters, model)
+
     def _evicted(self, key: str, size: int) -> None:
         give_back()
         model, _, variant = key.partition("/")
@@ -389,9 +382,8 @@ class _Load(LoadVariant):
     def do(self) -> Loaded:
         loaded = super().do()
         self._manager._loaded(self._candidate, loaded)  # noqa: SLF001 - the other half of that class
-        if self._manager.config.gather:
-            return replace(loaded, backend=GatheringBackend(loaded.backend))
-        return loaded
+        backend = GatheringBackend(loaded.backend) if self._manager.config.gather else loaded.backend
+        return replace(loaded, backend=self._manager._counting(backend, self._candidate.model.name))  # noqa: SLF001
 
 
 _instances: Instances[ManagerConfig, EmbeddingManager] = Instances(EmbeddingManager, lambda made: not made.is_closed)

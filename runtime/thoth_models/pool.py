@@ -62,7 +62,12 @@ class _Entry(Generic[T]):
     @property
     def is_idle(self) -> bool:
         """Whether it is loaded, and nobody uses it."""
-        return self.work is None and not self.leases
+        return self.work is None and not self.uses
+
+    @property
+    def uses(self) -> int:
+        """How many leases somebody has; by looking, because what takes the others out of the set can be interrupted."""
+        return sum(1 for _ in self.leases)
 
 
 @final
@@ -139,7 +144,7 @@ class Pool(Generic[T]):
             try:
                 self._gave_up(evicted)
             finally:
-                work.ensure_started()  # only now: until then what was given up took the room
+                work.start()  # only now: until then what was given up took the room
             try:
                 self._wait(entry, work, deadline)
             except BaseException:
@@ -171,6 +176,9 @@ class Pool(Generic[T]):
                     entry.thing, entry.work = entry.work.wait(0.0), None
                 except BaseException:  # noqa: BLE001 - raised in those that wait for it; here it is only known to be over
                     del self._entries[entry.key]
+            elif entry.work is not None and not entry.uses and not entry.work.has_begun:
+                # Who asked for it was interrupted before it began.
+                del self._entries[entry.key]
 
     def _make_room(self, size: int, evicted: list[_Entry[T]]) -> bool:
         """Give up what was used least recently until there is room; say whether there is."""
@@ -257,9 +265,7 @@ class Pool(Generic[T]):
             self._settle()
             entries = sorted(self._entries.values(), key=lambda entry: entry.last_used)
             return [
-                Resident(key=entry.key, size=entry.size, uses=len(entry.leases))
-                for entry in entries
-                if entry.work is None
+                Resident(key=entry.key, size=entry.size, uses=entry.uses) for entry in entries if entry.work is None
             ]
 
     @property

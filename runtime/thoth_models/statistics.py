@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from thoth_models.forking import at_fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from thoth_models.embedding import Backend, FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,10 +20,10 @@ class ModelStats:
     """What became of one model, by the name that the bundle has for it.
 
     Attributes:
-        calls: Calls of ``encode`` that were answered.
+        calls: Calls of ``encode`` and its like that the model answered; a call with no text needs no model.
         texts: Texts in them.
         encode_seconds: Time spent in them, waiting included.
-        failures: Calls of ``encode`` that ended with an error.
+        failures: Those that ended with an error, or were interrupted; input that is refused never gets that far.
         loads: Times that a variant of it was loaded.
         verify_seconds: Time spent comparing its files with the manifest.
         load_seconds: Time spent making it ready after that.
@@ -87,3 +90,34 @@ class Counters:
 
     def _inherited(self) -> None:
         self._lock = threading.Lock()
+
+
+@final
+class CountingBackend:
+    """A backend whose calls are counted, whoever makes them. Threads may share it.
+
+    Args:
+        backend: What answers them.
+        counters: Where they are counted.
+        model: The name to count them under.
+    """
+
+    def __init__(self, backend: Backend, counters: Counters, model: str) -> None:
+        self._backend = backend
+        self._counters = counters
+        self._model = model
+
+    def encode(
+        self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
+    ) -> FloatArray:
+        """Return what the backend gives for these texts."""
+        started = time.monotonic()
+        try:
+            vectors = self._backend.encode(
+                texts, prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar
+            )
+        except BaseException:
+            self._counters.add(self._model, failures=1)
+            raise
+        self._counters.add(self._model, calls=1, texts=len(texts), encode_seconds=time.monotonic() - started)
+        return vectors

@@ -122,6 +122,13 @@ def test_what_is_no_text(sentences: Any, message: str) -> None:
         ({"truncate_dim": 9}, "truncate_dim: expected at most 8, found 9"),
         ({"truncate_dim": "4"}, "truncate_dim: expected an integer of at least 1, found '4'"),
         ({"convert_to_numpy": False}, "convert_to_numpy: expected True, found False"),
+        ({"convert_to_tensor": True}, "convert_to_tensor: expected False or None, found True"),
+        ({"device": "cuda"}, "device: expected None or 'cpu', found 'cuda'"),
+        ({"precision": "int8"}, "precision: expected 'float32', found 'int8'"),
+        ({"output_value": ["token_embeddings"]}, "output_value: expected 'sentence_embedding', found"),
+        ({"pool": {"input": None}}, "pool: expected None, found"),
+        ({"chunk_size": np.arange(2)}, "chunk_size: expected None, found"),
+        ({"batch": 3}, "batch: expected an option that encode has, found 3"),
         ({"prompt": 1}, "prompt: expected a str, found int"),
         ({"prompt": "\ud800"}, "prompt: expected Unicode text, found a lone surrogate at 0"),
         ({"normalize_embeddings": "no"}, "normalize_embeddings: expected True, False or None, found 'no'"),
@@ -132,6 +139,24 @@ def test_unusable_arguments(options: dict[str, Any], message: str) -> None:
         make()[0].encode("alpha", **options)
     with pytest.raises(InvalidInputError, match=message):
         make()[0].encode([], **options)
+
+
+def test_arguments_that_ask_for_what_is_done_anyway() -> None:
+    embedding, backend = make()
+    vectors = embedding.encode(
+        ["alpha"],
+        batch_size=32,
+        show_progress_bar=None,
+        output_value="sentence_embedding",
+        precision="float32",
+        convert_to_numpy=True,
+        convert_to_tensor=False,
+        device="cpu",
+        pool=None,
+        chunk_size=None,
+    )
+    assert np.array_equal(vectors, embedding.encode(["alpha"]))
+    assert backend.texts == ["alpha", "alpha"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import logging
+import pickle
 import threading
 import time
 import warnings
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from thoth_models.embedding import Backend
+    from thoth_models.embedding import Backend, FloatArray
     from thoth_models.verify import VerifiedVariant
 
 SECONDS = 30.0
@@ -48,6 +50,7 @@ class Backends:
         self.made: list[str] = []
         self.broken: set[str] = set()
         self.hold: threading.Event | None = None
+        self.wrong: Exception | None = None  # what the next call of any of them raises
 
     def __call__(self, verified: VerifiedVariant) -> Backend:
         place = f"{verified.model.name}/{verified.variant.name}"
@@ -56,7 +59,18 @@ class Backends:
             assert self.hold.wait(SECONDS)
         if place in self.broken:
             raise BackendError(f"{place} is broken")
-        return FakeBackend(verified.model.dimension)
+        return Breakable(self, verified.model.dimension)
+
+
+class Breakable(FakeBackend):
+    def __init__(self, backends: Backends, dimension: int) -> None:
+        super().__init__(dimension)
+        self._backends = backends
+
+    def encode(self, texts: list[str], **options: Any) -> FloatArray:
+        if self._backends.wrong is not None:
+            raise self._backends.wrong
+        return super().encode(texts, **options)
 
 
 @pytest.fixture
@@ -99,6 +113,15 @@ def budget_for(root: Path, count: int) -> int:
 
 
 # --- instances ---
+
+
+def test_settings_reach_other_processes(root: Path) -> None:
+    given = ManagerConfig(root=root, variants=["onnx-fp32"], expect_spaces={"one": "a" * 64}, timeout=5)
+    for copied in (pickle.loads(pickle.dumps(given)), copy.deepcopy(given), copy.copy(given)):  # noqa: S301 - our own
+        assert copied == given
+        assert hash(copied) == hash(given)
+        with pytest.raises(TypeError):
+            copied.expect_spaces["two"] = "b"  # type: ignore[index]
 
 
 def test_one_instance_per_configuration(root: Path, backends: Backends) -> None:
@@ -385,13 +408,18 @@ def test_statistics(root: Path, backends: Backends) -> None:
     models = manager(root)
     models.encode(["a", "b"], "two")
     models.encode("a", "two")
+    with models.use("two") as embedding:
+        embedding.encode_query(["c"])
     with pytest.raises(InvalidInputError):
         models.encode([None], "two")  # type: ignore[list-item]
+    backends.wrong = BackendError("broken")
+    with pytest.raises(BackendError):
+        models.get_model("two").encode("a")
     stats = models.stats().models["two"]
-    assert (stats.calls, stats.texts, stats.failures, stats.loads) == (2, 3, 1, 1)
+    assert (stats.calls, stats.texts, stats.failures, stats.loads) == (3, 4, 1, 1)
     assert stats.encode_seconds > 0
     assert stats.resident_bytes == size_of(root, "two")
-    assert models.stats().as_dict()["models"]["two"]["texts"] == 3
+    assert models.stats().as_dict()["models"]["two"]["texts"] == 4
 
 
 def test_a_load_is_logged_in_one_line(root: Path, backends: Backends, caplog: pytest.LogCaptureFixture) -> None:
@@ -459,7 +487,7 @@ def test_queries_and_documents_have_their_prompts_and_are_counted(tmp_path: Path
     make_bundle(root, [invented_model("one", prompts={"query": "q: ", "document": "d: "})], default="one")
     models = manager(root)
     expected = {name: FakeBackend().vector("a", f"{name[0]}: ") for name in ("query", "document")}
-    plain = {"normalize_embeddings": False}
+    plain: dict[str, Any] = {"normalize_embeddings": False}
     assert np.array_equal(models.encode_query("a", **plain), expected["query"])
     assert np.array_equal(models.encode_document(["a"], **plain)[0], expected["document"])
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 from thoth_models.compat.naming import NamedModel
-from thoth_models.errors import InvalidInputError
 from thoth_models.manager import DEFAULT
 
 if TYPE_CHECKING:
@@ -14,16 +13,6 @@ if TYPE_CHECKING:
     from thoth_models.config import ManagerConfig
     from thoth_models.embedding import FloatArray
     from thoth_models.info import EmbeddingInfo
-
-_WITHOUT_EFFECT: Final[dict[str, tuple[object, ...]]] = {
-    "chunk_size": (None,),
-    "convert_to_tensor": (False, None),
-    "device": (None, "cpu"),
-    "output_value": ("sentence_embedding",),
-    "pool": (None,),
-    "precision": ("float32",),
-}
-"""Arguments of sentence-transformers that ``Embedding.encode`` has not, and the values that ask for what it does."""
 
 
 @final
@@ -52,8 +41,7 @@ class LegacyEmbeddingAdapter:
 
         Args:
             sentences: One text, or any iterable of texts.
-            options: Those of :meth:`Embedding.encode`. Others of sentence-transformers are taken where their value asks
-                for what is done anyway, such as ``device="cpu"`` and ``convert_to_tensor=False``.
+            options: Those of :meth:`Embedding.encode`.
 
         Returns:
             float32 of shape (n, dimension) for n texts, also for n = 0; (dimension,) for one str.
@@ -67,17 +55,17 @@ class LegacyEmbeddingAdapter:
             ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
         with self._model.use() as embedding:
-            return embedding.encode(sentences, **_options(options))
+            return embedding.encode(sentences, **options)
 
     def encode_query(self, sentences: str | Iterable[str], **options: Any) -> FloatArray:  # noqa: ANN401
         """Return the vectors of search queries: :meth:`encode` with the model's ``query`` prompt, where it has one."""
         with self._model.use() as embedding:
-            return embedding.encode_query(sentences, **_options(options))
+            return embedding.encode_query(sentences, **options)
 
     def encode_document(self, sentences: str | Iterable[str], **options: Any) -> FloatArray:  # noqa: ANN401
         """Return the vectors of documents: :meth:`encode` with the model's ``document`` prompt, where it has one."""
         with self._model.use() as embedding:
-            return embedding.encode_document(sentences, **_options(options))
+            return embedding.encode_document(sentences, **options)
 
     def get_sentence_embedding_dimension(self) -> int:
         """Return the length of a vector."""
@@ -97,13 +85,3 @@ class LegacyEmbeddingAdapter:
             pass
         assert self._model.info is not None  # noqa: S101 - the model was loaded just now
         return self._model.info
-
-
-def _options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that :meth:`Embedding.encode` knows, if the others ask for nothing else than it does."""
-    for name, accepted in _WITHOUT_EFFECT.items():
-        # Of a tuple, because what callers pass need not be hashable.
-        if name in options and options[name] not in accepted:
-            expected = " or ".join(map(repr, accepted))
-            raise InvalidInputError(f"{name}: expected {expected}, found {options[name]!r}")
-    return {name: value for name, value in options.items() if name not in _WITHOUT_EFFECT}
