@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import warnings
@@ -17,8 +16,10 @@ from thoth_models.errors import (
     FallbackWarning,
     InvalidInputError,
     ModelUnavailableError,
+    SpaceMismatchError,
     VerificationError,
 )
+from thoth_models.events import tell
 from thoth_models.info import EmbeddingInfo
 from thoth_models.loads import Loading
 from thoth_models.selection import select
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thoth_models.embedding import Embedding
+    from thoth_models.errors import ThothModelsError
     from thoth_models.loads import Loaded
     from thoth_models.selection import Candidate
     from thoth_models.verify import OpenBundle
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 ROOT_VARIABLE = "THOTH_MODELS_DIR"
 DEFAULT_ROOT = "/models"
 """Where images carry the bundle; Kubernetes image volumes and KServe expect it there too."""
-
-_log = logging.getLogger(__name__)
 
 
 def bundle_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -103,7 +103,7 @@ def load_embedding(  # noqa: PLR0913 - each is a decision of the caller's, by na
     embedding = work.wait()
     if embedding.info.fallback is not None:
         warnings.warn(FallbackWarning(embedding.info.fallback), stacklevel=2)
-        _log.warning("fallback: %s", embedding.info.fallback)
+        tell_fallback(embedding.info)
     return embedding
 
 
@@ -140,13 +140,17 @@ class _Load(Loading["Embedding"]):
     def do(self) -> Embedding:
         bundle = self.open()
         request = self._request
-        selection = select(
-            bundle.manifest,
-            request.name,
-            variants=request.variants,
-            same_space=request.same_space,
-            expect_space=request.expect_space,
-        )
+        try:
+            selection = select(
+                bundle.manifest,
+                request.name,
+                variants=request.variants,
+                same_space=request.same_space,
+                expect_space=request.expect_space,
+            )
+        except SpaceMismatchError as error:
+            tell_refusal(request.name, error)
+            raise
         attempts = list(selection.passed_over)
         for candidate in selection.candidates:
             try:
@@ -164,10 +168,21 @@ LOAD_FAILURES = (VerificationError, BackendUnavailableError, BackendError)
 
 def failed(candidate: Candidate, error: Exception) -> Attempt:
     """Return the attempt to load ``candidate`` that ended with ``error``, and log it."""
-    _log.warning("refused %s: %s", candidate.place, error)
-    return Attempt(
-        model=candidate.model.name, variant=candidate.variant.name, reason=str(error), error=type(error).__name__
-    )
+    model, variant, reason = candidate.model.name, candidate.variant.name, str(error)
+    tell("refusal", model=model, variant=variant, error=type(error).__name__, reason=reason)
+    return Attempt(model=model, variant=variant, reason=reason, error=type(error).__name__)
+
+
+def tell_fallback(info: EmbeddingInfo) -> None:
+    """Log that a model of another embedding space answers."""
+    reason = info.fallback or ""
+    tell("fallback", requested=info.requested, model=info.model, variant=info.variant, space=info.space, reason=reason)
+
+
+def tell_refusal(requested: str | None, error: ThothModelsError) -> None:
+    """Log that nothing may answer for a name, or not now; None for the bundle's default model."""
+    name = "the default model" if requested is None else requested
+    tell("refusal", requested=name, error=type(error).__name__, reason=str(error))
 
 
 def make_embedding(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from thoth_models.backends import import_libraries, load_backend
 from thoth_models.deadline import Work
 from thoth_models.errors import BackendError, Problem, VerificationError
+from thoth_models.events import tell
 from thoth_models.forking import ForkSafeBackend, prepare_load
 from thoth_models.manifest import MANIFEST_NAME
 from thoth_models.offline import assert_offline, enforce_offline, network_guard
@@ -117,6 +118,15 @@ class Loading(Work[T]):
                 assert_offline()
             finally:
                 self.load_seconds += time.monotonic() - started
+        tell(
+            "load",
+            model=candidate.model.name,
+            variant=candidate.variant.name,
+            seconds=self.verify_seconds + self.load_seconds,
+            verify_seconds=self.verify_seconds,
+            space=candidate.built.space.hex,
+            bundle_digest=bundle.bundle_digest.hex,
+        )
         return backend, verified, golden_cosine
 
 

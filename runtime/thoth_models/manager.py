@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import threading
 import time
 import warnings
@@ -14,11 +13,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 from thoth_models.config import ManagerConfig
-from thoth_models.errors import FallbackWarning, InvalidInputError, MemoryBudgetError, ModelUnavailableError
+from thoth_models.errors import (
+    FallbackWarning,
+    InvalidInputError,
+    LoadTimeout,
+    MemoryBudgetError,
+    ModelUnavailableError,
+    SpaceMismatchError,
+)
+from thoth_models.events import tell
 from thoth_models.forking import at_fork
 from thoth_models.gathering import GatheringBackend
 from thoth_models.instances import Instances
-from thoth_models.loading import LOAD_FAILURES, bundle_root, failed, make_embedding
+from thoth_models.loading import LOAD_FAILURES, bundle_root, failed, make_embedding, tell_fallback, tell_refusal
 from thoth_models.loads import LoadVariant, OpenOnly
 from thoth_models.memory import give_back, resident_bytes
 from thoth_models.pool import Pool
@@ -39,8 +46,6 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 """The name that stands for the bundle's default model, where no model or alias is called that."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -269,8 +274,12 @@ class EmbeddingManager:
                 return self._lease(bundle, choice, deadline)
             except LOAD_FAILURES as error:
                 # It was given up, and cannot be loaded again.
-                _log.warning("refused %s: %s", choice.candidate.place, error)
-        return self._choose(bundle, requested, deadline)
+                failed(choice.candidate, error)
+        try:
+            return self._choose(bundle, requested, deadline)
+        except (SpaceMismatchError, MemoryBudgetError, LoadTimeout) as error:
+            tell_refusal(requested, error)
+            raise
 
     def _choose(self, bundle: OpenBundle, requested: str | None, deadline: float) -> tuple[Embedding, Lease[Loaded]]:
         selection = select(
@@ -310,7 +319,7 @@ class EmbeddingManager:
         reason = embedding.info.fallback
         if reason is not None and (before is None or before.candidate.place != choice.candidate.place):
             self._counters.add(choice.candidate.model.name, fallbacks=1)
-            _log.warning("fallback: %s", reason)
+            tell_fallback(embedding.info)
             warnings.warn(FallbackWarning(reason), stacklevel=6)
 
     def _lease(self, bundle: OpenBundle, choice: _Choice, deadline: float) -> tuple[Embedding, Lease[Loaded]]:
@@ -339,14 +348,8 @@ class EmbeddingManager:
         return None if name == DEFAULT and DEFAULT not in bundle.manifest.names() else name
 
     def _loaded(self, candidate: Candidate, loaded: Loaded) -> None:
-        name, variant, seconds = (
-            candidate.model.name,
-            candidate.variant.name,
-            loaded.verify_seconds + loaded.load_seconds,
-        )
-        self._counters.add(name, loads=1, verify_seconds=loaded.verify_seconds, load_seconds=loaded.load_seconds)
-        extra = {"model": name, "variant": variant, "seconds": seconds, "space": candidate.built.space.hex}
-        _log.info("loaded %s in %.3f s", candidate.place, seconds, extra=extra)
+        name, verify, load = candidate.model.name, loaded.verify_seconds, loaded.load_seconds
+        self._counters.add(name, loads=1, verify_seconds=verify, load_seconds=load)
 
     def _counting(self, backend: Backend, model: str) -> Backend:
         return CountingBackend(backend, self._counters, model)
@@ -355,7 +358,7 @@ class EmbeddingManager:
         give_back()
         model, _, variant = key.partition("/")
         self._counters.add(model, evictions=1)
-        _log.info("evicted %s, %d bytes", key, size, extra={"model": model, "variant": variant, "bytes": size})
+        tell("eviction", model=model, variant=variant, bytes=size)
 
     def _executor(self) -> ThreadPoolExecutor:
         with self._lock:

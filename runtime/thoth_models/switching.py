@@ -28,6 +28,7 @@ from thoth_models.errors import (
     ModelUnavailableError,
     SpaceMismatchError,
 )
+from thoth_models.events import tell
 from thoth_models.loading import bundle_root
 from thoth_models.loads import OpenOnly
 from thoth_models.manager import DEFAULT
@@ -227,7 +228,7 @@ def choose_embeddings(  # noqa: PLR0913 - by name, and all but two have a defaul
     extra = {"side": str(side), "identity": chosen.identity, "reason": reason}
     _log.info("embeddings: %s, because of %s; their identity is %s", side, reason, chosen.identity, extra=extra)
     if fallback is not None:
-        _log.warning("fallback: %s", fallback)
+        tell("fallback", requested=local, reason=fallback)
         warnings.warn(FallbackWarning(fallback), stacklevel=2)
     return chosen
 

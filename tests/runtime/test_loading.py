@@ -155,8 +155,11 @@ def test_the_alternate_answers_loudly(
     assert WEIGHTS in info.fallback
     assert str(caught[0].message) == info.fallback
     assert caught[0].filename == __file__  # the warning points at the caller
-    assert "refused mini/torch-fp32" in caplog.text
-    assert "fallback: other/torch-fp32 stands in" in caplog.text
+    told = [record for record in caplog.records if record.name == "thoth_models.events"]
+    assert [record.event for record in told] == ["refusal", "refusal", "fallback"]  # type: ignore[attr-defined]
+    first, _, last = (record.message for record in told)
+    assert first.startswith("refusal model=mini variant=torch-fp32 error=VerificationError reason=")
+    assert last.startswith("fallback requested=legacy model=other variant=torch-fp32 space=")
 
 
 def test_the_same_space_is_insisted_on(bundle: Path, loaded: list[VerifiedVariant]) -> None:

@@ -112,6 +112,10 @@ def budget_for(root: Path, count: int) -> int:
     return count * size_of(root, "two") + 1000
 
 
+def events(caplog: pytest.LogCaptureFixture, name: str) -> list[Any]:
+    return [record for record in caplog.records if getattr(record, "event", None) == name]
+
+
 # --- instances ---
 
 
@@ -266,7 +270,9 @@ def test_another_space_answers_loudly_and_once(
         models.encode("a", "two")
     assert backends.made == ["two/torch-fp32"], "a model and its stand-in are loaded once"
     assert models.stats().models["two"].fallbacks == 1
-    assert [record.levelname for record in caplog.records if "fallback" in record.message] == ["WARNING"]
+    (told,) = events(caplog, "fallback")
+    assert told.levelname == "WARNING"
+    assert told.message.startswith("fallback requested=gone model=two variant=torch-fp32 space=")
 
 
 def test_a_warning_that_is_an_error_keeps_no_use(root: Path, backends: Backends) -> None:
@@ -305,7 +311,10 @@ def test_the_least_recently_used_model_makes_room(
     assert stats.models["three"].evictions == 1
     assert stats.models["three"].resident_bytes == 0
     assert stats.reserved_bytes <= budget_for(root, 2)
-    assert any(record.message.startswith("evicted three/torch-fp32") for record in caplog.records)
+    assert any(
+        record.message.startswith("eviction model=three variant=torch-fp32 bytes=")
+        for record in events(caplog, "eviction")
+    )
     models.encode("a", "three")
     assert backends.made[-1] == "three/torch-fp32"
 
@@ -425,11 +434,25 @@ def test_statistics(root: Path, backends: Backends) -> None:
 def test_a_load_is_logged_in_one_line(root: Path, backends: Backends, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "thoth_models")
     manager(root).encode("a", "two")
-    (record,) = [record for record in caplog.records if record.name == "thoth_models.manager"]
-    assert record.message.startswith("loaded two/torch-fp32 in ")
+    (record,) = events(caplog, "load")
+    assert record.message.startswith("load model=two variant=torch-fp32 seconds=")
     assert record.model == "two"  # type: ignore[attr-defined]
     assert record.variant == "torch-fp32"  # type: ignore[attr-defined]
     assert len(record.space) == 64  # type: ignore[attr-defined]
+
+
+def test_what_is_refused_is_logged(root: Path, backends: Backends, caplog: pytest.LogCaptureFixture) -> None:
+    backends.broken = {"one/torch-fp32", "one/onnx-fp32"}
+    models = manager(root, expect_spaces={"two": "a" * 64}, memory_budget=size_of(root, "two") - 1)
+    for name, error in (("two", SpaceMismatchError), ("three", ModelUnavailableError)):
+        with pytest.raises(error):
+            models.encode("a", name)
+    found = [record.message.partition(" reason=")[0] for record in events(caplog, "refusal")]
+    assert found == [
+        "refusal requested=two error=SpaceMismatchError",
+        "refusal model=three variant=torch-fp32 error=MemoryBudgetError",
+    ]
+    assert all("\n" not in record.message for record in caplog.records)
 
 
 # --- asynchronous ---

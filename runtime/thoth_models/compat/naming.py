@@ -7,7 +7,6 @@ another model, with other vectors; whoever calls the old name is told so, loudly
 from __future__ import annotations
 
 import contextlib
-import logging
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.config import ManagerConfig
 from thoth_models.errors import FallbackWarning, InvalidInputError, ModelUnavailableError, UnknownModelError
+from thoth_models.events import tell
 from thoth_models.loading import bundle_root
 from thoth_models.loads import OpenOnly
 from thoth_models.manager import DEFAULT, EmbeddingManager
@@ -35,8 +35,6 @@ OLD_MODELS: Final = {
     "legacy": "all-MiniLM-L6-v2",
 }
 """The model that each short name meant, by its name on the Hub below ``sentence-transformers/``."""
-
-_log = logging.getLogger(__name__)
 
 
 class NamedModel:
@@ -119,7 +117,7 @@ class NamedModel:
         reason = info.fallback or other_meaning(self.name, info.model, self.manifest())
         self.info = replace(info, fallback=reason)
         if reason is not None and info.fallback is None and (before is None or before.fallback != reason):
-            _log.warning("fallback: %s", reason)
+            tell("fallback", requested=self.name, model=info.model, variant=info.variant, reason=reason)
             warnings.warn(FallbackWarning(reason), stacklevel=stacklevel)
 
 

@@ -1,0 +1,38 @@
+"""What becomes of models, in the log: a line for each load, fallback, eviction and refusal, all by one logger.
+
+A line is the event and its fields, such as ``load model=mini variant=onnx-fp32 seconds=0.091``; the fields are
+attributes of the log record as well, for what collects logs as data.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import Literal
+
+Event = Literal["load", "fallback", "eviction", "refusal"]
+
+_log = logging.getLogger(__name__)
+
+_LEVELS: dict[Event, int] = {
+    "load": logging.INFO,
+    "eviction": logging.INFO,
+    "fallback": logging.WARNING,
+    "refusal": logging.WARNING,
+}
+
+
+def tell(event: Event, **fields: str | float) -> None:
+    """Log an event: INFO for what is as it should be, WARNING for a fallback and a refusal."""
+    if _log.isEnabledFor(_LEVELS[event]):
+        line = " ".join((event, *(f"{name}={_written(value)}" for name, value in fields.items())))
+        _log.log(_LEVELS[event], "%s", line, extra={"event": event, **fields})
+
+
+def _written(value: str | float) -> str:
+    """Return a value that stays on the line: in JSON's quotes where it could be taken for more than one."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    return text if re.fullmatch(r"[\w./:+-]+", text, re.ASCII) else json.dumps(text, ensure_ascii=False)

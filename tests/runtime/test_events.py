@@ -1,0 +1,39 @@
+"""Events in the log: one line each, and the same as attributes of the record."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from thoth_models.events import tell
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_line_and_its_fields(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "thoth_models")
+    tell("load", model="mini", variant="onnx-fp32", seconds=0.09123456789, bytes=12)
+    (record,) = caplog.records
+    assert record.message == "load model=mini variant=onnx-fp32 seconds=0.0912346 bytes=12"
+    assert (record.name, record.levelno) == ("thoth_models.events", logging.INFO)
+    assert record.event == "load"  # type: ignore[attr-defined]
+    assert record.seconds == 0.09123456789  # type: ignore[attr-defined]
+
+
+def test_what_has_several_lines_stays_on_one(caplog: pytest.LogCaptureFixture) -> None:
+    reason = 'it "hangs" in\nThread 1: ünd\r\x1b[31m'
+    tell("refusal", model="mini", reason=reason)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    line, _, quoted = record.message.partition(" reason=")
+    assert line == "refusal model=mini"
+    assert json.loads(quoted) == reason
+    assert quoted.isprintable()
+
+
+def test_nothing_is_made_of_what_nobody_reads(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, "thoth_models.events")
+    tell("fallback", requested="a b")
+    assert caplog.records == []
