@@ -31,6 +31,7 @@ from tests.docker.service_support import (
     shared_images,
     tell,
 )
+from thoth_models import load_embedding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,9 +140,9 @@ def test_the_request_that_used_to_hang_is_answered_on_a_cold_container(
             phases = phases_of(when_it_listens(client, "POST", "/generate-sql", json=QUESTION))
         seconds = time.monotonic() - started
     tell(capsys, f"POST answered {seconds:.2f} s after `docker run` (bound {COLD_SECONDS:g} s)")
-    assert [phase["phase"] for phase in phases] == ["keywords", "schema", "evidence", "sql"]
+    assert [phase["phase"] for phase in phases] == ["keywords", "schema", "evidence", "examples", "sql"]
     assert any(column["column"] == "city" for column in phases[1]["columns"])
-    assert "customer.city" in phases[3]["sql"]
+    assert "customer.city" in phases[4]["sql"]
     assert seconds < COLD_SECONDS
 
 
@@ -155,6 +156,89 @@ def test_it_runs_as_the_compose_file_says_and_becomes_healthy(service: str, netw
         host = inspect(name)["HostConfig"]
         assert (host["ReadonlyRootfs"], host["CapDrop"], host["NanoCpus"]) == (True, ["ALL"], 2_000_000_000)
         assert host["Memory"] == host["MemorySwap"] == 1 << 30
+
+
+def described_workspace() -> dict[str, Any]:
+    """A thousand columns in twenty tables, evidence and examples, in plain words."""
+    tables = (
+        "employee", "customer", "supplier", "invoice", "shipment", "warehouse", "contract", "vehicle", "building", "course",
+        "patient", "flight", "hotel", "school", "team", "song", "film", "book", "recipe", "garden",
+    )  # fmt: skip
+    properties = {
+        "name": "what it is called", "salary": "money that is paid each month", "birth_date": "day of birth",
+        "address": "street and town", "phone": "telephone number", "colour": "its colour", "weight": "how heavy it is",
+        "price": "what it costs", "rating": "how good people find it", "language": "language that is spoken in it",
+    }  # fmt: skip
+    columns = [
+        {"table": table, "name": name if part == 0 else f"{name}_{part}", "meaning": f"{meaning}, part {part}"}
+        for table in tables
+        for name, meaning in properties.items()
+        for part in range(5)
+    ]
+    return {
+        "columns": columns,
+        "evidence": [
+            "A heavy vehicle is one that weighs more than three and a half tons.",
+            "Salaries are paid in euro, before taxes.",
+            "A flight is late when it lands more than fifteen minutes after its time.",
+        ],
+        "examples": [
+            {"question": "Who earns the most money?", "sql": "SELECT name FROM employee ORDER BY salary DESC LIMIT 1"},
+            {"question": "Which films are in French?", "sql": "SELECT name FROM film WHERE language = 'French'"},
+        ],
+    }
+
+
+def test_a_thousand_columns_are_indexed_and_questions_answered_over_them(
+    images: Images, network: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The two workflows of a service, with real vectors: similarities are those of the reference, thresholds decide."""
+    reference = load_embedding(MODEL, root=images.bundle(MODEL), variants=["torch-fp32"])
+    body = described_workspace()
+    documents = {
+        (
+            column["table"],
+            column["name"],
+        ): f"{column['name'].replace('_', ' ')} of {column['table']}: {column['meaning']}"
+        for column in body["columns"]
+    }
+    assert len(documents) == 1000
+    vectors = reference.encode(list(documents.values()))
+    options = [*composed(), f"--network={network}", f"--env=SERVICE_MODEL={MODEL}"]
+    with container(images.service("from"), *options) as name, client_of(name) as client:
+        until_ready(client)
+        started = time.monotonic()
+        indexed = client.put("/workspaces/7", json=body)
+        seconds = time.monotonic() - started
+        assert indexed.status_code == 200, indexed.text
+        assert (indexed.json()["columns"], indexed.json()["space"]) == (1000, reference.info.space)
+        question = "Which employee has the highest salary?"
+        answer = client.post(
+            "/generate-sql", json={**QUESTION, "question": question, "workspace_id": 7, "functionality_level": "EXPERT"}
+        )
+        stats = client.get("/stats").json()["models"][MODEL]
+    tell(capsys, f"1,000 columns, 3 rules and 2 examples were indexed in {seconds:.2f} s")
+    keywords, schema, evidence, examples, sql = phases_of(answer)
+    expected = (vectors @ reference.encode(keywords["keywords"]).T).max(axis=1)
+    similarity = dict(zip(documents, expected.tolist(), strict=True))
+    for column in schema["columns"]:
+        assert column["similarity"] == pytest.approx(similarity[column["table"], column["column"]], abs=1e-3)
+        assert column["similarity"] >= 0.4
+    assert len(schema["columns"]) == min(16, sum(value >= 0.4 for value in similarity.values()))
+    assert ("employee", "salary") in {(column["table"], column["column"]) for column in schema["columns"]}
+    asked = reference.encode(question)
+    for found, texts, key, threshold in (
+        (evidence["evidence"], body["evidence"], "text", 0.35),
+        (examples["examples"], [example["question"] for example in body["examples"]], "question", 0.45),
+    ):
+        expected = reference.encode(texts) @ asked
+        wanted = {text: value for text, value in zip(texts, expected.tolist(), strict=True) if value >= threshold}
+        assert wanted, "the threshold lets something through"
+        assert len(wanted) < len(texts), "and keeps something out"
+        assert {one[key]: one["similarity"] for one in found} == pytest.approx(wanted, abs=1e-3)
+    assert "employee.salary" in sql["sql"]
+    assert stats["loads"] == 1
+    assert stats["texts"] >= 1005
 
 
 def test_health_answers_while_many_requests_encode(

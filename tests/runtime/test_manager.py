@@ -436,9 +436,9 @@ def test_a_load_is_logged_in_one_line(root: Path, backends: Backends, caplog: py
     manager(root).encode("a", "two")
     (record,) = events(caplog, "load")
     assert record.message.startswith("load model=two variant=torch-fp32 seconds=")
-    assert record.model == "two"  # type: ignore[attr-defined]
-    assert record.variant == "torch-fp32"  # type: ignore[attr-defined]
-    assert len(record.space) == 64  # type: ignore[attr-defined]
+    assert record.model == "two"
+    assert record.variant == "torch-fp32"
+    assert len(record.space) == 64
 
 
 def test_what_is_refused_is_logged(root: Path, backends: Backends, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx2
@@ -17,13 +17,15 @@ import uvicorn
 
 from example_service.app import create_app
 from example_service.settings import Settings
-from tests.bundles import embedding_of, invented_model
+from tests.bundles import invented_model, make_bundle
+from thoth_models import EmbeddingManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    from thoth_models import Embedding
-    from thoth_models.embedding import FloatArray
+    from thoth_models.embedding import Backend, FloatArray
+    from thoth_models.verify import VerifiedVariant
 
 DIMENSION = 1024
 SECONDS = 20.0
@@ -74,16 +76,25 @@ class Words:
             with self._lock:
                 self._at_once -= 1
 
-    def load(self, *_arguments: Any, **_options: Any) -> Embedding:
+    def load(self, _verified: VerifiedVariant) -> Backend:
         """Return the model at once."""
-        return embedding_of(invented_model("words", dimension=DIMENSION), self)
+        return self
+
+
+def make_models(root: Path) -> None:
+    """Make the bundle of the service: a model, and one that another stands in for."""
+    words = invented_model("words", dimension=DIMENSION, aliases=("w",))
+    gone = invented_model("gone", dimension=DIMENSION, variants=(), alternates=(("words", "accept"),))
+    make_bundle(root, [words, gone], default="words")
 
 
 class Service:
     """The service on a port of this computer, in a thread of its own."""
 
-    def __init__(self, load: Callable[..., Embedding], **settings: Any) -> None:
-        app = create_app(Settings(**settings), load)
+    def __init__(self, root: Path, **options: Any) -> None:
+        settings = Settings(**options)
+        self.manager = EmbeddingManager(replace(settings.manager_config(), root=root))
+        app = create_app(settings, self.manager)
         self._server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on"))
         self._thread = threading.Thread(target=asyncio.run, args=(self._server.serve(),))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from example_service import healthcheck
 from tests.service.serving import SECONDS, Words
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.service.serving import Service
-    from thoth_models import Embedding
+    from thoth_models.embedding import Backend
+    from thoth_models.verify import VerifiedVariant
 
 
 def port_of(service: Service) -> str:
@@ -32,9 +33,9 @@ def test_one_that_loads_is_not_and_says_why(
 ) -> None:
     gate = threading.Event()
 
-    def load(*_arguments: Any, **_options: Any) -> Embedding:
+    def load(verified: VerifiedVariant) -> Backend:
         gate.wait(SECONDS)
-        return Words().load()
+        return Words().load(verified)
 
     monkeypatch.setenv("SERVICE_PORT", port_of(serve(load)))
     assert healthcheck.main() == 1

@@ -20,6 +20,7 @@ def test_every_setting_can_be_set() -> None:
         "SERVICE_MOST_WAITING": "5",
         "SERVICE_SCHEMA_THRESHOLD": "0.5",
         "SERVICE_EVIDENCE_THRESHOLD": "-0.5",
+        "SERVICE_EXAMPLE_THRESHOLD": "1",
     }
     expected = Settings(
         model="mini",
@@ -31,6 +32,7 @@ def test_every_setting_can_be_set() -> None:
         most_waiting=5,
         schema_threshold=0.5,
         evidence_threshold=-0.5,
+        example_threshold=1.0,
     )
     assert Settings.from_environment(texts) == expected
     assert len(texts) == len(Settings.__slots__)

@@ -1,4 +1,4 @@
-"""The HTTP interface: ``POST /generate-sql``, ``/health`` and ``/ready``.
+"""The HTTP interface: ``POST /generate-sql``, ``PUT /workspaces/{number}``, ``/health``, ``/ready`` and ``/stats``.
 
 ``uvicorn --factory example_service.app:create_app`` runs it.
 """
@@ -8,80 +8,83 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
 
+from example_service.bodies import GenerateSqlRequest, WorkspaceBody  # noqa: TC001 - FastAPI reads the annotations
 from example_service.encoder import BusyError, Encoder, NotReadyError
-from example_service.generation import Index, Level, Question, generate
+from example_service.generation import Question, generate
+from example_service.index import Index
 from example_service.settings import Settings
 from example_service.workspace import WORKSPACES
-from thoth_models import ThothModelsError, load_embedding
+from thoth_models import EmbeddingManager, ThothModelsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from thoth_models import Embedding
 
 _log = logging.getLogger(__name__)
 
-
-class GenerateSqlRequest(BaseModel):
-    """The body of ``POST /generate-sql``."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    question: Annotated[str, Field(min_length=1, max_length=10_000)]
-    workspace_id: int
-    functionality_level: Level = "BASIC"
-    flags: dict[str, bool] = {}
-    """``use_evidence`` (on by default) searches the evidence; others are of no meaning here, and accepted."""
+_TIMED_OUT = "the model did not answer within its deadline"
 
 
-def create_app(settings: Settings | None = None, load: Callable[..., Embedding] = load_embedding) -> FastAPI:
+def create_app(settings: Settings | None = None, manager: EmbeddingManager | None = None) -> FastAPI:
     """Make the application.
 
     Args:
         settings: The settings; None reads them from the environment.
-        load: Loads the model; tests put one of their own here.
+        manager: Has the model; None for the one of this process, with these settings. The application closes it.
     """
     settings = settings if settings is not None else Settings.from_environment(os.environ)
-    indexes: dict[int, Index] = {}
+    service = _Service(settings, manager or EmbeddingManager.get_instance(settings.manager_config()))
+    app = FastAPI(title="SQL generator, an example for thoth-models", lifespan=service.lifespan)
+    app.get("/health")(service.health)
+    app.get("/ready")(service.ready)
+    app.get("/stats")(service.stats)
+    app.put("/workspaces/{number}")(service.index_workspace)
+    app.post("/generate-sql", response_model=None)(service.generate_sql)
+    return app
 
-    def warm(embedding: Embedding) -> None:
-        indexes.update({number: Index.of(workspace, embedding) for number, workspace in WORKSPACES.items()})
 
-    encoder = Encoder(
-        partial(load, settings.model, expect_space=settings.expect_space, timeout=settings.load_seconds),
-        warm,
-        workers=settings.encode_workers,
-        most_waiting=settings.most_waiting,
-        encode_seconds=settings.encode_seconds,
-    )
+class _Service:
+    """The routes, and what they share."""
+
+    def __init__(self, settings: Settings, manager: EmbeddingManager) -> None:
+        self._settings = settings
+        self._indexes: dict[int, Index] = {}
+        self._encoder = Encoder(
+            manager,
+            settings.model,
+            self._warm,
+            most_waiting=settings.most_waiting,
+            encode_seconds=settings.encode_seconds,
+        )
+
+    def _warm(self, embedding: Embedding) -> None:
+        for number, workspace in WORKSPACES.items():
+            self._indexes[number] = Index.of(workspace, [embedding.encode(Index.documents(workspace))])
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        # In the background, so that /health answers at once; a load that fails is told by /ready.
-        encoder.start()
+    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Load the model in the background, so that /health answers at once; a load that fails is told by /ready."""
+        self._encoder.start()
         try:
             yield
         finally:
-            encoder.close()
+            self._encoder.close()
 
-    app = FastAPI(title="SQL generator, an example for thoth-models", lifespan=lifespan)
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
+    async def health(self) -> dict[str, str]:
         """Tell that the process lives; says nothing of the model, so that no orchestrator restarts a busy process."""
         return {"status": "alive"}
 
-    @app.get("/ready")
-    async def ready() -> JSONResponse:
-        """Tell whether requests can be answered: the model verified, loaded, proved, and the index made."""
+    async def ready(self) -> JSONResponse:
+        """Tell whether requests can be answered: the model verified, loaded, proved, and the indexes made."""
+        encoder = self._encoder
         if encoder.state != "ready":
             return JSONResponse({"ready": False, "state": encoder.state, "reason": encoder.reason}, 503)
         info = encoder.embedding.info
@@ -100,27 +103,50 @@ def create_app(settings: Settings | None = None, load: Callable[..., Embedding] 
             }
         )
 
-    @app.post("/generate-sql", response_model=None)
-    async def generate_sql(request: GenerateSqlRequest) -> StreamingResponse | JSONResponse:
-        """Answer a question; one JSON object a line, for each phase as soon as it is done."""
-        if request.workspace_id not in WORKSPACES:
-            known = ", ".join(map(str, WORKSPACES))
-            return _refusal(404, f"workspace_id: expected one of {known}, found {request.workspace_id}")
+    async def stats(self) -> dict[str, Any]:
+        """Tell what the models were asked, and what became of them; a metrics exporter reads it."""
+        return self._encoder.stats()
+
+    async def index_workspace(self, number: int, body: WorkspaceBody) -> JSONResponse:
+        """Make the index of a workspace, in place of the one that was there."""
+        started = time.monotonic()
+        workspace = body.workspace()
         try:
-            await encoder.wait(settings.patience_seconds)
+            embedding = await self._encoder.wait(self._settings.patience_seconds)
+            vectors = await self._encoder.encode_many(Index.documents(workspace))
+        except (NotReadyError, BusyError) as error:
+            return _refusal(503, str(error), retry_after=1)
+        except TimeoutError:
+            return _refusal(504, _TIMED_OUT)
+        except ThothModelsError as error:
+            _log.exception("the index could not be made")
+            return _refusal(500, f"{type(error).__name__}: {error}")
+        # At once: a question meanwhile is answered from the index that was there.
+        self._indexes[number] = Index.of(workspace, vectors)
+        counts = {name: len(getattr(workspace, name)) for name in ("columns", "evidence", "examples")}
+        seconds = round(time.monotonic() - started, 4)
+        return JSONResponse({"workspace_id": number, **counts, "space": embedding.info.space, "seconds": seconds})
+
+    async def generate_sql(self, request: GenerateSqlRequest) -> StreamingResponse | JSONResponse:
+        """Answer a question; one JSON object a line, for each phase as soon as it is done."""
+        try:
+            await self._encoder.wait(self._settings.patience_seconds)
         except NotReadyError as error:
             return _refusal(503, str(error), retry_after=1)
-        if encoder.is_busy:
+        index = self._indexes.get(request.workspace_id)
+        if index is None:
+            known = ", ".join(map(str, sorted(self._indexes)))
+            return _refusal(404, f"workspace_id: expected one of {known}, found {request.workspace_id}")
+        if self._encoder.is_busy:
             return _refusal(503, "too many questions are waiting already", retry_after=1)
         question = Question(
             text=request.question,
             level=request.functionality_level,
             use_evidence=request.flags.get("use_evidence", True),
+            use_examples=request.flags.get("use_examples", True),
         )
-        phases = generate(question, indexes[request.workspace_id], encoder, settings)
+        phases = generate(question, index, self._encoder, self._settings)
         return StreamingResponse(_lines(phases), media_type="application/x-ndjson")
-
-    return app
 
 
 async def _lines(phases: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
@@ -131,7 +157,7 @@ async def _lines(phases: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     except BusyError as error:
         yield _line({"phase": "error", "error": "busy", "message": str(error)})
     except TimeoutError:
-        yield _line({"phase": "error", "error": "timeout", "message": "the model did not answer within its deadline"})
+        yield _line({"phase": "error", "error": "timeout", "message": _TIMED_OUT})
     except ThothModelsError as error:
         _log.exception("a phase failed")
         yield _line({"phase": "error", "error": type(error).__name__, "message": str(error)})

@@ -1,7 +1,8 @@
 """The model of the service: loaded in the background, within a deadline, and called off the event loop.
 
-Copy this file. It keeps three promises that a service needs: the loop never waits for the model, so that ``/health``
-always answers; a load that does not end becomes a state that can be read; and there is a bound on how many calls wait.
+Copy this file. On top of what the manager does (the loop never waits for the model, small calls that come at the same
+time are run together, loading ends by its deadline), it keeps two promises that a service needs: a load that fails
+becomes a state that can be read, and there is a bound on how many calls wait.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from thoth_models import Embedding
+    from thoth_models import Embedding, EmbeddingManager
 
     Vectors = NDArray[np.float32]
 
 State = Literal["loading", "ready", "failed"]
 
 _log = logging.getLogger(__name__)
+
+_TEXTS_AT_ONCE = 256
+"""A longer list is encoded in pieces, so that the questions that come meanwhile get their turn."""
 
 
 class NotReadyError(Exception):
@@ -40,29 +43,28 @@ class Encoder:
     """A model that is being loaded, ready, or failed.
 
     Args:
-        load: Loads the model, and ends by a deadline of its own: :func:`thoth_models.load_embedding` with arguments.
+        manager: Has the model; its settings bound how long loading takes, and how many calls are made at once.
+        model: Name or alias of the model.
         warm: Called with the model, in a thread, before it counts as ready; what it does is part of the start.
-        workers: Calls of the model at the same time.
         most_waiting: Calls that may wait for their turn.
         encode_seconds: Deadline on a call, the time in the queue included.
     """
 
     def __init__(
         self,
-        load: Callable[[], Embedding],
+        manager: EmbeddingManager,
+        model: str,
         warm: Callable[[Embedding], None],
         *,
-        workers: int,
         most_waiting: int,
         encode_seconds: float,
     ) -> None:
-        self._load = load
+        self._manager = manager
+        self._model = model
         self._warm = warm
         self._encode_seconds = encode_seconds
-        self._most_calls = workers + most_waiting
+        self._most_calls = manager.config.async_threads + most_waiting
         self._calls = 0
-        self._counting = threading.Lock()
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="encode")
         self._embedding: Embedding | None = None
         self._finished = asyncio.Event()
         self.state: State = "loading"
@@ -111,27 +113,37 @@ class Encoder:
             BusyError: Too many calls are waiting already.
             TimeoutError: The deadline passed. The call may go on in its thread; its result is dropped.
         """
-        embedding = self.embedding
+        self.embedding  # noqa: B018 - raises where there is none
         if self.is_busy:
             raise BusyError(
                 f"{self._most_calls} calls of the model are running or waiting, which is the most there may be"
             )
-        self._count(1)
-        call = self._threads.submit(embedding.encode, list(texts))
-        # When the thread is done, not when this coroutine is: a caller who leaves does not stop the thread.
-        call.add_done_callback(lambda _: self._count(-1))
-        async with asyncio.timeout(self._encode_seconds):
-            return await asyncio.wrap_future(call)
+        self._calls += 1
+        try:
+            async with asyncio.timeout(self._encode_seconds):
+                return await self._manager.aencode(list(texts), self._model)
+        finally:
+            # A caller who leaves takes a call along that waits; one that runs goes on, and keeps its thread until then.
+            self._calls -= 1
+
+    async def encode_many(self, texts: Sequence[str]) -> list[Vectors]:
+        """Return the vectors of any number of texts, in pieces, each as :meth:`encode` makes it."""
+        pieces = [texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(texts), _TEXTS_AT_ONCE)]
+        return [await self.encode(piece) for piece in pieces]
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the manager counted, by model."""
+        return self._manager.stats().as_dict()
 
     def close(self) -> None:
-        """Begin no further call; those that wait are dropped."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Begin no further call."""
+        self._manager.close()
 
     def _prepare(self, loop: asyncio.AbstractEventLoop) -> None:
         embedding: Embedding | None = None
         reason = ""
         try:
-            embedding = self._load()
+            embedding = self._manager.get_model(self._model)
             self._warm(embedding)
         except Exception as error:  # noqa: BLE001 - every error, also of programming: it must not seem to load for ever
             _log.exception("the model cannot be used")
@@ -146,7 +158,3 @@ class Encoder:
         else:
             self.state, self._embedding = "ready", embedding
         self._finished.set()
-
-    def _count(self, change: int) -> None:
-        with self._counting:
-            self._calls += change

@@ -1,4 +1,4 @@
-"""From a question to SQL, in four phases: keywords, schema link, evidence, SQL."""
+"""From a question to SQL, in five phases: keywords, schema link, evidence, examples, SQL."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from example_service.index import nearest
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from example_service.encoder import Encoder
+    from example_service.index import Index
     from example_service.settings import Settings
     from example_service.workspace import Column, Workspace
-    from thoth_models import Embedding
-
-    Vectors = NDArray[np.float32]
 
 Level = Literal["BASIC", "ADVANCED", "EXPERT"]
 
@@ -44,33 +41,13 @@ class Question:
         text: The question, in plain language.
         level: How much of the schema may be used.
         use_evidence: Whether the rules of the business are searched.
+        use_examples: Whether questions are searched that were answered before.
     """
 
     text: str
     level: Level
     use_evidence: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """The vectors of a workspace, made once when the service starts.
-
-    They belong to the space of the model that made them. An index that is kept from one start to the next must keep
-    ``embedding.info.space`` beside it, and be loaded with ``expect_space``.
-    """
-
-    workspace: Workspace
-    columns: Vectors
-    evidence: Vectors
-
-    @classmethod
-    def of(cls, workspace: Workspace, embedding: Embedding) -> Index:
-        """Encode all documents of a workspace."""
-        return cls(
-            workspace,
-            embedding.encode([column.document for column in workspace.columns]),
-            embedding.encode(workspace.evidence),
-        )
+    use_examples: bool
 
 
 async def generate(
@@ -88,7 +65,7 @@ async def generate(
     yield phase("keywords", {"keywords": keywords})
 
     # No keyword is no text: the vectors then have the shape (0, dimension), and nothing is linked.
-    links = _nearest(index.columns, await encoder.encode(keywords), settings.schema_threshold)
+    links = nearest(index.columns, await encoder.encode(keywords), settings.schema_threshold)
     most = COLUMNS_OF_LEVEL[question.level]
     linked = [(index.workspace.columns[row], similarity) for row, similarity in links[:most]]
     columns = [
@@ -96,11 +73,20 @@ async def generate(
     ]
     yield phase("schema", {"columns": columns})
 
+    wanted = [question.text] if question.use_evidence or question.use_examples else []
+    asked = await encoder.encode(wanted)
     rules: list[dict[str, Any]] = []
     if question.use_evidence:
-        found = _nearest(index.evidence, await encoder.encode([question.text]), settings.evidence_threshold)
+        found = nearest(index.evidence, asked, settings.evidence_threshold)
         rules = [{"text": index.workspace.evidence[row], "similarity": similarity} for row, similarity in found]
     yield phase("evidence", {"evidence": rules})
+
+    examples: list[dict[str, Any]] = []
+    if question.use_examples:
+        for row, similarity in nearest(index.examples, asked, settings.example_threshold):
+            example = index.workspace.examples[row]
+            examples.append({"question": example.question, "sql": example.sql, "similarity": similarity})
+    yield phase("examples", {"examples": examples})
 
     yield phase("sql", {"sql": sql_of([column for column, _ in linked], index.workspace)})
 
@@ -114,7 +100,7 @@ def keywords_of(question: str) -> list[str]:
 def sql_of(columns: list[Column], workspace: Workspace) -> str | None:
     """Return a query over ``columns``; None where there are none.
 
-    A real service asks a language model here, with the linked columns and the evidence in its prompt.
+    A real service asks a language model here, with the linked columns, the evidence and the examples in its prompt.
     """
     tables = list(dict.fromkeys(column.table for column in columns))
     if not tables:
@@ -123,15 +109,3 @@ def sql_of(columns: list[Column], workspace: Workspace) -> str | None:
     conditions = [on for pair, on in workspace.joins.items() if set(pair) <= set(tables)]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {selected} FROM {', '.join(tables)}{where}"  # noqa: S608 - of names from the schema
-
-
-def _nearest(documents: Vectors, queries: Vectors, threshold: float) -> list[tuple[int, float]]:
-    """Return the documents that are similar enough to any query, the most similar first, each with its similarity.
-
-    Vectors are unit length, so the dot product is the cosine.
-    """
-    if not len(queries) or not len(documents):
-        return []
-    similarities = (documents @ queries.T).max(axis=1)
-    order = similarities.argsort(kind="stable")[::-1]
-    return [(int(row), round(float(similarities[row]), 4)) for row in order if similarities[row] >= threshold]

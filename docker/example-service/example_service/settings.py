@@ -6,10 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from thoth_models import ManagerConfig
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PREFIX = "SERVICE_"
+DEFAULT = "default"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,27 +20,29 @@ class Settings:
     """The settings of the service; each can be set as ``SERVICE_…`` in the environment.
 
     Attributes:
-        model: Name or alias of the model; None for the default one of the bundle.
+        model: Name or alias of the model; ``default`` is the default one of the bundle, unless one is called that.
         expect_space: The embedding space that a kept index was made with; None for any, which is right here because the
-            service makes its index anew when it starts.
+            service makes its indexes anew when it starts.
         load_seconds: Deadline on loading the model.
         patience_seconds: How long a request waits for a model that is still being loaded.
         encode_seconds: Deadline on one call of the model, the time in the queue included.
-        encode_workers: Calls of the model at the same time. One call uses all cores that the process may use.
+        encode_workers: Calls of the model at the same time; small ones are run together, as one batch.
         most_waiting: Calls that may wait for their turn; a request beyond that is turned away at once.
         schema_threshold: Least similarity for a column to be linked.
         evidence_threshold: Least similarity for a piece of evidence to be used.
+        example_threshold: Least similarity for a question that was answered before to be used.
     """
 
-    model: str | None = None
+    model: str = DEFAULT
     expect_space: str | None = None
     load_seconds: float = 30.0
     patience_seconds: float = 4.0
     encode_seconds: float = 30.0
-    encode_workers: int = 1
+    encode_workers: int = 16
     most_waiting: int = 64
     schema_threshold: float = 0.4
     evidence_threshold: float = 0.35
+    example_threshold: float = 0.45
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -48,6 +53,11 @@ class Settings:
         """
         given = {name: environment.get(f"{PREFIX}{name.upper()}", "") for name in _READERS}
         return cls(**{name: _READERS[name](name, text) for name, text in given.items() if text})
+
+    def manager_config(self) -> ManagerConfig:
+        """Return what these settings mean to the manager of the models."""
+        spaces = {} if self.expect_space is None else {self.model: self.expect_space}
+        return ManagerConfig(expect_spaces=spaces, timeout=self.load_seconds, async_threads=self.encode_workers)
 
 
 def _text(_name: str, text: str) -> str:
@@ -88,4 +98,5 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "most_waiting": _count,
     "schema_threshold": _similarity,
     "evidence_threshold": _similarity,
+    "example_threshold": _similarity,
 }

@@ -1,4 +1,4 @@
-"""What a question is answered with: tables, columns and evidence. A real service reads them from a store."""
+"""What a question is answered with: columns, evidence and examples. A real service reads them from a store."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """A question that was answered before, and the query that was right."""
+
+    question: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
 class Workspace:
     """What is known of one database.
 
@@ -27,11 +35,13 @@ class Workspace:
         columns: All columns, table by table.
         joins: How two tables belong together, by their names in either order.
         evidence: Rules of the business, one sentence each.
+        examples: Questions that were answered before.
     """
 
     columns: tuple[Column, ...]
     joins: dict[tuple[str, str], str]
-    evidence: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 SHOP = Workspace(
@@ -75,7 +85,18 @@ SHOP = Workspace(
         "Prices and totals are in euro, taxes included.",
         "Adults are customers who were born more than eighteen years ago.",
     ),
+    examples=(
+        Example(
+            "How many customers live in each city?",
+            "SELECT customer.city, COUNT(*) FROM customer GROUP BY customer.city",
+        ),
+        Example(
+            "What is the turnover of last year?",
+            "SELECT SUM(orders.total) FROM orders WHERE orders.status IN ('paid', 'shipped')",
+        ),
+        Example("Which products are sold out?", "SELECT product.title FROM product WHERE product.in_stock = 0"),
+    ),
 )
 
 WORKSPACES = {1: SHOP}
-"""Workspaces by their number."""
+"""Workspaces that are there from the start, by their number."""
