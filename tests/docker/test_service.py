@@ -161,8 +161,8 @@ def test_it_runs_as_the_compose_file_says_and_becomes_healthy(service: str, netw
 def described_workspace() -> dict[str, Any]:
     """A thousand columns in twenty tables, evidence and examples, in plain words."""
     tables = (
-        "employee", "customer", "supplier", "invoice", "shipment", "warehouse", "contract", "vehicle", "building", "course",
-        "patient", "flight", "hotel", "school", "team", "song", "film", "book", "recipe", "garden",
+        "employee", "customer", "supplier", "invoice", "shipment", "warehouse", "contract", "vehicle", "building",
+        "course", "patient", "flight", "hotel", "school", "team", "song", "film", "book", "recipe", "garden",
     )  # fmt: skip
     properties = {
         "name": "what it is called", "salary": "money that is paid each month", "birth_date": "day of birth",
@@ -179,7 +179,7 @@ def described_workspace() -> dict[str, Any]:
         "columns": columns,
         "evidence": [
             "A heavy vehicle is one that weighs more than three and a half tons.",
-            "Salaries are paid in euro, before taxes.",
+            "The salary of an employee is paid in euro, before taxes.",
             "A flight is late when it lands more than fifteen minutes after its time.",
         ],
         "examples": [
@@ -189,19 +189,17 @@ def described_workspace() -> dict[str, Any]:
     }
 
 
+def document_of(column: dict[str, str]) -> str:
+    return f"{column['name'].replace('_', ' ')} of {column['table']}: {column['meaning']}"
+
+
 def test_a_thousand_columns_are_indexed_and_questions_answered_over_them(
     images: Images, network: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The two workflows of a service, with real vectors: similarities are those of the reference, thresholds decide."""
     reference = load_embedding(MODEL, root=images.bundle(MODEL), variants=["torch-fp32"])
     body = described_workspace()
-    documents = {
-        (
-            column["table"],
-            column["name"],
-        ): f"{column['name'].replace('_', ' ')} of {column['table']}: {column['meaning']}"
-        for column in body["columns"]
-    }
+    documents = {(column["table"], column["name"]): document_of(column) for column in body["columns"]}
     assert len(documents) == 1000
     vectors = reference.encode(list(documents.values()))
     options = [*composed(), f"--network={network}", f"--env=SERVICE_MODEL={MODEL}"]
