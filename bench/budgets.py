@@ -1,8 +1,8 @@
 """The budgets of the design as data, and whether a run met them. Pure.
 
 Every row of the design's table is here. A row with several figures becomes several budgets. More were set with the
-compiled variants and the images: that threads calling at once lose nothing, and what four processes, or containers, of
-a large model may take.
+compiled variants, the images and the manager: that threads calling at once lose nothing, what many small calls at once
+gain, and what four processes, or containers, of a large model may take.
 """
 
 from __future__ import annotations
@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from bench.images import CONTAINER_PSS, CONTAINERS_PSS, DOCKER_BUILD, IMAGE, LAYER_RATE
 from bench.parts import BUILD_REWRITTEN, BUILD_SECONDS, BUILDER, LARGE_MEMORY, VERIFY, VERIFY_SHARE
-from bench.results import CALLERS, FIRST_VECTOR, PROCESSES, PSS, PSS_FOUR, RSS, throughput
+from bench.results import (
+    CALLERS,
+    FIRST_VECTOR,
+    PROCESSES,
+    PSS,
+    PSS_FOUR,
+    RSS,
+    SINGLE_CALLERS,
+    SINGLES,
+    SINGLES_AT_ONCE,
+    throughput,
+)
 from bench.subjects import MINI, REFERENCE, SYNTHETIC
 
 if TYPE_CHECKING:
@@ -67,6 +78,7 @@ class Verdict:
 
 
 _FP32, _INT8, _TORCH = (f"{MINI}/{variant}" for variant in ("onnx-fp32", "onnx-int8", "torch-fp32"))
+_MANAGED_FP32, _MANAGED_TORCH = f"{_FP32}-manager", f"{_TORCH}-manager"
 _RAW, _FASTEMBED = f"{MINI}/{REFERENCE}", f"{MINI}/fastembed"
 _SYNTHETIC_FP32 = f"{SYNTHETIC}/onnx-fp32"
 _SHORT = throughput("short", 1, 1)
@@ -98,6 +110,28 @@ BUDGETS = (
     _against_raw("encode throughput, torch-fp32 / sentence-transformers", _SHORT, _TORCH, 0.95, at_most=False),
     _against_raw(
         "new process to first vector, torch-fp32 / sentence-transformers", FIRST_VECTOR, _TORCH, 1.05, at_most=True
+    ),
+    _against_raw(
+        "encode throughput, torch-fp32 through EmbeddingManager / sentence-transformers",
+        _SHORT,
+        _MANAGED_TORCH,
+        0.95,
+        at_most=False,
+    ),
+    _against_raw(
+        "resident memory after load, torch-fp32 through EmbeddingManager / sentence-transformers",
+        RSS,
+        _MANAGED_TORCH,
+        1.2,
+        at_most=True,
+    ),
+    Budget(
+        what=f"single texts through EmbeddingManager, {SINGLE_CALLERS} callers at once / one by one, onnx-fp32",
+        metric=SINGLES_AT_ONCE,
+        subject=_MANAGED_FP32,
+        against=(SINGLES, _MANAGED_FP32),
+        limit=2.0,
+        at_most=False,
     ),
     _against_raw("resident memory after load, torch-fp32 / sentence-transformers", RSS, _TORCH, 1.2, at_most=True),
     _against_raw("resident memory after load, onnx-fp32 / sentence-transformers", RSS, _FP32, 0.45, at_most=True),

@@ -49,7 +49,11 @@ FULL = {
     "containers": 2,
 }
 QUICK = {**dict.fromkeys(FULL, 2), "layers": 1, "containers": 1, "large file": 256 * 1024**2}
-FULL_SIZES = {"one": Sizes(short=2000, long=16, mixed=96), "many": Sizes(short=400, long=16, mixed=96)}
+FULL_SIZES = {
+    "one": Sizes(short=2000, long=16, mixed=96),
+    "many": Sizes(short=400, long=16, mixed=96),
+    "single": Sizes(short=1000, long=0, mixed=0),
+}
 QUICK_SIZES = dict.fromkeys(FULL_SIZES, Sizes(short=200, long=8, mixed=36))
 AGREEMENT = Sizes(short=40, long=4, mixed=60)
 
@@ -118,6 +122,7 @@ def measure(work: Path, *, quick: bool) -> Results:
     bench.measure_one(SYNTHETIC, counts["synthetic"])
     bench.measure_four(SYNTHETIC, counts["four processes"])
     bench.measure_throughput(MINI, counts["throughput"], make_texts(sizes["one"]), make_texts(sizes["many"]))
+    bench.measure_singles(MINI, counts["throughput"], make_texts(sizes["single"])["short"])
     tell("verify")
     measure_verify(materials, results, counts["verify"])
     tell("build with nothing to do")

@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.parts import BUILD_SECONDS, BUILDER, LARGE_MEMORY, VERIFY, VERIFY_SHARE
-from bench.results import FIRST_VECTOR, KINDS, PSS, PSS_FOUR, RSS, RSS_FOUR, WAYS, throughput
+from bench.results import (
+    FIRST_VECTOR,
+    KINDS,
+    PSS,
+    PSS_FOUR,
+    RSS,
+    RSS_FOUR,
+    SINGLES,
+    SINGLES_AT_ONCE,
+    WAYS,
+    throughput,
+)
 from bench.subjects import MINI, REFERENCE, SUBJECTS
 
 if TYPE_CHECKING:
@@ -90,6 +101,10 @@ def _figures(results: Results) -> Iterator[_Figure]:
                 trigger = MORE_MEMORY if metric in MEMORIES else SLOWER
                 what = f"{subject.name}: {metric}, to {REFERENCE}"
                 yield _Figure(what=what, value=spread.median, is_rate=metric in RATES, trigger=trigger)
+        gain = results.ratio((SINGLES_AT_ONCE, subject.name), (SINGLES, subject.name))
+        if gain is not None:
+            what = f"{subject.name}: {SINGLES_AT_ONCE}, to {SINGLES}"
+            yield _Figure(what=what, value=gain.median, is_rate=True, trigger=SLOWER)
     share = results.spread(VERIFY_SHARE, VERIFY)
     if share is not None:
         yield _Figure(what=VERIFY_SHARE, value=share.median, is_rate=True, trigger=SLOWER)

@@ -18,6 +18,9 @@ from bench.results import (
     PSS_FOUR,
     RSS,
     RSS_FOUR,
+    SINGLE_CALLERS,
+    SINGLES,
+    SINGLES_AT_ONCE,
     WAYS,
     throughput,
 )
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from bench.materials import Materials
     from bench.results import Results
     from bench.subjects import Subject
+
+
+SINGLES_VARIANT = "onnx-fp32"
 
 
 def turns(subjects: Sequence[Subject], repetition: int) -> list[Subject]:
@@ -105,7 +111,7 @@ class Bench:
     def measure_one(self, model: str, repetitions: int) -> None:
         """Measure the first vector and the memory of one process, with nothing else running."""
         for repetition, subject in self._rounds(model, repetitions, "first vector, one process"):
-            with self._failing(subject, FIRST_VECTOR), self.start(subject) as worker:
+            with self._failing(subject.name, FIRST_VECTOR), self.start(subject) as worker:
                 seconds = worker.first_vector()
                 memory = worker.memory()
                 self.results.add(FIRST_VECTOR, subject.name, repetition, seconds)
@@ -115,7 +121,7 @@ class Bench:
     def measure_four(self, model: str, repetitions: int) -> None:
         """Measure the memory of four processes of one subject at once, all loaded and none ended."""
         for repetition, subject in self._rounds(model, repetitions, "memory of four processes"):
-            with self._failing(subject, PSS_FOUR), contextlib.ExitStack() as stack:
+            with self._failing(subject.name, PSS_FOUR), contextlib.ExitStack() as stack:
                 workers = [stack.enter_context(self.start(subject)) for _ in range(PROCESSES)]
                 for worker in workers:
                     worker.first_vector()
@@ -135,7 +141,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for subject in self.materials.ready(model):
-                with self._failing(subject, ""):
+                with self._failing(subject.name, ""):
                     worker = stack.enter_context(self.start(subject))
                     worker.first_vector()
                     worker.encode(files[1]["mixed"], 1, 1)
@@ -149,9 +155,30 @@ class Bench:
                         found = workers.get(subject.name)
                         if found is None or not found.is_alive or self.results.has_failed(subject.name, metric):
                             continue
-                        with self._failing(subject, metric):
+                        with self._failing(subject.name, metric):
                             seconds = found.encode(files[calls][kind], callers, calls)
                             self.results.add(metric, subject.name, repetition, len(counts[calls][kind]) / seconds)
+
+    def measure_singles(self, model: str, repetitions: int, texts: Sequence[str]) -> None:
+        """Measure texts per second of calls with one text each, of the variant and of the manager that gathers them."""
+        (file,) = self.write_texts("single-", {"short": texts}).values()
+        ready = self.materials.ready(model)
+        subjects = [subject for subject in ready if subject.is_ours and subject.variant == SINGLES_VARIANT]
+        with contextlib.ExitStack() as stack:
+            workers = {
+                subject.name: stack.enter_context(self.start(subject)) for subject in subjects if subject.is_ours
+            }
+            for name, worker in workers.items():
+                with self._failing(name, ""):
+                    worker.first_vector()
+            for repetition in range(repetitions):
+                for metric, callers in ((SINGLES, 1), (SINGLES_AT_ONCE, SINGLE_CALLERS)):
+                    self.tell(f"{metric}, {repetition + 1} of {repetitions}")
+                    for name, worker in workers.items():
+                        if not self.results.has_failed(name, metric):
+                            with self._failing(name, metric):
+                                seconds = worker.encode(file, callers, len(texts))
+                                self.results.add(metric, name, repetition, len(texts) / seconds)
 
     def _rounds(self, model: str, repetitions: int, what: str) -> Iterator[tuple[int, Subject]]:
         for repetition in range(repetitions):
@@ -160,9 +187,9 @@ class Bench:
                 yield repetition, subject
 
     @contextlib.contextmanager
-    def _failing(self, subject: Subject, metric: str) -> Iterator[None]:
+    def _failing(self, subject: str, metric: str) -> Iterator[None]:
         """Record what a subject fails of, and go on with the others."""
         try:
             yield
         except SubjectError as error:
-            self.results.fail(metric, subject.name, str(error))
+            self.results.fail(metric, subject, str(error))

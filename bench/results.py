@@ -32,6 +32,12 @@ WAYS = ((1, 1), (1, CALLERS), (CALLERS, CALLERS))
 """How texts are encoded: by how many callers, in how many calls. The second is what the third is compared with."""
 
 
+SINGLE_CALLERS = 50
+SINGLES = "single short texts, one caller"
+SINGLES_AT_ONCE = f"single short texts, {SINGLE_CALLERS} threads"
+"""Texts per second of calls with one text each: one by one, or by as many callers at the same time."""
+
+
 def throughput(kind: str, callers: int, calls: int) -> str:
     """Return the name of a throughput in texts per second."""
     return f"throughput of {kind} texts, {way(callers, calls)}"

@@ -41,7 +41,7 @@ class Subject:
     @property
     def is_ours(self) -> bool:
         """Whether it is a variant of this project as it ships."""
-        return self.loader == "thoth-models"
+        return self.loader in ("thoth-models", "thoth-models-manager")
 
     @property
     def name(self) -> str:
@@ -65,6 +65,17 @@ def _prepacked(model: str) -> Subject:
     )
 
 
+def _managed(model: str, variant: str) -> Subject:
+    return Subject(
+        way=f"{variant}-manager",
+        title=f"thoth-models {variant}, EmbeddingManager",
+        model=model,
+        environment="main",
+        loader="thoth-models-manager",
+        variant=variant,
+    )
+
+
 def _raw(model: str) -> Subject:
     return Subject(
         way=REFERENCE, title="sentence-transformers", model=model, environment="main", loader="sentence-transformers"
@@ -79,6 +90,8 @@ SUBJECTS = (
     _prepacked(MINI),
     _ours(MINI, "onnx-int8"),
     _ours(MINI, "torch-fp32"),
+    _managed(MINI, "onnx-fp32"),
+    _managed(MINI, "torch-fp32"),
     _raw(SYNTHETIC),
     _ours(SYNTHETIC, "onnx-fp32"),
     _prepacked(SYNTHETIC),

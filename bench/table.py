@@ -16,7 +16,18 @@ from bench.parts import (
     VERIFY_RATE,
     VERIFY_SHARE,
 )
-from bench.results import FIRST_VECTOR, KINDS, PSS_FOUR, RSS, WAYS, throughput, way
+from bench.results import (
+    FIRST_VECTOR,
+    KINDS,
+    PSS_FOUR,
+    RSS,
+    SINGLE_CALLERS,
+    SINGLES,
+    SINGLES_AT_ONCE,
+    WAYS,
+    throughput,
+    way,
+)
 from bench.subjects import MINI, REFERENCE, SYNTHETIC, subjects_of
 
 if TYPE_CHECKING:
@@ -108,6 +119,18 @@ def subject_tables(results: Results, model: str) -> list[str]:
     return lines
 
 
+def singles_table(results: Results) -> list[str]:
+    """Return what calls with one text each came to, one by one and at once."""
+    subjects = [subject for subject in subjects_of(MINI) if results.values(SINGLES, subject.name)]
+    body = []
+    for subject in subjects:
+        gain = results.ratio((SINGLES_AT_ONCE, subject.name), (SINGLES, subject.name))
+        cells = [_cell(results, metric, subject.name, "") for metric in (SINGLES, SINGLES_AT_ONCE)]
+        body.append([subject.title, *cells, "failed" if gain is None else with_spread(gain)])
+    head = ["calls with one text, texts/s", "one caller", f"{SINGLE_CALLERS} callers at once", "ratio"]
+    return rows(head, body)
+
+
 def part_table(results: Results) -> list[str]:
     """Return what was measured of verification and of the builder."""
     figures = [
@@ -166,6 +189,8 @@ def report(results: Results, verdicts: Sequence[Verdict]) -> str:
     lines = [*describe(results), "", "### Budgets", "", *budget_table(verdicts)]
     for model in (MINI, SYNTHETIC):
         lines += ["", f"### {_NAMES[model]}", "", *subject_tables(results, model)]
+        if model == MINI:
+            lines += ["", *singles_table(results)]
     lines += ["", "### Bundle, builder and images", "", *part_table(results)]
     if failed := failures(results):
         lines += ["", "### Failed", "", *failed]

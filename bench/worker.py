@@ -78,6 +78,15 @@ def thoth_models(task: dict[str, Any]) -> Encode:
     return embedding.encode
 
 
+def thoth_models_manager(task: dict[str, Any]) -> Encode:
+    """The same through the manager, as a service holds it."""
+    from thoth_models import EmbeddingManager, ManagerConfig  # noqa: PLC0415 - this import is measured
+
+    manager = EmbeddingManager.get_instance(ManagerConfig(root=task["path"], variants=[task["variant"]]))
+    model: str = task["model"]
+    return lambda texts: manager.encode(texts, model)
+
+
 def thoth_models_prepacked(task: dict[str, Any]) -> Encode:
     """Load a variant with onnxruntime's prepacking on, which this project turns off, to see what that gains and costs.
 
@@ -99,6 +108,7 @@ _LOADERS: dict[str, Callable[[dict[str, Any]], Encode]] = {
     "openvino": openvino,
     "fastembed": fastembed,
     "thoth-models": thoth_models,
+    "thoth-models-manager": thoth_models_manager,
     "thoth-models-prepacked": thoth_models_prepacked,
 }
 
@@ -112,7 +122,7 @@ def read_memory() -> dict[str, int]:
 
 
 def encode_in_threads(encode: Encode, texts: list[str], callers: int, calls: int) -> float:
-    """Return the seconds of ``calls`` calls, each with its share: all at the same time, or one by one by one caller."""
+    """Return the seconds of ``calls`` calls, each with its share of the texts, by so many callers at the same time."""
     shares = [texts[number::calls] for number in range(calls)]
     if callers == 1:
         started = time.monotonic()
@@ -124,14 +134,15 @@ def encode_in_threads(encode: Encode, texts: list[str], callers: int, calls: int
     ready = threading.Barrier(callers + 1)
     errors: list[BaseException] = []
 
-    def call(share: list[str]) -> None:
+    def call(mine: list[list[str]]) -> None:
         ready.wait()
         try:
-            encode(share)
+            for share in mine:
+                encode(share)
         except BaseException as error:  # noqa: BLE001 - raised again below
             errors.append(error)
 
-    threads = [threading.Thread(target=call, args=(share,)) for share in shares]
+    threads = [threading.Thread(target=call, args=(shares[number::callers],)) for number in range(callers)]
     for thread in threads:
         thread.start()
     ready.wait()

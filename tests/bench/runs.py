@@ -13,7 +13,19 @@ from bench.parts import (
     VERIFY,
     VERIFY_SHARE,
 )
-from bench.results import FIRST_VECTOR, KINDS, PSS, PSS_FOUR, RSS, RSS_FOUR, WAYS, Results, throughput
+from bench.results import (
+    FIRST_VECTOR,
+    KINDS,
+    PSS,
+    PSS_FOUR,
+    RSS,
+    RSS_FOUR,
+    SINGLES,
+    SINGLES_AT_ONCE,
+    WAYS,
+    Results,
+    throughput,
+)
 from bench.subjects import SUBJECTS
 
 MACHINE = {
@@ -33,6 +45,8 @@ FAST = {
     "onnx-fp32-prepacked": 0.05,
     "onnx-int8": 0.03,
     "torch-fp32": 1.01,
+    "onnx-fp32-manager": 0.042,
+    "torch-fp32-manager": 1.02,
 }
 """Time to the first vector as a part of sentence-transformers'."""
 
@@ -44,6 +58,8 @@ THROUGHPUT = {
     "onnx-fp32-prepacked": 1.42,
     "onnx-int8": 2.5,
     "torch-fp32": 0.99,
+    "onnx-fp32-manager": 1.39,
+    "torch-fp32-manager": 0.98,
 }
 
 
@@ -62,6 +78,9 @@ def make_results(*, slowness: float = 1.0, repetitions: int = 3, **changes: Any)
                 for way in WAYS:
                     value = 300 / pace * THROUGHPUT[subject.way]
                     results.add(throughput(kind, *way), subject.name, repetition, value)
+            if subject.loader == "thoth-models-manager":
+                results.add(SINGLES, subject.name, repetition, 250 / pace)
+                results.add(SINGLES_AT_ONCE, subject.name, repetition, 800 / pace)
             memory = 200e6 if subject.way.startswith("onnx") else 500e6
             results.add(RSS, subject.name, repetition, memory)
             results.add(PSS, subject.name, repetition, memory)

@@ -45,6 +45,13 @@ def test_eight_threads_encode_every_text_once() -> None:
     assert threading.get_ident() not in encode.threads
 
 
+def test_threads_share_calls_of_one_text_each() -> None:
+    encode = Recorder()
+    encode_in_threads(encode, TEXTS, 5, len(TEXTS))
+    assert sorted(encode.calls) == [[text] for text in sorted(TEXTS)]
+    assert len(encode.threads) > 1
+
+
 def test_an_error_in_a_thread_is_raised() -> None:
     def encode(texts: list[str]) -> None:
         if TEXTS[3] in texts:
