@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_THREADS = 1024
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ManagerConfig:
     """Settings of a manager; two that are equal are the same manager for ``EmbeddingManager.get_instance``.
 
@@ -67,6 +67,21 @@ class ManagerConfig:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (highest and value > highest):
                 bound = f"an integer from 1 to {highest}" if highest else "an integer of at least 1"
                 raise InvalidInputError(f"{name}: expected {bound}, found {value!r}")
+
+    def __repr__(self) -> str:
+        """Return the settings that are not the default ones."""
+        given = [f"{name}={value!r}" for name, value in self.changed().items()]
+        return f"ManagerConfig({', '.join(given)})"
+
+    def changed(self) -> dict[str, Any]:
+        """Return the settings that are not the default ones, as plain values: those of JSON, tuples and paths."""
+        found: dict[str, Any] = {}
+        for setting in fields(self):
+            default = setting.default if setting.default_factory is MISSING else setting.default_factory()
+            value = getattr(self, setting.name)
+            if value != default:
+                found[setting.name] = dict(value) if isinstance(value, Mapping) else value
+        return found
 
     def __hash__(self) -> int:
         """Return a hash of all settings."""

@@ -10,7 +10,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from thoth_models.config import ManagerConfig
 from thoth_models.errors import (
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from thoth_models.pool import Lease
     from thoth_models.selection import Candidate
     from thoth_models.verify import OpenBundle
+
+T = TypeVar("T")
 
 DEFAULT = "default"
 """The name that stands for the bundle's default model, where no model or alias is called that."""
@@ -142,15 +144,15 @@ class EmbeddingManager:
 
         Cancelling it leaves the call to itself: it goes on in its thread, and its result is dropped.
         """
-        return await self._in_thread(self.encode, texts, model, options)
+        return await self.in_thread(functools.partial(self.encode, texts, model, **options))
 
     async def aencode_query(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
         """Return what :meth:`encode_query` returns, as :meth:`aencode` does."""
-        return await self._in_thread(self.encode_query, texts, model, options)
+        return await self.in_thread(functools.partial(self.encode_query, texts, model, **options))
 
     async def aencode_document(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
         """Return what :meth:`encode_document` returns, as :meth:`aencode` does."""
-        return await self._in_thread(self.encode_document, texts, model, options)
+        return await self.in_thread(functools.partial(self.encode_document, texts, model, **options))
 
     @contextlib.contextmanager
     def use(self, model: str = DEFAULT) -> Iterator[Embedding]:
@@ -173,6 +175,17 @@ class EmbeddingManager:
         """
         embedding, lease = self._take(name)
         return embedding.kept_by(lease)
+
+    async def aget_model(self, name: str = DEFAULT) -> Embedding:
+        """Return what :meth:`get_model` returns, without keeping the event loop from other work while it is loaded."""
+        return await self.in_thread(functools.partial(self.get_model, name))
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns, called in one of the threads of asynchronous calls.
+
+        Not in those of the event loop, which names are looked up in: loading a model may take long.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._executor(), function)
 
     def preload_models(self, names: Iterable[str]) -> dict[str, EmbeddingInfo]:
         """Load models one after the other, and return where each comes from, by the names given.
@@ -257,12 +270,6 @@ class EmbeddingManager:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
-
-    async def _in_thread(
-        self, encode: Callable[..., FloatArray], texts: str | Iterable[str], model: str, options: dict[str, Any]
-    ) -> FloatArray:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor(), functools.partial(encode, texts, model, **options))
 
     def _take(self, name: str) -> tuple[Embedding, Lease[Loaded]]:
         deadline = time.monotonic() + self.config.timeout

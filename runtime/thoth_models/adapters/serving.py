@@ -1,0 +1,128 @@
+"""What the adapters of frameworks share: a model by its name, and its vectors as lists of floats."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from thoth_models.config import ManagerConfig
+from thoth_models.errors import BackendUnavailableError, InvalidInputError
+from thoth_models.manager import DEFAULT, EmbeddingManager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from thoth_models.info import EmbeddingInfo
+
+
+def missing(framework: str, extra: str) -> BackendUnavailableError:
+    """Return the error for a framework that is not installed."""
+    return BackendUnavailableError(f"{framework} is not installed: install thoth-models[{extra}]")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model of the bundle, by the manager of the process. Nothing is loaded before the first call.
+
+    Attributes:
+        name: Name or alias; ``default`` is the bundle's default model where nothing is called that.
+        config: Settings of the manager; None for the default ones.
+
+    Raises:
+        InvalidInputError: ``name`` is no str.
+    """
+
+    name: str = DEFAULT
+    config: ManagerConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values: what is wrong is wrong where it was written, not at the first call."""
+        given: object = self.name
+        if not isinstance(given, str):
+            raise InvalidInputError(f"model: expected a name, found {type(given).__name__}")
+        settings: object = self.config
+        if settings is not None and not isinstance(settings, ManagerConfig):
+            raise InvalidInputError(f"config: expected a ManagerConfig or None, found {type(settings).__name__}")
+
+    @property
+    def manager(self) -> EmbeddingManager:
+        """The manager of this process for these settings."""
+        return EmbeddingManager.get_instance(self.config)
+
+    @property
+    def arguments(self) -> str:
+        """The arguments as they would be written."""
+        return repr(self.name) + ("" if self.config is None else f", config={self.config!r}")
+
+    def info(self) -> EmbeddingInfo:
+        """Return what answers; loads it."""
+        with self.manager.use(self.name) as embedding:
+            return embedding.info
+
+    async def ainfo(self) -> EmbeddingInfo:
+        """Return what answers, without keeping the event loop from other work while it is loaded."""
+        return (await self.manager.aget_model(self.name)).info
+
+    def documents(self, texts: Iterable[str]) -> list[list[float]]:
+        """Return the vector of each document."""
+        return _rows(self.manager.encode_document(_several(texts), self.name))
+
+    def query(self, text: str) -> list[float]:
+        """Return the vector of a query."""
+        return _row(self.manager.encode_query(_one(text), self.name))
+
+    async def adocuments(self, texts: Iterable[str]) -> list[list[float]]:
+        """Return the vector of each document, without keeping the event loop from other work."""
+        return _rows(await self.manager.aencode_document(_several(texts), self.name))
+
+    async def aquery(self, text: str) -> list[float]:
+        """Return the vector of a query, without keeping the event loop from other work."""
+        return _row(await self.manager.aencode_query(_one(text), self.name))
+
+
+def settings_of(config: ManagerConfig | None) -> dict[str, Any]:
+    """Return the settings that are not the default ones, as JSON has them; :func:`config_of` makes them again."""
+    return {} if config is None else {name: _plain(value) for name, value in config.changed().items()}
+
+
+def config_of(settings: Mapping[str, Any] | None) -> ManagerConfig | None:
+    """Return the settings that :func:`settings_of` wrote; None for the default ones.
+
+    Raises:
+        InvalidInputError: There are others, or a value cannot be used.
+    """
+    if not settings:
+        return None
+    known = {setting.name for setting in fields(ManagerConfig)}
+    if unknown := sorted(set(settings) - known):
+        raise InvalidInputError(f"config: expected settings of a manager, found {', '.join(map(repr, unknown))}")
+    return ManagerConfig(**settings)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any setting
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _one(text: object) -> str:
+    if not isinstance(text, str):
+        raise InvalidInputError(f"text: expected a str, found {type(text).__name__}")
+    return text
+
+
+def _several(texts: object) -> Any:  # noqa: ANN401 - what it iterates over is checked when it is encoded
+    if isinstance(texts, str):
+        raise InvalidInputError("texts: expected a list of texts, found a str")
+    return texts
+
+
+def _rows(vectors: Any) -> list[list[float]]:  # noqa: ANN401 - an array
+    rows: list[list[float]] = vectors.tolist()
+    return rows
+
+
+def _row(vector: Any) -> list[float]:  # noqa: ANN401 - an array
+    row: list[float] = vector.tolist()
+    return row
