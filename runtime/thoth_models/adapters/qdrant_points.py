@@ -145,7 +145,7 @@ def batches(
 
 def points_of(ids: list[models.ExtendedPointId], vectors: FloatArray, payloads: list[dict[str, Any]]) -> models.Batch:
     """Return points as the client sends them."""
-    # The whole array at once: clients before 1.20 take 20 times as long to make lists of arrays.
+    # The whole array at once: clients before 1.20 take 12 times as long to make lists of arrays.
     return models.Batch(ids=ids, vectors=vectors.tolist(), payloads=payloads)
 
 
