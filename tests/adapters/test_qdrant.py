@@ -365,9 +365,12 @@ def test_the_measure_is_that_of_the_model(
 def test_the_model_is_the_one_that_the_manager_has_loaded(
     columns: ThothCollection, config: ManagerConfig, backends: Backends
 ) -> None:
-    EmbeddingManager.get_instance(config).encode("something")
+    manager = EmbeddingManager.get_instance(config)
+    manager.encode("something")
     columns.query(QUESTION)
     assert len(backends.made["mini/torch-fp32"]) == 1
+    found = manager.stats().models["mini"]
+    assert (found.loads, found.calls, found.texts) == (1, 3, len(COLUMNS) + 2)
 
 
 def test_processes_that_start_at_once_make_one_collection(

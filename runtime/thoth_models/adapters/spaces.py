@@ -7,18 +7,21 @@ refused where another model than that one would answer: another bundle, another 
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, final
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, final
 
 from thoth_models.errors import BackendUnavailableError, InvalidInputError, SpaceMismatchError
 from thoth_models.manager import DEFAULT, EmbeddingManager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from thoth_models.config import ManagerConfig
     from thoth_models.embedding import Embedding, FloatArray
     from thoth_models.info import EmbeddingInfo
+
+T = TypeVar("T")
 
 Kind = Literal["document", "query"]
 """What a text is: models may have another prompt for each."""
@@ -106,11 +109,16 @@ class SpaceEncoder:
 
     async def aencode(self, texts: str | Iterable[str], kind: Kind, space: str, where: str) -> FloatArray:
         """Return what :meth:`encode` returns, without keeping the event loop from other work."""
-        return await asyncio.to_thread(self.encode, texts, kind, space, where)
+        return await self._in_thread(functools.partial(self.encode, texts, kind, space, where))
 
     async def aspace(self) -> Space:
         """Return what :meth:`space` returns, without keeping the event loop from other work."""
-        return await asyncio.to_thread(self.space)
+        return await self._in_thread(self.space)
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        # Not the event loop's own threads: names are looked up in those, and a load may take long.
+        threads = self.manager._executor()  # noqa: SLF001 - those of the manager's asynchronous calls
+        return await asyncio.get_running_loop().run_in_executor(threads, function)
 
 
 def expect_space(expected: str, found: EmbeddingInfo, where: str) -> None:
