@@ -368,7 +368,6 @@ def test_nothing_is_fetched_and_nobody_is_called(
 
 
 @pytest.mark.torch
-@pytest.mark.filterwarnings("default::DeprecationWarning")
 def test_the_page_runs(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("THOTH_MODELS_DIR", str(tiny_bundle))
