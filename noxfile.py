@@ -108,9 +108,10 @@ def wheel_tests(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(wheels), str(ROOT / distribution))
     away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
-    for directory in ("tests", "bench", "docker"):
-        # The workflows and the guides are no part of a wheel.
-        unneeded = shutil.ignore_patterns("__pycache__", "workflows", "migration")
+    for directory in ("tests", "bench", "docker", "tools"):
+        # The workflows and the guides are no part of a wheel; what downloads wheels for the guides does so for others.
+        of_the_tree = ("workflows", "migration") if directory == "tests" else ()
+        unneeded = shutil.ignore_patterns("__pycache__", *of_the_tree)
         shutil.copytree(ROOT / directory, away / directory, ignore=unneeded)
     for name in ("constraints.txt", "models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
         shutil.copy(ROOT / name, away)
