@@ -98,6 +98,14 @@ def onnx_tests(session: nox.Session) -> None:
 
 
 @nox.session
+def adapter_tests(session: nox.Session) -> None:
+    """Run the tests of the adapters without torch, each framework as its extra asks for it."""
+    extras = "chroma,haystack,langchain,llama-index,onnx,qdrant"
+    install(session, f"./runtime[{extras}]", "./builder", "hypothesis", "langchain-tests", "onnx", "pytest")
+    session.run("pytest", "-m", "not torch", "tests/adapters", *session.posargs)
+
+
+@nox.session
 def wheel_tests(session: nox.Session) -> None:
     """Build both wheels and test them where the source tree cannot be reached."""
     install(session, "build", *group("test"))

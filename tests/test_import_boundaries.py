@@ -116,6 +116,19 @@ def test_the_command_line_of_the_builder_knows_pipeline_progress_and_errors_only
             },
         ),
         ("requests", set()),
+        ("chromadb", {"thoth_models.adapters.chroma"}),
+        ("haystack", {"thoth_models.adapters.haystack"}),
+        ("langchain_core", {"thoth_models.adapters.langchain"}),
+        ("llama_index", {"thoth_models.adapters.llama_index"}),
+        (
+            "qdrant_client",
+            {
+                "thoth_models.adapters.qdrant",
+                "thoth_models.adapters.qdrant_points",
+                "thoth_models.adapters.thoth_qdrant",
+            },
+        ),
+        ("thoth_qdrant", {"thoth_models.adapters.thoth_qdrant"}),
         ("cyclonedx", {"thoth_models_builder.supply"}),
         ("packageurl", {"thoth_models_builder.supply"}),
         ("rich", {"thoth_models_builder.progress"}),
@@ -138,6 +151,7 @@ def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> N
         "numpy",
         *("onnxruntime", "tokenizers"),
         *("torch", "sentence_transformers", "transformers"),
+        *("chromadb", "haystack", "langchain_core", "llama_index", "qdrant_client", "thoth_qdrant"),
     }
     assert outside(graph, "thoth_models_builder") == {
         "cyclonedx",

@@ -52,6 +52,9 @@ class ManagerConfig:
         """Check the values, and keep copies of those that could change."""
         if self.root is not None and not isinstance(self.root, (str, os.PathLike)):
             raise InvalidInputError(f"root: expected a path as str or PathLike, found {type(self.root).__name__}")
+        if self.root is not None:
+            # As a str: a Path with the same text is unequal, and would get another manager.
+            object.__setattr__(self, "root", os.fspath(self.root))
         checked_seconds(self.timeout)
         for name in ("variants", "common_models"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))

@@ -102,6 +102,16 @@ class Embedding:
         """Longest input in tokens, longer ones are cut; None where there is no limit."""
         return self._built.max_seq_length
 
+    @property
+    def similarity_fn_name(self) -> str:
+        """The measure of the model: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``."""
+        return self._built.similarity
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether vectors are made unit length unless the caller says otherwise."""
+        return self._built.normalize
+
     def get_sentence_embedding_dimension(self) -> int:
         """Return :attr:`dimension`, under the name that sentence-transformers gave it."""
         return self.dimension

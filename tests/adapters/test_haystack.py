@@ -101,7 +101,7 @@ def test_what_is_no_document(config: ManagerConfig, given: Any, message: str) ->
 
 @pytest.mark.parametrize("given", [None, ["a"], Document(content="a")])
 def test_what_is_no_text(config: ManagerConfig, given: Any) -> None:
-    with pytest.raises(TypeError, match="ThothTextEmbedder expects a str as input, found .*ThothDocumentEmbedder"):
+    with pytest.raises(TypeError, match=r"ThothTextEmbedder expects a str as input, found .*ThothDocumentEmbedder"):
         ThothTextEmbedder("mini", config).run(given)
 
 

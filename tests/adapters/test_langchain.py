@@ -70,9 +70,9 @@ def test_what_is_no_text(config: ManagerConfig, call: Any, message: str) -> None
 
 
 def test_arguments_are_looked_at_where_they_are_written() -> None:
-    with pytest.raises(InvalidInputError, match="^model: expected a name, found NoneType$"):
+    with pytest.raises(InvalidInputError, match=r"^model: expected a name, found NoneType$"):
         ThothEmbeddings(None)  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match="^config: expected a ManagerConfig or None, found dict$"):
+    with pytest.raises(InvalidInputError, match=r"^config: expected a ManagerConfig or None, found dict$"):
         ThothEmbeddings(config={})  # type: ignore[arg-type]
 
 

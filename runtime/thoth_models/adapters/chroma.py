@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
-from thoth_models.adapters.spaces import SpaceEncoder, missing
+from thoth_models.adapters.serving import config_of, missing, settings_of
+from thoth_models.adapters.spaces import SpaceEncoder
 from thoth_models.config import ManagerConfig
 from thoth_models.errors import InvalidInputError, SpaceMismatchError
 from thoth_models.manager import DEFAULT
@@ -91,16 +92,13 @@ class ThothEmbeddingFunction(EmbeddingFunction[Documents]):
 
     def get_config(self) -> dict[str, Any]:
         """Return what Chroma keeps: model, space, and those settings that are not the default ones."""
-        return {"model": self._encoder.model, "space": self._space, "settings": _settings(self._encoder.config)}
+        return {"model": self._encoder.model, "space": self._space, "settings": settings_of(self._encoder.config)}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> ThothEmbeddingFunction:
         """Return the function of a collection; nothing is loaded before it is called."""
         ThothEmbeddingFunction.validate_config(config)
-        settings = config.get("settings") or {}
-        return ThothEmbeddingFunction(
-            config["model"], ManagerConfig(**settings) if settings else None, space=config["space"]
-        )
+        return ThothEmbeddingFunction(config["model"], config_of(config.get("settings")), space=config["space"])
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
@@ -197,24 +195,3 @@ def open_collection(
             f"Chroma collection {name!r}: expected the embedding space {function.space} of {model!r}, found {what}"
         )
     return collection
-
-
-def _settings(config: ManagerConfig | None) -> dict[str, Any]:
-    """Return the settings that are not the default ones, as JSON has them."""
-    if config is None:
-        return {}
-    found: dict[str, Any] = {}
-    for setting in fields(config):
-        default = setting.default if setting.default_factory is MISSING else setting.default_factory()
-        value = getattr(config, setting.name)
-        if value != default:
-            found[setting.name] = _plain(setting.name, value)
-    return found
-
-
-def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - any setting
-    if name == "root":
-        return str(value)
-    if name == "expect_spaces":
-        return dict(value)
-    return list(value) if isinstance(value, tuple) else value

@@ -16,7 +16,8 @@ from thoth_models.adapters.qdrant_points import (
     record,
     text_id,
 )
-from thoth_models.adapters.spaces import SpaceEncoder, missing
+from thoth_models.adapters.serving import missing
+from thoth_models.adapters.spaces import SpaceEncoder
 from thoth_models.errors import EnvironmentFault, InvalidInputError
 from thoth_models.manager import DEFAULT
 

@@ -10,7 +10,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from thoth_models.adapters.spaces import RECORD, missing
+from thoth_models.adapters.serving import missing
+from thoth_models.adapters.spaces import RECORD
 from thoth_models.errors import EnvironmentFault, InvalidInputError, SpaceMismatchError
 
 try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -101,8 +100,6 @@ def config_of(settings: Mapping[str, Any] | None) -> ManagerConfig | None:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any setting
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -6,22 +6,19 @@ refused where another model than that one would answer: another bundle, another 
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, final
+from typing import TYPE_CHECKING, Final, Literal, final
 
-from thoth_models.errors import BackendUnavailableError, InvalidInputError, SpaceMismatchError
+from thoth_models.errors import InvalidInputError, SpaceMismatchError
 from thoth_models.manager import DEFAULT, EmbeddingManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from thoth_models.config import ManagerConfig
     from thoth_models.embedding import Embedding, FloatArray
     from thoth_models.info import EmbeddingInfo
-
-T = TypeVar("T")
 
 Kind = Literal["document", "query"]
 """What a text is: models may have another prompt for each."""
@@ -109,16 +106,11 @@ class SpaceEncoder:
 
     async def aencode(self, texts: str | Iterable[str], kind: Kind, space: str, where: str) -> FloatArray:
         """Return what :meth:`encode` returns, without keeping the event loop from other work."""
-        return await self._in_thread(functools.partial(self.encode, texts, kind, space, where))
+        return await self.manager.in_thread(functools.partial(self.encode, texts, kind, space, where))
 
     async def aspace(self) -> Space:
         """Return what :meth:`space` returns, without keeping the event loop from other work."""
-        return await self._in_thread(self.space)
-
-    async def _in_thread(self, function: Callable[[], T]) -> T:
-        # Not the event loop's own threads: names are looked up in those, and a load may take long.
-        threads = self.manager._executor()  # noqa: SLF001 - those of the manager's asynchronous calls
-        return await asyncio.get_running_loop().run_in_executor(threads, function)
+        return await self.manager.in_thread(self.space)
 
 
 def expect_space(expected: str, found: EmbeddingInfo, where: str) -> None:
@@ -135,17 +127,11 @@ def expect_space(expected: str, found: EmbeddingInfo, where: str) -> None:
         )
 
 
-def missing(framework: str, extra: str) -> BackendUnavailableError:
-    """Return the error for a framework that is not installed."""
-    return BackendUnavailableError(f"{framework} is not installed: install thoth-models[{extra}]")
-
-
 def _space_of(embedding: Embedding) -> Space:
-    built = embedding._built  # noqa: SLF001 - what the bundle says of the model; there is no other door to it
     return Space(
         identity=embedding.info.space,
         model=embedding.info.model,
         dimension=embedding.dimension,
-        similarity=built.similarity,
-        unit_length=built.normalize,
+        similarity=embedding.similarity_fn_name,
+        unit_length=embedding.normalizes,
     )

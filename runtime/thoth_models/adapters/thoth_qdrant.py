@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
-from thoth_models.adapters.spaces import RECORD, SpaceEncoder, missing
+from thoth_models.adapters.serving import missing
+from thoth_models.adapters.spaces import RECORD, SpaceEncoder
 from thoth_models.errors import InvalidInputError, SpaceMismatchError
 from thoth_models.manager import DEFAULT
 
