@@ -130,7 +130,7 @@ def test_pipelines_index_and_search_also_when_they_come_from_yaml(config: Manage
     indexing.add_component("write", DocumentWriter(store))
     indexing.connect("embed.documents", "write.documents")
     again = Pipeline.loads(indexing.dumps(), allowed_modules=[MODULE, "haystack.*"])
-    again.get_component("write").document_store = store
+    again.get_component("write").document_store = store  # type: ignore[attr-defined]
     again.run({"embed": {"documents": [Document(content=text) for text in COLUMNS]}})
     searching = Pipeline()
     searching.add_component("embed", ThothTextEmbedder("mini", config))
