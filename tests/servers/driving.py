@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,12 +48,17 @@ class Trial:
     ledger: Ledger
 
     def drive(self, server: WebServer, workers: int) -> Answers:
-        """Ask for the vectors of one or two texts with each request, and compare them."""
+        """Ask for the vectors of one or two texts with each request, and compare them.
+
+        Halfway the server is told to replace all workers at once (``HUP``), as an operator does.
+        """
         golden = self.golden
         chosen = random.Random(0)  # noqa: S311 - an order, not a secret
         rows = [chosen.sample(range(len(golden.texts)), chosen.choice((1, 1, 2))) for _ in range(REQUESTS)]
 
         def once(number: int) -> str:
+            if number == REQUESTS // 2:
+                server.process.send_signal(signal.SIGHUP)
             status, process, body = server.request("/embed", [golden.texts[row] for row in rows[number]])
             assert status == 200, f"{status}: {body[:200]!r}"
             distance = difference(json.loads(body)["vectors"], golden.vectors[rows[number]])

@@ -108,6 +108,22 @@ def test_no_request_is_lost(kind: Kind, trial: Trial) -> None:
         assert facts["begins_loaded"] == facts["inherited"] == (kind.busy is not None)
 
 
+def test_a_worker_without_a_model_says_so(trial: Trial) -> None:
+    """It lives on, because a restart would not mend it; and what takes the place of another does not end the server."""
+    documented.write(trial.surroundings.place, "service.py", "gunicorn.conf.py")
+    command = gunicorn("service", "--max-requests=1", "--max-requests-jitter=0")
+    with WebServer(command, trial.surroundings, THOTH_MODELS_DIR=str(trial.surroundings.place / "none")) as server:
+        server.until("all workers", lambda: server.log().count("the model cannot be loaded") == WORKERS)
+        assert server.request("/health")[0] == 200
+        status, _process, body = server.request("/ready")
+        assert status == 503
+        assert str(trial.surroundings.place / "none") in json.loads(body)["reason"]
+        assert server.request("/embed", ["a text"])[0] == 503
+        server.until("their successors", lambda: server.log().count("the model cannot be loaded") >= WORKERS + 3)
+        assert server.request("/health")[0] == 200
+        server.stop()
+
+
 def test_the_backend_of_the_guide(trial: Trial, tmp_path: Path) -> None:
     """Django with four workers and two threads, as the migration guide makes it, which indexes in a thread as well."""
     place = tmp_path / "migrated"

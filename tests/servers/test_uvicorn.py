@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -65,6 +66,18 @@ def test_the_asgi_worker_of_gunicorn(trial: Trial) -> None:
         answers = trial.drive(server, WORKERS)
         server.stop()
     trial.check("gunicorn -k asgi, 2 workers", answers, WORKERS, server.log())
+
+
+def test_a_worker_without_a_model_says_so(trial: Trial) -> None:
+    documented.write(trial.surroundings.place, "asgi.py", "serve.py")
+    missing = str(trial.surroundings.place / "none")
+    with WebServer(lambda _port: ["serve.py"], trial.surroundings, THOTH_MODELS_DIR=missing) as server:
+        server.until("both workers", lambda: server.log().count("Application startup complete") == WORKERS)
+        assert server.request("/health")[0] == 200
+        status, _process, body = server.request("/ready")
+        assert status == 503
+        assert missing in json.loads(body)["reason"]
+        server.stop()
 
 
 def _kept(surroundings: Surroundings, *command: str) -> bool:
