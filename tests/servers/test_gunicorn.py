@@ -119,7 +119,8 @@ def test_a_worker_without_a_model_says_so(trial: Trial) -> None:
         assert status == 503
         assert str(trial.surroundings.place / "none") in json.loads(body)["reason"]
         assert server.request("/embed", ["a text"])[0] == 503
-        server.until("their successors", lambda: server.log().count("the model cannot be loaded") >= WORKERS + 3)
+        # One of them at least: a worker that has had enough may still answer the next request.
+        server.until("a successor", lambda: server.log().count("the model cannot be loaded") > WORKERS)
         assert server.request("/health")[0] == 200
         server.stop()
 
