@@ -109,7 +109,7 @@ def wheel_tests(session: nox.Session) -> None:
     away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
     for directory in ("tests", "bench", "docker", "tools"):
-        # The workflows, the guides and the servers are no part of a wheel; what downloads wheels for the guides does so for others.
+        # Workflows, guides and servers are no part of a wheel; what downloads wheels for the guides does so for others.
         of_the_tree = ("workflows", "migration", "servers") if directory == "tests" else ()
         unneeded = shutil.ignore_patterns("__pycache__", *of_the_tree)
         shutil.copytree(ROOT / directory, away / directory, ignore=unneeded)
