@@ -79,7 +79,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests of both packages, with branch coverage; arguments after -- go to pytest."""
     install(session, "./runtime", "./builder[compile,sbom]", *group("test"))
-    selected = session.posargs or ["-m", "not docker", "--cov", "--cov-report=term"]
+    selected = session.posargs or ["-m", "not docker and not servers", "--cov", "--cov-report=term"]
     session.run("pytest", *selected)
 
 
@@ -117,8 +117,8 @@ def wheel_tests(session: nox.Session) -> None:
     away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
     for directory in ("tests", "bench", "docker", "tools"):
-        # The workflows and the guides are no part of a wheel; what downloads wheels for the guides does so for others.
-        of_the_tree = ("workflows", "migration") if directory == "tests" else ()
+        # Workflows, guides and servers are no part of a wheel; what downloads wheels for the guides does so for others.
+        of_the_tree = ("workflows", "migration", "servers") if directory == "tests" else ()
         unneeded = shutil.ignore_patterns("__pycache__", *of_the_tree)
         shutil.copytree(ROOT / directory, away / directory, ignore=unneeded)
     for name in ("constraints.txt", "models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
@@ -145,6 +145,22 @@ def docker_tests(session: nox.Session) -> None:
     places = ["--store", environment["THOTH_TEST_STORE"], "--output", environment["THOTH_TEST_BUNDLE"]]
     session.run("thoth-bundle", "build", *places, "--model", "mini", "--strict")
     session.run("pytest", "-m", "docker", "tests/docker", "tests/builder", *session.posargs, env=environment)
+
+
+@nox.session
+def server_tests(session: nox.Session) -> None:
+    """Run the tests with real servers, on the real weights; arguments after -- go to pytest.
+
+    THOTH_TEST_BUNDLE names a bundle with `mini` that is there already.
+    """
+    install(session, "./runtime[onnx]", "./builder[compile]", *group("test"))
+    environment = {}
+    if not os.environ.get("THOTH_TEST_BUNDLE"):
+        temporary = Path(session.create_tmp()).resolve()
+        environment["THOTH_TEST_BUNDLE"] = str(temporary / "bundle")
+        places = ["--store", str(temporary / "store"), "--output", environment["THOTH_TEST_BUNDLE"]]
+        session.run("thoth-bundle", "build", *places, "--model", "mini", "--strict")
+    session.run("pytest", "-m", "servers", "tests/servers", *session.posargs, env=environment)
 
 
 @nox.session

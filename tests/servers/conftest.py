@@ -1,0 +1,42 @@
+"""Fixtures of the tests with real servers, and the table of figures that they print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.docker.conftest import mini_bundle as mini_bundle  # noqa: PLC0414 - the same bundle, a fixture here as well
+from tests.hub_simulator import HubSimulator
+from tests.servers.documented import MODEL
+from tests.servers.driving import Ledger, Trial
+from tests.servers.serving import Surroundings
+from thoth_models.golden import Golden
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LEDGER = pytest.StashKey[Ledger]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if ledger := config.stash.get(_LEDGER, None):
+        terminalreporter.section("servers")
+        for line in ledger.lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def golden(mini_bundle: Path) -> Golden:
+    """Texts, and the vectors that plain sentence-transformers gave for them when the bundle was built."""
+    return Golden.from_bytes((mini_bundle / MODEL / "golden.json").read_bytes(), dimension=384)
+
+
+@pytest.fixture
+def trial(pytestconfig: pytest.Config, mini_bundle: Path, golden: Golden, tmp_path: Path) -> Iterator[Trial]:
+    """What a test of a server has; in the end nobody must have asked the hub."""
+    ledger = pytestconfig.stash.setdefault(_LEDGER, Ledger())
+    with HubSimulator() as hub:
+        yield Trial(Surroundings(tmp_path, mini_bundle, hub.endpoint), golden, ledger)
+        assert hub.accepted == 0
