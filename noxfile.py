@@ -145,6 +145,9 @@ def docker_tests(session: nox.Session) -> None:
     places = ["--store", environment["THOTH_TEST_STORE"], "--output", environment["THOTH_TEST_BUNDLE"]]
     session.run("thoth-bundle", "build", *places, "--model", "mini", "--strict")
     session.run("pytest", "-m", "docker", "tests/docker", "tests/builder", *session.posargs, env=environment)
+    if os.environ.get("CI") and not session.posargs:
+        # Here, because the bundle is there already.
+        session.run("pytest", "-m", "servers", "tests/servers", env=environment)
 
 
 @nox.session

@@ -8,6 +8,8 @@ import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from thoth_models.backends.ending import computing
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -34,11 +36,15 @@ class OneThread:
 
 
 def _serve(calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]) -> None:
+    result: Any = None
     while (call := calls.get()) is not None:
         future, work = call
         try:
-            future.set_result(work())
+            with computing():
+                result = work()
+            future.set_result(result)
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             future.set_exception(error)
         # Nothing of a call outlives it here, not even while this thread waits for the next one.
+        result = None
         del call, future, work

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from thoth_models.backends.ending import computing
 from thoth_models.backends.weights import weights
 from thoth_models.canonical import FormatError
 from thoth_models.errors import BackendUnavailableError
@@ -183,7 +184,8 @@ class Sessions:
             turns.tell()
 
     def _run(self, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
-        (vectors,) = session.run([OUTPUT], arrays)
+        with computing():
+            (vectors,) = session.run([OUTPUT], arrays)
         return vectors  # type: ignore[no-any-return]
 
 

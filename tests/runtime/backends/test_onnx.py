@@ -477,6 +477,32 @@ def test_what_a_signal_handler_raises_reaches_the_caller_and_costs_no_turn(
     assert done.stdout == "True False False\n", done.stderr
 
 
+_ENDING = """
+import sys, threading, time
+from thoth_models import load_embedding
+
+embedding = load_embedding("mini", root=sys.argv[1])
+
+def work():
+    while True:
+        embedding.encode(["a b c d"] * 400)
+
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.3)
+"""
+
+
+def test_a_process_can_end_while_daemon_threads_compute(
+    tmp_path: Path, run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    root = tmp_path / "bundle"
+    make_bundle(root, [plan(variant_files(tmp_path / "files"))], default="mini")
+    ends = [run_python("-c", _ENDING, str(root)) for _ in range(5)]
+    make_writable(root)
+    assert [(end.returncode, end.stderr) for end in ends] == [(0, "")] * 5
+
+
 def test_nothing_is_looked_up_once_it_is_loaded(
     make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,0 +1,53 @@
+"""The end of a process while a daemon thread computes.
+
+A thread that comes back from native code while the interpreter ends is unwound by it, through frames of C++ that cannot
+be: the process aborts, and its exit code is lost. So the end of the process waits a moment for what is being computed,
+and daemon threads begin nothing any more.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PATIENCE = 1.0
+"""Seconds that the end of the process waits for what is being computed."""
+
+_STEP = 0.005
+_computing: set[int] = set()
+_has_ended = False
+
+
+@contextlib.contextmanager
+def computing() -> Iterator[None]:
+    """Hold up the end of the process for a moment; a daemon thread that comes later never goes on."""
+    if _has_ended and threading.current_thread() is not threading.main_thread():
+        while True:  # others than daemons have ended by now, and a daemon is ended with the process
+            time.sleep(3600)
+    me = threading.get_ident()
+    _computing.add(me)
+    try:
+        yield
+    finally:
+        _computing.discard(me)
+
+
+def _wait_a_moment() -> None:
+    global _has_ended  # noqa: PLW0603 - the process ends once
+    _has_ended = True
+    deadline = time.monotonic() + _PATIENCE
+    while _computing - {threading.get_ident()} and time.monotonic() < deadline:
+        time.sleep(_STEP)
+
+
+atexit.register(_wait_a_moment)
+# The parent's other threads compute nothing in the child.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_computing.clear)
