@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from haystack import Document
+from haystack import Document, Pipeline
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
 from tests.bundles import FakeBackend, invented_model, make_bundle, make_writable
@@ -57,3 +57,13 @@ def test_without_haystack_the_error_names_the_extra(config: ManagerConfig, monke
     for get in (manager.get_document_embedder, manager.get_text_embedder):
         with pytest.raises(BackendUnavailableError, match=r"install thoth-models\[haystack\]"):
             get()
+
+
+def test_the_embedders_are_components_for_pipelines(config: ManagerConfig) -> None:
+    manager = MultilingualEmbeddingManager(config=config)
+    pipeline = Pipeline()
+    pipeline.add_component("embedder", manager.get_text_embedder())
+    found = pipeline.run({"embedder": {"text": "uno"}})["embedder"]["embedding"]
+    assert found == pytest.approx(unit("uno")) == pytest.approx(manager.encode_query("uno"))
+    (document,) = manager.get_document_embedder().run(documents=[Document(content="due")])["documents"]
+    assert document.embedding == pytest.approx(unit("due"))
