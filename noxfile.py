@@ -101,7 +101,8 @@ def onnx_tests(session: nox.Session) -> None:
 def adapter_tests(session: nox.Session) -> None:
     """Run the tests of the adapters without torch, each framework as its extra asks for it."""
     extras = "chroma,haystack,langchain,llama-index,onnx,qdrant"
-    install(session, f"./runtime[{extras}]", "./builder", "hypothesis", "langchain-tests", "onnx", "pytest")
+    suites = ("langchain-classic", "langchain-tests")
+    install(session, f"./runtime[{extras}]", "./builder", "hypothesis", *suites, "onnx", "pytest")
     session.run("pytest", "-m", "not torch", "tests/adapters", *session.posargs)
 
 

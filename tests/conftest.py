@@ -24,6 +24,8 @@ _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_
 
 # Before anything imports onnxruntime: what it starts then to call home cannot be stopped, and hangs children of fork.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# Before anything imports haystack, which then tells its makers of each pipeline that is run.
+os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")
 _HUB_CONSTANTS = "huggingface_hub.constants"
 
 

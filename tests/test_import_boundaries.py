@@ -151,7 +151,7 @@ def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> N
         "numpy",
         *("onnxruntime", "tokenizers"),
         *("torch", "sentence_transformers", "transformers"),
-        *("chromadb", "haystack", "langchain_core", "llama_index", "qdrant_client", "thoth_qdrant"),
+        *FRAMEWORKS,
     }
     assert outside(graph, "thoth_models_builder") == {
         "cyclonedx",
@@ -182,12 +182,16 @@ def modules_after(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(finished.stdout)}
 
 
+FRAMEWORKS = {"chromadb", "haystack", "langchain_core", "llama_index", "qdrant_client", "thoth_qdrant"}
 HEAVY = {"torch", "transformers", "sentence_transformers", "onnxruntime", "tokenizers", "huggingface_hub"}
 
 
 def test_importing_the_runtime_is_light() -> None:
     loaded = modules_after("import thoth_models")
-    assert loaded & {*HEAVY, "pydantic", "yaml", "rich", "httpx", "httpx2", "requests", *PACKAGES[1:]} == set()
+    assert (
+        loaded & {*HEAVY, *FRAMEWORKS, "pydantic", "yaml", "rich", "httpx", "httpx2", "requests", *PACKAGES[1:]}
+        == set()
+    )
     # numpy too is left to the moment when files are being hashed.
     assert "numpy" not in loaded
     assert "thoth_models" in loaded

@@ -22,10 +22,6 @@ class TestUnit(EmbeddingsUnitTests):
     def embedding_model_params(self) -> dict[str, Any]:
         return {"model": "mini"}
 
-    @property
-    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        return {"THOTH_MODELS_THREADS": "1"}, {"model": "mini"}, {"model": "mini"}
-
 
 class TestIntegration(EmbeddingsIntegrationTests):
     @property

@@ -59,6 +59,21 @@ def test_what_is_put_around_a_text(config: ManagerConfig) -> None:
     assert_close([document.embedding], [expected("<t | 1999 | a>", "document")])
 
 
+def test_batches_and_the_progress_bar_are_those_of_the_runtime(config: ManagerConfig, backends: Backends) -> None:
+    documents = [Document(content=str(number)) for number in range(5)]
+    ThothDocumentEmbedder("mini", config).run(documents)
+    ThothDocumentEmbedder("mini", config, batch_size=2, progress_bar=True).run(documents)
+    (backend,) = backends.made["mini/torch-fp32"]
+    assert backend.options == [(None, False), (2, True)]
+
+
+def test_what_is_assigned_counts(config: ManagerConfig) -> None:
+    embedder = ThothTextEmbedder("other", config)
+    assert embedder.run("a")["meta"]["model"] == "other"
+    embedder.model = "mini"
+    assert embedder.run("a")["meta"] == {"model": "mini", "variant": "torch-fp32", "space": identity("mini")}
+
+
 def test_warming_up_loads_the_model_once(config: ManagerConfig) -> None:
     text, documents = ThothTextEmbedder(model="mini", config=config), ThothDocumentEmbedder(model="mini", config=config)
     manager = EmbeddingManager.get_instance(config)
@@ -79,6 +94,13 @@ def test_asynchronous_calls(config: ManagerConfig) -> None:
     first, second = asyncio.run(work())
     assert_close([first["embedding"], second["documents"][0].embedding], [expected("a"), expected("b", "document")])
     assert first["meta"] == second["meta"]
+
+
+def test_pipelines_that_run_asynchronously(config: ManagerConfig) -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("embed", ThothTextEmbedder("mini", config))
+    found = asyncio.run(pipeline.run_async({"embed": {"text": "a"}}))
+    assert_close([found["embed"]["embedding"]], [expected("a")])
 
 
 def test_the_event_loop_goes_on(config: ManagerConfig, backends: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +131,9 @@ def test_components_are_written_down_and_made_again(config: ManagerConfig) -> No
     careful = type(config)(root=config.root, variants=("torch-fp32",), expect_spaces={"mini": identity("mini")})
     for component in (
         ThothTextEmbedder("mini", careful, prefix="p", suffix="s"),
-        ThothDocumentEmbedder("mini", careful, "p", "s", meta_fields_to_embed=["title"], embedding_separator="-"),
+        ThothDocumentEmbedder(
+            "mini", careful, "p", "s", batch_size=3, meta_fields_to_embed=["title"], embedding_separator="-"
+        ),
     ):
         written = json.loads(json.dumps(component.to_dict()))
         other = type(component).from_dict(written)

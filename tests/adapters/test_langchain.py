@@ -8,6 +8,8 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_classic.embeddings import CacheBackedEmbeddings
+from langchain_core.stores import InMemoryByteStore
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from tests.adapters.served import (
@@ -106,6 +108,24 @@ def test_a_store_of_langchain_finds_what_is_near(config: ManagerConfig) -> None:
     store.add_texts(COLUMNS)
     (best,) = store.similarity_search("price of the order in euros", k=1)
     assert best.page_content == "order total: price of the order in euros"
+
+
+def test_a_cache_of_langchain_has_the_space_as_its_namespace(config: ManagerConfig, backends: Backends) -> None:
+    store = InMemoryByteStore()
+
+    def cached(model: str) -> CacheBackedEmbeddings:
+        embeddings = ThothEmbeddings(model, config=config)
+        return CacheBackedEmbeddings.from_bytes_store(
+            embeddings, store, namespace=embeddings.space, key_encoder="sha256"
+        )
+
+    first = cached("mini").embed_documents(["a", "b"])
+    assert_close(first, [expected("a", "document"), expected("b", "document")])
+    backends.made["mini/torch-fp32"][0].batches.clear()
+    assert cached("legacy").embed_documents(["a", "b"]) == first, "an alias has the same space"
+    assert backends.batches == []
+    assert cached("other").embed_documents(["a"]) != first[:1], "another space has keys of its own"
+    assert backends.batches == [["a"]]
 
 
 def test_without_langchain_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,13 @@ def test_it_is_written_down_and_made_again(config: ManagerConfig) -> None:
     EmbeddingManager.get_instance(careful).close()
 
 
+def test_what_is_assigned_counts(config: ManagerConfig) -> None:
+    model = ThothEmbedding("other", config=config)
+    model.model_name = "mini"
+    assert_close([model.get_query_embedding("a")], [expected("a")])
+    assert model.space == identity("mini")
+
+
 def test_settings_that_cannot_be_used() -> None:
     with pytest.raises(InvalidInputError, match="config: expected settings of a manager, found 'color'"):
         ThothEmbedding("mini", settings={"color": "red"})

@@ -44,11 +44,13 @@ class WordBackend:
         self.seed = seed
         self.length = length
         self.batches: list[list[str]] = []
+        self.options: list[tuple[int | None, bool]] = []
 
     def encode(
         self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
     ) -> FloatArray:
         self.batches.append(texts)
+        self.options.append((batch_size, show_progress_bar))
         return np.stack([self.vector(f"{prompt or ''}{text}") for text in texts])
 
     def vector(self, text: str) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,16 @@ class _Embedder:
     """What both components have in common."""
 
     def __init__(self, model: str, config: ManagerConfig | None, prefix: str, suffix: str) -> None:
-        self._served = ServedModel(model, config)
         self.model = model
         self.config = config
         self.prefix = prefix
         self.suffix = suffix
+        _ = self._served  # which looks at the arguments
+
+    @property
+    def _served(self) -> ServedModel:
+        # From the attributes each time: they are all that a component is written down as, and can be assigned to.
+        return ServedModel(self.model, self.config)
 
     def warm_up(self) -> None:
         """Load the model, which the first ``run`` does otherwise. A second call finds it there.
@@ -88,14 +94,13 @@ class ThothTextEmbedder(_Embedder):
             TypeError: It is no str.
             ThothModelsError: The model cannot be loaded.
         """
-        prepared = self._prepared(text)
-        return {"embedding": self._served.query(prepared), "meta": _meta(self._served.info())}
+        vector, info = self._served.answered_query(self._prepared(text))
+        return {"embedding": vector, "meta": _meta(info)}
 
     @component.output_types(embedding=list[float], meta=dict[str, Any])
     async def run_async(self, text: str) -> dict[str, Any]:
         """Do what :meth:`run` does, without keeping the event loop from other work."""
-        prepared = self._prepared(text)
-        return {"embedding": await self._served.aquery(prepared), "meta": _meta(await self._served.ainfo())}
+        return await self._served.in_thread(functools.partial(self.run, text))
 
     def _prepared(self, text: object) -> str:
         if not isinstance(text, str):
@@ -116,6 +121,8 @@ class ThothDocumentEmbedder(_Embedder):
             one that the documents in the store were embedded in.
         prefix: Text to put before each text.
         suffix: Text to put after each text.
+        batch_size: Most texts that the model runs at once; None for what suits the backend.
+        progress_bar: Count the texts that are done on standard error.
         meta_fields_to_embed: Fields of a document's ``meta`` that are embedded with it, before its content.
         embedding_separator: What stands between these.
 
@@ -130,10 +137,14 @@ class ThothDocumentEmbedder(_Embedder):
         prefix: str = "",
         suffix: str = "",
         *,
+        batch_size: int | None = None,
+        progress_bar: bool = False,
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
     ) -> None:
         _Embedder.__init__(self, model, config, prefix, suffix)
+        self.batch_size = batch_size
+        self.progress_bar = progress_bar
         self.meta_fields_to_embed = list(meta_fields_to_embed or [])
         self.embedding_separator = embedding_separator
 
@@ -145,6 +156,8 @@ class ThothDocumentEmbedder(_Embedder):
             config=settings_of(self.config),
             prefix=self.prefix,
             suffix=self.suffix,
+            batch_size=self.batch_size,
+            progress_bar=self.progress_bar,
             meta_fields_to_embed=self.meta_fields_to_embed,
             embedding_separator=self.embedding_separator,
         )
@@ -166,14 +179,16 @@ class ThothDocumentEmbedder(_Embedder):
             TypeError: It is no list of documents.
             ThothModelsError: The model cannot be loaded.
         """
-        texts = self._texts(documents)
-        return _embedded(documents, self._served.documents(texts), self._served.info())
+        vectors, info = self._served.answered_documents(
+            self._texts(documents), batch_size=self.batch_size, show_progress_bar=self.progress_bar
+        )
+        made = [replace(document, embedding=vector) for document, vector in zip(documents, vectors, strict=True)]
+        return {"documents": made, "meta": _meta(info)}
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
         """Do what :meth:`run` does, without keeping the event loop from other work."""
-        texts = self._texts(documents)
-        return _embedded(documents, await self._served.adocuments(texts), await self._served.ainfo())
+        return await self._served.in_thread(functools.partial(self.run, documents))
 
     def _texts(self, documents: object) -> list[str]:
         wrong = (
@@ -197,11 +212,6 @@ class ThothDocumentEmbedder(_Embedder):
 def _with_config(data: dict[str, Any]) -> dict[str, Any]:
     arguments = data.get("init_parameters", {})
     return {**data, "init_parameters": {**arguments, "config": config_of(arguments.get("config"))}}
-
-
-def _embedded(documents: list[Document], vectors: list[list[float]], info: EmbeddingInfo) -> dict[str, Any]:
-    made = [replace(document, embedding=vector) for document, vector in zip(documents, vectors, strict=True)]
-    return {"documents": made, "meta": _meta(info)}
 
 
 def _meta(info: EmbeddingInfo) -> dict[str, Any]:

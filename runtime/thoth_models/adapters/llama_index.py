@@ -9,7 +9,7 @@ from thoth_models.manager import DEFAULT
 
 try:
     from llama_index.core.base.embeddings.base import BaseEmbedding
-    from llama_index.core.bridge.pydantic import Field, PrivateAttr
+    from llama_index.core.bridge.pydantic import Field
 except ImportError as error:
     raise missing("LlamaIndex", "llama-index") from error
 
@@ -41,8 +41,6 @@ class ThothEmbedding(BaseEmbedding):
         default_factory=dict, description="Settings of the manager that are not the default ones."
     )
 
-    _served: ServedModel = PrivateAttr()
-
     def __init__(
         self,
         model_name: str = DEFAULT,
@@ -54,12 +52,8 @@ class ThothEmbedding(BaseEmbedding):
         # What LlamaIndex made of one with to_dict() has the settings as plain values.
         given = others.pop("settings", None)
         served = ServedModel(model_name, config_of(given) if config is None else config)
-        super().__init__(
-            model_name=model_name,
-            embed_batch_size=embed_batch_size,
-            **{**others, "settings": settings_of(served.config)},
-        )
-        self._served = served
+        others["settings"] = settings_of(served.config)
+        super().__init__(model_name=served.name, embed_batch_size=embed_batch_size, **others)
 
     @classmethod
     def class_name(cls) -> str:
@@ -74,6 +68,11 @@ class ThothEmbedding(BaseEmbedding):
             ThothModelsError: The model cannot be loaded.
         """
         return self._served.info().space
+
+    @property
+    def _served(self) -> ServedModel:
+        # From the fields each time: they can be assigned to, and are all that is copied and written down.
+        return ServedModel(self.model_name, config_of(self.settings))
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self._served.query(query)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from thoth_models.config import ManagerConfig
 from thoth_models.errors import BackendUnavailableError, InvalidInputError
 from thoth_models.manager import DEFAULT, EmbeddingManager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from thoth_models.info import EmbeddingInfo
+
+T = TypeVar("T")
 
 
 def missing(framework: str, extra: str) -> BackendUnavailableError:
@@ -61,23 +64,49 @@ class ServedModel:
 
     async def ainfo(self) -> EmbeddingInfo:
         """Return what answers, without keeping the event loop from other work while it is loaded."""
-        return (await self.manager.aget_model(self.name)).info
+        return await self.in_thread(self.info)
 
     def documents(self, texts: Iterable[str]) -> list[list[float]]:
         """Return the vector of each document."""
-        return _rows(self.manager.encode_document(_several(texts), self.name))
+        return self.answered_documents(texts)[0]
 
     def query(self, text: str) -> list[float]:
         """Return the vector of a query."""
-        return _row(self.manager.encode_query(_one(text), self.name))
+        return self.answered_query(text)[0]
 
     async def adocuments(self, texts: Iterable[str]) -> list[list[float]]:
         """Return the vector of each document, without keeping the event loop from other work."""
-        return _rows(await self.manager.aencode_document(_several(texts), self.name))
+        return await self.in_thread(functools.partial(self.documents, texts))
 
     async def aquery(self, text: str) -> list[float]:
         """Return the vector of a query, without keeping the event loop from other work."""
-        return _row(await self.manager.aencode_query(_one(text), self.name))
+        return await self.in_thread(functools.partial(self.query, text))
+
+    def answered_documents(
+        self,
+        texts: Iterable[str],
+        **options: Any,  # noqa: ANN401 - those of Embedding.encode
+    ) -> tuple[list[list[float]], EmbeddingInfo]:
+        """Return the vector of each document, and what answered."""
+        given = _several(texts)
+        # What encodes is what is told of: between two calls of the manager, another model may stand in.
+        with self.manager.use(self.name) as embedding:
+            vectors: list[list[float]] = embedding.encode_document(given, **options).tolist()
+            return vectors, embedding.info
+
+    def answered_query(self, text: str) -> tuple[list[float], EmbeddingInfo]:
+        """Return the vector of a query, and what answered."""
+        given = _one(text)
+        with self.manager.use(self.name) as embedding:
+            vector: list[float] = embedding.encode_query(given).tolist()
+            return vector, embedding.info
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns, called in one of the manager's threads.
+
+        All of a call belongs there: making a hundred thousand floats of an array takes longer than a loop can wait.
+        """
+        return await self.manager.in_thread(function)
 
 
 def settings_of(config: ManagerConfig | None) -> dict[str, Any]:
@@ -113,13 +142,3 @@ def _several(texts: object) -> Any:  # noqa: ANN401 - what it iterates over is c
     if isinstance(texts, str):
         raise InvalidInputError("texts: expected a list of texts, found a str")
     return texts
-
-
-def _rows(vectors: Any) -> list[list[float]]:  # noqa: ANN401 - an array
-    rows: list[list[float]] = vectors.tolist()
-    return rows
-
-
-def _row(vector: Any) -> list[float]:  # noqa: ANN401 - an array
-    row: list[float] = vector.tolist()
-    return row
