@@ -23,6 +23,8 @@ from thoth_models import EmbeddingManager, FallbackWarning, InvalidInputError, S
 from thoth_models.adapters.haystack import ThothDocumentEmbedder, ThothTextEmbedder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.adapters.worlds import Backends
     from thoth_models import ManagerConfig
 
@@ -175,6 +177,17 @@ def test_the_space_and_a_stand_in(config: ManagerConfig, backends: Backends) -> 
 
 def test_haystack_is_told_nothing_of_the_model(config: ManagerConfig) -> None:
     assert ThothTextEmbedder("mini", config)._get_telemetry_data() == {}
+
+
+def test_the_code_of_the_page_runs(page: Callable[[str], dict[str, Any]]) -> None:
+    names = page("haystack")
+    city = "customer city: where the customer lives"
+    assert names["found"][0].content == names["again"][0].content == city
+    assert names["answer"]["find"]["documents"][0].content == "order total: price of the order in euros"
+    assert_close(
+        [names["result"]["documents"][0].embedding], [expected("customers: where the customer lives", "document")]
+    )
+    assert "type: thoth_models.adapters.haystack.ThothTextEmbedder" in names["written"]
 
 
 def test_without_haystack_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ from thoth_models import EmbeddingManager, FallbackWarning, InvalidInputError, S
 from thoth_models.adapters.langchain import ThothEmbeddings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.adapters.worlds import Backends
     from thoth_models import ManagerConfig
 
@@ -126,6 +128,15 @@ def test_a_cache_of_langchain_has_the_space_as_its_namespace(config: ManagerConf
     assert backends.batches == []
     assert cached("other").embed_documents(["a"]) != first[:1], "another space has keys of its own"
     assert backends.batches == [["a"]]
+
+
+def test_the_code_of_the_page_runs(page: Callable[[str], dict[str, Any]]) -> None:
+    names = page("langchain")
+    assert names["best"].page_content == "customer city: where the customer lives"
+    assert names["near"] == [names["best"]]
+    assert names["tables"] == ["orders"]
+    assert names["answer"] == names["again"] == [names["best"]]
+    assert names["second"] == names["first"][1:]
 
 
 def test_without_langchain_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from llama_index.core import VectorStoreIndex
+from llama_index.core import Settings, VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import TextNode
 
@@ -24,6 +24,8 @@ from thoth_models import EmbeddingManager, FallbackWarning, InvalidInputError, S
 from thoth_models.adapters.llama_index import ThothEmbedding
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.adapters.worlds import Backends
     from thoth_models import ManagerConfig
 
@@ -138,6 +140,18 @@ def test_an_index_of_llama_index_finds_what_is_near(config: ManagerConfig) -> No
 def test_a_pipeline_of_llama_index_embeds_nodes(config: ManagerConfig) -> None:
     (node,) = IngestionPipeline(transformations=[ThothEmbedding("mini", config=config)]).run(nodes=[TextNode(text="a")])
     assert_close([node.embedding], [expected("a", "document")])
+
+
+def test_the_code_of_the_page_runs(page: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "_embed_model", None)  # put back, after the page has set one
+    names = page("llama-index")
+    city = "customer city: where the customer lives"
+    assert names["best"].text == city
+    assert [found.text for found in names["again"]] == [city]
+    assert names["answer"][0].metadata == {"table": "orders"}
+    assert Settings.embed_model is names["embed_model"]
+    assert_close([node.embedding for node in names["nodes"]][1:2], [expected(city, "document")])
+    assert names["same"].to_dict() == names["written"]
 
 
 def test_without_llama_index_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
