@@ -87,7 +87,9 @@ def tests(session: nox.Session) -> None:
 def runtime_tests(session: nox.Session) -> None:
     """Run the tests of the runtime's core with nothing installed but numpy."""
     install(session, "./runtime", "pytest", "hypothesis")
-    session.run("pytest", "-m", "not torch and not onnx", "tests/runtime", "tests/property", *session.posargs)
+    chosen = ["-m", "not torch and not onnx", "tests/runtime", "tests/property", *session.posargs]
+    # The full minute of stress is in `tests`.
+    session.run("pytest", *chosen, env={"THOTH_STRESS_SECONDS": "15", **os.environ})
 
 
 @nox.session(python=RUNTIME_PYTHONS)
@@ -117,9 +119,10 @@ def wheel_tests(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(wheels), str(ROOT / distribution))
     away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
-    for directory in ("tests", "bench", "docker", "tools"):
-        # Workflows, guides and servers are no part of a wheel; what downloads wheels for the guides does so for others.
-        of_the_tree = ("workflows", "migration", "servers") if directory == "tests" else ()
+    for directory in ("tests", "bench", "docker"):
+        # No part of a wheel, or, as the adapters and properties, nothing that a wheel changes.
+        others = ("adapters", "bench", "migration", "property", "servers", "service", "workflows")
+        of_the_tree = others if directory == "tests" else ()
         unneeded = shutil.ignore_patterns("__pycache__", *of_the_tree)
         shutil.copytree(ROOT / directory, away / directory, ignore=unneeded)
     for name in ("constraints.txt", "models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):

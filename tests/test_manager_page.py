@@ -20,6 +20,7 @@ pytestmark = pytest.mark.torch
 
 def test_the_code_runs(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv(ROOT_VARIABLE, str(tiny_bundle))
+    EmbeddingManager.get_instance().close()  # the one of another test, with another bundle
     names = run_page("docs/manager.md")
     dimension = names["vectors"].shape[1]
     assert names["vectors"].shape == (2, dimension)

@@ -104,9 +104,14 @@ class Work(ABC, Generic[T]):
             raise LoadTimeout(
                 f"{self._what} did not finish within {bound:g} s; it was {self.stage}", stacks(self._thread)
             )
-        if self._error is not None:
-            raise self._error
-        return self._result  # type: ignore[return-value] # None is a result only where T says so
+        error = self._error
+        if error is None:
+            return self._result  # type: ignore[return-value] # None is a result only where T says so
+        try:
+            raise error
+        finally:
+            # What is raised has this frame: without this, a cycle that keeps alive whatever the callers have.
+            del self, error
 
     def _ends_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

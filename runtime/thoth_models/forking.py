@@ -81,6 +81,7 @@ class ForkSafeBackend:
             # One that hangs goes on: the next call waits for it, and starts no second one beside it.
             if work.has_ended and not isinstance(error, LoadTimeout):
                 self._ended(work, None)
+            del work  # what is raised has this frame, and the work has what is raised
             raise
         self._ended(work, backend)
         return backend

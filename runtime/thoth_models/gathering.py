@@ -100,7 +100,11 @@ class GatheringBackend:
             # Whatever ended this call, an interrupt too.
             self._leave(call)
         if call.error is not None:
-            raise call.error
+            try:
+                raise call.error
+            finally:
+                # The error's frames have this call: a cycle, which keeps alive whatever its callers have.
+                call.error = None
         if call.vectors is None:
             raise AssertionError("expected a call that is done to have its vectors")
         return call.vectors

@@ -6,7 +6,7 @@ of ``fork`` keeps what was there, and starts anew what threads of its parent wer
 
 from __future__ import annotations
 
-import contextlib
+import gc
 import queue
 import threading
 import time
@@ -131,13 +131,19 @@ class Pool(Generic[T]):
             raise MemoryBudgetError(f"{key}: expected to take at most the budget of {self._budget} bytes, found {size}")
         deadline = time.monotonic() + seconds
         evicted: list[_Entry[T]] = []
+        has_collected = False
         while (lease := self._try_lease(key, size, load, evicted)) is None:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 raise MemoryBudgetError(self._no_room(key, size))
-            # In short pieces: the end of a use that nobody has any more wakes nobody.
-            with contextlib.suppress(queue.Empty):
+            try:
+                # In short pieces: the end of a use that nobody has any more wakes nobody.
                 self._freed.get(timeout=min(remaining, _LONGEST_WAIT))
+            except queue.Empty:
+                if not has_collected:
+                    # An error that somebody kept, with its frames, may be all that keeps a use.
+                    gc.collect()
+                    has_collected = True
         entry = lease._entry  # noqa: SLF001 - the other half of that class
         work = entry.work
         if work is not None:
@@ -149,6 +155,8 @@ class Pool(Generic[T]):
                 self._wait(entry, work, deadline)
             except BaseException:
                 lease.release()
+                # What is raised has this frame, and the work has what is raised.
+                del entry, work
                 raise
             lease._thing = entry.thing  # noqa: SLF001
         return lease
@@ -213,6 +221,7 @@ class Pool(Generic[T]):
                 if work.has_ended and not isinstance(error, LoadTimeout) and self._entries.get(entry.key) is entry:
                     del self._entries[entry.key]
             self._tell()
+            del entry, work
             raise
         with self._lock:
             entry.thing, entry.work = thing, None

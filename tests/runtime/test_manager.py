@@ -69,7 +69,8 @@ class Breakable(FakeBackend):
 
     def encode(self, texts: list[str], **options: Any) -> FloatArray:
         if self._backends.wrong is not None:
-            raise self._backends.wrong
+            # A new one each time: an error that is kept has the frames that it came through.
+            raise type(self._backends.wrong)(*self._backends.wrong.args)
         return super().encode(texts, **options)
 
 
@@ -535,3 +536,29 @@ def test_whether_it_is_loaded(root: Path, backends: Backends) -> None:
     assert not models.is_loaded("two")
     models.unload("uno")
     assert not models.is_loaded("uno")
+
+
+def test_an_error_keeps_no_use(root: Path, backends: Backends) -> None:
+    """Errors have the frames that they came through; in a cycle, they keep all that is in these until gc comes."""
+    models = manager(root)
+    backends.wrong = BackendError("broken")
+
+    def fail() -> None:
+        kept = models.get_model("two")
+        with pytest.raises(BackendError):
+            kept.encode("a")
+
+    gc.collect()
+    gc.disable()
+    try:
+        fail()
+        assert models.stats().models["two"].uses == 0
+        backends.broken = {"three/torch-fp32"}
+        for _ in range(3):
+            kept = models.get_model("two")
+            with pytest.raises(ModelUnavailableError):
+                models.encode("a", "three")
+            del kept
+        assert models.stats().models["two"].uses == 0
+    finally:
+        gc.enable()

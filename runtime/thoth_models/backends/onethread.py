@@ -32,7 +32,10 @@ class OneThread:
         """Return what ``work`` returns, or raise what it raises, once all calls before it are done."""
         future: Future[T] = Future()
         self._calls.put((future, work))
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            del future  # what is raised has this frame: without this, a cycle
 
 
 def _serve(calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]) -> None:

@@ -30,5 +30,7 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
 
 
 if _FILE and "pytest" not in sys.orig_argv:
+    # Native code raises no audit event: servers that find this one take Python's own event loop instead.
+    sys.modules["uvloop"] = None  # type: ignore[assignment]
     _write(f"watching {sys.orig_argv[1:]} {os.getpid()}")
     sys.addaudithook(_watch)
