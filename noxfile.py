@@ -79,8 +79,13 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests of both packages, with branch coverage; arguments after -- go to pytest."""
     install(session, "./runtime", "./builder[compile,sbom]", *group("test"))
-    selected = session.posargs or ["-m", "not docker and not servers", "--cov", "--cov-report=term"]
-    session.run("pytest", *selected)
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    report = str(Path(session.create_tmp()).resolve() / "coverage.json")
+    measured = ["--cov", "--cov-report=term", f"--cov-report=json:{report}"]
+    session.run("pytest", "-m", "not docker and not servers", *measured)
+    session.run("python", "tools/branch_coverage.py", report, "92")
 
 
 @nox.session(python=RUNTIME_PYTHONS)
