@@ -37,8 +37,10 @@ def settle(staged: Path) -> tuple[int, int]:
 
 def _import_what_a_start_imports() -> None:
     package = importlib.import_module(PACKAGE)
+    # The libraries of backends come below, and the frameworks of adapters are no part of the image.
+    others = (f"{PACKAGE}.backends.", f"{PACKAGE}.adapters.")
     for found in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."):
-        if not found.name.startswith(f"{PACKAGE}.backends.") and not found.name.endswith("__main__"):
+        if not found.name.startswith(others) and not found.name.endswith("__main__"):
             importlib.import_module(found.name)
     # The same call that a load makes; a backend whose libraries are not part of this image says nothing.
     for backend in ("onnx", "torch"):

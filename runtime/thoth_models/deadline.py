@@ -75,7 +75,9 @@ class Work(ABC, Generic[T]):
                 return  # another thread came to run meanwhile
             self._error = EnvironmentFault(f"{self._what}: expected to start a thread, found {error}")
             self._end()
-            raise self._error from error
+            fault = self._error
+            del self  # what is raised has this frame
+            raise fault from error
         self._is_started = True
 
     @property
@@ -90,6 +92,9 @@ class Work(ABC, Generic[T]):
 
     def wait(self, seconds: float | None = None) -> T:
         """Return the result.
+
+        Whoever keeps the work in a variable deletes that when this raises: the work has what is raised, which has the
+        frame of the variable.
 
         Args:
             seconds: How long to wait; None for what the work was made with.
@@ -132,13 +137,37 @@ class Work(ABC, Generic[T]):
         try:
             self._result = self.do()
         except BaseException as error:  # noqa: BLE001 - handed to the threads that wait, which raise it
+            _clear_frames(error)
             self._error = error
         finally:
             self._end()
+            del self  # this frame is one of the error's
 
     def _end(self) -> None:
         self._has_ended = True
         self._ended.put(None)
+
+
+def done(work: Work[T]) -> T:
+    """Begin the work and return its result, for the one caller that waits for it; see :meth:`Work.wait`."""
+    try:
+        work.start()
+        return work.wait()
+    finally:
+        del work
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Let go of what the frames of an error have; the lines stay.
+
+    They have the work, and the work has the error: a cycle. As long as it is there, so is everything that the frames of
+    those have who raise the error again, uses of models as well. And it may be there for ever: a child that was forked
+    while another thread collected garbage never does so again.
+    """
+    found: list[BaseException] = [error]
+    for one in found:
+        traceback.clear_frames(one.__traceback__)
+        found += [other for other in (one.__cause__, one.__context__) if other is not None and other not in found]
 
 
 def stacks(first: threading.Thread | None) -> str:

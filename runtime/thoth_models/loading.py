@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thoth_models.deadline import done
 from thoth_models.errors import (
     Attempt,
     BackendError,
@@ -98,9 +99,7 @@ def load_embedding(  # noqa: PLR0913 - each is a decision of the caller's, by na
         expect_space=expect_space,
         seconds=seconds,
     )
-    work = _Load(request)
-    work.start()
-    embedding = work.wait()
+    embedding = done(_Load(request))
     if embedding.info.fallback is not None:
         warnings.warn(FallbackWarning(embedding.info.fallback), stacklevel=2)
         tell_fallback(embedding.info)

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 from thoth_models.config import ManagerConfig
+from thoth_models.deadline import done
 from thoth_models.errors import (
     EnvironmentFault,
     FallbackWarning,
@@ -250,9 +251,7 @@ def _local_side(model: str, config: ManagerConfig, index: str | None) -> tuple[L
     """Return the local side for an index, and why the model is not the one that was asked for."""
     if not isinstance(model, str):
         raise InvalidInputError(f"local: expected the name of a model, found {type(model).__name__}")
-    opening = OpenOnly(bundle_root(config.root).absolute(), config.timeout)
-    opening.start()
-    manifest = opening.wait().manifest
+    manifest = done(OpenOnly(bundle_root(config.root).absolute(), config.timeout)).manifest
     expected = config.expect_spaces.get(model, index)
     if index not in (None, expected):
         raise _misfit(str(index), f"the settings expect the space {expected} of {model!r}")

@@ -140,6 +140,8 @@ def fork():
         until = time.monotonic() + 0.3
         for thread in threads(4, until):
             thread.join()
+        for problem in problems:
+            print("in a child:", problem, file=sys.stderr, flush=True)
         os._exit(1 if problems else 0)
     _, status = os.waitpid(child, 0)
     counts["forks"] += 1

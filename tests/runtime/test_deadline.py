@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -155,3 +157,43 @@ def test_the_end_of_a_process_waits_a_moment_for_work(
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:-1] == ["timed out", *(["ended"] if ended else [])]
     assert time.monotonic() - started < 30
+
+
+def test_what_is_raised_keeps_nothing_of_those_who_waited() -> None:
+    """Not in a cycle: a child that was forked while another thread collected garbage never collects any."""
+
+    class Thing:
+        pass
+
+    def fail(task: Task) -> int:
+        try:
+            return int("inner")
+        except ValueError as error:
+            raise ZeroDivisionError("outer") from error
+
+    def wait(task: Task) -> weakref.ref[Thing]:
+        thing = Thing()  # as a caller may have a use of a model
+        kept = weakref.ref(thing)
+        try:
+            task.wait()
+        except ZeroDivisionError:
+            return kept
+        finally:
+            del task  # as whoever waits does
+        raise AssertionError("expected an error")
+
+    gc.collect()
+    gc.disable()
+    try:
+        task = Task(fail)
+        task.start()
+        kept = [wait(task) for _ in range(3)]
+        alive = weakref.ref(task)
+        del task
+        deadline = time.monotonic() + 30
+        while alive() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)  # its thread ends
+        assert alive() is None
+        assert [thing() for thing in kept] == [None] * 3
+    finally:
+        gc.enable()

@@ -14,6 +14,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.config import ManagerConfig
+from thoth_models.deadline import done
 from thoth_models.errors import FallbackWarning, InvalidInputError, ModelUnavailableError, UnknownModelError
 from thoth_models.events import tell
 from thoth_models.loading import bundle_root
@@ -93,9 +94,7 @@ class NamedModel:
             BundleError: Its manifest cannot be used.
             LoadTimeout: The deadline passed.
         """
-        work = OpenOnly(bundle_root(self.config.root).absolute(), self.config.timeout)
-        work.start()
-        return work.wait().manifest
+        return done(OpenOnly(bundle_root(self.config.root).absolute(), self.config.timeout)).manifest
 
     def answering(self) -> tuple[Model, str | None]:
         """Return the model that answers, or would if it were loaded now, and why it is not the one that the name meant.
