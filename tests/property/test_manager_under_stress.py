@@ -23,6 +23,8 @@ MODELS = 6
 _SCRIPT = """
 import collections, contextlib, faulthandler, gc, hashlib, json, os, random, signal, sys, threading, time, warnings
 import numpy as np
+# Now: a child that is forked while another thread imports cannot load a model, and says so.
+import thoth_models.agreement, thoth_models.embedding, thoth_models.golden
 from thoth_models import BackendError, EmbeddingManager, ManagerConfig, ModelUnavailableError, loads
 from thoth_models.memory import resident_bytes
 from thoth_models.verify import open_bundle
