@@ -251,7 +251,7 @@ def test_no_more_calls_run_at_once_than_there_are_workers(serve: Serve) -> None:
 
 def test_small_calls_that_come_together_are_run_together(serve: Serve) -> None:
     model = Words()
-    service = serve(model.load)
+    service = serve(model.load, encode_workers=8)
     service.until_ready()
     model.gate.clear()
     before = len(model.calls)

@@ -38,7 +38,7 @@ class Settings:
     load_seconds: float = 30.0
     patience_seconds: float = 4.0
     encode_seconds: float = 30.0
-    encode_workers: int = 16
+    encode_workers: int = 4
     most_waiting: int = 64
     schema_threshold: float = 0.4
     evidence_threshold: float = 0.35
