@@ -9,6 +9,7 @@ torch and sentence-transformers are imported inside the functions, so that a mac
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import string
@@ -383,6 +384,11 @@ def _save(
             device="cpu",
         )
         model.save_pretrained(str(directory), create_model_card=False)
+    # Written down as it was when the tokenizer was loaded, and tests before may have switched the process offline.
+    settings = directory / "tokenizer_config.json"
+    values = json.loads(settings.read_bytes())
+    values.pop("local_files_only", None)
+    settings.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
