@@ -22,7 +22,8 @@ OLD_LOG = r"Status Code: 500\. Retrying"
 @pytest.mark.hang(row="1", control=control("hub_file", "old", port=neighbour.HUB_BROKEN_XET))
 def test_xet_store_that_answers_500_to_the_old_pair(hang: Hang) -> None:
     hang.ours(image="ours-old")
-    hang.control(log=OLD_LOG, attempts=True)
+    # It waits a random time between its attempts, five in all, and now and then gives up before the control does.
+    hang.control(failure="CAS service error", log=OLD_LOG, attempts=True)
 
 
 @pytest.mark.hang(row="1", control=control("hub_file", port=neighbour.HUB_BROKEN_XET))
