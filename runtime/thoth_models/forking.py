@@ -6,14 +6,19 @@ inherited like that hangs, and so may merely destroying it when the child ends: 
 its threads to finish. So a child uses nothing that it inherited and destroys nothing: it loads the model again when it
 first needs it, from the same bundle and as strictly, and keeps what it inherited untouched. Pages of the weights are
 shared, so that this costs little more than hashing them.
+
+Libraries also have locks for the whole process, which they hold while a model is made: a child that was forked in that
+moment could never make one. So a fork waits for that moment to pass.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib._bootstrap
 import os
 import sys
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -31,6 +36,12 @@ _LIBRARIES = (
 )
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
 """Says whether `tokenizers` works with threads; read by it at each call."""
+
+_PATIENCE = 5.0
+"""Seconds after which a fork no longer waits for what holds it off: it may hang."""
+
+_STEP = 0.001
+"""Seconds after which a fork that waits looks again."""
 
 _NO = ("", "0", "f", "false", "n", "no", "off")
 """What `tokenizers` reads as no."""
@@ -123,6 +134,37 @@ def never_destroy(*things: object) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
+@contextlib.contextmanager
+def no_fork() -> Iterator[None]:
+    """Hold off forks of other threads for as long as a library may hold a lock of the whole process.
+
+    Bounded: something that hangs in there does not keep the process from forking.
+    """
+    me = threading.get_ident()
+    with _gate:
+        _holding[me] = time.monotonic()
+    try:
+        yield
+    finally:
+        _holding.pop(me, None)
+
+
+_gate = threading.RLock()  # a signal handler may fork as well, while its thread waits to fork
+_holding: dict[int, float] = {}  # since when, by thread
+
+
+def _before_fork() -> None:
+    """Wait until no thread holds forks off; none that comes later does, until the fork is done."""
+    _gate.acquire()  # the others hold it for one step
+    me = threading.get_ident()
+    while any(thread != me and time.monotonic() - since < _PATIENCE for thread, since in list(_holding.items())):
+        time.sleep(_STEP)
+
+
+def _after_fork_in_parent() -> None:
+    _gate.release()
+
+
 _live: weakref.WeakSet[Inherited] = weakref.WeakSet()
 _has_inherited_tokenizers = False
 _half_imported: tuple[str, ...] = ()
@@ -145,7 +187,9 @@ def prepare_load() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _has_inherited_tokenizers, _half_imported  # noqa: PLW0603 - facts of the process
+    global _gate, _has_inherited_tokenizers, _half_imported  # noqa: PLW0603 - facts of the process
+    _gate = threading.RLock()
+    _holding.clear()
     for thing in list(_live):
         thing._inherited()  # noqa: SLF001 - private to all others
     _has_inherited_tokenizers = "tokenizers" in sys.modules
@@ -165,4 +209,4 @@ def _being_imported() -> Iterator[str]:
             yield name
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

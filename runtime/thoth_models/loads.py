@@ -16,7 +16,7 @@ from thoth_models.backends import import_libraries, load_backend
 from thoth_models.deadline import Work
 from thoth_models.errors import BackendError, Problem, VerificationError
 from thoth_models.events import tell
-from thoth_models.forking import ForkSafeBackend, prepare_load
+from thoth_models.forking import ForkSafeBackend, no_fork, prepare_load
 from thoth_models.manifest import MANIFEST_NAME
 from thoth_models.offline import assert_offline, enforce_offline, network_guard
 from thoth_models.verify import open_bundle, verify_variant
@@ -113,7 +113,8 @@ class Loading(Work[T]):
             try:
                 if importing.ident is not None:
                     importing.join()
-                backend = load_backend(verified)
+                with no_fork():
+                    backend = load_backend(verified)
                 golden_cosine = _check_golden(backend, verified)
                 assert_offline()
             finally:

@@ -23,6 +23,9 @@ MODELS = 6
 _SCRIPT = """
 import collections, contextlib, faulthandler, gc, hashlib, json, os, random, signal, sys, threading, time, warnings
 import numpy as np
+lock = threading.RLock()
+# Before the runtime's: hooks of forks run in reverse, and its own waits for threads that take this lock.
+os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 # Now: a child that is forked while another thread imports cannot load a model, and says so.
 import thoth_models.agreement, thoth_models.embedding, thoth_models.golden
 from thoth_models import BackendError, EmbeddingManager, ManagerConfig, ModelUnavailableError, loads
@@ -33,8 +36,6 @@ root, seconds, seed = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 # Whoever deadlocks is ended, and says where it stood.
 faulthandler.dump_traceback_later(seconds + 40, exit=True)
 warnings.simplefilter("ignore")
-lock = threading.RLock()
-os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 loading = collections.Counter()
 problems, counts = [], collections.Counter()
 

@@ -17,7 +17,8 @@ CONTROL_BOUND = 6.0
 """Seconds that an unprotected child gets: many times what it takes when nothing is in its way."""
 
 _PRELUDE = """
-import json, os, signal, sys, threading, time, traceback
+import faulthandler, json, os, signal, sys, threading, time, traceback
+faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 def in_child(work, seconds, leave=sys.exit):
     # What becomes of a child of fork that does the work and then ends, as an interpreter does at its end.
@@ -43,6 +44,8 @@ def in_child(work, seconds, leave=sys.exit):
         if ended:
             return {"outcome": "ended", "status": status, "seconds": time.monotonic() - started}
         time.sleep(0.01)
+    os.kill(child, signal.SIGUSR1)  # for the stacks of its threads, on standard error
+    time.sleep(0.2)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return {"outcome": "hangs", "status": -9, "seconds": time.monotonic() - started}

@@ -283,7 +283,8 @@ def test_the_deadline_of_the_caller_is_that_of_the_child(run_python: Run, bundle
 _GUARDED = (
     _FAKES
     + """
-from thoth_models import offline
+from thoth_models import forking, offline
+forking._PATIENCE = 0.2  # the fork waits no longer for what hangs
 entered, leave = threading.Event(), threading.Event()
 def slow(verified):
     entered.set()
@@ -314,6 +315,81 @@ report(results)
 
 def test_a_fork_while_another_thread_loads(run_python: Run, bundle: Path) -> None:
     children, errors = run_forks(run_python, _GUARDED, str(bundle), str(BOUND))
+    assert_well(children, 1, errors)
+
+
+_HELD_OFF = """
+from thoth_models import forking
+made, held, log = [], threading.Event(), []
+
+def make(name, seconds):
+    with forking.no_fork():
+        log.append(name + " begins")
+        held.set()
+        time.sleep(seconds)
+        log.append(name + " ends")
+
+def later():
+    time.sleep(0.1)  # while the fork waits
+    make("second", 0.0)
+
+def handler(*_):
+    child = os.fork()  # a fork while its thread waits to fork
+    if child == 0:
+        os._exit(0 if log == ["first begins", "first ends"] else 1)
+    made.append(os.waitpid(child, 0)[1])
+
+def child():
+    # Nothing was in the middle of it, and nothing keeps this process from doing the same.
+    assert log == ["first begins", "first ends"], log
+    make("child", 0.0)
+    assert in_child(lambda: None, float(sys.argv[1]))["status"] == 0
+
+first = threading.Thread(target=make, args=("first", 0.5))
+first.start()
+held.wait(30)
+second = threading.Thread(target=later)
+second.start()
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+results = [in_child(child, float(sys.argv[1]))]
+first.join(); second.join()
+assert made == [0], made
+assert log == ["first begins", "first ends", "second begins", "second ends"], log
+report(results)
+"""
+
+
+def test_a_fork_waits_until_no_model_is_being_made(run_python: Run) -> None:
+    """A lock of the library's, held by a thread that the child does not have, would keep it from ever making one."""
+    children, errors = run_forks(run_python, _HELD_OFF, str(BOUND))
+    assert_well(children, 1, errors)
+
+
+_MADE_AT_ONCE = (
+    _FAKES
+    + """
+entered, made = threading.Event(), []
+def slow(verified):
+    entered.set()
+    time.sleep(0.5)
+    made.append(True)
+    return Fake()
+loads.load_backend = slow
+loader = threading.Thread(target=lambda: load_embedding("mini", root=root))
+loader.start()
+entered.wait(30)
+def child():
+    assert made
+results = [in_child(child, bound)]
+loader.join()
+report(results)
+"""
+)
+
+
+def test_making_a_model_holds_forks_off(run_python: Run, bundle: Path) -> None:
+    children, errors = run_forks(run_python, _MADE_AT_ONCE, str(bundle), str(BOUND))
     assert_well(children, 1, errors)
 
 
