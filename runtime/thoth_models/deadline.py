@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import copy
 import queue
 import sys
 import threading
@@ -109,9 +110,9 @@ class Work(ABC, Generic[T]):
             raise LoadTimeout(
                 f"{self._what} did not finish within {bound:g} s; it was {self.stage}", stacks(self._thread)
             )
-        error = self._error
-        if error is None:
+        if self._error is None:
             return self._result  # type: ignore[return-value] # None is a result only where T says so
+        error = _copy(self._error)
         try:
             raise error
         finally:
@@ -155,6 +156,22 @@ def done(work: Work[T]) -> T:
         return work.wait()
     finally:
         del work
+
+
+def _copy(error: BaseException) -> BaseException:
+    """Return an error for one thread of several that wait: the same, but its traceback grows with that thread alone.
+
+    Shared, it would have the frames of all of them, in cycles, and those have whatever their threads had: see below.
+    """
+    try:
+        mine = copy.copy(error)
+        if type(mine) is not type(error) or mine.args != error.args:
+            return error  # a class that is made of something else than it keeps
+    except Exception:  # noqa: BLE001 - classes of libraries may do anything when they are made
+        return error
+    mine.__cause__, mine.__context__ = error.__cause__, error.__context__
+    mine.__suppress_context__ = error.__suppress_context__
+    return mine.with_traceback(error.__traceback__)
 
 
 def _clear_frames(error: BaseException) -> None:

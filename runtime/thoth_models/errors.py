@@ -11,7 +11,7 @@ A message says what was expected, what was found, and where.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +97,10 @@ class VerificationError(BundleError):
         lines = "\n".join(f"  {problem}" for problem in self.problems)
         super().__init__(f"{root}: verification failed, {count} problem{'' if count == 1 else 's'}\n{lines}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be made of the same again, in another process too: a pool whose worker's error cannot be, hangs."""
+        return type(self), (self.root, self.problems), self.__dict__
+
 
 class EnvironmentFault(ThothModelsError):  # noqa: N818 - EnvironmentError is a builtin alias of OSError
     """The process or its surroundings must change, not the call and not the bundle."""
@@ -166,6 +170,10 @@ class ModelUnavailableError(ThothModelsError):
         self.attempts = tuple(attempts)
         lines = "\n".join(f"  {attempt}" for attempt in self.attempts)
         super().__init__(f"no variant of {requested!r} could be loaded:\n{lines}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be made of the same again, in another process too: a pool whose worker's error cannot be, hangs."""
+        return type(self), (self.requested, self.attempts), self.__dict__
 
 
 class FallbackWarning(UserWarning):

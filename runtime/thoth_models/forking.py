@@ -8,12 +8,14 @@ first needs it, from the same bundle and as strictly, and keeps what it inherite
 shared, so that this costs little more than hashing them.
 
 Libraries also have locks for the whole process, which they hold while a model is made: a child that was forked in that
-moment could never make one. So a fork waits for that moment to pass.
+moment could never make one. And one that was forked while another thread collected garbage never collects any itself.
+So a fork waits for such a moment to pass.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib._bootstrap
 import os
 import sys
@@ -159,6 +161,29 @@ def _before_fork() -> None:
     me = threading.get_ident()
     while any(thread != me and time.monotonic() - since < _PATIENCE for thread, since in list(_holding.items())):
         time.sleep(_STEP)
+    _end_of_collection()
+
+
+def _end_of_collection() -> None:
+    """Wait until no other thread collects garbage: a child would take that for going on for ever, and collect none."""
+    if not gc.isenabled():
+        return  # whoever wants none gets none here either
+    me, begun = threading.get_ident(), []
+
+    def note(phase: str, _info: dict[str, int]) -> None:
+        if threading.get_ident() == me:
+            begun.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        end = time.monotonic() + _PATIENCE
+        gc.collect(0)
+        # Asked to collect while a collection runs, the interpreter does nothing, and does not call back either.
+        while not begun and time.monotonic() < end:
+            time.sleep(_STEP)
+            gc.collect(0)
+    finally:
+        gc.callbacks.remove(note)
 
 
 def _after_fork_in_parent() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+import traceback
 import weakref
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,8 @@ def test_a_result_and_an_error_reach_everyone_who_waits() -> None:
             if isinstance(outcome, BaseException):
                 with pytest.raises(type(outcome)) as caught:
                     task.wait()
-                assert caught.value is outcome
+                assert caught.value.args == outcome.args
+                assert "do" in [entry.name for entry in traceback.extract_tb(caught.value.__traceback__)]
             else:
                 assert task.wait() == 5
         assert task.has_ended
@@ -197,3 +199,55 @@ def test_what_is_raised_keeps_nothing_of_those_who_waited() -> None:
         assert [thing() for thing in kept] == [None] * 3
     finally:
         gc.enable()
+
+
+class OddError(Exception):
+    """Made of something else than it keeps."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"number {number}")
+
+
+def test_threads_that_wait_for_one_error_have_one_each() -> None:
+    """One that they shared would have the frames of all of them, in a cycle that keeps whatever those have."""
+
+    def fail(task: Task) -> int:
+        try:
+            return int("inner")
+        except ValueError as error:
+            problem = ZeroDivisionError("outer")
+            problem.add_note("a note")
+            raise problem from error
+
+    task = Task(fail)
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            task.wait()
+        except ZeroDivisionError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=wait) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(error) for error in errors}) == 4
+    for error in errors:
+        assert error.args == ("outer",)
+        assert error.__notes__ == ["a note"]
+        assert isinstance(error.__cause__, ValueError)
+        names = [entry.name for entry in traceback.extract_tb(error.__traceback__)]
+        assert (names.count("wait"), names[-1]) == (2, "fail")  # this thread's, and the method of the same name
+
+
+def test_an_error_that_cannot_be_copied_is_raised_as_it_is() -> None:
+    error = OddError(5)
+
+    def fail(_task: Task) -> int:
+        raise error
+
+    with pytest.raises(OddError, match="number 5") as caught:
+        Task(fail).wait()
+    assert caught.value is error

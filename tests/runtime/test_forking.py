@@ -393,6 +393,50 @@ def test_making_a_model_holds_forks_off(run_python: Run, bundle: Path) -> None:
     assert_well(children, 1, errors)
 
 
+_COLLECTING = """
+import gc, weakref
+if sys.argv[2] == "ours":
+    import thoth_models
+
+class Slow:
+    def __del__(self):
+        time.sleep(1)
+
+class Plain:
+    pass
+
+def garbage(kind):
+    thing = kind()
+    thing.itself = thing
+    return weakref.ref(thing)
+
+def child():
+    left = garbage(Plain)
+    gc.collect()
+    assert left() is None
+
+gc.disable()
+garbage(Slow)
+gc.enable()
+collecting = threading.Thread(target=gc.collect)
+collecting.start()
+time.sleep(0.2)
+results = [in_child(child, float(sys.argv[1]))]
+collecting.join()
+report(results)
+"""
+
+
+@pytest.mark.parametrize("what", ["ours", "control"])
+def test_a_fork_while_another_thread_collects_garbage(run_python: Run, what: str) -> None:
+    """The note that it does stays in the child for ever, where nobody does: it would never collect any."""
+    children, errors = run_forks(run_python, _COLLECTING, str(BOUND), what)
+    if what == "ours":
+        assert_well(children, 1, errors)
+    elif children[0].status == 0:
+        pytest.skip("the control collects garbage now")
+
+
 _IMPORTING = (
     _FAKES
     + """
