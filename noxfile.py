@@ -20,6 +20,9 @@ if os.environ.get("CI"):
     nox.options.sessions.append("docker_tests")
 nox.needs_version = ">=2025.2"
 
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
+"""One process of pytest per core: half of the time is waiting. Files stay whole, since their tests share things."""
+
 
 def install(session: nox.Session, *packages: str) -> None:
     """Install packages at the pinned versions; what is never imported, which is most of it, needs no bytecode."""
@@ -84,7 +87,7 @@ def tests(session: nox.Session) -> None:
         return
     report = str(Path(session.create_tmp()).resolve() / "coverage.json")
     measured = ["--cov", "--cov-report=term", f"--cov-report=json:{report}"]
-    session.run("pytest", "-m", "not docker and not servers", "--durations=30", *measured)
+    session.run("pytest", *SIDE_BY_SIDE, "-m", "not docker and not servers", "--durations=30", *measured)
     session.run("python", "tools/branch_coverage.py", report, "92")
 
 
@@ -137,7 +140,7 @@ def wheel_tests(session: nox.Session) -> None:
     environment = {"THOTH_TEST_WHEELS": str(wheels), "THOTH_TEST_SOURCES": str(ROOT), "PYTHONPATH": ""}
     with session.chdir(away):
         chosen = ["-m", "not torch and not onnx and not big and not docker"]
-        session.run("pytest", *chosen, *session.posargs, env={**os.environ, **environment})
+        session.run("pytest", *SIDE_BY_SIDE, *chosen, *session.posargs, env={**os.environ, **environment})
 
 
 @nox.session

@@ -27,6 +27,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # Before anything imports haystack, which then tells its makers of each pipeline that is run.
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")
 _HUB_CONSTANTS = "huggingface_hub.constants"
+_SWITCH_BEFORE = {name: os.environ.get(name) for name in _OFFLINE_VARIABLES}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -41,17 +42,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def _offline_switch_as_before() -> Iterator[None]:
     """Loading sets the offline switch for the whole process, for good; the tests of a hub client need it unset."""
-    before = {name: os.environ.get(name) for name in _OFFLINE_VARIABLES}
-    constants = sys.modules.get(_HUB_CONSTANTS)
-    was_offline = getattr(constants, "HF_HUB_OFFLINE", False)
     yield
-    for name, value in before.items():
+    # As it was when the tests began, not when this one did: what a fixture of a module loaded came before.
+    for name, value in _SWITCH_BEFORE.items():
         if value is None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
     if (constants := sys.modules.get(_HUB_CONSTANTS)) is not None:
-        constants.HF_HUB_OFFLINE = was_offline  # type: ignore[attr-defined]
+        constants.HF_HUB_OFFLINE = _SWITCH_BEFORE["HF_HUB_OFFLINE"] not in (None, "", "0")  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
