@@ -27,7 +27,7 @@ def all_below(cls: type[ThothModelsError]) -> Iterator[type[ThothModelsError]]:
         yield from all_below(below)
 
 
-@pytest.mark.parametrize("cls", sorted(set(all_below(ThothModelsError)), key=lambda cls: cls.__name__))
+@pytest.mark.parametrize("cls", sorted(set(all_below(ThothModelsError)), key=repr))
 @pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])  # noqa: S301
 def test_an_error_can_be_made_again(cls: type[ThothModelsError], again: Callable[[object], ThothModelsError]) -> None:
     special: dict[type[ThothModelsError], tuple[object, ...]] = {

@@ -400,6 +400,7 @@ if sys.argv[2] == "ours":
 
 class Slow:
     def __del__(self):
+        begun.set()
         time.sleep(1)
 
 class Plain:
@@ -415,12 +416,13 @@ def child():
     gc.collect()
     assert left() is None
 
-gc.disable()
+begun = threading.Event()
+gc.disable()  # or this thread may be the one that collects it
 garbage(Slow)
-gc.enable()
 collecting = threading.Thread(target=gc.collect)
 collecting.start()
-time.sleep(0.2)
+begun.wait(30)
+gc.enable()
 results = [in_child(child, float(sys.argv[1]))]
 collecting.join()
 report(results)
