@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import nox
@@ -22,6 +23,9 @@ nox.needs_version = ">=2025.2"
 
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
 """One process of pytest per core: half of the time is waiting. Files stay whole, since their tests share things."""
+
+SHORT_PATHS = {"TMPDIR": tempfile.gettempdir()}
+"""nox's own directory for temporary files may be too deep for the Unix socket that a fork server has."""
 
 
 def install(session: nox.Session, *packages: str) -> None:
@@ -159,7 +163,7 @@ def docker_tests(session: nox.Session) -> None:
     session.run("pytest", "-m", "docker", "tests/docker", "tests/builder", *session.posargs, env=environment)
     if os.environ.get("CI") and not session.posargs:
         # Here, because the bundle is there already.
-        session.run("pytest", "-m", "servers", "tests/servers", env=environment)
+        session.run("pytest", "-m", "servers", "tests/servers", env=environment | SHORT_PATHS)
 
 
 @nox.session
@@ -169,7 +173,7 @@ def server_tests(session: nox.Session) -> None:
     THOTH_TEST_BUNDLE names a bundle with `mini` that is there already.
     """
     install(session, "./runtime[onnx]", "./builder[compile]", *group("test"))
-    environment = {}
+    environment = dict(SHORT_PATHS)
     if not os.environ.get("THOTH_TEST_BUNDLE"):
         temporary = Path(session.create_tmp()).resolve()
         environment["THOTH_TEST_BUNDLE"] = str(temporary / "bundle")

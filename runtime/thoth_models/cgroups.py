@@ -138,7 +138,9 @@ def _cpus(quota: str, period: str) -> float | None:
 
 
 def _memory_v2(directory: Path) -> int | None:
-    return _positive(_read(directory / "memory.max").strip())
+    # Beyond `high` nothing is ended, but everything in the group waits while the kernel takes memory back.
+    limits = [_positive(_read(directory / name).strip()) for name in ("memory.max", "memory.high")]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _memory_v1(directory: Path) -> int | None:

@@ -29,7 +29,7 @@ from thoth_models.loading import LOAD_FAILURES, bundle_root, failed, make_embedd
 from thoth_models.loads import LoadVariant, OpenOnly
 from thoth_models.memory import give_back, resident_bytes
 from thoth_models.pool import Pool
-from thoth_models.selection import select
+from thoth_models.selection import expected_space, select
 from thoth_models.statistics import Counters, CountingBackend, ManagerStats, ModelStats
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ class EmbeddingManager:
             requested,
             variants=self.config.variants,
             same_space=self.config.same_space,
-            expect_space=self.config.expect_spaces.get(DEFAULT if requested is None else requested),
+            expect_space=expected_space(bundle.manifest, requested, self.config.expect_spaces, default=DEFAULT),
         )
         attempts = list(selection.passed_over)
         for candidate in selection.candidates:

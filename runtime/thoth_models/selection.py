@@ -8,7 +8,7 @@ listed as an alternate, has the same dimension, and has the same space or is acc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -120,6 +120,39 @@ def select(
 
 ABSENT = "absent: the bundle was built without it, because none of its sources answered"
 NOT_ASKED_FOR = "not among the variants that the caller accepts"
+
+
+def expected_space(
+    manifest: Manifest, name: str | None, spaces: Mapping[str, str], *, default: str = "default"
+) -> str | None:
+    """Return the space that is expected of what answers for ``name``; None where none is.
+
+    Args:
+        manifest: What the bundle holds.
+        name: A model name or alias; None for the bundle's default.
+        spaces: By name of a model, the space to expect. Each counts for all names of that model.
+        default: What stands for the bundle's default model where nothing is called that.
+
+    Raises:
+        InvalidInputError: The bundle has no model of a name in ``spaces``, or two names of one model have two spaces.
+    """
+    if not spaces:
+        return None
+    names = manifest.names()
+    models = {key: names.get(key, manifest.default if key == default else None) for key in spaces}
+    if unknown := [key for key, model in models.items() if model is None]:
+        raise InvalidInputError(
+            f"expect_spaces: expected names of models of the bundle {manifest.name!r}, found {unknown[0]!r}; "
+            f"known: {', '.join(sorted(names))}"
+        )
+    key = default if name is None else name
+    if key in spaces:
+        return spaces[key]
+    model = manifest.default if name is None else names.get(name)
+    found = {space for other, space in spaces.items() if models[other] == model}
+    if len(found) > 1:
+        raise InvalidInputError(f"expect_spaces: expected one space for the names of {model!r}, found {len(found)}")
+    return next(iter(found), None)
 
 
 def _find(manifest: Manifest, name: object) -> tuple[str, Model]:

@@ -68,7 +68,9 @@ class Hosted:
         make: Makes what encodes; called once in each process, and only if this side is chosen.
         identity: What its vectors are called, such as ``openai:text-embedding-3-small:1536``. It must change with
             whatever changes the vectors: provider, model, version, number of dimensions.
-        dimension: Length of a vector.
+        dimension: How many numbers a vector has.
+        normalize: Whether vectors are scaled to length 1, as those of a bundle are unless its list says otherwise: a
+            service that compares dot products with thresholds then means cosines on both sides.
 
     Raises:
         InvalidInputError: A value cannot be used; the message names it.
@@ -77,6 +79,7 @@ class Hosted:
     make: Callable[[], HostedEncoder]
     identity: str
     dimension: int
+    normalize: bool = True
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -131,6 +134,7 @@ class HostedSide:
     def __init__(self, hosted: Hosted) -> None:
         self.identity = hosted.identity
         self.dimension = hosted.dimension
+        self._normalizes = hosted.normalize
         self._make = hosted.make
         self._encoder: HostedEncoder | None = hosted.make()
         self._lock = threading.Lock()
@@ -171,7 +175,7 @@ class HostedSide:
     def _checked(self, texts: object, listed: list[str], answer: ArrayLike) -> FloatArray:
         expected = (len(listed), self.dimension)
         try:
-            vectors = np.asarray(answer, dtype=np.float32)
+            vectors = np.array(answer, dtype=np.float32)  # a copy: the provider may use its own again
         except (TypeError, ValueError) as error:  # no numbers, or rows of different lengths
             raise EnvironmentFault(f"{self.identity}: expected vectors of shape {expected}, found {error}") from error
         if not listed:
@@ -180,6 +184,11 @@ class HostedSide:
             raise EnvironmentFault(f"{self.identity}: expected vectors of shape {expected}, found {vectors.shape}")
         if not np.isfinite(vectors).all():
             raise EnvironmentFault(f"{self.identity}: expected finite numbers, found others")
+        if self._normalizes:
+            lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)  # squares may be too large
+            if not lengths.all():
+                raise EnvironmentFault(f"{self.identity}: expected vectors that have a direction, found one of zeros")
+            vectors = (vectors / lengths).astype(np.float32)
         return vectors[0] if isinstance(texts, str) else vectors
 
 

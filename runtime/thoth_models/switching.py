@@ -33,7 +33,7 @@ from thoth_models.events import tell
 from thoth_models.loading import bundle_root
 from thoth_models.loads import OpenOnly
 from thoth_models.manager import DEFAULT
-from thoth_models.selection import select
+from thoth_models.selection import expected_space, select
 from thoth_models.sides import Hosted, HostedEncoder, HostedSide, LocalSide, Side, TextEncoder, is_space
 from thoth_models.statistics import Counters, ManagerStats, ModelStats
 
@@ -131,7 +131,8 @@ class SwitchedEmbeddings:
         Raises:
             InvalidInputError: An input is not a str; the message names its index.
             SpaceMismatchError: The local model would now be one of another space.
-            EnvironmentFault: The hosted side answered something else than one finite vector of its dimension per text.
+            EnvironmentFault: The hosted side answered something else than one finite vector of its dimension per text,
+                or zeros where it is to be scaled to length 1.
             ThothModelsError: The local model cannot be loaded; see :func:`load_embedding`.
             Exception: Whatever the hosted side raises.
         """
@@ -252,10 +253,10 @@ def _local_side(model: str, config: ManagerConfig, index: str | None) -> tuple[L
     if not isinstance(model, str):
         raise InvalidInputError(f"local: expected the name of a model, found {type(model).__name__}")
     manifest = done(OpenOnly(bundle_root(config.root).absolute(), config.timeout)).manifest
-    expected = config.expect_spaces.get(model, index)
+    requested = None if model == DEFAULT and DEFAULT not in manifest.names() else model
+    expected = expected_space(manifest, requested, config.expect_spaces, default=DEFAULT) or index
     if index not in (None, expected):
         raise _misfit(str(index), f"the settings expect the space {expected} of {model!r}")
-    requested = None if model == DEFAULT and DEFAULT not in manifest.names() else model
     try:
         selection = select(
             manifest, requested, variants=config.variants, same_space=config.same_space, expect_space=expected

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import chromadb
 import numpy as np
 import pytest
+from chromadb.api.types import Documents, EmbeddingFunction, Embeddings
 from chromadb.config import Settings
 from chromadb.utils.embedding_functions import known_embedding_functions
 
@@ -23,7 +24,7 @@ from thoth_models import (
     SpaceMismatchError,
     UnknownModelError,
 )
-from thoth_models.adapters.chroma import ThothEmbeddingFunction, open_collection
+from thoth_models.adapters.chroma import SPACE, ThothEmbeddingFunction, open_collection
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from chromadb.api import ClientAPI
     from chromadb.api.client import Client
-    from chromadb.api.types import EmbeddingFunction
 
     from tests.adapters.worlds import Backends
 
@@ -87,7 +87,13 @@ def client(open_client: Callable[[], ClientAPI]) -> ClientAPI:
     return open_client()
 
 
-def passed(function: ThothEmbeddingFunction) -> EmbeddingFunction[Any]:
+def kept_space(client: ClientAPI) -> str:
+    """Return the space that Chroma keeps with the function of the collection."""
+    kept = client.get_collection("columns").configuration_json["embedding_function"]
+    return str(kept["config"]["space"])
+
+
+def passed(function: EmbeddingFunction[Documents]) -> EmbeddingFunction[Any]:
     """As Chroma's own types want it: for images as well."""
     return cast("EmbeddingFunction[Any]", function)
 
@@ -204,7 +210,7 @@ def test_a_function_that_is_passed_is_compared_where_it_is_opened_here(
 def test_a_collection_is_made_where_there_is_none(client: ClientAPI, config: ManagerConfig) -> None:
     made = open_collection(client, "columns", "mini", config, metadata={"of": "the shop"})
     made.add(ids=IDS, documents=COLUMNS)
-    assert made.metadata == {"of": "the shop"}
+    assert made.metadata == {"of": "the shop", SPACE: identity("one")}
     assert best(client, "supplier country") == IDS[4]
 
 
@@ -228,6 +234,51 @@ def test_a_function_of_another_space_does_not_take_over(
     collection.modify(configuration={"embedding_function": passed(ThothEmbeddingFunction("same", elsewhere))})
     with pytest.raises(SpaceMismatchError, match="expected a function of its embedding space"):
         collection.modify(configuration={"embedding_function": passed(ThothEmbeddingFunction("mini", elsewhere))})
+
+
+def test_a_function_that_chroma_kept_though_it_was_refused_is_taken_back(
+    client: ClientAPI, config: ManagerConfig, elsewhere: ManagerConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``modify`` writes first and asks afterwards."""
+    ours = ThothEmbeddingFunction("mini", config).space
+    collection = open_collection(client, "columns", "mini", config, metadata={"of": "the shop"})
+    assert collection.metadata == {"of": "the shop", SPACE: ours}
+    with pytest.raises(SpaceMismatchError, match="open_collection puts back"):
+        collection.modify(configuration={"embedding_function": passed(ThothEmbeddingFunction("mini", elsewhere))})
+    assert kept_space(client) != ours  # or there is nothing to be taken back any more
+    with pytest.raises(SpaceMismatchError, match=f"found {ours}"):
+        open_collection(client, "columns", "mini", elsewhere)
+    assert open_collection(client, "columns", "mini", config).name == "columns"
+    assert kept_space(client) == ours
+    assert "kept a function of" in caplog.text
+
+
+def test_a_function_of_somebody_else_with_the_same_settings_is_none_of_ours(
+    client: ClientAPI, config: ManagerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ThothEmbeddingFunction("mini", config).get_config()
+
+    class Theirs(EmbeddingFunction[Documents]):
+        def __init__(self) -> None: ...
+
+        def __call__(self, input: Documents) -> Embeddings:  # noqa: A002
+            return [np.zeros(8, dtype=np.float32) for _ in input]
+
+        @staticmethod
+        def name() -> str:
+            return "theirs"
+
+        def get_config(self) -> dict[str, Any]:
+            return kept
+
+        @staticmethod
+        def build_from_config(config: dict[str, Any]) -> Theirs:
+            return Theirs()
+
+    monkeypatch.setitem(known_embedding_functions, "theirs", Theirs)  # and gone afterwards
+    client.create_collection("columns", embedding_function=passed(Theirs()))
+    with pytest.raises(ValueError, match="new: thoth_models vs persisted: theirs"):  # of Chroma
+        open_collection(client, "columns", "mini", config)
 
 
 def test_settings_go_with_the_collection_and_come_back(config: ManagerConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.adapters.served import (
 from tests.adapters.worlds import COLUMNS, identity
 from thoth_models import EmbeddingManager, FallbackWarning, InvalidInputError, SpaceMismatchError
 from thoth_models.adapters.haystack import ThothDocumentEmbedder, ThothTextEmbedder
+from thoth_models.adapters.serving import ServedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +110,21 @@ def test_pipelines_that_run_asynchronously(config: ManagerConfig) -> None:
 def test_the_event_loop_goes_on(config: ManagerConfig, backends: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = ThothTextEmbedder("mini", config)
     assert_the_loop_goes_on(config, backends, monkeypatch, lambda: embedder.run_async("a"))
+
+
+def test_warming_up_in_an_event_loop_loads_in_a_thread(config: ManagerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    monkeypatch.setattr(ServedModel, "info", lambda _: threads.append(threading.current_thread().name))
+    asyncio.run(ThothTextEmbedder("mini", config).warm_up_async())
+    assert threads[0].startswith("thoth-models-encode")
+
+
+def test_settings_that_cannot_be_used(config: ManagerConfig) -> None:
+    for size in (0, True, "3", 2.5):
+        with pytest.raises(InvalidInputError, match="batch_size: expected an integer of at least 1 or None"):
+            ThothDocumentEmbedder("mini", config, batch_size=size)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="meta_fields_to_embed: expected a list of names, found 'title'"):
+        ThothDocumentEmbedder("mini", config, meta_fields_to_embed="title")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

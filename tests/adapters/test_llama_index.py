@@ -25,6 +25,7 @@ from thoth_models.adapters.llama_index import ThothEmbedding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.adapters.worlds import Backends
     from thoth_models import ManagerConfig
@@ -99,6 +100,14 @@ def test_settings_that_cannot_be_used() -> None:
         ThothEmbedding(3)  # type: ignore[arg-type]
 
 
+def test_arguments_that_there_are_not(config: ManagerConfig) -> None:
+    """LlamaIndex drops them: a model of another name would answer, or nothing be expected of its space."""
+    with pytest.raises(InvalidInputError, match="found model; the model is called model_name here"):
+        ThothEmbedding(model="legacy")
+    with pytest.raises(InvalidInputError, match="expected arguments of ThothEmbedding, found confg, device"):
+        ThothEmbedding("mini", confg=config, device="cuda")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -140,6 +149,25 @@ def test_an_index_of_llama_index_finds_what_is_near(config: ManagerConfig) -> No
 def test_a_pipeline_of_llama_index_embeds_nodes(config: ManagerConfig) -> None:
     (node,) = IngestionPipeline(transformations=[ThothEmbedding("mini", config=config)]).run(nodes=[TextNode(text="a")])
     assert_close([node.embedding], [expected("a", "document")])
+
+
+def test_a_pipeline_that_was_persisted_embeds_again_for_another_space(config: ManagerConfig, tmp_path: Path) -> None:
+    """As the page says: what is expected of the space is part of what the pipeline keeps vectors by."""
+
+    def pipeline(space: str) -> IngestionPipeline:
+        careful = type(config)(root=config.root, expect_spaces={"mini": space})
+        return IngestionPipeline(transformations=[ThothEmbedding("mini", config=careful)], disable_cache=False)
+
+    first = pipeline(identity("mini"))
+    first.run(nodes=[TextNode(text="a")])
+    first.persist(str(tmp_path))
+    again = pipeline(identity("mini"))
+    again.load(str(tmp_path))
+    assert len(again.run(nodes=[TextNode(text="a")])) == 1
+    elsewhere = pipeline(identity("another"))
+    elsewhere.load(str(tmp_path))
+    with pytest.raises(SpaceMismatchError):  # not the vectors that were kept
+        elsewhere.run(nodes=[TextNode(text="a")])
 
 
 def test_the_code_of_the_page_runs(page: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -300,6 +300,8 @@ def test_nothing_is_written_of_nothing(columns: ThothCollection) -> None:
     [
         ((["fine"] * 5 + [None],), r"texts\[5\]: expected a str, found NoneType"),
         ((["fine", 3],), r"texts\[1\]: expected a str, found int"),
+        ((["fine"] * 5 + ["\ud800"],), r"texts\[5\]: expected a text of Unicode characters"),
+        ((["a"], {"a": 1}), "payloads: expected a dict or None for each text, found str"),
         (("fine",), "texts: expected an iterable of str, found str"),
         ((None,), "texts: expected an iterable of str, found NoneType"),
         ((["a", "b"], [{}]), "payloads: expected as many as the others, found 1"),
@@ -319,12 +321,18 @@ def test_what_cannot_be_asked_is_named(wrong: Any, columns: ThothCollection) -> 
         columns.query(wrong)
 
 
-@pytest.mark.parametrize("wrong", [0, True])
-def test_batches_have_a_size(wrong: int, client: QdrantClient) -> None:
+@pytest.mark.parametrize("wrong", [0, True, "3", 2.5])
+def test_batches_have_a_size(wrong: Any, client: QdrantClient) -> None:
     with pytest.raises(InvalidInputError, match="batch_size: expected an integer of at least 1"):
         ThothCollection(client, "columns", batch_size=wrong)
     with pytest.raises(InvalidInputError, match="model: expected a name, found NoneType"):
         ThothCollection(client, "columns", None)  # type: ignore[arg-type]
+
+
+def test_what_follows_from_the_model_is_no_option(client: QdrantClient, config: ManagerConfig) -> None:
+    columns = ThothCollection(client, "columns", "mini", config)
+    with pytest.raises(InvalidInputError, match="vectors_config: expected options of create_collection but for that"):
+        columns.create(vectors_config=None)
 
 
 def test_queries_and_documents_have_their_prompts(client: QdrantClient, config: ManagerConfig) -> None:

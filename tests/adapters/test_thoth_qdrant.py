@@ -11,8 +11,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import warnings
 import zipfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 import thoth_models
+from tests.adapters.served import assert_the_loop_goes_on
 from tests.adapters.worlds import COLUMNS, DIMENSION, identity, model, use_words, world
 from tests.bundles import make_writable
 from tests.pages import run_page
@@ -353,6 +356,43 @@ def test_one_store_for_a_collection_of_a_process(
     assert adapter.ThothQdrantStore("shop", model="mini", config=config) is store
     with pytest.raises(InvalidInputError, match="expected the model 'mini' and the settings"):
         adapter.ThothQdrantStore("shop", model="other", config=config)
+    with pytest.raises(InvalidInputError, match="or other settings"):
+        adapter.ThothQdrantStore("shop", model="mini", config=replace(config, timeout=5))
+
+
+def test_one_store_for_each_address(
+    adapter: ModuleType, client: QdrantClient, config: ManagerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release forgets the URL, and gives the store of the first address to whoever names a second one."""
+    asked: list[dict[str, Any]] = []
+    native = importlib.import_module("thoth_qdrant.adapter.qdrant_native")
+    monkeypatch.setattr(native, "QdrantClient", lambda **address: asked.append(address) or client)
+    blue = adapter.ThothQdrantStore("shop", url="http://blue:6333", model="mini", config=config)
+    green = adapter.ThothQdrantStore("shop", url="http://green:7000/", model="mini", config=config)
+    assert blue is not green
+    assert [(address["host"], address["port"]) for address in asked] == [("blue", 6333), ("green", 7000)]
+    assert adapter.ThothQdrantStore("shop", "blue", model="mini", config=config) is blue
+    for url, key in (("https://blue", None), ("http://blue", "key"), ("blue:6333", None), ("http://blue/path", None)):
+        with pytest.raises(InvalidInputError, match="url: expected http"):
+            adapter.ThothQdrantStore("shop", url=url, api_key=key, model="mini", config=config)
+
+
+def test_the_event_loop_goes_on(
+    adapter: ModuleType, config: ManagerConfig, backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the array becomes a list."""
+    provider = adapter.ThothEmbeddingProvider("mini", config)
+    assert_the_loop_goes_on(config, backends, monkeypatch, lambda: provider.embed_texts_async(["a"]))
+    threads: list[str] = []
+    embed = provider.embed_texts
+
+    def noted(texts: list[str]) -> Any:
+        threads.append(threading.current_thread().name)
+        return embed(texts)
+
+    monkeypatch.setattr(provider, "embed_texts", noted)
+    asyncio.run(provider.embed_texts_async(["a"]))
+    assert threads[0].startswith("thoth-models-encode")
 
 
 def test_without_thoth_qdrant_the_error_names_the_extra(

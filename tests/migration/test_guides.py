@@ -298,6 +298,22 @@ class TestIndexOfBefore:
         # The way back: the former code reads what the new one wrote.
         assert self.run(runs, "before", file, "-c", self.COUNT).stdout == "5\n"
 
+    def test_vectors_of_any_length_are_adopted_with_length_1(self, runs: Runs, file: Path) -> None:
+        """Models without a Normalize module gave such ones; dot products with them are no cosines."""
+        with np.load(file) as stored:
+            texts, vectors = stored["texts"], stored["vectors"]
+        np.savez(file, texts=texts, vectors=vectors * 4)
+        adopted = self.run(runs, "after", file, "manage.py", "adopt_index")
+        assert adopted.stdout.endswith(": the index stays\n"), adopted.stderr
+        with np.load(file) as stored:
+            assert np.allclose(stored["vectors"], vectors, atol=1e-6)
+        assert self.run(runs, "after", file, "-c", self.COUNT).stdout == "5\n"
+
+    def test_an_index_without_texts_is_adopted(self, runs: Runs, file: Path) -> None:
+        np.savez(file, texts=np.array([], dtype=str), vectors=np.empty((0, 0), dtype=np.float32))
+        adopted = self.run(runs, "after", file, "manage.py", "adopt_index")
+        assert adopted.stdout == "least cosine 1.000000: the index stays\n", adopted.stderr
+
     def test_vectors_of_another_model_are_not_adopted(self, runs: Runs, file: Path) -> None:
         with np.load(file) as stored:
             texts, vectors = stored["texts"], stored["vectors"]

@@ -70,6 +70,15 @@ def test_a_container_with_a_namespace_of_its_own(tmp_path: Path) -> None:
     assert (cpu_quota(root), memory_limit(root)) == (1.5, GIGABYTE)
 
 
+@pytest.mark.parametrize(
+    ("high", "limit"), [("max", 2 * GIGABYTE), (str(GIGABYTE), GIGABYTE), (str(4 * GIGABYTE), 2 * GIGABYTE)]
+)
+def test_memory_is_bounded_where_it_is_taken_back(tmp_path: Path, high: str, limit: int) -> None:
+    """Beyond memory.high, all that the group does waits for the kernel."""
+    root = v2(tmp_path, {"memory.max": str(2 * GIGABYTE), "memory.high": high})
+    assert memory_limit(root) == limit
+
+
 def test_a_container_that_sees_the_groups_of_its_host(tmp_path: Path) -> None:
     """docker --cgroupns=host on v2, where the whole hierarchy is mounted."""
     group = "/system.slice/docker-1f2e.scope"

@@ -60,7 +60,7 @@ class Client:
 
 old = MultilingualEmbeddingManager("mini", config=config)
 query = old.encode_query("water")
-hosted = Hosted(make=Client, identity="test", dimension=2)
+hosted = Hosted(make=Client, identity="test", dimension=2, normalize=False)
 local = choose_embeddings(index=None, hosted=hosted, config=config, environ={})
 remote = choose_embeddings(index=None, hosted=hosted, environ={"THOTH_EMBEDDINGS": "hosted"})
 vector = local.encode("water")

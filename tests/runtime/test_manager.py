@@ -297,6 +297,19 @@ def test_another_space_is_refused_where_the_list_or_the_settings_do(root: Path, 
     assert backends.made == []
 
 
+def test_an_expected_space_counts_for_all_names_of_the_model(root: Path, backends: Backends) -> None:
+    """Otherwise an alias, or no name at all, would switch the protection off without a word."""
+    for key in ("default", "one", "uno"):
+        for name in ("default", "one", "uno"):
+            with pytest.raises(SpaceMismatchError):
+                manager(root, expect_spaces={key: "0" * 64}).encode("a", name)
+    manager(root, expect_spaces={"one": "0" * 64}).encode("a", "two")
+    with pytest.raises(InvalidInputError, match=r"expect_spaces: expected names of models .*, found 'oen'"):
+        manager(root, expect_spaces={"oen": "0" * 64}).encode("a", "one")
+    with pytest.raises(InvalidInputError, match="expect_spaces: expected one space for the names of 'one', found 2"):
+        manager(root, expect_spaces={"one": "0" * 64, "uno": "1" * 64}).encode("a")
+
+
 # --- memory ---
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
+import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ from thoth_models import (
     loads,
 )
 from thoth_models.digest import Digest
+from thoth_models.sides import HostedSide
 from thoth_models.switching import Hosted, Side, SwitchedEmbeddings, TextEncoder, choose_embeddings
 
 if TYPE_CHECKING:
@@ -290,7 +294,7 @@ def test_the_hosted_side_answers_in_the_same_shapes(hosted: Hosted, config: Mana
     chosen = choose(hosted, config, REMOTE)
     vectors = chosen.encode(["a", "bbb"])
     assert vectors.dtype == np.float32
-    np.testing.assert_array_equal(vectors, [[1, 1, 2, 3], [3, 1, 2, 3]])
+    np.testing.assert_allclose(vectors * np.sqrt([[15], [23]]), [[1, 1, 2, 3], [3, 1, 2, 3]], rtol=1e-6)
     assert chosen.encode("a").shape == (4,)
     assert chosen.encode(text for text in ("a",)).shape == (1, 4)
     assert asyncio.run(chosen.aencode(["a", "b"])).shape == (2, 4)
@@ -299,6 +303,35 @@ def test_the_hosted_side_answers_in_the_same_shapes(hosted: Hosted, config: Mana
     assert len(client.asked) == 4  # nobody is asked for nothing
     assert (chosen.manager, chosen.dimension, client.made) == (None, 4, 1)
     chosen.warm_up()
+
+
+def test_hosted_vectors_have_length_1_unless_told_otherwise(config: ManagerConfig, client: Client) -> None:
+    """Thresholds of dot products mean cosines on both sides."""
+    client.answer = np.array([[3.0, 4.0, 0.0, 0.0], [1e30, 1e30, 0.0, 0.0]], dtype=np.float32)
+    scaled = choose(Hosted(make=client.make, identity=IDENTITY, dimension=4), config, REMOTE)
+    np.testing.assert_allclose(scaled.encode(["a", "b"]), [[0.6, 0.8, 0, 0], [0.5**0.5, 0.5**0.5, 0, 0]], rtol=1e-6)
+    raw = choose(Hosted(make=client.make, identity=IDENTITY, dimension=4, normalize=False), config, REMOTE)
+    vectors = raw.encode(["a", "b"])
+    np.testing.assert_array_equal(vectors, client.answer)
+    client.answer[:] = 7  # a provider that uses its memory again
+    assert vectors[0, 0] == 3
+
+
+def test_a_child_of_fork_makes_a_client_of_its_own(hosted: Hosted, config: ManagerConfig, client: Client) -> None:
+    """Connections cannot be shared, and a lock that another thread of the parent held is held for ever."""
+    chosen = choose(hosted, config, REMOTE)
+    assert isinstance(chosen._side, HostedSide)
+    chosen._side._lock.acquire()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        made = 0
+        with contextlib.suppress(Exception):
+            chosen.encode("a")
+            made = client.made
+        os._exit(0 if made == 2 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert client.made == 1
 
 
 def test_the_hosted_side_needs_no_bundle(hosted: Hosted, tmp_path: Path) -> None:
@@ -315,6 +348,7 @@ def test_the_hosted_side_needs_no_bundle(hosted: Hosted, tmp_path: Path) -> None
         ([None, None], r"expected vectors of shape \(2, 4\), found"),
         ([["a"] * 4] * 2, r"expected vectors of shape \(2, 4\), found could not convert"),
         ([[1.0, 2.0, 3.0, float("nan")]] * 2, "expected finite numbers, found others"),
+        ([[0.0] * 4, [1.0] * 4], "expected vectors that have a direction, found one of zeros"),
     ],
 )
 def test_an_answer_that_is_no_answer_is_refused(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
     from thoth_models.adapters.spaces import Kind, Space
+
+_log = logging.getLogger(__name__)
+
+SPACE: Final = "thoth_models_space"
+"""Key of the metadata of a collection under which :func:`open_collection` keeps its space, out of reach of ``modify``
+with another function."""
 
 NAME: Final = "thoth_models"
 """What Chroma keeps with a collection, to find the class again."""
@@ -114,7 +122,7 @@ class ThothEmbeddingFunction(EmbeddingFunction[Documents]):
             raise InvalidInputError(f"configuration of {NAME}: expected settings of a manager, found {sorted(unknown)}")
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Look at what would take the place of what Chroma kept.
+        """Look at what takes the place of what Chroma kept, which Chroma has written by then.
 
         Raises:
             SpaceMismatchError: It is of another embedding space.
@@ -123,7 +131,8 @@ class ThothEmbeddingFunction(EmbeddingFunction[Documents]):
         if old_config["space"] != new_config["space"]:
             raise SpaceMismatchError(
                 f"the collection: expected a function of its embedding space {old_config['space']}, "
-                f"found one of {new_config['space']}"
+                f"found one of {new_config['space']}, which Chroma has kept before it asked; "
+                "open_collection puts back what it made the collection with"
             )
 
     def default_space(self) -> Distance:
@@ -170,7 +179,8 @@ def open_collection(
     """Return a collection of Chroma, made where there is none, after a look at the space that it keeps.
 
     Chroma compares no more than the names of functions. Who gives one to ``get_collection`` or
-    ``get_or_create_collection`` says that it fits; here that is compared.
+    ``get_or_create_collection`` says that it fits; here that is compared. The space of a collection that is made here
+    is kept in its metadata too: a function of another space that ``modify`` refused, but wrote, is taken back.
 
     Args:
         client: Any client of Chroma.
@@ -184,14 +194,21 @@ def open_collection(
         ThothModelsError: The model cannot be loaded.
     """
     function = ThothEmbeddingFunction(model, config)
+    metadata = {**(options.pop("metadata", None) or {}), SPACE: function.space}
     collection = client.get_or_create_collection(
-        name, embedding_function=cast("EmbeddingFunction[Any]", function), **options
+        name, embedding_function=cast("EmbeddingFunction[Any]", function), metadata=metadata, **options
     )
     kept = collection.configuration_json.get("embedding_function") or {}
-    found = kept.get("config", {}).get("space") if kept.get("name") == NAME else None
+    of_function = kept.get("config", {}).get("space") if kept.get("name") == NAME else None
+    made_of = (collection.metadata or {}).get(SPACE)
+    found = of_function if made_of is None else made_of
     if found != function.space:
         what = f"none (its function is {kept.get('name')!r})" if found is None else found
         raise SpaceMismatchError(
             f"Chroma collection {name!r}: expected the embedding space {function.space} of {model!r}, found {what}"
         )
+    if of_function != found:
+        _log.warning("Chroma collection %r: made of the space %s, and kept a function of %s", name, found, of_function)
+        with contextlib.suppress(SpaceMismatchError):  # that of the function that goes; it is written before
+            collection.modify(configuration={"embedding_function": cast("EmbeddingFunction[Any]", function)})
     return collection

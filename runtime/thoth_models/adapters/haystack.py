@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.adapters.serving import ServedModel, config_of, missing, settings_of
+from thoth_models.errors import InvalidInputError
 from thoth_models.manager import DEFAULT
 
 try:
@@ -127,7 +128,7 @@ class ThothDocumentEmbedder(_Embedder):
         embedding_separator: What stands between these.
 
     Raises:
-        InvalidInputError: ``model`` is no str.
+        InvalidInputError: ``model`` is no str, or a setting cannot be used.
     """
 
     def __init__(  # noqa: PLR0913 - those that Haystack's own embedders have
@@ -143,6 +144,11 @@ class ThothDocumentEmbedder(_Embedder):
         embedding_separator: str = "\n",
     ) -> None:
         _Embedder.__init__(self, model, config, prefix, suffix)
+        size: object = batch_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise InvalidInputError(f"batch_size: expected an integer of at least 1 or None, found {batch_size!r}")
+        if isinstance(meta_fields_to_embed, str):
+            raise InvalidInputError(f"meta_fields_to_embed: expected a list of names, found {meta_fields_to_embed!r}")
         self.batch_size = batch_size
         self.progress_bar = progress_bar
         self.meta_fields_to_embed = list(meta_fields_to_embed or [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.adapters.serving import ServedModel, config_of, missing, settings_of
+from thoth_models.errors import InvalidInputError
 from thoth_models.manager import DEFAULT
 
 try:
@@ -34,7 +35,7 @@ class ThothEmbedding(BaseEmbedding):
         others: Those of LlamaIndex's ``BaseEmbedding``.
 
     Raises:
-        InvalidInputError: ``model_name`` is no str, or a setting cannot be used.
+        InvalidInputError: ``model_name`` is no str, a setting cannot be used, or there is no argument of that name.
     """
 
     settings: dict[str, Any] = Field(
@@ -49,7 +50,12 @@ class ThothEmbedding(BaseEmbedding):
         embed_batch_size: int = _BATCH_SIZE,
         **others: Any,  # noqa: ANN401 - LlamaIndex's own
     ) -> None:
-        # What LlamaIndex made of one with to_dict() has the settings as plain values.
+        # LlamaIndex itself drops what it does not know, a misspelt config with its expect_spaces as well. What it made
+        # of one with to_dict() has its name for the class.
+        if unknown := sorted(others.keys() - type(self).model_fields.keys() - {"class_name"}):
+            hint = "; the model is called model_name here" if "model" in unknown else ""
+            raise InvalidInputError(f"expected arguments of ThothEmbedding, found {', '.join(unknown)}{hint}")
+        # And the settings as plain values.
         given = others.pop("settings", None)
         served = ServedModel(model_name, config_of(given) if config is None else config)
         others["settings"] = settings_of(served.config)

@@ -54,7 +54,8 @@ class _Collection(Generic[C]):
         *,
         batch_size: int = BATCH_SIZE,
     ) -> None:
-        if isinstance(batch_size, bool) or batch_size < 1:
+        size: object = batch_size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise InvalidInputError(f"batch_size: expected an integer of at least 1, found {batch_size!r}")
         self.client: C = client
         self.name = name

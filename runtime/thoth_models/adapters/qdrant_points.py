@@ -119,7 +119,15 @@ def record(space: Space) -> dict[str, Any]:
 
 
 def creation(space: Space, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``create_collection``."""
+    """Return the arguments of ``create_collection``.
+
+    Raises:
+        InvalidInputError: ``options`` say which vectors; that follows from the model.
+    """
+    if "vectors_config" in options:
+        raise InvalidInputError(
+            "vectors_config: expected options of create_collection but for that, which the model says"
+        )
     vectors = models.VectorParams(size=space.dimension, distance=fitting_distances(space)[0])
     return {**options, "vectors_config": vectors, "metadata": {**(options.get("metadata") or {}), **record(space)}}
 
@@ -154,10 +162,14 @@ def checked_text(place: str, text: object) -> str:
     """Return a text.
 
     Raises:
-        InvalidInputError: It is none.
+        InvalidInputError: It is none, or has half of a surrogate pair, which nothing can be sent with.
     """
     if not isinstance(text, str):
         raise InvalidInputError(f"{place}: expected a str, found {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"{place}: expected a text of Unicode characters, found {error}") from error
     return text
 
 
@@ -182,4 +194,6 @@ def _id(given: Any) -> models.ExtendedPointId:  # noqa: ANN401 - the client look
 
 
 def _payload(text: str, payload: Mapping[str, Any] | None, text_key: str | None) -> dict[str, Any]:
+    if payload is not None and not isinstance(payload, Mapping):
+        raise InvalidInputError(f"payloads: expected a dict or None for each text, found {type(payload).__name__}")
     return {**({} if text_key is None else {text_key: text}), **(payload or {})}

@@ -6,7 +6,9 @@ by ``ExternalEmbeddingManager``; for the store, one method has to be another, wh
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar, Final, final
+from urllib.parse import urlsplit
 
 from thoth_models.adapters.serving import missing
 from thoth_models.adapters.spaces import RECORD, SpaceEncoder
@@ -92,12 +94,8 @@ class ThothEmbeddingProvider(EmbeddingProvider):  # type: ignore[misc]  # it pub
 
     async def embed_texts_async(self, texts: list[str]) -> list[list[float]]:
         """Return what :meth:`embed_texts` returns, without keeping the event loop from other work."""
-        listed = _listed(texts)
-        if self._space is None:
-            self._space = (await self._encoder.aspace()).identity
-        vectors = await self._encoder.aencode(listed, "document", self._space, "this provider")
-        found: list[list[float]] = vectors.tolist()
-        return found
+        # All of it in the thread: making a hundred thousand floats of an array takes longer than a loop can wait.
+        return await self._encoder.manager.in_thread(functools.partial(self.embed_texts, texts))
 
     def validate_connection(self) -> bool:
         """Load the model, which is all the connection there is, and return True.
@@ -139,7 +137,7 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
         host: Where the server is.
         port: Its port.
         api_key: Its key.
-        url: All of it in one.
+        url: Host and port in one, ``http://host:port``; with a key, ``https://host:port``: its client then uses TLS.
         model: Name or alias of the model.
         config: Settings of the manager; None for the default ones.
         adopt: Take a collection that keeps no space for one of this model's. Whoever says so knows what made it.
@@ -151,8 +149,22 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
         ThothModelsError: The model cannot be loaded.
     """
 
-    # thoth-qdrant has one store for each collection of a process; these are not among its own.
+    # thoth-qdrant has one store for each collection and address of a process; these are not among its own.
     _instances: ClassVar[dict[str, Any]] = {}
+
+    def __new__(  # noqa: PYI034 - nothing is made of a class below this one
+        cls,
+        collection: str,
+        host: str = "localhost",
+        port: int = 6333,
+        api_key: str | None = None,
+        url: str | None = None,
+        **_: object,
+    ) -> ThothQdrantStore:
+        """Return the store of this process for the collection at that address, which ``url`` may say as well."""
+        host, port = _address(host, port, api_key, url)
+        store: ThothQdrantStore = super().__new__(cls, collection, host, port, api_key)
+        return store
 
     def __init__(  # noqa: PLR0913 - what connects is what thoth-qdrant takes, by the same names
         self,
@@ -166,17 +178,18 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
         config: ManagerConfig | None = None,
         adopt: bool = False,
     ) -> None:
+        host, port = _address(host, port, api_key, url)
         if hasattr(self, "_initialized"):
-            if (model, config) != self._asked_for:
+            if (model, config, adopt) != self._asked_for:
                 raise InvalidInputError(
                     f"store of {collection!r}: expected the model {self._asked_for[0]!r} and the settings that it was "
                     f"made with in this process, found {model!r} or other settings"
                 )
             return
-        self._asked_for: tuple[str, ManagerConfig | None] = (model, config)
+        self._asked_for: tuple[str, ManagerConfig | None, bool] = (model, config, adopt)
         self._adopt = adopt
         self._provider = ThothEmbeddingProvider(model, config)
-        super().__init__(collection, host, port, api_key, url, embedding_provider="thoth-models", embedding_model=model)
+        super().__init__(collection, host, port, api_key, embedding_provider="thoth-models", embedding_model=model)
 
     def _create_external_embedding_manager(self) -> Any:  # noqa: ANN401 - no types
         # Without its cache: 10,000 lists of numbers for what costs nothing, and queries and documents in one.
@@ -245,6 +258,23 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
     def model(self) -> str:
         """Name of the model."""
         return self._provider.model
+
+
+def _address(host: str, port: int, api_key: str | None, url: str | None) -> tuple[str, int]:
+    """Return where the server is, as thoth-qdrant understands it: it takes host and port out of a URL, and no more.
+
+    Raises:
+        InvalidInputError: ``url`` says something else than what would be connected to.
+    """
+    if not url:
+        return host, port
+    parts, scheme = urlsplit(url), "http" if api_key is None else "https"
+    if parts.scheme != scheme or parts.hostname is None or parts.path.strip("/") or parts.username is not None:
+        raise InvalidInputError(
+            f"url: expected {scheme}://host:port, which is what thoth-qdrant 0.1.11 connects to "
+            f"{'without' if api_key is None else 'with'} a key, found {url!r}"
+        )
+    return parts.hostname, parts.port or port
 
 
 def _listed(texts: object) -> list[str]:

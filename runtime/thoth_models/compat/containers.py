@@ -9,6 +9,8 @@ from thoth_models.errors import ModelUnavailableError, SpaceMismatchError, Unkno
 from thoth_models.manager import DEFAULT, EmbeddingManager
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from thoth_models.config import ManagerConfig
     from thoth_models.embedding import Embedding
     from thoth_models.info import EmbeddingInfo
@@ -102,6 +104,11 @@ class ModelCache:
     def __contains__(self, name: object) -> bool:
         """Return whether a model of that name or alias is loaded."""
         return self.contains(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names of the models that are loaded."""
+        stats = self.manager.stats().models
+        return iter([name for name, model in stats.items() if model.resident_bytes > 0])
 
     def size(self) -> int:
         """Return how many models are loaded; two variants of one count once."""

@@ -13,9 +13,17 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, final, overload
 
-from thoth_models.compat.naming import NamedModel, contents_of, documents_with, is_multilingual, query_text
+from thoth_models.compat.naming import (
+    NamedModel,
+    contents_of,
+    documents_with,
+    is_multilingual,
+    listed_documents,
+    query_text,
+)
 from thoth_models.errors import EnvironmentFault, InvalidInputError, ThothModelsError
 from thoth_models.manager import DEFAULT
+from thoth_models.statistics import ModelStats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from thoth_models.config import ManagerConfig
     from thoth_models.info import EmbeddingInfo
     from thoth_models.manifest import Model
+    from thoth_models.statistics import ManagerStats
 
 PROVIDER_VARIABLE: Final = "EMBEDDING_PROVIDER"
 MODEL_VARIABLE: Final = "EMBEDDING_MODEL"
@@ -109,6 +118,10 @@ class LocalEmbeddingProvider:
             ThothModelsError: Nothing in the bundle may answer, or it cannot be read.
         """
         return self._model.answering()
+
+    def stats(self) -> ManagerStats:
+        """Return what the manager that answers did in this process."""
+        return self._model.manager.stats()
 
     def load(self) -> None:
         """Load the model.
@@ -222,15 +235,17 @@ class ExternalEmbeddingManager:
         self, texts: str, **options: object
     ) -> list[float]: ...
     @overload
-    def encode(self, texts: Iterable[object], **options: object) -> list[list[float]]: ...
-    def encode(self, texts: str | Iterable[object], **options: object) -> list[float] | list[list[float]]:  # noqa: ARG002
+    def encode(self, texts: Iterable[object] | None, **options: object) -> list[list[float]]: ...
+    def encode(self, texts: str | Iterable[object] | None, **options: object) -> list[float] | list[list[float]]:  # noqa: ARG002
         """Return the vector of one text, as :meth:`encode_query`, or those of several, as :meth:`encode_texts`.
 
-        As in thoth-qdrant, ``options`` have no effect, and inputs that are no texts become one: None the empty
-        text, anything else ``str(input)``. The latter is logged.
+        As in thoth-qdrant, ``options`` have no effect, None for all of it gives [], and inputs that are no texts become
+        one: None the empty text, anything else ``str(input)``. The latter is logged.
         """
         if isinstance(texts, str):
             return self.encode_query(texts)
+        if texts is None:
+            return []
         inputs = list(texts)
         if others := sum(not isinstance(text, str) for text in inputs):
             _log.warning("encode: %d of %d inputs are no texts, and were made texts", others, len(inputs))
@@ -247,7 +262,8 @@ class ExternalEmbeddingManager:
             InvalidInputError: One of them is no document; the message names its index.
             ThothModelsError: The model cannot be loaded again; see :func:`load_embedding`.
         """
-        return documents_with(documents, self.encode_texts(contents_of(documents)))
+        listed = listed_documents(documents)
+        return documents_with(listed, self.encode_texts(contents_of(listed)))
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what is known of the model.
@@ -275,6 +291,36 @@ class ExternalEmbeddingManager:
             "space": model.built.space.hex,
             "fallback": fallback,
         }
+
+    def get_metrics(self) -> dict[str, Any]:
+        """Return what the model did in this process, whoever asked it, under thoth-qdrant's keys.
+
+        Returns:
+            ``embeddings_generated`` and ``errors`` (counts), ``total_time`` and ``avg_embedding_time`` (seconds), and
+            those of the cache, all 0: ``cache_hits``, ``cache_misses``, ``cache_hit_rate``. More is in
+            ``EmbeddingManager.stats()``.
+        """
+        model, _ = self.provider.answering()
+        did = self.provider.stats().models.get(model.name, ModelStats())
+        return {
+            "embeddings_generated": did.texts,
+            "cache_hits": 0,
+            "cache_misses": 0,
+            "total_time": did.encode_seconds,
+            "errors": did.failures,
+            "cache_hit_rate": 0,
+            "avg_embedding_time": did.encode_seconds / did.texts if did.texts else 0,
+        }
+
+    @property
+    def enable_cache(self) -> bool:
+        """False: nothing is cached."""
+        return False
+
+    @property
+    def cache(self) -> None:
+        """None, as it was without a cache."""
+        return
 
     def clear_cache(self) -> None:
         """Do nothing: nothing is cached."""

@@ -10,6 +10,8 @@ from thoth_models.manager import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import ArrayLike
+
     from thoth_models.config import ManagerConfig
     from thoth_models.embedding import FloatArray
     from thoth_models.info import EmbeddingInfo
@@ -67,10 +69,19 @@ class LegacyEmbeddingAdapter:
         with self._model.use() as embedding:
             return embedding.encode_document(sentences, **options)
 
+    def similarity(self, first: ArrayLike, second: ArrayLike) -> FloatArray:
+        """Return the similarity of each vector of ``first`` to each of ``second``; see :meth:`Embedding.similarity`."""
+        with self._model.use() as embedding:
+            return embedding.similarity(first, second)
+
     def get_sentence_embedding_dimension(self) -> int:
         """Return the length of a vector."""
         with self._model.use() as embedding:
             return embedding.dimension
+
+    def get_embedding_dimension(self) -> int:
+        """Return the length of a vector: the same by its newer name."""
+        return self.get_sentence_embedding_dimension()
 
     @property
     def max_seq_length(self) -> int | None:

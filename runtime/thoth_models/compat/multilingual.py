@@ -7,7 +7,15 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from thoth_models.compat.haystack import component
-from thoth_models.compat.naming import NamedModel, answering, contents_of, documents_with, is_multilingual, query_text
+from thoth_models.compat.naming import (
+    NamedModel,
+    answering,
+    contents_of,
+    documents_with,
+    is_multilingual,
+    listed_documents,
+    query_text,
+)
 from thoth_models.detection import EnvironmentDetector
 from thoth_models.errors import InvalidInputError, ModelUnavailableError, SpaceMismatchError, ThothModelsError
 from thoth_models.loading import bundle_root
@@ -113,11 +121,12 @@ class MultilingualEmbeddingManager:
             InvalidInputError: One of them is no document; the message names its index.
             EmbeddingInitializationError: The model cannot be loaded.
         """
-        texts = contents_of(documents)
+        listed = listed_documents(documents)
+        texts = contents_of(listed)
         if not texts:
             return []
         with self._use() as embedding:
-            return documents_with(documents, embedding.encode_document(texts).tolist())
+            return documents_with(listed, embedding.encode_document(texts).tolist())
 
     def encode_query(self, query: str) -> list[float]:
         """Return the vector of a query, without the spaces around it.

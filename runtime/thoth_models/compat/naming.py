@@ -20,7 +20,7 @@ from thoth_models.events import tell
 from thoth_models.loading import bundle_root
 from thoth_models.loads import OpenOnly
 from thoth_models.manager import DEFAULT, EmbeddingManager
-from thoth_models.selection import select
+from thoth_models.selection import expected_space, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from thoth_models.embedding import Embedding
     from thoth_models.info import EmbeddingInfo
     from thoth_models.manifest import Manifest, Model
+
+_PUBLISHER: Final = "sentence-transformers/"
+"""sentence-transformers itself looks for a name without an organisation there, so both mean the same model."""
 
 OLD_MODELS: Final = {
     "default": "paraphrase-multilingual-MiniLM-L12-v2",
@@ -82,7 +85,9 @@ class NamedModel:
             try:
                 embedding = stack.enter_context(self.manager.use(self.name))
             except UnknownModelError as error:
-                raise UnknownModelError(f"{error}{hint(self.name)}") from error
+                if not self.name.startswith(_PUBLISHER):
+                    raise UnknownModelError(f"{error}{hint(self.name)}") from error
+                embedding = stack.enter_context(self.manager.use(self.name.removeprefix(_PUBLISHER)))
             self._note(embedding.info, stacklevel)
             yield embedding
 
@@ -128,6 +133,8 @@ def answering(manifest: Manifest, name: str, config: ManagerConfig) -> tuple[Mod
         SpaceMismatchError: Only a model of another space could answer, and that is not accepted.
         ModelUnavailableError: Nothing can answer.
     """
+    if name not in manifest.names():
+        name = name.removeprefix(_PUBLISHER)
     requested = None if name == DEFAULT and DEFAULT not in manifest.names() else name
     try:
         selection = select(
@@ -135,7 +142,7 @@ def answering(manifest: Manifest, name: str, config: ManagerConfig) -> tuple[Mod
             requested,
             variants=config.variants,
             same_space=config.same_space,
-            expect_space=config.expect_spaces.get(name),
+            expect_space=expected_space(manifest, requested, config.expect_spaces, default=DEFAULT),
         )
     except UnknownModelError as error:
         raise UnknownModelError(f"{error}{hint(name)}") from error
@@ -182,6 +189,17 @@ def is_multilingual(model: Model) -> bool:
     return any("multilingual" in name.lower() for name in (model.name, *model.aliases, origin))
 
 
+def listed_documents(documents: object) -> list[Any]:
+    """Return Haystack's documents as a list: what can be gone through once is gone through here.
+
+    Raises:
+        InvalidInputError: It is nothing that can be gone through.
+    """
+    if isinstance(documents, (str, bytes, Mapping)) or not isinstance(documents, Iterable):
+        raise InvalidInputError(f"documents: expected a list of documents, found {type(documents).__name__}")
+    return list(documents)
+
+
 def documents_with(documents: Sequence[object], vectors: Sequence[list[float]]) -> list[Any]:
     """Return Haystack's documents, the same ones, each with its vector as ``embedding``."""
     for document, vector in zip(documents, vectors, strict=True):
@@ -192,14 +210,12 @@ def documents_with(documents: Sequence[object], vectors: Sequence[list[float]]) 
     return list(documents)
 
 
-def contents_of(documents: object) -> list[str]:
+def contents_of(documents: Sequence[object]) -> list[str]:
     """Return the texts of Haystack's documents; one without a text counts as the empty text.
 
     Raises:
         InvalidInputError: One of them is no document; the message names its index.
     """
-    if isinstance(documents, (str, bytes, Mapping)) or not isinstance(documents, Iterable):
-        raise InvalidInputError(f"documents: expected a list of documents, found {type(documents).__name__}")
     texts: list[str] = []
     for index, document in enumerate(documents):
         if not hasattr(document, "content") or not isinstance(document.content, (str, NoneType)):

@@ -49,12 +49,13 @@ def test_a_model_with_what_may_stand_in(moved: ManagerConfig) -> None:
 def test_the_cache_has_what_the_manager_has(config: ManagerConfig, manager: EmbeddingManager) -> None:
     cache = ModelCache(config)
     assert cache.manager is manager
-    assert (cache.size(), len(cache)) == (0, 0)
+    assert (cache.size(), len(cache), list(cache)) == (0, 0, [])
     assert "default" not in cache
     assert cache.get("default") is None
     assert cache.get("default", "nothing") == "nothing"
     manager.encode("a", "multi-small")
     assert "default" in cache
+    assert list(cache) == ["multi-small"]
     assert cache.contains("multi-small")
     assert not cache.contains("legacy")
     found = cache.get("default")

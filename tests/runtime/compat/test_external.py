@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.runtime.compat.test_multilingual import Document, unit
-from thoth_models import EnvironmentFault, FallbackWarning, InvalidInputError, ManagerConfig, UnknownModelError
+from thoth_models import (
+    EmbeddingManager,
+    EnvironmentFault,
+    FallbackWarning,
+    InvalidInputError,
+    ManagerConfig,
+    UnknownModelError,
+)
 from thoth_models.compat import ExternalEmbeddingManager, LocalEmbeddingProvider, get_external_embedding_manager
 
 if TYPE_CHECKING:
@@ -57,7 +64,7 @@ def test_texts_are_lists_of_lists_of_floats(config: ManagerConfig) -> None:
 
 def test_no_texts_are_no_vectors(config: ManagerConfig) -> None:
     manager = external(config)
-    assert manager.encode_texts([]) == manager.encode([]) == []
+    assert manager.encode_texts([]) == manager.encode([]) == manager.encode(None) == []
     assert manager.provider.embed_texts([]) == []
 
 
@@ -100,6 +107,7 @@ def test_documents(config: ManagerConfig) -> None:
     assert manager.encode_documents(documents)[1] is documents[1]
     assert documents[0].embedding == pytest.approx(unit("uno"))
     assert manager.encode_documents([]) == []
+    assert manager.encode_documents(each for each in documents) == documents  # what can be gone through once
 
 
 def test_the_event_loop_goes_on_meanwhile(config: ManagerConfig) -> None:
@@ -194,6 +202,24 @@ def test_model_info_and_cache_stats(config: ManagerConfig) -> None:
     }
     manager.clear_cache()
     assert manager.get_cache_stats() == {"cache_enabled": False}
+    assert (manager.enable_cache, manager.cache) == (False, None)
+
+
+def test_metrics_of_thoth_qdrant(config: ManagerConfig) -> None:
+    manager = external(config, "large")
+    assert manager.get_metrics()["avg_embedding_time"] == 0
+    manager.encode_texts(["a", "b"])
+    metrics = manager.get_metrics()
+    spent = EmbeddingManager.get_instance(config).stats().models["multi-large"].encode_seconds
+    assert metrics == {
+        "embeddings_generated": 2,
+        "cache_hits": 0,
+        "cache_misses": 0,
+        "total_time": spent,
+        "errors": 0,
+        "cache_hit_rate": 0,
+        "avg_embedding_time": spent / 2,
+    }
 
 
 def test_the_provider_has_the_methods_of_one(config: ManagerConfig, caplog: pytest.LogCaptureFixture) -> None:

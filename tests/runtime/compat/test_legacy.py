@@ -27,11 +27,21 @@ def test_the_call_shapes_of_sentence_transformers(config: ManagerConfig, backend
     np.testing.assert_allclose(vectors[0], unit("a"), rtol=1e-6)
     assert adapter.encode("a").shape == (8,)
     assert adapter.encode([]).shape == (0, 8)
-    assert adapter.get_sentence_embedding_dimension() == 8
+    assert adapter.get_sentence_embedding_dimension() == adapter.get_embedding_dimension() == 8
+    np.testing.assert_allclose(adapter.similarity(vectors, vectors[:1])[0], [1.0], rtol=1e-6)
     assert adapter.max_seq_length == 16
     assert adapter.info.model == "mini"
     assert adapter.info.fallback is None
     assert repr(adapter) == "<LegacyEmbeddingAdapter legacy>"
+
+
+def test_names_with_their_organisation(config: ManagerConfig) -> None:
+    """sentence-transformers itself takes a name without one for one of its own."""
+    adapter = LegacyEmbeddingAdapter("sentence-transformers/all-MiniLM-L6-v2", config=config)
+    np.testing.assert_allclose(adapter.encode("a"), unit("a"), rtol=1e-6)
+    assert (adapter.info.model, adapter.info.fallback) == ("mini", None)
+    with pytest.raises(UnknownModelError):
+        LegacyEmbeddingAdapter("sentence-transformers/nothing", config=config).encode("a")
 
 
 def test_prompts(config: ManagerConfig) -> None:
