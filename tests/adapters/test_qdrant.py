@@ -329,6 +329,30 @@ def test_batches_have_a_size(wrong: Any, client: QdrantClient) -> None:
         ThothCollection(client, "columns", None)  # type: ignore[arg-type]
 
 
+def test_each_batch_is_compared_with_what_the_collection_keeps_then(
+    columns: ThothCollection, client: QdrantClient, config: ManagerConfig
+) -> None:
+    """Texts may come for hours, and the name be an alias that is pointed elsewhere meanwhile."""
+    columns._batch_size = 2
+
+    def texts() -> Iterator[str]:
+        yield from ("a", "b")
+        client.delete_collection("columns")
+        ThothCollection(client, "columns", "other", config).create()
+        yield "c"
+
+    with pytest.raises(SpaceMismatchError):
+        columns.upsert(texts())
+    assert client.count("columns").count == 0
+
+
+def test_the_space_that_a_collection_is_made_with_is_its_models(client: QdrantClient, config: ManagerConfig) -> None:
+    """Whatever a caller's metadata says, such as those of a collection that was read."""
+    collection = ThothCollection(client, "columns", "mini", config)
+    assert collection.create(metadata={"thoth_models": {"space": identity("two")}, "owner": "shop"})
+    assert collection.check() == identity("one")
+
+
 def test_what_follows_from_the_model_is_no_option(client: QdrantClient, config: ManagerConfig) -> None:
     columns = ThothCollection(client, "columns", "mini", config)
     with pytest.raises(InvalidInputError, match="vectors_config: expected options of create_collection but for that"):

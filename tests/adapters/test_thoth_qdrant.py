@@ -298,6 +298,8 @@ def test_a_collection_keeps_its_space(
     again(adapter, "shop", model="mini", config=config).bulk_add_documents([column(1)])
     assert found_by(again(adapter, "shop", model="mini", config=config), QUESTION, score_threshold=0.1)
     assert found_by(again(adapter, "shop", model="same", config=elsewhere), QUESTION, score_threshold=0.1)
+    (alias,) = client.get_collection_aliases("shop").aliases  # one, however often it was opened
+    assert identity("one") in alias.alias_name
     expected = f"collection 'shop': expected the embedding space {identity('three')} of 'mini', found {identity('one')}"
     for adopt in (False, True):
         with pytest.raises(SpaceMismatchError, match=expected):
@@ -365,8 +367,12 @@ def test_one_store_for_each_address(
 ) -> None:
     """The release forgets the URL, and gives the store of the first address to whoever names a second one."""
     asked: list[dict[str, Any]] = []
-    native = importlib.import_module("thoth_qdrant.adapter.qdrant_native")
-    monkeypatch.setattr(native, "QdrantClient", lambda **address: asked.append(address) or client)
+
+    def connect(**address: Any) -> QdrantClient:
+        asked.append(address)
+        return client
+
+    monkeypatch.setattr(importlib.import_module("thoth_qdrant.adapter.qdrant_native"), "QdrantClient", connect)
     blue = adapter.ThothQdrantStore("shop", url="http://blue:6333", model="mini", config=config)
     green = adapter.ThothQdrantStore("shop", url="http://green:7000/", model="mini", config=config)
     assert blue is not green

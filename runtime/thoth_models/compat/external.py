@@ -255,7 +255,7 @@ class ExternalEmbeddingManager:
         """Return what :meth:`encode_texts` returns, without keeping the event loop from other work."""
         return await asyncio.to_thread(self.encode_texts, texts)
 
-    def encode_documents(self, documents: Sequence[Any]) -> list[Any]:
+    def encode_documents(self, documents: Iterable[Any]) -> list[Any]:
         """Return Haystack's documents, the same ones, each with its vector as ``embedding``: a list of floats.
 
         Raises:

@@ -23,7 +23,7 @@ from thoth_models.manager import DEFAULT
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from thoth_models.config import ManagerConfig
     from thoth_models.embedding import Embedding
@@ -111,7 +111,7 @@ class MultilingualEmbeddingManager:
         """Where the model comes from, ``fallback`` with why it is not what the name meant; None until loaded."""
         return self._model.info
 
-    def encode_documents(self, documents: Sequence[Any]) -> list[Any]:
+    def encode_documents(self, documents: Iterable[Any]) -> list[Any]:
         """Return Haystack's documents, the same ones, each with its vector as ``embedding``: a list of floats.
 
         Warns:
