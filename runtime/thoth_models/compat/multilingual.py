@@ -23,7 +23,7 @@ from thoth_models.manager import DEFAULT
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from thoth_models.config import ManagerConfig
     from thoth_models.embedding import Embedding
