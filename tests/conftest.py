@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +30,30 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")
 _HUB_CONSTANTS = "huggingface_hub.constants"
 _SWITCH_BEFORE = {name: os.environ.get(name) for name in _OFFLINE_VARIABLES}
+
+
+class _PatientSys:
+    """``sys`` as ``threading`` sees it, where a thread that cannot be traced at the moment tries again.
+
+    CPython 3.11 refuses to set a trace function while another thread sets one, and such a thread of a measured run dies
+    before it begins: a pool of threads, or whoever waits for it, would then wait for ever.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+    def settrace(self, function: Any) -> None:
+        for _ in range(10_000):
+            try:
+                sys.settrace(function)
+            except RuntimeError:
+                time.sleep(0.0001)
+            else:
+                return
+
+
+if sys.version_info < (3, 12):
+    threading._sys = _PatientSys()  # type: ignore[attr-defined]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
