@@ -112,7 +112,7 @@ class Work(ABC, Generic[T]):
             )
         if self._error is None:
             return self._result  # type: ignore[return-value] # None is a result only where T says so
-        error = _copy(self._error)
+        error = copy_of(self._error)
         try:
             raise error
         finally:
@@ -158,7 +158,7 @@ def done(work: Work[T]) -> T:
         del work
 
 
-def _copy(error: BaseException) -> BaseException:
+def copy_of(error: BaseException) -> BaseException:
     """Return an error for one thread of several that wait: the same, but its traceback grows with that thread alone.
 
     Shared, it would have the frames of all of them, in cycles, and those have whatever their threads had: see below.

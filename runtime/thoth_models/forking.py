@@ -10,13 +10,18 @@ shared, so that this costs little more than hashing them.
 Libraries also have locks for the whole process, which they hold while a model is made: a child that was forked in that
 moment could never make one. And one that was forked while another thread collected garbage never collects any itself.
 So a fork waits for such a moment to pass.
+
+What only the parent's other threads have, in a ``threading.local`` or in an exception that they handle, the interpreter
+destroys in the child before it calls anybody. So models are held on to from before the fork until they are put away.
 """
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - for its hook, see below
 import contextlib
 import gc
 import importlib._bootstrap
+import logging  # noqa: F401 - for its hook, see below
 import os
 import sys
 import threading
@@ -39,8 +44,8 @@ _LIBRARIES = (
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
 """Says whether `tokenizers` works with threads; read by it at each call."""
 
-_PATIENCE = 5.0
-"""Seconds after which a fork no longer waits for what holds it off: it may hang."""
+_PATIENCE = 1.0
+"""Seconds that a fork waits for the end of a garbage collection."""
 
 _STEP = 0.001
 """Seconds after which a fork that waits looks again."""
@@ -137,14 +142,15 @@ def never_destroy(*things: object) -> None:
 
 
 @contextlib.contextmanager
-def no_fork() -> Iterator[None]:
+def no_fork(seconds: float) -> Iterator[None]:
     """Hold off forks of other threads for as long as a library may hold a lock of the whole process.
 
-    Bounded: something that hangs in there does not keep the process from forking.
+    Args:
+        seconds: How long at most: what hangs in there does not keep the process from forking.
     """
     me = threading.get_ident()
     with _gate:
-        _holding[me] = time.monotonic()
+        _holding[me] = time.monotonic() + seconds
     try:
         yield
     finally:
@@ -152,16 +158,24 @@ def no_fork() -> Iterator[None]:
 
 
 _gate = threading.RLock()  # a signal handler may fork as well, while its thread waits to fork
-_holding: dict[int, float] = {}  # since when, by thread
+_holding: dict[int, float] = {}  # until when, by thread
+_pinned: list[list[object]] = []  # by fork that is about to be made: a signal handler may make another one
 
 
 def _before_fork() -> None:
-    """Wait until no thread holds forks off; none that comes later does, until the fork is done."""
+    """Wait until no thread holds forks off; none that comes later does, until the fork is done.
+
+    What a signal handler raises meanwhile is lost: the interpreter ignores what such a hook raises.
+    """
     _gate.acquire()  # the others hold it for one step
+    pins: list[object] = []
+    _pinned.append(pins)
     me = threading.get_ident()
-    while any(thread != me and time.monotonic() - since < _PATIENCE for thread, since in list(_holding.items())):
+    while any(thread != me and time.monotonic() < end for thread, end in list(_holding.items())):
         time.sleep(_STEP)
     _end_of_collection()
+    for thing in list(_live):
+        pins += [thing, getattr(thing, "_backend", None)]
 
 
 def _end_of_collection() -> None:
@@ -187,7 +201,9 @@ def _end_of_collection() -> None:
 
 
 def _after_fork_in_parent() -> None:
+    pins = _pinned.pop() if _pinned else None
     _gate.release()
+    del pins  # only now: what goes with them may take long
 
 
 _live: weakref.WeakSet[Inherited] = weakref.WeakSet()
@@ -217,6 +233,7 @@ def _after_fork_in_child() -> None:
     _holding.clear()
     for thing in list(_live):
         thing._inherited()  # noqa: SLF001 - private to all others
+    _pinned.clear()
     _has_inherited_tokenizers = "tokenizers" in sys.modules
     _half_imported = tuple(sorted(name for name in _being_imported() if name.partition(".")[0] in _LIBRARIES))
 
@@ -234,4 +251,6 @@ def _being_imported() -> Iterator[str]:
             yield name
 
 
+# Hooks before a fork run in reverse. Those of logging and concurrent.futures take locks that a thread may need while it
+# makes a model; these are imported above, so that their hooks are registered before, and run after ours.
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from thoth_models.deadline import copy_of
+from thoth_models.errors import BackendError, ThothModelsError
 from thoth_models.forking import at_fork
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class _Call:
         self.texts = texts
         self.prompt = prompt or None
         self.vectors: FloatArray | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.hint = threading.Lock()  # released to say: look again
         self.hint.acquire()
 
@@ -95,7 +97,9 @@ class GatheringBackend:
                 with self._running:
                     # Another one may have come first, and run these as well.
                     if not call.is_done:
-                        self._run_with_others(call)
+                        # Who waits longest is first: beside one that never rests, and has another prompt, it would wait
+                        # for ever.
+                        self._run_with_others(self._oldest(call), call)
         finally:
             # Whatever ended this call, an interrupt too.
             self._leave(call)
@@ -109,12 +113,16 @@ class GatheringBackend:
             raise AssertionError("expected a call that is done to have its vectors")
         return call.vectors
 
-    def _run_with_others(self, call: _Call) -> None:
-        calls = self._gathered(call)
+    def _oldest(self, call: _Call) -> _Call:
+        with self._lock:
+            return next((other for other in self._waiting if not other.is_done), call)
+
+    def _run_with_others(self, first: _Call, mine: _Call) -> None:
+        calls = self._gathered(first)
         try:
             self._run(calls)
         finally:
-            undone = [other for other in calls if not other.is_done and other is not call]
+            undone = [other for other in calls if not other.is_done and other is not mine]
             if undone:  # interrupted: they come first
                 with self._lock:
                     self._waiting[:0] = undone
@@ -145,13 +153,15 @@ class GatheringBackend:
         try:
             vectors = self._backend.encode(texts, prompt=calls[0].prompt, batch_size=None, show_progress_bar=False)
         except Exception as error:  # noqa: BLE001 - raised in the thread of the call that it belongs to
-            if len(calls) > 1:
+            if len(calls) > 1 and (isinstance(error, BackendError) or not isinstance(error, ThothModelsError)):
                 # The texts of one call may be at fault. The others have nothing to do with that.
                 for call in calls:
                     self._run([call])
                 return
-            calls[0].error = error
-            calls[0].tell()
+            # Nothing that another attempt would change, and each might take as long as its deadline.
+            for call in calls:
+                call.error = copy_of(error) if call is not calls[0] else error
+                call.tell()
             return
         ends = np.cumsum([len(call.texts) for call in calls])
         for call, rows in zip(calls, np.split(vectors, ends[:-1]), strict=True):

@@ -113,7 +113,7 @@ class Loading(Work[T]):
             try:
                 if importing.ident is not None:
                     importing.join()
-                with no_fork():
+                with no_fork(self._seconds):
                     backend = load_backend(verified)
                 golden_cosine = _check_golden(backend, verified)
                 assert_offline()

@@ -283,15 +283,19 @@ def test_the_deadline_of_the_caller_is_that_of_the_child(run_python: Run, bundle
 _GUARDED = (
     _FAKES
     + """
-from thoth_models import forking, offline
-forking._PATIENCE = 0.2  # the fork waits no longer for what hangs
+from thoth_models import offline
 entered, leave = threading.Event(), threading.Event()
 def slow(verified):
     entered.set()
     leave.wait(60)
     return Fake()
 loads.load_backend = slow
-loader = threading.Thread(target=lambda: load_embedding("mini", root=root))
+def load():
+    try:
+        load_embedding("mini", root=root, timeout=0.5)  # a fork waits no longer for what hangs
+    except LoadTimeout:
+        pass
+loader = threading.Thread(target=load)
 loader.start()
 entered.wait(30)
 embedding = None
@@ -323,7 +327,7 @@ from thoth_models import forking
 made, held, log = [], threading.Event(), []
 
 def make(name, seconds):
-    with forking.no_fork():
+    with forking.no_fork(30):
         log.append(name + " begins")
         held.set()
         time.sleep(seconds)
@@ -391,6 +395,70 @@ report(results)
 def test_making_a_model_holds_forks_off(run_python: Run, bundle: Path) -> None:
     children, errors = run_forks(run_python, _MADE_AT_ONCE, str(bundle), str(BOUND))
     assert_well(children, 1, errors)
+
+
+_ELSEWHERE = """
+from thoth_models import BackendError
+from thoth_models.forking import ForkSafeBackend
+
+class Native:
+    # What hangs where a process destroys it that did not make it.
+    def __init__(self):
+        self.pid = os.getpid()
+    def encode(self, texts, **options):
+        raise BackendError("with its frames")
+    def __del__(self):
+        while os.getpid() != self.pid:
+            time.sleep(1)
+
+local = threading.local()
+ready, leave = threading.Event(), threading.Event()
+
+def in_a_local():
+    local.model = ForkSafeBackend(Native(), lambda: None)
+    ready.set()
+    leave.wait(60)
+
+def in_an_error():
+    try:
+        ForkSafeBackend(Native(), lambda: None).encode([], prompt=None, batch_size=None, show_progress_bar=False)
+    except BackendError:
+        ready.set()
+        leave.wait(60)
+
+thread = threading.Thread(target={"local": in_a_local, "error": in_an_error}[sys.argv[2]])
+thread.start()
+ready.wait(30)
+results = [in_child(lambda: None, float(sys.argv[1]))]
+leave.set()
+thread.join()
+report(results)
+"""
+
+
+@pytest.mark.parametrize("where", ["local", "error"])
+def test_what_only_another_thread_has_is_not_destroyed_in_a_child(run_python: Run, where: str) -> None:
+    """The interpreter does that before it calls anybody, so it has to be held on to before the fork."""
+    children, errors = run_forks(run_python, _ELSEWHERE, str(BOUND), where)
+    assert_well(children, 1, errors)
+
+
+_ORDER = """
+import os
+order = []
+register = os.register_at_fork
+os.register_at_fork = lambda **hooks: (order.append(hooks), register(**hooks))[1]
+import thoth_models.forking
+import concurrent.futures.thread, logging
+ours = next(number for number, hooks in enumerate(order) if hooks.get("before") is thoth_models.forking._before_fork)
+assert not any("before" in hooks for hooks in order[ours + 1:]), order
+report([])
+"""
+
+
+def test_locks_that_a_load_may_need_are_taken_after_it(run_python: Run) -> None:
+    """Hooks run in reverse: those of the standard library's must be registered before ours."""
+    run_forks(run_python, _ORDER)
 
 
 _COLLECTING = """

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.bundles import FakeBackend
-from thoth_models.gathering import GatheringBackend
+from thoth_models import LoadTimeout
+from thoth_models.gathering import GatheringBackend, _Call
 
 if TYPE_CHECKING:
     from thoth_models.embedding import FloatArray
@@ -235,3 +236,28 @@ def test_many_callers_get_their_own() -> None:
         thread.join(SECONDS)
         assert not thread.is_alive()
     assert wrong == []
+
+
+def test_whoever_waits_longest_is_run_first_whatever_its_prompt(slow: SlowBackend) -> None:
+    """Beside a thread that never rests, a question with another prompt than its texts would wait for ever."""
+    backend = GatheringBackend(slow)
+    slow.may_end.release(3)
+    older = [_Call(["a question"], "query: "), _Call(["another"], "query: "), _Call(["a title"], "title: ")]
+    backend._waiting += older
+    assert np.array_equal(encode(backend, ["a text"], "passage: "), expected(["a text"], "passage: "))
+    assert slow.runs == [["a question", "another"], ["a title"], ["a text"]]
+    assert all(call.is_done for call in older)
+
+
+def test_what_is_not_about_texts_is_not_tried_again_for_each_call(slow: SlowBackend) -> None:
+    """A model that cannot be loaded again would be waited for as often as there are callers, each time to the end."""
+    _, callers = begun(slow, 3)
+    slow.may_end.release()
+    until(lambda: len(slow.runs) == 2)
+    slow.error = LoadTimeout("too late")
+    slow.may_end.release()
+    callers.end()
+    assert len(slow.runs) == 2
+    errors = [callers.found[f"{number}-0"] for number in range(3)]
+    assert [str(error) for error in errors] == ["too late"] * 3
+    assert len({id(error) for error in errors}) == 3
