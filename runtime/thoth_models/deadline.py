@@ -16,9 +16,12 @@ import time
 import traceback
 import weakref
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from thoth_models.errors import EnvironmentFault, LoadTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -54,6 +57,8 @@ class Work(ABC, Generic[T]):
         self._claim = threading.Lock()  # taken for good by the one thread that does the work
         self._thread: threading.Thread | None = None
         self._is_started = False
+        self._not_before = 0.0
+        self._afterwards: list[Callable[[], None]] = []
 
     @abstractmethod
     def do(self) -> T:
@@ -65,7 +70,7 @@ class Work(ABC, Generic[T]):
         Raises:
             EnvironmentFault: The system allows this process no more threads.
         """
-        if self._is_started or self.has_begun or self._has_ended:
+        if self._is_started or self.has_begun or self._has_ended or time.monotonic() < self._not_before:
             return
         _unfinished.add(self)
         thread = threading.Thread(target=self._run, name="thoth-models-load", daemon=True)
@@ -80,6 +85,21 @@ class Work(ABC, Generic[T]):
             del self  # what is raised has this frame
             raise fault from error
         self._is_started = True
+
+    def may_begin(self, seconds: float = 0.0) -> None:
+        """Let it begin ``seconds`` from now at the earliest, whoever starts it."""
+        self._not_before = time.monotonic() + seconds
+
+    def afterwards(self, do: Callable[[], None]) -> None:
+        """Have ``do`` called when the work has ended, in its thread; now, where it has."""
+        self._afterwards.append(do)
+        if self._has_ended:
+            self._do_afterwards()
+
+    def _do_afterwards(self) -> None:
+        while self._afterwards:
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                self._afterwards.pop()()
 
     @property
     def has_begun(self) -> bool:
@@ -142,6 +162,7 @@ class Work(ABC, Generic[T]):
             self._error = error
         finally:
             self._end()
+            self._do_afterwards()
             del self  # this frame is one of the error's
 
     def _end(self) -> None:

@@ -67,7 +67,7 @@ class ForkSafeBackend:
         self._backend: Backend | None = backend
         self._reloading = reloading
         self._work: Work[Backend] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         at_fork(self)
 
     def encode(
@@ -113,7 +113,7 @@ class ForkSafeBackend:
         """Let go of what another process made, and never destroy it; called when the child has one thread yet."""
         never_destroy(self._backend, self._work)
         self._backend = self._work = None
-        self._lock = threading.Lock()  # a thread of the parent may have held the other
+        self._lock = threading.RLock()  # a thread of the parent may have held the other
 
 
 class Inherited(Protocol):

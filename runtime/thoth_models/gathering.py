@@ -70,9 +70,10 @@ class GatheringBackend:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._running = threading.Lock()
         self._waiting: list[_Call] = []
+        self._inside: set[int] = set()  # the threads whose calls are gathered
         at_fork(self)
 
     def encode(
@@ -80,14 +81,18 @@ class GatheringBackend:
     ) -> FloatArray:
         """Return what the backend gives for these texts; others may have been run along with them.
 
-        A call with many texts, or one that says how to run them, goes to the backend as it is.
+        A call with many texts, or one that says how to run them, goes to the backend as it is; so does that of a signal
+        handler which interrupted its own thread in here, and would wait for that.
         """
-        if len(texts) > _MOST_TEXTS_OF_A_CALL or batch_size is not None or show_progress_bar:
+        me = threading.get_ident()
+        is_batch = len(texts) > _MOST_TEXTS_OF_A_CALL or batch_size is not None or show_progress_bar
+        if is_batch or me in self._inside:
             return self._backend.encode(
                 texts, prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar
             )
         call = _Call(texts, prompt)
         try:
+            self._inside.add(me)
             with self._lock:
                 self._waiting.append(call)
             while not call.is_done:
@@ -102,6 +107,7 @@ class GatheringBackend:
                         self._run_with_others(self._oldest(call), call)
         finally:
             # Whatever ended this call, an interrupt too.
+            self._inside.discard(me)
             self._leave(call)
         if call.error is not None:
             try:
@@ -171,6 +177,7 @@ class GatheringBackend:
 
     def _inherited(self) -> None:
         """Be what a child of ``fork`` can use: calls of the parent's other threads never end there."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._running = threading.Lock()
         self._waiting = []
+        self._inside = set()

@@ -28,7 +28,7 @@ class Instances(Generic[K, V]):
         self._make = make
         self._is_usable = is_usable
         self._made: dict[K, V] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may ask while its own thread does
         at_fork(self)
 
     def get(self, key: K) -> V:
@@ -40,4 +40,4 @@ class Instances(Generic[K, V]):
             return made
 
     def _inherited(self) -> None:
-        self._lock = threading.Lock()  # a thread of the parent may have held the other
+        self._lock = threading.RLock()  # a thread of the parent may have held the other

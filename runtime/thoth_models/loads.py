@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from thoth_models.embedding import Backend
+    from thoth_models.errors import Attempt
     from thoth_models.golden import Golden
     from thoth_models.selection import Candidate
     from thoth_models.verify import OpenBundle, VerifiedVariant
@@ -49,6 +50,21 @@ class Loaded:
     golden_cosine: float | None
     verify_seconds: float
     load_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What answers for a name, since it was loaded for it once.
+
+    Attributes:
+        requested: The name.
+        candidate: What answers.
+        attempts: What was tried before, and could not be used.
+    """
+
+    requested: str
+    candidate: Candidate
+    attempts: tuple[Attempt, ...]
 
 
 class Loading(Work[T]):

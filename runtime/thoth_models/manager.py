@@ -8,15 +8,16 @@ import functools
 import threading
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
+from thoth_models.callers import DaemonThreads
 from thoth_models.config import ManagerConfig
 from thoth_models.errors import (
     FallbackWarning,
     InvalidInputError,
     LoadTimeout,
+    ManagerClosedError,
     MemoryBudgetError,
     ModelUnavailableError,
     SpaceMismatchError,
@@ -26,18 +27,18 @@ from thoth_models.forking import at_fork
 from thoth_models.gathering import GatheringBackend
 from thoth_models.instances import Instances
 from thoth_models.loading import LOAD_FAILURES, bundle_root, failed, make_embedding, tell_fallback, tell_refusal
-from thoth_models.loads import LoadVariant, OpenOnly
+from thoth_models.loads import Choice, LoadVariant, OpenOnly
 from thoth_models.memory import give_back, resident_bytes
-from thoth_models.pool import Pool
+from thoth_models.pool import CLOSED, Pool
 from thoth_models.selection import expected_space, select
 from thoth_models.statistics import Counters, CountingBackend, ManagerStats, ModelStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from thoth_models.embedding import Backend, Embedding, FloatArray
-    from thoth_models.errors import Attempt
     from thoth_models.info import EmbeddingInfo
     from thoth_models.loads import Loaded
     from thoth_models.pool import Lease
@@ -48,15 +49,6 @@ T = TypeVar("T")
 
 DEFAULT = "default"
 """The name that stands for the bundle's default model, where no model or alias is called that."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Choice:
-    """What answers for a name, since it was loaded for it once."""
-
-    requested: str
-    candidate: Candidate
-    attempts: tuple[Attempt, ...]
 
 
 @final
@@ -78,9 +70,9 @@ class EmbeddingManager:
         self._budget = self.config.budget()
         self._bundle: Pool[OpenBundle] = Pool(None, lambda key, size: None)  # noqa: ARG005 - is never full
         self._models: Pool[Loaded] = Pool(self._budget, self._evicted)
-        self._choices: dict[str | None, _Choice] = {}
-        self._lock = threading.Lock()
-        self._threads: ThreadPoolExecutor | None = None
+        self._choices: dict[str | None, Choice] = {}
+        self._lock = threading.RLock()  # a signal handler may close the manager while its own thread uses it
+        self._threads: DaemonThreads | None = None
         self._is_closed = False
         at_fork(self)
 
@@ -184,8 +176,11 @@ class EmbeddingManager:
         """Return what ``function`` returns, called in one of the threads of asynchronous calls.
 
         Not in those of the event loop, which names are looked up in: loading a model may take long.
+
+        Raises:
+            ManagerClosedError: The manager was closed.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._executor(), function)
+        return await asyncio.wrap_future(self._submit(function))
 
     def preload_models(self, names: Iterable[str]) -> dict[str, EmbeddingInfo]:
         """Load models one after the other, and return where each comes from, by the names given.
@@ -261,7 +256,7 @@ class EmbeddingManager:
         self._models.close()
         self._bundle.close()
         if threads is not None:
-            threads.shutdown(wait=False)
+            threads.close()
 
     def __enter__(self) -> EmbeddingManager:
         """Return itself; the end of the ``with`` statement closes it."""
@@ -304,7 +299,7 @@ class EmbeddingManager:
                 attempts.append(failed(candidate, MemoryBudgetError(reason)))
                 self._counters.add(candidate.model.name, refusals=1)
                 continue
-            choice = _Choice(requested=selection.requested, candidate=candidate, attempts=tuple(attempts))
+            choice = Choice(requested=selection.requested, candidate=candidate, attempts=tuple(attempts))
             try:
                 embedding, lease = self._lease(bundle, choice, deadline)
             except LOAD_FAILURES as error:
@@ -319,7 +314,7 @@ class EmbeddingManager:
             return embedding, lease
         raise ModelUnavailableError(selection.requested, attempts)
 
-    def _settle(self, requested: str | None, choice: _Choice, embedding: Embedding) -> None:
+    def _settle(self, requested: str | None, choice: Choice, embedding: Embedding) -> None:
         """Keep what answers for a name; where it is of another space, say so, once."""
         with self._lock:
             before, self._choices[requested] = self._choices.get(requested), choice
@@ -329,7 +324,7 @@ class EmbeddingManager:
             tell_fallback(embedding.info)
             warnings.warn(FallbackWarning(reason), stacklevel=6)
 
-    def _lease(self, bundle: OpenBundle, choice: _Choice, deadline: float) -> tuple[Embedding, Lease[Loaded]]:
+    def _lease(self, bundle: OpenBundle, choice: Choice, deadline: float) -> tuple[Embedding, Lease[Loaded]]:
         candidate, path, timeout = choice.candidate, self._path, self.config.timeout
         lease = self._models.lease(
             candidate.place,
@@ -367,15 +362,17 @@ class EmbeddingManager:
         self._counters.add(model, evictions=1)
         tell("eviction", model=model, variant=variant, bytes=size)
 
-    def _executor(self) -> ThreadPoolExecutor:
+    def _submit(self, function: Callable[[], T]) -> Future[T]:
         with self._lock:
+            if self._is_closed:
+                raise ManagerClosedError(CLOSED)
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(self.config.async_threads, "thoth-models-encode")
-            return self._threads
+                self._threads = DaemonThreads(self.config.async_threads, "thoth-models-encode")
+            return self._threads.submit(function)
 
     def _inherited(self) -> None:
         """Be what a child of ``fork`` can use: the threads are the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._threads = None
 
 

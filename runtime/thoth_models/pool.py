@@ -13,7 +13,7 @@ import time
 import weakref
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
 from thoth_models.errors import LoadTimeout, ManagerClosedError, MemoryBudgetError
 from thoth_models.forking import at_fork, never_destroy
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CLOSED: Final = "expected a manager that is open, found one that was closed"
+
 _LONGEST_WAIT = 0.1
 """Seconds after which whoever waits for room looks again."""
+
+_PATIENCE = 1.0
+"""Seconds that loading waits for what makes room for it; whoever gave that up may have been interrupted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +109,7 @@ class Pool(Generic[T]):
         self._budget = budget
         self._evicted = evicted
         self._entries: dict[str, _Entry[T]] = {}
+        self._leaving: dict[_Entry[T], float] = {}  # what was given up, and is being destroyed, with since when
         self._ticks = 0
         # A lock of the interpreter's own, and no Condition, which a signal handler that raises can leave locked.
         self._lock = threading.RLock()
@@ -150,7 +156,9 @@ class Pool(Generic[T]):
             try:
                 self._gave_up(evicted)
             finally:
-                work.start()  # only now: until then what was given up took the room
+                if evicted:
+                    work.may_begin()  # only now, whoever waits for it: until then what was given up took the room
+                work.start()
             try:
                 self._wait(entry, work, deadline)
             except BaseException:
@@ -171,6 +179,8 @@ class Pool(Generic[T]):
                 if not self._make_room(size, evicted):
                     return None
                 entry = self._entries[key] = _Entry(key, size, load())
+                if evicted and entry.work is not None:
+                    entry.work.may_begin(_PATIENCE)
             lease = Lease(self, entry)
             entry.leases.add(lease)
             self._touch(entry)
@@ -178,10 +188,15 @@ class Pool(Generic[T]):
 
     def _settle(self) -> None:
         """Take account of work that has ended, also where nobody was there to do so."""
+        for entry, since in list(self._leaving.items()):
+            if time.monotonic() - since > _PATIENCE:  # whoever destroys it was interrupted, or is stuck in that
+                self._leaving.pop(entry, None)
         for entry in list(self._entries.values()):
             if entry.work is not None and entry.work.has_ended:
                 try:
                     entry.thing, entry.work = entry.work.wait(0.0), None
+                    if self._is_closed and entry.is_idle:  # it ended after its caller had given up, and after the pool
+                        del self._entries[entry.key]
                 except BaseException:  # noqa: BLE001 - raised in those that wait for it; here it is only known to be over
                     del self._entries[entry.key]
             elif entry.work is not None and not entry.uses and not entry.work.has_begun:
@@ -192,7 +207,7 @@ class Pool(Generic[T]):
         """Give up what was used least recently until there is room; say whether there is."""
         if self._budget is None:
             return True
-        taken = sum(entry.size for entry in self._entries.values())
+        taken = sum(entry.size for entry in (*self._entries.values(), *self._leaving))
         idle = sorted((entry for entry in self._entries.values() if entry.is_idle), key=lambda entry: entry.last_used)
         # Nothing goes in vain: what is in use may take so much that no eviction helps.
         if taken - sum(entry.size for entry in idle) + size > self._budget:
@@ -200,10 +215,14 @@ class Pool(Generic[T]):
         for entry in idle:
             if taken + size <= self._budget:
                 break
-            del self._entries[entry.key]
+            self._let_go(entry)
             evicted.append(entry)
             taken -= entry.size
         return True
+
+    def _let_go(self, entry: _Entry[T]) -> None:
+        del self._entries[entry.key]
+        self._leaving[entry] = time.monotonic()
 
     def _no_room(self, key: str, size: int) -> str:
         others = ", ".join(f"{entry.key} ({entry.size} bytes)" for entry in self._entries.values())
@@ -232,7 +251,8 @@ class Pool(Generic[T]):
             entry.leases.discard(lease)
             self._touch(entry)
             if self._is_closed and entry.is_idle and self._entries.get(entry.key) is entry:
-                dropped.append(self._entries.pop(entry.key))
+                self._let_go(entry)
+                dropped.append(entry)
         self._tell()
         self._gave_up(dropped)
 
@@ -252,8 +272,7 @@ class Pool(Generic[T]):
             entry = self._entries.get(key)
             if entry is None or not entry.is_idle:
                 return False
-            del self._entries[key]
-        self._tell()
+            self._let_go(entry)
         self._gave_up([entry])
         return True
 
@@ -264,9 +283,16 @@ class Pool(Generic[T]):
             self._settle()
             idle = [entry for entry in self._entries.values() if entry.is_idle]
             for entry in idle:
-                del self._entries[entry.key]
-        self._tell()
+                self._let_go(entry)
+            unfinished = [entry.work for entry in self._entries.values() if entry.work is not None]
         self._gave_up(idle)
+        for work in unfinished:
+            work.afterwards(self._drop_what_came_late)
+
+    def _drop_what_came_late(self) -> None:
+        """Let go of what was loaded after its callers had given up, and the pool was closed."""
+        with self._lock:
+            self._settle()
 
     def residents(self) -> list[Resident]:
         """Return what is loaded now, the least recently used first; what is being loaded is not among it."""
@@ -285,12 +311,14 @@ class Pool(Generic[T]):
 
     def _expect_open(self) -> None:
         if self._is_closed:
-            raise ManagerClosedError("expected a manager that is open, found one that was closed")
+            raise ManagerClosedError(CLOSED)
 
     def _gave_up(self, entries: list[_Entry[T]]) -> None:
         """Let go of things outside of the lock, since destroying them may take long, and say so."""
         for entry in entries:
             entry.thing = None
+            self._leaving.pop(entry, None)
+            self._tell()
             self.evictions[entry.key] += 1
             self._evicted(entry.key, entry.size)
 
@@ -302,6 +330,7 @@ class Pool(Generic[T]):
         """
         self._lock = threading.RLock()
         self._freed = queue.SimpleQueue()
+        self._leaving = {}
         for entry in list(self._entries.values()):
             entry.leases = weakref.WeakSet()
             if entry.work is not None:

@@ -137,7 +137,7 @@ class HostedSide:
         self._normalizes = hosted.normalize
         self._make = hosted.make
         self._encoder: HostedEncoder | None = hosted.make()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         at_fork(self)
 
     def manager(self) -> None:
@@ -170,7 +170,7 @@ class HostedSide:
         """Let go of what another process made, and never close its connections; called in a child of ``fork``."""
         never_destroy(self._encoder)
         self._encoder = None
-        self._lock = threading.Lock()  # a thread of the parent may have held the other
+        self._lock = threading.RLock()  # a thread of the parent may have held the other
 
     def _checked(self, texts: object, listed: list[str], answer: ArrayLike) -> FloatArray:
         expected = (len(listed), self.dimension)

@@ -72,7 +72,8 @@ class Counters:
 
     def __init__(self) -> None:
         self._models: dict[str, ModelStats] = {}
-        self._lock = threading.Lock()
+        # A signal handler may ask for the numbers while its own thread adds to them.
+        self._lock = threading.RLock()
         at_fork(self)
 
     def add(self, model: str, **amounts: float) -> None:
@@ -89,7 +90,7 @@ class Counters:
             return dict(self._models)
 
     def _inherited(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 @final

@@ -286,3 +286,66 @@ def test_a_child_keeps_what_was_there_and_forgets_what_its_parent_was_doing(work
     assert {resident.key: resident.uses for resident in pool.residents()}["b"] == 1, "a lease of the parent's counted"
     again.release()
     never.set()
+
+
+class Counted:
+    """A thing that takes a while to be destroyed, and knows how many there are."""
+
+    alive = most = 0
+
+    def __init__(self) -> None:
+        Counted.alive += 1
+        Counted.most = max(Counted.most, Counted.alive)
+
+    def __del__(self) -> None:
+        time.sleep(0.3)
+        Counted.alive -= 1
+
+
+class LoadCounted(Work[Counted]):
+    def __init__(self) -> None:
+        super().__init__("counted", SECONDS)
+
+    def do(self) -> Counted:
+        return Counted()
+
+
+@pytest.mark.parametrize("callers", [1, 2])
+def test_loading_waits_until_what_made_room_is_gone(callers: int) -> None:
+    """Also for whoever asks for the same thing, and did not give anything up for it."""
+    pool: Pool[Counted] = Pool(100, lambda key, size: None)
+    pool.lease("a", 100, LoadCounted, SECONDS).release()
+    Counted.most = Counted.alive
+
+    def ask() -> None:
+        pool.lease("b", 100, LoadCounted, SECONDS).release()
+
+    threads = [threading.Thread(target=ask) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    giving_up = threading.Thread(target=pool.evict, args=("b",))
+    giving_up.start()
+    pool.lease("c", 100, LoadCounted, SECONDS).release()
+    giving_up.join()
+    assert Counted.most == 1
+
+
+def test_what_ends_after_its_callers_and_the_pool_is_not_kept() -> None:
+    leave = threading.Event()
+
+    class Late(Work[object]):
+        def do(self) -> object:
+            leave.wait(SECONDS)
+            return object()
+
+    pool: Pool[object] = Pool(100, lambda key, size: None)
+    with pytest.raises(LoadTimeout):
+        pool.lease("a", 100, lambda: Late("late", SECONDS), 0.1)
+    pool.close()
+    leave.set()
+    deadline = time.monotonic() + SECONDS
+    while pool.reserved and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert pool.reserved == 0

@@ -321,7 +321,16 @@ def test_a_child_of_fork_makes_a_client_of_its_own(hosted: Hosted, config: Manag
     """Connections cannot be shared, and a lock that another thread of the parent held is held for ever."""
     chosen = choose(hosted, config, REMOTE)
     assert isinstance(chosen._side, HostedSide)
-    chosen._side._lock.acquire()
+    lock, held, done = chosen._side._lock, threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            done.wait(60)
+
+    holding = threading.Thread(target=hold)
+    holding.start()
+    held.wait(60)
     child = os.fork()
     if child == 0:
         signal.alarm(30)
@@ -330,8 +339,10 @@ def test_a_child_of_fork_makes_a_client_of_its_own(hosted: Hosted, config: Manag
             chosen.encode("a")
             made = client.made
         os._exit(0 if made == 2 else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert client.made == 1
+    status = os.waitpid(child, 0)[1]
+    done.set()
+    holding.join()
+    assert (status, client.made) == (0, 1)
 
 
 def test_the_hosted_side_needs_no_bundle(hosted: Hosted, tmp_path: Path) -> None:

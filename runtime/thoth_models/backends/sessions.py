@@ -133,6 +133,7 @@ class Sessions:
         # Kept by thread: a signal handler may raise between any two steps of the main thread's, so that what a call has
         # taken is not given back. Its next call then puts it right, where a bare number would be wrong for ever.
         self._callers: dict[int, int] = {}
+        self._running: set[int] = set()  # the threads that have a turn
         # Each run has memory of its own, so that their number is bounded. Plain locks, because threading's semaphores
         # lose a turn when a signal handler raises in them, and then a later call waits for ever.
         self._wide_turns = _Turns(max(1, count // 2))
@@ -177,10 +178,15 @@ class Sessions:
         return self._in_turn(self._wide_turns, self._wide, arrays)
 
     def _in_turn(self, turns: _Turns, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
+        me = threading.get_ident()
+        if me in self._running:  # a signal handler, which interrupted its own thread: that would never end its turn
+            return self._run(session, arrays)
         try:
             with turns.wait():
+                self._running.add(me)
                 return self._run(session, arrays)
         finally:
+            self._running.discard(me)
             turns.tell()
 
     def _run(self, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
