@@ -18,6 +18,7 @@ import weakref
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from thoth_models.ending import late_call
 from thoth_models.errors import EnvironmentFault, LoadTimeout
 
 if TYPE_CHECKING:
@@ -126,7 +127,9 @@ class Work(ABC, Generic[T]):
             BaseException: What the work raised.
         """
         bound = self._seconds if seconds is None else seconds
-        if not self._ends_within(bound):
+        with late_call():
+            has_ended = self._ends_within(bound)
+        if not has_ended:
             raise LoadTimeout(
                 f"{self._what} did not finish within {bound:g} s; it was {self.stage}", stacks(self._thread)
             )

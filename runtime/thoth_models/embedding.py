@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, final
 import numpy as np
 
 from thoth_models.agreement import compare
+from thoth_models.ending import late_call
 from thoth_models.errors import InvalidInputError, UnknownPromptError
 
 if TYPE_CHECKING:
@@ -168,9 +169,10 @@ class Embedding:
         resolved_prompt = self._prompt(prompt_name, prompt)
         texts = _texts(sentences)
         if texts:
-            vectors = self._backend.encode(
-                texts, prompt=resolved_prompt, batch_size=batch_size, show_progress_bar=bool(show_progress_bar)
-            )
+            with late_call():
+                vectors = self._backend.encode(
+                    texts, prompt=resolved_prompt, batch_size=batch_size, show_progress_bar=bool(show_progress_bar)
+                )
             if vectors.shape != (len(texts), self.dimension) or vectors.dtype != np.float32:
                 raise AssertionError(
                     f"backend of {self._info.variant}: expected float32 of shape {(len(texts), self.dimension)}, "

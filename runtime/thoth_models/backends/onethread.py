@@ -8,7 +8,7 @@ import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from thoth_models.backends.ending import computing
+from thoth_models.ending import computing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

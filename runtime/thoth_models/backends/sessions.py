@@ -11,9 +11,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from thoth_models.backends.ending import computing
 from thoth_models.backends.weights import weights
 from thoth_models.canonical import FormatError
+from thoth_models.ending import computing
 from thoth_models.errors import BackendUnavailableError
 
 try:

@@ -2,7 +2,8 @@
 
 A thread that comes back from native code while the interpreter ends is unwound by it, through frames of C++ that cannot
 be: the process aborts, and its exit code is lost. So the end of the process waits a moment for what is being computed,
-and daemon threads begin nothing any more.
+and daemon threads begin nothing any more. They do for as long as the main thread waits for them, in an exit handler of
+the application that encodes once more.
 """
 
 from __future__ import annotations
@@ -23,20 +24,38 @@ _PATIENCE = 1.0
 _STEP = 0.005
 _computing: set[int] = set()
 _has_ended = False
+_late_calls = 0
+"""How many calls the main thread is in, one inside of the other, that began after the end did."""
 
 
 @contextlib.contextmanager
 def computing() -> Iterator[None]:
-    """Hold up the end of the process for a moment; a daemon thread that comes later never goes on."""
+    """Hold up the end of the process for a moment; a daemon that comes later goes on for the main thread alone."""
     if _has_ended and threading.current_thread() is not threading.main_thread():
-        while True:  # others than daemons have ended by now, and a daemon is ended with the process
-            time.sleep(3600)
+        while not _late_calls:  # others than daemons have ended by now, and a daemon is ended with the process
+            time.sleep(_STEP)
     me = threading.get_ident()
     _computing.add(me)
     try:
         yield
     finally:
         _computing.discard(me)
+
+
+@contextlib.contextmanager
+def late_call() -> Iterator[None]:
+    """Let daemon threads compute, if the main thread waits for them after the end began."""
+    global _late_calls  # noqa: PLW0603 - the process ends once
+    if not _has_ended or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _late_calls += 1
+    try:
+        yield
+    finally:
+        _late_calls -= 1
+        if not _late_calls:
+            _wait_a_moment()
 
 
 def _wait_a_moment() -> None:
