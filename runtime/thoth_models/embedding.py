@@ -70,13 +70,10 @@ class Embedding:
         self._model = model
         self._built = built
         self._info = info
-        self._keeper: object = None
 
-    def kept_by(self, keeper: object) -> Embedding:
-        """Return the same embedding, which keeps ``keeper`` for as long as it lives itself."""
-        kept = Embedding(self._backend, self._model, self._built, self._info, self._golden)
-        kept._keeper = keeper
-        return kept
+    def over(self, backend: Backend) -> Embedding:
+        """Return the same embedding, over another backend of the same variant."""
+        return Embedding(backend, self._model, self._built, self._info, self._golden)
 
     def __repr__(self) -> str:
         """Return name, variant, dimension and the first digits of the space."""

@@ -26,6 +26,7 @@ from thoth_models.events import tell
 from thoth_models.forking import at_fork
 from thoth_models.gathering import GatheringBackend
 from thoth_models.instances import Instances
+from thoth_models.keeping import KeptBackend
 from thoth_models.loading import LOAD_FAILURES, bundle_root, failed, make_embedding, tell_fallback, tell_refusal
 from thoth_models.loads import Choice, LoadVariant, OpenOnly
 from thoth_models.memory import give_back, resident_bytes
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from thoth_models.embedding import Backend, Embedding, FloatArray
+    from thoth_models.embedding import Embedding, FloatArray
     from thoth_models.info import EmbeddingInfo
     from thoth_models.loads import Loaded
     from thoth_models.pool import Lease
@@ -166,7 +167,7 @@ class EmbeddingManager:
             Everything that :meth:`encode` raises for a model that cannot be loaded.
         """
         embedding, lease = self._take(name)
-        return embedding.kept_by(lease)
+        return embedding.over(KeptBackend(lease, functools.partial(self._lease_again, embedding.info)))
 
     async def aget_model(self, name: str = DEFAULT) -> Embedding:
         """Return what :meth:`get_model` returns, without keeping the event loop from other work while it is loaded."""
@@ -338,6 +339,14 @@ class EmbeddingManager:
             lease.release()
             raise
 
+    def _lease_again(self, info: EmbeddingInfo) -> Lease[Loaded]:
+        """Return a new use of what ``info`` tells of, the same variant of the same model."""
+        bundle, place = self._opened(self.config.timeout), f"{info.model}/{info.variant}"
+        candidates = select(bundle.manifest, info.model, expect_space=info.space).candidates
+        candidate = next(candidate for candidate in candidates if candidate.place == place)
+        choice = Choice(requested=info.requested, candidate=candidate, attempts=info.attempts)
+        return self._lease(bundle, choice, time.monotonic() + self.config.timeout)[1]
+
     def _opened(self, seconds: float) -> OpenBundle:
         lease = self._bundle.lease("bundle", 0, lambda: OpenOnly(self._path, seconds), seconds)
         lease.release()
@@ -348,13 +357,6 @@ class EmbeddingManager:
         if name is not None and not isinstance(name, str):
             raise InvalidInputError(f"model: expected a name, found {type(name).__name__}")
         return None if name == DEFAULT and DEFAULT not in bundle.manifest.names() else name
-
-    def _loaded(self, candidate: Candidate, loaded: Loaded) -> None:
-        name, verify, load = candidate.model.name, loaded.verify_seconds, loaded.load_seconds
-        self._counters.add(name, loads=1, verify_seconds=verify, load_seconds=load)
-
-    def _counting(self, backend: Backend, model: str) -> Backend:
-        return CountingBackend(backend, self._counters, model)
 
     def _evicted(self, key: str, size: int) -> None:
         give_back()
@@ -387,10 +389,11 @@ class _Load(LoadVariant):
         self._manager = manager
 
     def do(self) -> Loaded:
-        loaded = super().do()
-        self._manager._loaded(self._candidate, loaded)  # noqa: SLF001 - the other half of that class
-        backend = GatheringBackend(loaded.backend) if self._manager.config.gather else loaded.backend
-        return replace(loaded, backend=self._manager._counting(backend, self._candidate.model.name))  # noqa: SLF001
+        loaded, name = super().do(), self._candidate.model.name
+        counters, gather = self._manager._counters, self._manager.config.gather  # noqa: SLF001 - the other half of it
+        counters.add(name, loads=1, verify_seconds=loaded.verify_seconds, load_seconds=loaded.load_seconds)
+        backend = GatheringBackend(loaded.backend) if gather else loaded.backend
+        return replace(loaded, backend=CountingBackend(backend, counters, name))
 
 
 _instances: Instances[ManagerConfig, EmbeddingManager] = Instances(EmbeddingManager, lambda made: not made.is_closed)

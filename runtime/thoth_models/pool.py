@@ -83,6 +83,7 @@ class Lease(Generic[T]):
         self._pool = pool
         self._entry = entry
         self._thing: T | None = entry.thing
+        self._generation = pool.generation
 
     @property
     def thing(self) -> T:
@@ -90,6 +91,11 @@ class Lease(Generic[T]):
         if self._thing is None:
             raise RuntimeError("expected a lease of what is loaded")
         return self._thing
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether this process was forked since, so that the use does not count any more."""
+        return self._generation != self._pool.generation
 
     def release(self) -> None:
         """End the use. A second call does nothing."""
@@ -115,6 +121,7 @@ class Pool(Generic[T]):
         self._lock = threading.RLock()
         self._freed: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_closed = False
+        self.generation = 0  # one more in each child of fork
         self.evictions: Counter[str] = Counter()
         at_fork(self)
 
@@ -331,6 +338,7 @@ class Pool(Generic[T]):
         self._lock = threading.RLock()
         self._freed = queue.SimpleQueue()
         self._leaving = {}
+        self.generation += 1
         for entry in list(self._entries.values()):
             entry.leases = weakref.WeakSet()
             if entry.work is not None:

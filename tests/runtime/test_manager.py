@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import gc
 import logging
+import os
 import pickle
+import signal
 import threading
 import time
 import warnings
@@ -575,3 +578,41 @@ def test_an_error_keeps_no_use(root: Path, backends: Backends) -> None:
         assert models.stats().models["two"].uses == 0
     finally:
         gc.enable()
+
+
+def test_what_a_child_of_fork_goes_on_keeping_is_in_use_there(root: Path, backends: Backends) -> None:
+    """As with a model of a module, under gunicorn --preload: the child forgets the uses of its parent's threads."""
+    models = manager(root, memory_budget=budget_for(root, 1), timeout=1)
+    kept = models.get_model("one")
+    kept.encode("a")
+    with pytest.raises(MemoryBudgetError):
+        models.encode("a", "two")
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        problems = 1
+        with contextlib.suppress(Exception):
+            kept.encode("a")
+            assert models.stats().models["one"].uses == 1
+            with pytest.raises(MemoryBudgetError):
+                models.encode("a", "two")
+            problems = 0
+        os._exit(problems)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_what_a_child_of_fork_kept_comes_back_where_others_took_its_room(root: Path, backends: Backends) -> None:
+    models = manager(root, memory_budget=budget_for(root, 1), timeout=5)
+    kept = models.get_model("one")
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        problems = 1
+        with contextlib.suppress(Exception):
+            models.encode("a", "two")  # nothing uses the other one here yet
+            assert np.array_equal(kept.encode("a"), kept.encode("a"))
+            assert models.stats().models["two"].resident_bytes == 0
+            assert models.stats().models["one"].uses == 1
+            problems = 0
+        os._exit(problems)
+    assert os.waitpid(child, 0)[1] == 0
