@@ -246,7 +246,6 @@ class Pool(Generic[T]):
                 # One that hangs goes on: whoever asks next waits for it, and starts no second one beside it.
                 if work.has_ended and not isinstance(error, LoadTimeout) and self._entries.get(entry.key) is entry:
                     del self._entries[entry.key]
-            self._tell()
             del entry, work
             raise
         with self._lock:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.bundles import FakeBackend
-from thoth_models import LoadTimeout
+from thoth_models import LoadTimeout, gathering
 from thoth_models.gathering import GatheringBackend, _Call
 
 if TYPE_CHECKING:
@@ -205,6 +205,7 @@ def test_an_interrupt_of_whoever_runs_for_others(slow: SlowBackend) -> None:
     assert isinstance(callers.found["0-0"], KeyboardInterrupt)
     for texts in (["1-0", "1-1"], ["2-0", "2-1", "2-2"]):
         assert np.array_equal(callers.found[texts[0]], expected(texts))
+    assert slow.runs[2:] == [["1-0", "1-1", "2-0", "2-1", "2-2"]], "they were put back, and run together"
     assert np.array_equal(encode(backend, ["later"]), expected(["later"]))
 
 
@@ -261,3 +262,56 @@ def test_what_is_not_about_texts_is_not_tried_again_for_each_call(slow: SlowBack
     errors = [callers.found[f"{number}-0"] for number in range(3)]
     assert [str(error) for error in errors] == ["too late"] * 3
     assert len({id(error) for error in errors}) == 3
+
+
+def test_whoever_waits_is_told(slow: SlowBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its vectors, and of its turn: looking again is for what an interrupt takes away."""
+    monkeypatch.setattr(gathering, "_LONGEST_WAIT", 4 * SECONDS)
+    backend, callers = begun(slow, 3)
+    callers.call(["question"], "query: ")
+    until(lambda: len(backend._waiting) == 4)
+    slow.may_end.release(3)
+    callers.end()
+    assert len(slow.runs) == 3
+
+
+class Interrupting:
+    """A lock at which a signal handler raises."""
+
+    def locked(self) -> bool:
+        raise KeyboardInterrupt
+
+
+def test_a_call_that_was_interrupted_is_not_run_for_nobody(slow: SlowBackend) -> None:
+    backend = GatheringBackend(slow)
+    running, backend._running = backend._running, Interrupting()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        encode(backend, ["interrupted"])
+    backend._running = running
+    slow.may_end.release(2)
+    assert np.array_equal(encode(backend, ["later"]), expected(["later"]))
+    assert slow.runs == [["later"]]
+
+
+class TooLate:
+    """A lock that another one had meanwhile, who ran what waits."""
+
+    def __init__(self, backend: GatheringBackend) -> None:
+        self._backend = backend
+
+    def locked(self) -> bool:
+        return False
+
+    def __enter__(self) -> None:
+        (call,) = self._backend._waiting
+        call.vectors = expected(call.texts)
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_what_another_one_ran_meanwhile_is_not_run_again(slow: SlowBackend) -> None:
+    backend = GatheringBackend(slow)
+    backend._running = TooLate(backend)  # type: ignore[assignment]
+    assert np.array_equal(encode(backend, ["a"]), expected(["a"]))
+    assert slow.runs == []

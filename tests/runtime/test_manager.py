@@ -279,6 +279,28 @@ def test_another_space_answers_loudly_and_once(
     assert told.message.startswith("fallback requested=gone model=two variant=torch-fp32 space=")
 
 
+def test_a_stand_in_that_is_chosen_again_is_no_news(
+    root: Path, backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = manager(root)
+    with pytest.warns(FallbackWarning):
+        models.encode("a", "gone")
+    models.unload()
+    outcomes = iter([BackendError("not now")])
+
+    def make(verified: VerifiedVariant) -> Backend:
+        for error in outcomes:
+            raise error
+        return backends(verified)
+
+    monkeypatch.setattr(loads, "load_backend", make)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        models.encode("a", "gone")
+    assert backends.made == ["two/torch-fp32"] * 2
+    assert models.stats().models["two"].fallbacks == 1
+
+
 def test_a_warning_that_is_an_error_keeps_no_use(root: Path, backends: Backends) -> None:
     models = manager(root)
     with warnings.catch_warnings():
@@ -524,6 +546,27 @@ def test_a_load_that_hangs_ends_at_the_deadline_and_is_not_started_again(root: P
     backends.hold.set()
     models.encode("a", "two")
     assert backends.made == ["two/torch-fp32"]
+
+
+def test_what_failed_slowly_takes_from_the_deadline_of_what_comes_next(
+    root: Path, backends: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = threading.Event()
+
+    def make(verified: VerifiedVariant) -> Backend:
+        if verified.variant.name == "torch-fp32":
+            time.sleep(2)
+            raise BackendError("slowly broken")
+        leave.wait(SECONDS)
+        return FakeBackend()
+
+    monkeypatch.setattr(loads, "load_backend", make)
+    models = manager(root, timeout=3)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"one/onnx-fp32 .* did not finish"):
+        models.encode("a", "one")
+    assert time.monotonic() - started < 4.5
+    leave.set()
 
 
 def test_queries_and_documents_have_their_prompts_and_are_counted(tmp_path: Path, backends: Backends) -> None:
