@@ -98,17 +98,17 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=RUNTIME_PYTHONS)
 def runtime_tests(session: nox.Session) -> None:
     """Run the tests of the runtime's core with nothing installed but numpy."""
-    install(session, "./runtime", "pytest", "hypothesis")
+    install(session, "./runtime", "hypothesis", "pytest", "pytest-xdist")
     chosen = ["-m", "not torch and not onnx", "tests/runtime", "tests/property", *session.posargs]
     # The full minute of stress is in `tests`.
-    session.run("pytest", *chosen, env={"THOTH_STRESS_SECONDS": "15", **os.environ})
+    session.run("pytest", *SIDE_BY_SIDE, *chosen, env={"THOTH_STRESS_SECONDS": "15", **os.environ})
 
 
 @nox.session(python=RUNTIME_PYTHONS)
 def onnx_tests(session: nox.Session) -> None:
     """Run the tests of the onnx backend with its own libraries, and without torch."""
-    install(session, "./runtime[onnx]", "onnx", "pytest", "hypothesis")
-    session.run("pytest", "-m", "onnx and not torch", "tests/runtime", *session.posargs)
+    install(session, "./runtime[onnx]", "hypothesis", "onnx", "pytest", "pytest-xdist")
+    session.run("pytest", *SIDE_BY_SIDE, "-m", "onnx and not torch", "tests/runtime", *session.posargs)
 
 
 @nox.session
