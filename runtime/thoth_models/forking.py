@@ -191,11 +191,12 @@ def _end_of_collection() -> None:
     gc.callbacks.append(note)
     try:
         end = time.monotonic() + _PATIENCE
-        gc.collect(0)
-        # Asked to collect while a collection runs, the interpreter does nothing, and does not call back either.
-        while not begun and time.monotonic() < end:
-            time.sleep(_STEP)
+        while True:
             gc.collect(0)
+            # Asked to collect while a collection runs, the interpreter does nothing, and does not call back either.
+            if begun or time.monotonic() >= end:
+                break
+            time.sleep(_STEP)
     finally:
         gc.callbacks.remove(note)
 

@@ -95,16 +95,7 @@ class GatheringBackend:
             self._inside.add(me)
             with self._lock:
                 self._waiting.append(call)
-            while not call.is_done:
-                if self._running.locked():
-                    call.hint.acquire(timeout=_LONGEST_WAIT)
-                    continue
-                with self._running:
-                    # Another one may have come first, and run these as well.
-                    if not call.is_done:
-                        # Who waits longest is first: beside one that never rests, and has another prompt, it would wait
-                        # for ever.
-                        self._run_with_others(self._oldest(call), call)
+            self._finish(call)
         finally:
             # Whatever ended this call, an interrupt too.
             self._inside.discard(me)
@@ -119,6 +110,19 @@ class GatheringBackend:
             raise AssertionError("expected a call that is done to have its vectors")
         return call.vectors
 
+    def _finish(self, call: _Call) -> None:
+        """Wait until somebody has run this call, or run it."""
+        while not call.is_done:
+            if self._running.locked():
+                call.hint.acquire(timeout=_LONGEST_WAIT)
+                continue
+            with self._running:
+                # Another one may have come first, and run these as well.
+                if not call.is_done:
+                    # Who waits longest is first: beside one that never rests, and has another prompt, it would wait for
+                    # ever.
+                    self._run_with_others(self._oldest(call), call)
+
     def _oldest(self, call: _Call) -> _Call:
         with self._lock:
             return next((other for other in self._waiting if not other.is_done), call)
@@ -128,10 +132,14 @@ class GatheringBackend:
         try:
             self._run(calls)
         finally:
-            undone = [other for other in calls if not other.is_done and other is not mine]
-            if undone:  # interrupted: they come first
-                with self._lock:
-                    self._waiting[:0] = undone
+            self._put_back(calls, mine)
+
+    def _put_back(self, calls: list[_Call], mine: _Call) -> None:
+        """Have those run first that an interrupt kept from being run."""
+        undone = [other for other in calls if not other.is_done and other is not mine]
+        if undone:
+            with self._lock:
+                self._waiting[:0] = undone
 
     def _leave(self, call: _Call) -> None:
         with self._lock:
@@ -143,15 +151,9 @@ class GatheringBackend:
 
     def _gathered(self, call: _Call) -> list[_Call]:
         """Take what can run together from those that wait: this one, and all with its prompt, in their order."""
-        taken = [call]
-        count = len(call.texts)
         with self._lock:
-            for other in self._waiting:
-                is_alike = other is not call and not other.is_done and other.prompt == call.prompt
-                if is_alike and count + len(other.texts) <= _MOST_TEXTS_OF_A_RUN:
-                    taken.append(other)
-                    count += len(other.texts)
-            self._waiting = [other for other in self._waiting if other not in taken]
+            taken = _alike(call, self._waiting)
+            self._waiting = _without(self._waiting, taken)
         return taken
 
     def _run(self, calls: list[_Call]) -> None:
@@ -181,3 +183,20 @@ class GatheringBackend:
         self._running = threading.Lock()
         self._waiting = []
         self._inside = set()
+
+
+# Functions, and not loops within `with` and `try`: in CPython 3.13, what a signal handler raises where a loop with a
+# condition begins anew leaves those without their end (python/cpython#130279), and a lock would stay locked.
+def _alike(call: _Call, waiting: list[_Call]) -> list[_Call]:
+    taken = [call]
+    count = len(call.texts)
+    for other in waiting:
+        is_alike = other is not call and not other.is_done and other.prompt == call.prompt
+        if is_alike and count + len(other.texts) <= _MOST_TEXTS_OF_A_RUN:
+            taken.append(other)
+            count += len(other.texts)
+    return taken
+
+
+def _without(calls: list[_Call], taken: list[_Call]) -> list[_Call]:
+    return [call for call in calls if call not in taken]

@@ -215,7 +215,7 @@ class Pool(Generic[T]):
         if self._budget is None:
             return True
         taken = sum(entry.size for entry in (*self._entries.values(), *self._leaving))
-        idle = sorted((entry for entry in self._entries.values() if entry.is_idle), key=lambda entry: entry.last_used)
+        idle = self._idle()
         # Nothing goes in vain: what is in use may take so much that no eviction helps.
         if taken - sum(entry.size for entry in idle) + size > self._budget:
             return False
@@ -226,6 +226,18 @@ class Pool(Generic[T]):
             evicted.append(entry)
             taken -= entry.size
         return True
+
+    # Loops with conditions stand outside of `with`: see the end of `gathering`.
+    def _idle(self) -> list[_Entry[T]]:
+        """Return what is loaded and not in use, the least recently used first."""
+        return sorted((entry for entry in self._entries.values() if entry.is_idle), key=lambda entry: entry.last_used)
+
+    def _unfinished(self) -> list[Work[T]]:
+        return [entry.work for entry in self._entries.values() if entry.work is not None]
+
+    def _residents(self) -> list[Resident]:
+        entries = sorted(self._entries.values(), key=lambda entry: entry.last_used)
+        return [Resident(key=entry.key, size=entry.size, uses=entry.uses) for entry in entries if entry.work is None]
 
     def _let_go(self, entry: _Entry[T]) -> None:
         del self._entries[entry.key]
@@ -287,10 +299,10 @@ class Pool(Generic[T]):
         with self._lock:
             self._is_closed = True
             self._settle()
-            idle = [entry for entry in self._entries.values() if entry.is_idle]
+            idle = self._idle()
             for entry in idle:
                 self._let_go(entry)
-            unfinished = [entry.work for entry in self._entries.values() if entry.work is not None]
+            unfinished = self._unfinished()
         self._gave_up(idle)
         for work in unfinished:
             work.afterwards(self._drop_what_came_late)
@@ -304,10 +316,7 @@ class Pool(Generic[T]):
         """Return what is loaded now, the least recently used first; what is being loaded is not among it."""
         with self._lock:
             self._settle()
-            entries = sorted(self._entries.values(), key=lambda entry: entry.last_used)
-            return [
-                Resident(key=entry.key, size=entry.size, uses=entry.uses) for entry in entries if entry.work is None
-            ]
+            return self._residents()
 
     @property
     def reserved(self) -> int:
