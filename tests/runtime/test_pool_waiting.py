@@ -9,25 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.runtime.making import SECONDS, Making
 from thoth_models import LoadTimeout, deadline, pool
 from thoth_models.deadline import Work
 from thoth_models.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SECONDS = 30.0
-
-
-class Making(Work[str]):
-    """Work as a test wants it."""
-
-    def __init__(self, do: Callable[[], str]) -> None:
-        super().__init__("making", SECONDS)
-        self._do = do
-
-    def do(self) -> str:
-        return self._do()
 
 
 def make(key: str) -> Callable[[], Work[str]]:
