@@ -112,6 +112,16 @@ class Work(ABC, Generic[T]):
         """Whether there is a result or an error."""
         return self._has_ended
 
+    @property
+    def result(self) -> T | None:
+        """What it gave, once it has ended without an error."""
+        return self._result
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it raised, once it has ended with that; whoever raises it takes a copy, as :meth:`wait` does."""
+        return self._error
+
     def wait(self, seconds: float | None = None) -> T:
         """Return the result.
 

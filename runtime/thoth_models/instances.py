@@ -35,8 +35,12 @@ class Instances(Generic[K, V]):
         """Return the thing for ``key``."""
         with self._lock:
             made = self._made.get(key)
-            if made is None or not self._is_usable(made):
-                made = self._made[key] = self._make(key)
+            if made is not None and not self._is_usable(made):
+                self._made.pop(key, None)
+                made = None
+            if made is None:
+                # A signal handler may have made one while this thread did.
+                made = self._made.setdefault(key, self._make(key))
             return made
 
     def _inherited(self) -> None:

@@ -72,7 +72,11 @@ class _Entry(Generic[T]):
     @property
     def uses(self) -> int:
         """How many leases somebody has; by looking, because what takes the others out of the set can be interrupted."""
-        return sum(1 for _ in self.leases)
+        while True:
+            try:
+                return sum(1 for _ in self.leases)
+            except RuntimeError:  # a signal handler began a use, or ended one
+                continue
 
 
 @final
@@ -159,21 +163,21 @@ class Pool(Generic[T]):
                     has_collected = True
         entry = lease._entry  # noqa: SLF001 - the other half of that class
         work = entry.work
+        try:
+            self._gave_up(evicted)
+        finally:
+            if evicted and work is not None:
+                work.may_begin()  # only now, whoever waits for it: until then what was given up took the room
         if work is not None:
             try:
-                self._gave_up(evicted)
-            finally:
-                if evicted:
-                    work.may_begin()  # only now, whoever waits for it: until then what was given up took the room
                 work.start()
-            try:
                 self._wait(entry, work, deadline)
             except BaseException:
                 lease.release()
                 # What is raised has this frame, and the work has what is raised.
                 del entry, work
                 raise
-            lease._thing = entry.thing  # noqa: SLF001
+        lease._thing = entry.thing  # noqa: SLF001 - another thread may have seen the work end since the lease was made
         return lease
 
     def _try_lease(self, key: str, size: int, load: Callable[[], Work[T]], evicted: list[_Entry[T]]) -> Lease[T] | None:
@@ -181,40 +185,48 @@ class Pool(Generic[T]):
         with self._lock:
             self._settle()
             self._expect_open()
+            return self._lease_of(key, size, load, evicted)
+
+    def _lease_of(self, key: str, size: int, load: Callable[[], Work[T]], evicted: list[_Entry[T]]) -> Lease[T] | None:
+        while True:
             entry = self._entries.get(key)
             if entry is None:
                 if not self._make_room(size, evicted):
                     return None
-                entry = self._entries[key] = _Entry(key, size, load())
+                entry = self._entries.setdefault(key, _Entry(key, size, load()))
                 if evicted and entry.work is not None:
                     entry.work.may_begin(_PATIENCE)
             lease = Lease(self, entry)
             entry.leases.add(lease)
-            self._touch(entry)
-            return lease
+            # A signal handler that calls the pool as well may have given it up before it was in use.
+            if self._entries.get(key) is entry:
+                self._touch(entry)
+                return lease
 
     def _settle(self) -> None:
         """Take account of work that has ended, also where nobody was there to do so."""
         for entry, since in list(self._leaving.items()):
             if time.monotonic() - since > _PATIENCE:  # whoever destroys it was interrupted, or is stuck in that
                 self._leaving.pop(entry, None)
-        for entry in list(self._entries.values()):
-            if entry.work is not None and entry.work.has_ended:
-                try:
-                    entry.thing, entry.work = entry.work.wait(0.0), None
-                    if self._is_closed and entry.is_idle:  # it ended after its caller had given up, and after the pool
-                        del self._entries[entry.key]
-                except BaseException:  # noqa: BLE001 - raised in those that wait for it; here it is only known to be over
-                    del self._entries[entry.key]
-            elif entry.work is not None and not entry.uses and not entry.work.has_begun:
-                # Who asked for it was interrupted before it began.
-                del self._entries[entry.key]
+        for entry in self._all():
+            work = entry.work
+            if work is None:
+                continue
+            if work.has_ended and work.error is not None:
+                self._drop(entry)  # raised in those that wait for it; here it is only known to be over
+            elif work.has_ended:
+                entry.thing = work.result
+                entry.work = None
+                if self._is_closed and entry.is_idle:  # it ended after its caller had given up, and after the pool
+                    self._drop(entry)
+            elif not entry.uses and not work.has_begun:
+                self._drop(entry)  # who asked for it was interrupted before it began
 
     def _make_room(self, size: int, evicted: list[_Entry[T]]) -> bool:
         """Give up what was used least recently until there is room; say whether there is."""
         if self._budget is None:
             return True
-        taken = sum(entry.size for entry in (*self._entries.values(), *self._leaving))
+        taken = sum(entry.size for entry in (*self._all(), *self._leaving))
         idle = self._idle()
         # Nothing goes in vain: what is in use may take so much that no eviction helps.
         if taken - sum(entry.size for entry in idle) + size > self._budget:
@@ -222,29 +234,42 @@ class Pool(Generic[T]):
         for entry in idle:
             if taken + size <= self._budget:
                 break
-            self._let_go(entry)
-            evicted.append(entry)
+            if self._let_go(entry):
+                evicted.append(entry)
             taken -= entry.size
         return True
 
     # Loops with conditions stand outside of `with`: see the end of `gathering`.
     def _idle(self) -> list[_Entry[T]]:
         """Return what is loaded and not in use, the least recently used first."""
-        return sorted((entry for entry in self._entries.values() if entry.is_idle), key=lambda entry: entry.last_used)
+        return sorted((entry for entry in self._all() if entry.is_idle), key=lambda entry: entry.last_used)
+
+    def _all(self) -> list[_Entry[T]]:
+        """Return a list: a signal handler that calls the pool as well may change the dict."""
+        return list(self._entries.values())
+
+    def _let_idle_go(self) -> list[_Entry[T]]:
+        return [entry for entry in self._idle() if self._let_go(entry)]
 
     def _unfinished(self) -> list[Work[T]]:
-        return [entry.work for entry in self._entries.values() if entry.work is not None]
+        return [entry.work for entry in self._all() if entry.work is not None]
 
     def _residents(self) -> list[Resident]:
-        entries = sorted(self._entries.values(), key=lambda entry: entry.last_used)
+        entries = sorted(self._all(), key=lambda entry: entry.last_used)
         return [Resident(key=entry.key, size=entry.size, uses=entry.uses) for entry in entries if entry.work is None]
 
-    def _let_go(self, entry: _Entry[T]) -> None:
-        del self._entries[entry.key]
+    def _let_go(self, entry: _Entry[T]) -> bool:
+        """Give a thing up; False where a signal handler did so, which this thread was interrupted by."""
+        if not self._drop(entry):
+            return False
         self._leaving[entry] = time.monotonic()
+        return True
+
+    def _drop(self, entry: _Entry[T]) -> bool:
+        return self._entries.get(entry.key) is entry and self._entries.pop(entry.key, None) is entry
 
     def _no_room(self, key: str, size: int) -> str:
-        others = ", ".join(f"{entry.key} ({entry.size} bytes)" for entry in self._entries.values())
+        others = ", ".join(f"{entry.key} ({entry.size} bytes)" for entry in self._all())
         return (
             f"{key}: expected room for {size} bytes in the budget of {self._budget} within the deadline, "
             f"found it taken by what is in use: {others}"
@@ -256,8 +281,8 @@ class Pool(Generic[T]):
         except BaseException as error:
             with self._lock:
                 # One that hangs goes on: whoever asks next waits for it, and starts no second one beside it.
-                if work.has_ended and not isinstance(error, LoadTimeout) and self._entries.get(entry.key) is entry:
-                    del self._entries[entry.key]
+                if work.has_ended and not isinstance(error, LoadTimeout):
+                    self._drop(entry)
             del entry, work
             raise
         with self._lock:
@@ -268,8 +293,7 @@ class Pool(Generic[T]):
         with self._lock:
             entry.leases.discard(lease)
             self._touch(entry)
-            if self._is_closed and entry.is_idle and self._entries.get(entry.key) is entry:
-                self._let_go(entry)
+            if self._is_closed and entry.is_idle and self._let_go(entry):
                 dropped.append(entry)
         self._tell()
         self._gave_up(dropped)
@@ -288,9 +312,8 @@ class Pool(Generic[T]):
         with self._lock:
             self._settle()
             entry = self._entries.get(key)
-            if entry is None or not entry.is_idle:
+            if entry is None or not entry.is_idle or not self._let_go(entry):
                 return False
-            self._let_go(entry)
         self._gave_up([entry])
         return True
 
@@ -299,11 +322,9 @@ class Pool(Generic[T]):
         with self._lock:
             self._is_closed = True
             self._settle()
-            idle = self._idle()
-            for entry in idle:
-                self._let_go(entry)
+            given_up = self._let_idle_go()
             unfinished = self._unfinished()
-        self._gave_up(idle)
+        self._gave_up(given_up)
         for work in unfinished:
             work.afterwards(self._drop_what_came_late)
 
@@ -322,7 +343,7 @@ class Pool(Generic[T]):
     def reserved(self) -> int:
         """Bytes that everything takes that is loaded, or being loaded, as they are reckoned."""
         with self._lock:
-            return sum(entry.size for entry in self._entries.values())
+            return sum(entry.size for entry in self._all())
 
     def _expect_open(self) -> None:
         if self._is_closed:
@@ -347,7 +368,7 @@ class Pool(Generic[T]):
         self._freed = queue.SimpleQueue()
         self._leaving = {}
         self.generation += 1
-        for entry in list(self._entries.values()):
+        for entry in self._all():
             entry.leases = weakref.WeakSet()
             if entry.work is not None:
                 never_destroy(entry, entry.work)

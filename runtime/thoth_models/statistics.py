@@ -68,7 +68,10 @@ class ManagerStats:
 
 
 class Counters:
-    """Counts by model. Threads may share it; a child of ``fork`` begins with the numbers of its parent."""
+    """Counts by model. Threads may share it; a child of ``fork`` begins with the numbers of its parent.
+
+    What a signal handler adds, while the thread that it interrupted does, may be lost.
+    """
 
     def __init__(self) -> None:
         self._models: dict[str, ModelStats] = {}

@@ -12,7 +12,7 @@ import pytest
 from tests.runtime.making import SECONDS, Making
 from thoth_models import LoadTimeout, deadline, pool
 from thoth_models.deadline import Work
-from thoth_models.pool import Pool
+from thoth_models.pool import Lease, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,3 +165,99 @@ def test_whoever_keeps_the_error_of_a_load_keeps_no_use(one_at_a_time: Pool[str]
     leave.set()
     assert use(one_at_a_time, "b") == "B"
     assert kept.value.stacks
+
+
+def test_a_load_that_ends_just_when_somebody_begins_to_wait_for_it(
+    one_at_a_time: Pool[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = threading.Event()
+
+    def slow() -> str:
+        assert leave.wait(SECONDS)
+        return "A"
+
+    def ask() -> None:
+        one_at_a_time.lease("a", 1, lambda: Making(slow), SECONDS).release()
+
+    first = threading.Thread(target=ask)
+    first.start()
+    while not one_at_a_time.reserved:
+        time.sleep(0.001)
+    try_lease = one_at_a_time._try_lease
+
+    def late(*arguments: Any) -> Any:
+        lease = try_lease(*arguments)
+        leave.set()
+        while not one_at_a_time.residents():  # which takes account of its end
+            time.sleep(0.001)
+        return lease
+
+    monkeypatch.setattr(one_at_a_time, "_try_lease", late)
+    assert use(one_at_a_time, "a") == "A"
+    first.join(SECONDS)
+
+
+def test_what_a_signal_handler_gives_up_is_loaded_again(
+    one_at_a_time: Pool[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(one_at_a_time, "a")
+    handled: list[bool] = []
+
+    def interrupted(things: Pool[str], entry: Any) -> Lease[str]:
+        if not handled:
+            handled.append(things.evict("a"))
+        return Lease(things, entry)
+
+    monkeypatch.setattr(pool, "Lease", interrupted)
+    lease = one_at_a_time.lease("a", 1, make("a"), SECONDS)
+    assert handled == [True]
+    assert lease.thing == "A"
+    assert [(resident.key, resident.uses) for resident in one_at_a_time.residents()] == [("a", 1)]
+
+
+def test_what_a_signal_handler_loads_is_not_loaded_a_second_time(one_at_a_time: Pool[str]) -> None:
+    begun: list[str] = []
+
+    def interrupted() -> Work[str]:
+        begun.append("a")
+        if len(begun) == 1:
+            one_at_a_time.lease("a", 1, interrupted, SECONDS).release()
+        return Making(lambda: f"A{len(begun)}")
+
+    assert one_at_a_time.lease("a", 1, interrupted, SECONDS).thing == "A2"
+    assert one_at_a_time.reserved == 1
+
+
+def test_giving_up_what_a_signal_handler_gave_up(one_at_a_time: Pool[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    use(one_at_a_time, "a")
+    let_go = one_at_a_time._let_go
+    handled: list[bool] = []
+
+    def interrupted(entry: Any) -> bool:
+        if not handled:
+            handled.append(True)
+            handled.append(one_at_a_time.evict("a"))
+        return let_go(entry)
+
+    monkeypatch.setattr(one_at_a_time, "_let_go", interrupted)
+    assert not one_at_a_time.evict("a")
+    assert handled == [True, True]
+    assert one_at_a_time.evictions == {"a": 1}
+    assert not one_at_a_time._leaving
+
+
+def test_adding_up_while_a_signal_handler_gives_something_up() -> None:
+    things: Pool[str] = Pool(None, lambda key, size: None)
+    handled: list[bool] = []
+
+    class Size(int):
+        def __radd__(self, other: int) -> int:
+            if not handled:
+                handled.append(things.evict("b"))
+            return other + int(self)
+
+    for key in ("a", "b", "c"):
+        things.lease(key, Size(1), make(key), SECONDS).release()
+    assert things.reserved == 3
+    assert handled == [True]
+    assert things.reserved == 2
