@@ -32,6 +32,20 @@ _HUB_CONSTANTS = "huggingface_hub.constants"
 _SWITCH_BEFORE = {name: os.environ.get(name) for name in _OFFLINE_VARIABLES}
 
 
+_LONGEST_FIRST = (
+    "test_compiled_bundles",
+    "test_real_bundle",
+    "test_guides",
+    "test_forking_libraries",
+    "test_manager_under_stress",
+    "test_export",
+    "test_graphs",
+    "test_large_file",
+    "test_layers",
+)
+"""Files that take a minute or more. Begun last, they would be waited for by all other processes of a divided run."""
+
+
 class _PatientSys:
     """``sys`` as ``threading`` sees it, where a thread that cannot be traced at the moment tries again.
 
@@ -54,6 +68,11 @@ class _PatientSys:
 
 if sys.version_info < (3, 12):
     threading._sys = _PatientSys()  # type: ignore[attr-defined]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
