@@ -22,8 +22,10 @@ if os.environ.get("CI"):
 nox.needs_version = ">=2025.2"
 
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
-"""One process of pytest per core: half of the time is waiting. Files stay whole, since their tests share things, and come
-in the order of conftest.py, not those with most tests first."""
+"""One process of pytest per core: half of the time is waiting. Files stay whole, since their tests share things.
+
+They come in the order of conftest.py, not those with most tests first.
+"""
 
 SHORT_PATHS = {"TMPDIR": tempfile.gettempdir()}
 """nox's own directory for temporary files may be too deep for the Unix socket that a fork server has."""
