@@ -72,9 +72,18 @@ class DaemonThreads:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function())
+                except StopIteration as error:
+                    # A coroutine cannot raise it, and whoever awaits one that tries to would wait for ever.
+                    future.set_exception(_as_runtime_error(error))
                 except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
                     future.set_exception(error)
             # Nothing of a call outlives it here, not even while this thread waits for the next one.
             del call, future, function
             with self._lock:
                 self._free += 1
+
+
+def _as_runtime_error(error: StopIteration) -> RuntimeError:
+    raised = RuntimeError(f"expected a result, found StopIteration({error.value!r})")
+    raised.__cause__ = error
+    return raised

@@ -27,7 +27,8 @@ class ManagerConfig:
         variants: Names of the variants to accept, in order of preference; None for the list's own order.
         same_space: Refuse a stand-in whose vectors belong to another embedding space, also where the list accepts one.
         expect_spaces: By name of a model, the space that the callers' index was made with. A name counts for the model
-            that has it, whatever callers call that; one that the bundle does not know is an error.
+            that has it, whatever callers call that, unless what they call it has a space here too; one that the bundle
+            does not know is an error.
         timeout: Seconds until a call that has to load a model fails, waiting for room in memory included.
         memory_budget: Bytes that loaded models may take together; the least recently used is given up for another one.
             None for ``THOTH_MODELS_MEMORY``, and where that is not set 0.6 of what the container or the machine has.

@@ -140,16 +140,18 @@ class Work(ABC, Generic[T]):
         with late_call():
             has_ended = self._ends_within(bound)
         if not has_ended:
-            raise LoadTimeout(
+            error: BaseException = LoadTimeout(
                 f"{self._what} did not finish within {bound:g} s; it was {self.stage}", stacks(self._thread)
             )
-        if self._error is None:
+        elif self._error is None:
             return self._result  # type: ignore[return-value] # None is a result only where T says so
-        error = copy_of(self._error)
+        else:
+            error = copy_of(self._error)
         try:
             raise error
         finally:
-            # What is raised has this frame: without this, a cycle that keeps alive whatever the callers have.
+            # What is raised has this frame: without this, whoever keeps that keeps the work as well, with its result,
+            # and an error is part of a cycle with whatever the callers have.
             del self, error
 
     def _ends_within(self, seconds: float) -> bool:

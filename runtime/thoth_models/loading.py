@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def load_embedding(  # noqa: PLR0913 - each is a decision of the caller's, by na
     )
     embedding = done(_Load(request))
     if embedding.info.fallback is not None:
-        warnings.warn(FallbackWarning(embedding.info.fallback), stacklevel=2)
+        warn_fallback(embedding.info.fallback)
         tell_fallback(embedding.info)
     return embedding
 
@@ -164,12 +165,23 @@ class _Load(Loading["Embedding"]):
 LOAD_FAILURES = (VerificationError, BackendUnavailableError, BackendError)
 """What keeps one variant from being loaded, and lets the next one be tried."""
 
+_BETWEEN = ("thoth_models", "contextlib", "functools")
+"""Modules between a caller and what it called."""
+
 
 def failed(candidate: Candidate, error: Exception) -> Attempt:
     """Return the attempt to load ``candidate`` that ended with ``error``, and log it."""
     model, variant, reason = candidate.model.name, candidate.variant.name, str(error)
     tell("refusal", model=model, variant=variant, error=type(error).__name__, reason=reason)
     return Attempt(model=model, variant=variant, reason=reason, error=type(error).__name__)
+
+
+def warn_fallback(reason: str) -> None:
+    """Warn the nearest caller outside of this package that a model of another embedding space answers."""
+    frame, depth = sys._getframe(1), 2  # noqa: SLF001 - the documented way to see the frames of a thread
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(FallbackWarning(reason), stacklevel=depth)
 
 
 def tell_fallback(info: EmbeddingInfo) -> None:

@@ -369,6 +369,8 @@ class Pool(Generic[T]):
         self._leaving = {}
         self.generation += 1
         for entry in self._all():
+            for lease in entry.leases:
+                lease._thing = None  # noqa: SLF001 - whoever has a use that does not count keeps nothing loaded
             entry.leases = weakref.WeakSet()
             if entry.work is not None:
                 never_destroy(entry, entry.work)

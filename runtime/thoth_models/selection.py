@@ -118,41 +118,52 @@ def select(
     return Selection(requested=requested, model=model, candidates=tuple(candidates), passed_over=tuple(passed_over))
 
 
+DEFAULT = "default"
+"""The name that stands for the bundle's default model, where no model or alias is called that."""
+
 ABSENT = "absent: the bundle was built without it, because none of its sources answered"
 NOT_ASKED_FOR = "not among the variants that the caller accepts"
 
 
-def expected_space(
-    manifest: Manifest, name: str | None, spaces: Mapping[str, str], *, default: str = "default"
-) -> str | None:
+def expected_space(manifest: Manifest, name: str | None, spaces: Mapping[str, str]) -> str | None:
     """Return the space that is expected of what answers for ``name``; None where none is.
 
     Args:
         manifest: What the bundle holds.
         name: A model name or alias; None for the bundle's default.
-        spaces: By name of a model, the space to expect. Each counts for all names of that model.
-        default: What stands for the bundle's default model where nothing is called that.
+        spaces: By name of a model, the space to expect. Each counts for the other names of that model as well, but for
+            those that have one of their own.
 
     Raises:
-        InvalidInputError: The bundle has no model of a name in ``spaces``, or two names of one model have two spaces.
+        InvalidInputError: The bundle has no model of a name in ``spaces``; or ``name`` has no space there, and the
+            other names of its model have several.
     """
     if not spaces:
         return None
     names = manifest.names()
-    models = {key: names.get(key, manifest.default if key == default else None) for key in spaces}
+    models = {key: names.get(key, manifest.default if key == DEFAULT else None) for key in spaces}
     if unknown := [key for key, model in models.items() if model is None]:
         raise InvalidInputError(
             f"expect_spaces: expected names of models of the bundle {manifest.name!r}, found {unknown[0]!r}; "
             f"known: {', '.join(sorted(names))}"
         )
-    key = default if name is None else name
-    if key in spaces:
-        return spaces[key]
+    own = DEFAULT if name is None and DEFAULT not in names else name
+    if own is not None and own in spaces:
+        return spaces[own]
     model = manifest.default if name is None else names.get(name)
     found = {space for other, space in spaces.items() if models[other] == model}
     if len(found) > 1:
         raise InvalidInputError(f"expect_spaces: expected one space for the names of {model!r}, found {len(found)}")
     return next(iter(found), None)
+
+
+def model_of(manifest: Manifest, name: str | None) -> str:
+    """Return the name of the model that ``name``, a model or an alias, stands for; None for the bundle's default.
+
+    Raises:
+        UnknownModelError: There is none.
+    """
+    return _find(manifest, name)[1].name
 
 
 def _find(manifest: Manifest, name: object) -> tuple[str, Model]:

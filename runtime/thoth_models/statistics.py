@@ -29,7 +29,8 @@ class ModelStats:
         load_seconds: Time spent making it ready after that.
         evictions: Times that it was given up to make room, or on demand.
         fallbacks: Names for which it stands in with vectors of another embedding space.
-        refusals: Times that a variant of it could not be loaded.
+        refusals: Times that a variant of it could not be loaded, and calls for it that were refused: because another
+            space is expected, or within the deadline there was no room, or it was not loaded.
         resident_bytes: Memory that it is reckoned to take now; 0 where it is not loaded.
         uses: How many calls and callers hold it now.
     """

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -24,16 +23,14 @@ from thoth_models.config import ManagerConfig
 from thoth_models.deadline import done
 from thoth_models.errors import (
     EnvironmentFault,
-    FallbackWarning,
     InvalidInputError,
     ModelUnavailableError,
     SpaceMismatchError,
 )
 from thoth_models.events import tell
-from thoth_models.loading import bundle_root
+from thoth_models.loading import bundle_root, warn_fallback
 from thoth_models.loads import OpenOnly
-from thoth_models.manager import DEFAULT
-from thoth_models.selection import expected_space, select
+from thoth_models.selection import DEFAULT, expected_space, select
 from thoth_models.sides import Hosted, HostedEncoder, HostedSide, LocalSide, Side, TextEncoder, is_space
 from thoth_models.statistics import Counters, ManagerStats, ModelStats
 
@@ -231,7 +228,7 @@ def choose_embeddings(  # noqa: PLR0913 - by name, and all but two have a defaul
     _log.info("embeddings: %s, because of %s; their identity is %s", side, reason, chosen.identity, extra=extra)
     if fallback is not None:
         tell("fallback", requested=local, reason=fallback)
-        warnings.warn(FallbackWarning(fallback), stacklevel=2)
+        warn_fallback(fallback)
     return chosen
 
 
@@ -254,7 +251,7 @@ def _local_side(model: str, config: ManagerConfig, index: str | None) -> tuple[L
         raise InvalidInputError(f"local: expected the name of a model, found {type(model).__name__}")
     manifest = done(OpenOnly(bundle_root(config.root).absolute(), config.timeout)).manifest
     requested = None if model == DEFAULT and DEFAULT not in manifest.names() else model
-    expected = expected_space(manifest, requested, config.expect_spaces, default=DEFAULT) or index
+    expected = expected_space(manifest, requested, config.expect_spaces) or index
     if index not in (None, expected):
         raise _misfit(str(index), f"the settings expect the space {expected} of {model!r}")
     try:

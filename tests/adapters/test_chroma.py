@@ -253,6 +253,32 @@ def test_a_function_that_chroma_kept_though_it_was_refused_is_taken_back(
     assert "kept a function of" in caplog.text
 
 
+@pytest.mark.parametrize("metadata", [None, {"of": "the shop"}])
+def test_a_space_that_the_metadata_lost_is_put_back(
+    client: ClientAPI, config: ManagerConfig, elsewhere: ManagerConfig, metadata: dict[str, str] | None
+) -> None:
+    """``modify`` replaces all of the metadata, and a collection that was made elsewhere never had it there."""
+    collection = client.create_collection(
+        "columns", metadata=metadata, embedding_function=passed(ThothEmbeddingFunction("mini", config))
+    )
+    for _ in range(2):
+        assert open_collection(client, "columns", "mini", config).metadata == {
+            **(metadata or {}),
+            SPACE: identity("one"),
+        }
+        with pytest.raises(SpaceMismatchError):
+            open_collection(client, "columns", "mini", elsewhere)
+        metadata = {"of": "the new shop"}
+        collection.modify(metadata={**metadata})
+
+
+def test_metadata_that_cannot_be_replaced_stays(client: ClientAPI, config: ManagerConfig) -> None:
+    metadata = {"hnsw:space": "cosine"}
+    function = passed(ThothEmbeddingFunction("mini", config))
+    client.create_collection("columns", metadata=metadata, embedding_function=function)
+    assert open_collection(client, "columns", "mini", config).metadata == metadata
+
+
 def test_a_function_of_somebody_else_with_the_same_settings_is_none_of_ours(
     client: ClientAPI, config: ManagerConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

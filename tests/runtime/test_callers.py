@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -62,6 +63,22 @@ def test_errors_and_cancelled_calls() -> None:
     with pytest.raises(ZeroDivisionError):
         threads.submit(lambda: 1 // 0).result(SECONDS)
     assert made == []
+    threads.close()
+
+
+def test_the_end_of_an_iteration_reaches_whoever_awaits_the_call() -> None:
+    """No future takes it as it is, and whoever awaits that future would wait for ever."""
+    threads = DaemonThreads(1, "caller")
+
+    def call() -> None:
+        raise StopIteration("ended")
+
+    async def work() -> None:
+        await asyncio.wait_for(asyncio.wrap_future(threads.submit(call)), SECONDS)
+
+    with pytest.raises(RuntimeError, match=r"found StopIteration\('ended'\)") as caught:
+        asyncio.run(work())
+    assert isinstance(caught.value.__cause__, StopIteration)
     threads.close()
 
 

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bundles import make_bundle, make_writable
+from tests.runtime.backends.onnx_models import plan, variant_files
+
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 _LATE = """
 import atexit, sys, threading, time
@@ -50,3 +54,91 @@ def test_an_exit_handler_of_the_application_encodes_once_more(
     done = run_python("-c", _LATE, what)
     assert (done.returncode, done.stdout) == (0, "computed\n"), done.stderr
     assert time.monotonic() - started < 30
+
+
+_WAITING = """
+import atexit, asyncio, sys, threading, warnings
+warnings.simplefilter("ignore")
+
+def last():  # registered before ours, so that it runs after it
+    def encode():
+        try:
+            models.encode("late")
+        except EnvironmentFault as error:
+            print(type(error).__name__, error)
+        else:
+            print("encoded")
+
+    if sys.argv[2] == "async":
+        try:
+            asyncio.run(models.aencode("late"))
+        except EnvironmentFault as error:
+            print(type(error).__name__, error)
+    else:
+        thread = threading.Thread(target=encode, daemon=sys.argv[2] == "daemon")
+        thread.start()
+        thread.join()
+    encode()
+
+atexit.register(last)
+from thoth_models import EmbeddingManager, EnvironmentFault, ManagerConfig
+
+models = EmbeddingManager(ManagerConfig(root=sys.argv[1]))
+models.encode("early")
+"""
+
+
+@pytest.fixture
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A bundle whose default model is one of the backend that the test is for."""
+    if request.param == "torch":
+        yield request.getfixturevalue("tiny_bundle")
+        return
+    root = tmp_path / "bundle"
+    make_bundle(root, [plan(variant_files(tmp_path / "files"))], default="mini")
+    yield root
+    make_writable(root)
+
+
+@pytest.mark.parametrize("how", ["daemon", "thread", "async"])
+@pytest.mark.parametrize(
+    "root", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("onnx", "torch")], indirect=True
+)
+def test_an_exit_handler_that_waits_for_another_thread_is_told(
+    run_python: Callable[..., subprocess.CompletedProcess[str]], root: Path, how: str
+) -> None:
+    """It would wait for ever for a thread that waits for the end of the process."""
+    done = run_python("-c", _WAITING, str(root), how)
+    assert done.stdout.count("\n") == 2, done.stderr
+    refusal, encoded = done.stdout.splitlines()
+    assert refusal.startswith("EnvironmentFault expected a process that goes on, found one that runs its last exit")
+    assert (done.returncode, encoded) == (0, "encoded")
+
+
+_NO_WAIT = """
+import atexit, threading, time
+
+def last():  # registered before ours, so that it runs after it
+    time.sleep(3)
+    print("last", flush=True)
+
+atexit.register(last)
+from thoth_models import ending
+
+def compute():
+    while True:
+        with ending.computing():
+            begun.set()
+
+begun = threading.Event()
+threading.Thread(target=compute, daemon=True).start()
+begun.wait(30)
+"""
+
+
+def test_a_thread_that_never_rests_computes_nothing_while_the_process_ends(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = run_python("-c", _NO_WAIT)
+    assert (done.returncode, done.stdout) == (0, "last\n"), done.stderr
+    assert "EnvironmentFault: expected a process that goes on" in done.stderr

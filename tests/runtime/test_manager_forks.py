@@ -44,9 +44,10 @@ asyncio.run(models.aencode("a"))
 locks = {
     "instances": module._instances._lock,
     "manager": models._lock,
-    "counters": models._counters._lock,
-    "models": models._models._lock,
-    "bundle": models._bundle._lock,
+    "answers": models._answers._lock,
+    "counters": models._answers.counters._lock,
+    "models": models._answers.loaded._lock,
+    "bundle": models._answers._bundle._lock,
     "threads": models._threads._lock,
 }
 held, leave = threading.Event(), threading.Event()

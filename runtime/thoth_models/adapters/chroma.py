@@ -11,7 +11,7 @@ from thoth_models.adapters.serving import config_of, missing, settings_of
 from thoth_models.adapters.spaces import SpaceEncoder
 from thoth_models.config import ManagerConfig
 from thoth_models.errors import InvalidInputError, SpaceMismatchError
-from thoth_models.manager import DEFAULT
+from thoth_models.selection import DEFAULT
 from thoth_models.sides import is_space
 
 try:
@@ -37,6 +37,9 @@ with another function."""
 
 NAME: Final = "thoth_models"
 """What Chroma keeps with a collection, to find the class again."""
+
+_DISTANCE: Final = "hnsw:space"
+"""Key of the metadata under which collections used to say their measure; Chroma lets no such metadata be replaced."""
 
 _DISTANCES: Final[Mapping[str, Distance]] = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
 
@@ -179,8 +182,10 @@ def open_collection(
     """Return a collection of Chroma, made where there is none, after a look at the space that it keeps.
 
     Chroma compares no more than the names of functions. Who gives one to ``get_collection`` or
-    ``get_or_create_collection`` says that it fits; here that is compared. The space of a collection that is made here
-    is kept in its metadata too: a function of another space that ``modify`` refused, but wrote, is taken back.
+    ``get_or_create_collection`` says that it fits; here that is compared. The space of a collection that is opened here
+    is kept in its metadata too: a function of another space that ``modify`` refused, but wrote, is taken back. (What
+    ``modify`` replaces the metadata by has to have the key, :data:`SPACE`, or it is put back when the collection is
+    opened here again.)
 
     Args:
         client: Any client of Chroma.
@@ -211,4 +216,7 @@ def open_collection(
         _log.warning("Chroma collection %r: made of the space %s, and kept a function of %s", name, found, of_function)
         with contextlib.suppress(SpaceMismatchError):  # that of the function that goes; it is written before
             collection.modify(configuration={"embedding_function": cast("EmbeddingFunction[Any]", function)})
+    if made_of is None and _DISTANCE not in (collection.metadata or {}):
+        # Made by others, or modified since, which replaces all of the metadata.
+        collection.modify(metadata={**(collection.metadata or {}), SPACE: found})
     return collection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 from thoth_models.adapters.serving import ServedModel, missing
-from thoth_models.manager import DEFAULT
+from thoth_models.selection import DEFAULT
 
 try:
     from langchain_core.embeddings import Embeddings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from thoth_models.adapters.serving import ServedModel, config_of, missing, settings_of
 from thoth_models.errors import InvalidInputError
-from thoth_models.manager import DEFAULT
+from thoth_models.selection import DEFAULT
 
 try:
     from llama_index.core.base.embeddings.base import BaseEmbedding

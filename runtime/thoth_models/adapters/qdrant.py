@@ -19,7 +19,7 @@ from thoth_models.adapters.qdrant_points import (
 from thoth_models.adapters.serving import missing
 from thoth_models.adapters.spaces import SpaceEncoder
 from thoth_models.errors import EnvironmentFault, InvalidInputError
-from thoth_models.manager import DEFAULT
+from thoth_models.selection import DEFAULT
 
 try:
     from qdrant_client import AsyncQdrantClient, QdrantClient

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from thoth_models.config import ManagerConfig
 from thoth_models.errors import BackendUnavailableError, InvalidInputError
-from thoth_models.manager import DEFAULT, EmbeddingManager
+from thoth_models.manager import EmbeddingManager
+from thoth_models.selection import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, final
 
 from thoth_models.errors import InvalidInputError, SpaceMismatchError
-from thoth_models.manager import DEFAULT, EmbeddingManager
+from thoth_models.manager import EmbeddingManager
+from thoth_models.selection import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

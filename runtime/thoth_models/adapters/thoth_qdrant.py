@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from thoth_models.adapters.serving import missing
 from thoth_models.adapters.spaces import RECORD, SpaceEncoder
 from thoth_models.errors import InvalidInputError, SpaceMismatchError
-from thoth_models.manager import DEFAULT
+from thoth_models.selection import DEFAULT
 
 try:
     from qdrant_client import models

@@ -17,7 +17,7 @@ from thoth_models.backends.batching import Padding, batches, blocks
 from thoth_models.backends.sessions import OUTPUT, Graph, Sessions, content
 from thoth_models.canonical import FormatError, parse_json
 from thoth_models.environment import threads
-from thoth_models.errors import BackendError, BackendUnavailableError
+from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
 
 try:
     import tokenizers
@@ -264,6 +264,8 @@ def _reported(what: str) -> Iterator[None]:
         yield
     except FormatError as error:
         raise BackendError(f"{what}: {error}") from error
+    except ThothModelsError:
+        raise
     except BaseException as error:
         if not _is_of_a_library(error):
             raise

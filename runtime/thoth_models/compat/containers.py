@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeVar, final, overload
 
 from thoth_models.compat.naming import NamedModel
 from thoth_models.errors import ModelUnavailableError, SpaceMismatchError, UnknownModelError
-from thoth_models.manager import DEFAULT, EmbeddingManager
+from thoth_models.manager import EmbeddingManager
+from thoth_models.selection import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

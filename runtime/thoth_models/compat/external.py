@@ -22,7 +22,7 @@ from thoth_models.compat.naming import (
     query_text,
 )
 from thoth_models.errors import EnvironmentFault, InvalidInputError, ThothModelsError
-from thoth_models.manager import DEFAULT
+from thoth_models.selection import DEFAULT
 from thoth_models.statistics import ModelStats
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class LocalEmbeddingProvider:
         Raises:
             ThothModelsError: It cannot be loaded; see :func:`load_embedding`.
         """
-        with self._model.use(stacklevel=6):
+        with self._model.use():
             pass
 
     def validate_connection(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, final
 
 from thoth_models.compat.naming import NamedModel
-from thoth_models.manager import DEFAULT
+from thoth_models.selection import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,7 +19,7 @@ from thoth_models.compat.naming import (
 from thoth_models.detection import EnvironmentDetector
 from thoth_models.errors import InvalidInputError, ModelUnavailableError, SpaceMismatchError, ThothModelsError
 from thoth_models.loading import bundle_root
-from thoth_models.manager import DEFAULT
+from thoth_models.selection import DEFAULT
 
 if TYPE_CHECKING:
     import os
@@ -240,7 +240,7 @@ class MultilingualEmbeddingManager:
     def _use(self) -> Iterator[Embedding]:
         with contextlib.ExitStack() as stack:
             try:
-                embedding = stack.enter_context(self._model.use(stacklevel=8))
+                embedding = stack.enter_context(self._model.use())
             except ThothModelsError as error:
                 raise _not_loaded(self.model_key, error) from error
             yield embedding

@@ -7,7 +7,6 @@ another model, with other vectors; whoever calls the old name is told so, loudly
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass, replace
 from types import NoneType
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.config import ManagerConfig
 from thoth_models.deadline import done
-from thoth_models.errors import FallbackWarning, InvalidInputError, ModelUnavailableError, UnknownModelError
+from thoth_models.errors import InvalidInputError, ModelUnavailableError, UnknownModelError
 from thoth_models.events import tell
-from thoth_models.loading import bundle_root
+from thoth_models.loading import bundle_root, warn_fallback
 from thoth_models.loads import OpenOnly
-from thoth_models.manager import DEFAULT, EmbeddingManager
-from thoth_models.selection import expected_space, select
+from thoth_models.manager import EmbeddingManager
+from thoth_models.selection import DEFAULT, expected_space, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,12 +66,8 @@ class NamedModel:
         return EmbeddingManager.get_instance(self.config)
 
     @contextlib.contextmanager
-    def use(self, stacklevel: int = 5) -> Iterator[Embedding]:
+    def use(self) -> Iterator[Embedding]:
         """Yield the model, loaded; it stays loaded until the end of the ``with`` statement.
-
-        Args:
-            stacklevel: Which frame a warning names, counted from where it is raised; 5 is the caller of a method that
-                has this in a ``with`` statement.
 
         Warns:
             FallbackWarning: A model of another embedding space answers, or one that the old name did not mean; once.
@@ -88,7 +83,7 @@ class NamedModel:
                 if not self.name.startswith(_PUBLISHER):
                     raise UnknownModelError(f"{error}{hint(self.name)}") from error
                 embedding = stack.enter_context(self.manager.use(self.name.removeprefix(_PUBLISHER)))
-            self._note(embedding.info, stacklevel)
+            self._note(embedding.info)
             yield embedding
 
     def manifest(self) -> Manifest:
@@ -113,16 +108,18 @@ class NamedModel:
             return manifest.models[self.info.model], self.info.fallback
         return answering(manifest, self.name, self.config)
 
-    def _note(self, info: EmbeddingInfo, stacklevel: int) -> None:
+    def _note(self, info: EmbeddingInfo) -> None:
         """Keep where the model comes from; where it is not what the name meant, say so, once."""
         before = self.info
         if before is not None and replace(before, fallback=info.fallback) == info:
             return
         reason = info.fallback or other_meaning(self.name, info.model, self.manifest())
-        self.info = replace(info, fallback=reason)
-        if reason is not None and info.fallback is None and (before is None or before.fallback != reason):
+        is_news = reason is not None and info.fallback is None and (before is None or before.fallback != reason)
+        if reason is not None and is_news:
+            # Before it is kept: where a warning is an error, so it is for every call.
+            warn_fallback(reason)
             tell("fallback", requested=self.name, model=info.model, variant=info.variant, reason=reason)
-            warnings.warn(FallbackWarning(reason), stacklevel=stacklevel)
+        self.info = replace(info, fallback=reason)
 
 
 def answering(manifest: Manifest, name: str, config: ManagerConfig) -> tuple[Model, str | None]:
@@ -142,7 +139,7 @@ def answering(manifest: Manifest, name: str, config: ManagerConfig) -> tuple[Mod
             requested,
             variants=config.variants,
             same_space=config.same_space,
-            expect_space=expected_space(manifest, requested, config.expect_spaces, default=DEFAULT),
+            expect_space=expected_space(manifest, requested, config.expect_spaces),
         )
     except UnknownModelError as error:
         raise UnknownModelError(f"{error}{hint(name)}") from error
