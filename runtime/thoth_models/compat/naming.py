@@ -114,8 +114,7 @@ class NamedModel:
         if before is not None and replace(before, fallback=info.fallback) == info:
             return
         reason = info.fallback or other_meaning(self.name, info.model, self.manifest())
-        is_news = reason is not None and info.fallback is None and (before is None or before.fallback != reason)
-        if reason is not None and is_news:
+        if reason is not None and info.fallback is None and (before is None or before.fallback != reason):
             # Before it is kept: where a warning is an error, so it is for every call.
             warn_fallback(reason)
             tell("fallback", requested=self.name, model=info.model, variant=info.variant, reason=reason)

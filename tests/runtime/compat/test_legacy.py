@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,6 +95,20 @@ def test_an_old_name_of_another_model_is_told(moved: ManagerConfig) -> None:
         adapter.encode("a")
     assert found[0].filename == __file__
     assert adapter.info.fallback == str(found[0].message)
+
+
+def test_where_warnings_are_errors_every_call_by_an_old_name_of_another_model_is_refused(moved: ManagerConfig) -> None:
+    adapter = LegacyEmbeddingAdapter("default", config=moved)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with pytest.raises(FallbackWarning, match="mini .* answers for 'default', which meant"):
+                adapter.encode("a")
+    with pytest.warns(FallbackWarning):
+        adapter.encode("a")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        adapter.encode("a")
 
 
 def test_an_old_name_that_is_not_listed_says_what_to_list(moved: ManagerConfig) -> None:
