@@ -102,7 +102,7 @@ def test_where_warnings_are_errors_every_call_by_an_old_name_of_another_model_is
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(2):
-            with pytest.raises(FallbackWarning, match="mini .* answers for 'default', which meant"):
+            with pytest.raises(FallbackWarning, match=r"mini .* answers for 'default', which meant"):
                 adapter.encode("a")
     with pytest.warns(FallbackWarning):
         adapter.encode("a")
