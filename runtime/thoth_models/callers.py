@@ -7,6 +7,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
+from thoth_models.errors import EnvironmentFault
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,7 +40,9 @@ class DaemonThreads:
         """Return the future of what ``function`` returns; cancelled before its turn, it is not called.
 
         Raises:
-            RuntimeError: It was closed, or the system allows this process no more threads and there is none yet.
+            RuntimeError: It was closed.
+            EnvironmentFault: This process may start no thread, as where it has ended but for exit handlers, and there
+                is none yet.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -50,9 +54,10 @@ class DaemonThreads:
                 name = f"{self._name}_{self._threads}"
                 try:
                     threading.Thread(target=self._serve, name=name, daemon=True).start()
-                except RuntimeError:
+                except RuntimeError as error:
                     if not self._threads:
-                        raise
+                        fault = f"{name}: expected to start a thread, found {error}"
+                        raise EnvironmentFault(fault) from error
                 else:
                     self._threads += 1
             self._calls.put((future, function))

@@ -150,6 +150,7 @@ class EmbeddingManager:
 
         Raises:
             ManagerClosedError: The manager was closed.
+            EnvironmentFault: This process may start no thread, and none of them is there yet.
         """
         return await asyncio.wrap_future(self._submit(function))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from thoth_models.callers import DaemonThreads
+from thoth_models.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     import subprocess
@@ -80,6 +81,24 @@ def test_the_end_of_an_iteration_reaches_whoever_awaits_the_call() -> None:
         asyncio.run(work())
     assert isinstance(caught.value.__cause__, StopIteration)
     threads.close()
+
+
+def test_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that there are take all calls; where there is none, that is an error of ours."""
+    threads, leave = DaemonThreads(2, "caller"), threading.Event()
+    first = threads.submit(lambda: leave.wait(SECONDS))
+
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    second = threads.submit(lambda: "called")
+    leave.set()
+    assert first.result(SECONDS)
+    assert second.result(SECONDS) == "called"
+    threads.close()
+    with pytest.raises(EnvironmentFault, match="other_0: expected to start a thread, found can't start new thread"):
+        DaemonThreads(2, "other").submit(lambda: None)
 
 
 def test_closed_threads_do_what_they_took_and_take_no_more() -> None:
