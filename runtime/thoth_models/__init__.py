@@ -28,13 +28,13 @@ from thoth_models.errors import (
     VerificationError,
 )
 from thoth_models.info import EmbeddingInfo
-from thoth_models.loading import load_embedding
-from thoth_models.verify import VerificationReport, verify
+from thoth_models.loading.load import load_embedding
+from thoth_models.verification.verify import VerificationReport, verify
 
 if TYPE_CHECKING:
-    from thoth_models.config import ManagerConfig
     from thoth_models.embedding import Embedding
-    from thoth_models.manager import EmbeddingManager
+    from thoth_models.manager.config import ManagerConfig
+    from thoth_models.manager.manager import EmbeddingManager
 
 __all__ = [
     "Attempt",
@@ -71,15 +71,15 @@ __version__ = "0.1.0"
 
 _LATER = {
     "Embedding": "thoth_models.embedding",
-    "EmbeddingManager": "thoth_models.manager",
-    "ManagerConfig": "thoth_models.config",
+    "EmbeddingManager": "thoth_models.manager.manager",
+    "ManagerConfig": "thoth_models.manager.config",
 }
-"""What is imported only when it is asked for, so that importing the package stays quick. ``Embedding`` needs numpy, and
-a load imports that while it hashes files."""
+"""Names that are imported at their first use, so that importing the package stays quick. ``Embedding`` needs numpy,
+which a load imports while it hashes files."""
 
 
 def __getattr__(name: str) -> object:
-    """Import what is in :data:`_LATER`."""
+    """Import the module that defines ``name``, see :data:`_LATER`."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib  # noqa: PLC0415

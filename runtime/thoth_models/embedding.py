@@ -1,30 +1,29 @@
-"""The object that callers hold: :class:`Embedding`, what it tells of itself, and what a backend must offer.
+"""The object that callers hold: :class:`Embedding`.
 
-All that does not depend on the backend is here, once: checking inputs, prompts, shapes, truncation, normalisation and
-similarity. A backend turns a list of texts into raw vectors and does nothing else.
+Everything that does not depend on the backend is here: checking inputs, prompts, shapes, truncation, normalisation and
+similarity. A backend only turns a list of texts into raw vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from thoth_models.agreement import compare
-from thoth_models.ending import late_call
+from thoth_models.bundle.agreement import compare
 from thoth_models.errors import InvalidInputError, UnknownPromptError
+from thoth_models.process.shutdown import late_call
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    from thoth_models.accuracy import Accuracy
-    from thoth_models.agreement import Agreement
-    from thoth_models.golden import Golden
+    from thoth_models.bundle.accuracy import Gate
+    from thoth_models.bundle.agreement import Agreement
+    from thoth_models.bundle.golden import Golden
+    from thoth_models.bundle.manifest import BuiltModel, Model
     from thoth_models.info import EmbeddingInfo
-    from thoth_models.manifest import BuiltModel, Model
-
-FloatArray: TypeAlias = "NDArray[np.float32]"
+    from thoth_models.types import Backend, FloatArray
 
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 """Prompt names that sentence-transformers tries for documents, in its order."""
@@ -38,28 +37,14 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[object, ...]]] = {
     "pool": (None,),
     "precision": ("float32",),
 }
-"""Other arguments of sentence-transformers, and the values that ask for what is done anyway."""
-
-
-class Backend(Protocol):
-    """What turns texts into raw vectors."""
-
-    def encode(
-        self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
-    ) -> FloatArray:
-        """Return the model's own output for at least one text: float32 of shape (len(texts), dimension), in order.
-
-        ``prompt`` is put before every text; None and the empty string both mean none. ``batch_size`` is the largest
-        number of texts to run at once; None leaves it to the backend.
-        """
-        ...
+"""Other arguments of sentence-transformers, and the values that are accepted because they change nothing."""
 
 
 @final
 class Embedding:
     """A loaded embedding model.
 
-    Made by :func:`thoth_models.load_embedding`; the constructor is for tests with a backend of their own.
+    :func:`thoth_models.load_embedding` creates it; the constructor is for tests that bring their own backend.
     """
 
     def __init__(
@@ -70,10 +55,6 @@ class Embedding:
         self._model = model
         self._built = built
         self._info = info
-
-    def over(self, backend: Backend) -> Embedding:
-        """Return the same embedding, over another backend of the same variant."""
-        return Embedding(backend, self._model, self._built, self._info, self._golden)
 
     def __repr__(self) -> str:
         """Return name, variant, dimension and the first digits of the space."""
@@ -86,9 +67,9 @@ class Embedding:
         return self._info
 
     @property
-    def accuracy(self) -> Accuracy | None:
-        """What was measured of this variant when the bundle was built; None for a model without golden vectors."""
-        return next(variant.accuracy for variant in self._built.variants if variant.name == self._info.variant)
+    def gate(self) -> Gate | None:
+        """The gate that this variant passed when the bundle was built; None for a model without golden vectors."""
+        return next(variant.gate for variant in self._built.variants if variant.name == self._info.variant)
 
     @property
     def dimension(self) -> int:
@@ -97,17 +78,17 @@ class Embedding:
 
     @property
     def max_seq_length(self) -> int | None:
-        """Longest input in tokens, longer ones are cut; None where there is no limit."""
+        """Longest input in tokens, longer ones are truncated; None for no limit."""
         return self._built.max_seq_length
 
     @property
     def similarity_fn_name(self) -> str:
-        """The measure of the model: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``."""
+        """The similarity function of the model: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``."""
         return self._built.similarity
 
     @property
     def normalizes(self) -> bool:
-        """Whether vectors are made unit length unless the caller says otherwise."""
+        """Whether vectors are normalised to unit length unless the caller says otherwise."""
         return self._built.normalize
 
     def get_sentence_embedding_dimension(self) -> int:
@@ -131,21 +112,21 @@ class Embedding:
 
         Args:
             sentences: One text, or any iterable of texts.
-            batch_size: Most texts per batch; None for what suits the backend.
-            normalize_embeddings: Make vectors unit length. None for what models.yaml says of this model, which is
-                yes unless it says otherwise. False gives the model's own output, which may be unit length as well.
+            batch_size: Maximum number of texts per batch; None lets the backend choose.
+            normalize_embeddings: Normalise vectors to unit length. None for the setting in models.yaml, which is True
+                by default. False gives the model's own output, which may have unit length as well.
             truncate_dim: Keep only this many leading dimensions; normalisation comes afterwards.
-            prompt_name: Put the model's prompt of this name before each text.
-            prompt: Put this text before each text; wins over ``prompt_name``.
-            show_progress_bar: Draw progress on standard error, where the backend can.
-            convert_to_numpy: Must be True; the argument is there because callers pass it.
-            others: Further arguments of sentence-transformers, with the values that ask for what is done anyway:
-                ``device`` None or ``cpu``, ``precision="float32"``, ``output_value="sentence_embedding"``,
-                ``convert_to_tensor=False``, ``pool`` and ``chunk_size`` None.
+            prompt_name: Add the model's prompt of this name before each text.
+            prompt: Add this string before each text; takes precedence over ``prompt_name``.
+            show_progress_bar: Draw progress on standard error, if the backend supports it.
+            convert_to_numpy: Must be True; accepted because callers pass it.
+            others: Further arguments of sentence-transformers, with values that change nothing: ``device`` None or
+                ``cpu``, ``precision="float32"``, ``output_value="sentence_embedding"``, ``convert_to_tensor=False``,
+                ``pool`` and ``chunk_size`` None.
 
         Returns:
-            float32 of shape (n, dimension) for n texts, also for n = 0; (dimension,) for one str. With
-            ``truncate_dim``, that length instead of dimension.
+            float32 of shape (n, dimension) for n texts, also for n = 0; (dimension,) for one str. ``truncate_dim``
+            replaces dimension.
 
         Raises:
             InvalidInputError: An input is not a str (the message names its index), or an argument is out of range.
@@ -153,8 +134,8 @@ class Embedding:
         """
         if convert_to_numpy is not True:
             raise InvalidInputError(
-                f"convert_to_numpy: expected True, found {convert_to_numpy!r}; vectors are numpy arrays here, "
-                "torch.from_numpy makes tensors of them without a copy"
+                f"convert_to_numpy: expected True, found {convert_to_numpy!r}; vectors are always numpy arrays, "
+                "which torch.from_numpy converts to tensors without a copy"
             )
         if normalize_embeddings not in (None, True, False):
             raise InvalidInputError(
@@ -184,23 +165,23 @@ class Embedding:
         return vectors[0] if isinstance(sentences, str) else vectors
 
     def encode_query(self, sentences: str | Iterable[str], **options: Any) -> FloatArray:  # noqa: ANN401
-        """Return the vectors of search queries: :meth:`encode` with the model's ``query`` prompt, where it has one.
+        """Return the vectors of search queries: :meth:`encode` with the model's ``query`` prompt, if it has one.
 
-        ``options`` are those of :meth:`encode`. Without a ``query`` prompt none is used, not even the default one, as
-        in sentence-transformers.
+        ``options`` are those of :meth:`encode`. If the model has no ``query`` prompt, no prompt is used, not even the
+        default one, as in sentence-transformers.
         """
         return self.encode(sentences, **self._with_prompt(("query",), options))
 
     def encode_document(self, sentences: str | Iterable[str], **options: Any) -> FloatArray:  # noqa: ANN401
-        """Return the vectors of documents: :meth:`encode` with the model's ``document`` prompt, where it has one.
+        """Return the vectors of documents: :meth:`encode` with the model's ``document`` prompt, if it has one.
 
-        ``options`` are those of :meth:`encode`. Without a ``document`` prompt none is used, not even the default one,
-        as in sentence-transformers.
+        ``options`` are those of :meth:`encode`. If the model has no ``document`` prompt, no prompt is used, not even
+        the default one, as in sentence-transformers.
         """
         return self.encode(sentences, **self._with_prompt(_DOCUMENT_PROMPTS, options))
 
     def similarity(self, first: ArrayLike, second: ArrayLike) -> FloatArray:
-        """Return how similar each vector of ``first`` is to each of ``second``, by the measure of the model.
+        """Return how similar each vector of ``first`` is to each of ``second``, by the model's similarity function.
 
         Args:
             first: Vectors of shape (n, d), or one of shape (d,).
@@ -210,7 +191,7 @@ class Embedding:
             float32 of shape (n, m); larger means more similar, distances are negated.
 
         Raises:
-            InvalidInputError: The shapes do not fit.
+            InvalidInputError: The shapes do not match.
         """
         left, right = _matrix("first", first), _matrix("second", second)
         if left.shape[1] != right.shape[1]:
@@ -226,17 +207,17 @@ class Embedding:
                 return _negated_distances(left, right, order=1)
 
     def check_golden(self) -> Agreement | None:
-        """Encode every golden text, here and now, and compare with the references from when the bundle was built.
+        """Encode every golden text on this machine, and compare the vectors with the references in the bundle.
 
         Returns:
             How closely the vectors follow their references; None for a model without golden vectors.
-            ``check_golden().reaches(accuracy.required_cosine)`` tells whether it is close enough.
+            ``check_golden().reaches(gate.required_cosine)`` says whether it is close enough.
         """
         golden = self._golden
         if golden is None:
             return None
         found = np.empty_like(golden.vectors)
-        # Prompt by prompt, because a call has one for all of its texts.
+        # Prompt by prompt, because a call has one prompt for all of its texts.
         for prompt in dict.fromkeys(golden.prompts):
             rows = [row for row, other in enumerate(golden.prompts) if other == prompt]
             found[rows] = self.encode([golden.texts[row] for row in rows], prompt=prompt, normalize_embeddings=False)
@@ -273,16 +254,16 @@ def _expect_no_effect(options: dict[str, Any]) -> None:
         if name not in _WITHOUT_EFFECT:
             raise InvalidInputError(f"{name}: expected an option that encode has, found {value!r}")
         accepted = _WITHOUT_EFFECT[name]
-        # Of a tuple, and one by one: what callers pass need be neither hashable nor comparable.
+        # Compared one by one, because a value that a caller passes may be neither hashable nor comparable.
         if not any(value is other or (isinstance(value, str) and value == other) for other in accepted):
             expected = " or ".join(map(repr, accepted))
             raise InvalidInputError(f"{name}: expected {expected}, found {value!r}")
 
 
 def unit_length(vectors: FloatArray) -> FloatArray:
-    """Return ``vectors`` of shape (n, d) scaled to length 1; a vector of zeros stays as it is.
+    """Return ``vectors`` of shape (n, d) scaled to length 1; a vector of zeros stays zero.
 
-    The floor of 1e-12 under the length is that of torch.nn.functional.normalize.
+    The lower limit of 1e-12 for the length is that of torch.nn.functional.normalize.
     """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
@@ -291,11 +272,28 @@ def unit_length(vectors: FloatArray) -> FloatArray:
 def _texts(sentences: object) -> list[str]:
     if isinstance(sentences, str):
         return [_text("sentences", sentences)]
-    is_one = isinstance(sentences, np.ndarray) and sentences.ndim == 0
-    # A mapping iterates over its keys, which nobody means.
-    if isinstance(sentences, (bytes, bytearray, Mapping)) or is_one or not isinstance(sentences, Iterable):
-        raise InvalidInputError(f"sentences: expected a str or an iterable of str, found {type(sentences).__name__}")
-    return [_text(f"sentences[{index}]", text) for index, text in enumerate(sentences)]
+    items = expect_items("sentences", "a str or an iterable of str", sentences)
+    return [_text(f"sentences[{index}]", text) for index, text in enumerate(items)]
+
+
+def expect_items(name: str, expected: str, value: object) -> Iterable[object]:
+    """Return ``value`` if iterating over it gives items in an order that a caller can rely on.
+
+    Args:
+        name: Name of the argument, for the message.
+        expected: What is expected, for the message.
+        value: The argument.
+
+    Raises:
+        InvalidInputError: ``value`` is not iterable; or it is a str, bytes, a mapping, a set, or a table such as a
+            DataFrame, whose iteration gives characters, numbers, keys, items in any order, or the names of columns.
+    """
+    dimensions = getattr(value, "ndim", 1)
+    if dimensions != 1:
+        raise InvalidInputError(f"{name}: expected {expected}, found {type(value).__name__} of {dimensions} dimensions")
+    if isinstance(value, (str, bytes, bytearray, Mapping, set, frozenset)) or not isinstance(value, Iterable):
+        raise InvalidInputError(f"{name}: expected {expected}, found {type(value).__name__}")
+    return value
 
 
 def _text(place: str, text: object) -> str:
@@ -304,9 +302,9 @@ def _text(place: str, text: object) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        # Tokenizers take UTF-8, and call this one a TypeError.
+        # tokenizers needs UTF-8, and would raise a TypeError.
         raise InvalidInputError(f"{place}: expected Unicode text, found a lone surrogate at {error.start}") from error
-    # A plain str of subclasses such as numpy's; not str(), which gives the name of a member of an Enum of strings.
+    # Converts subclasses such as numpy's to a plain str. Not str(), which returns the name of a StrEnum's member.
     return str.__str__(text)
 
 
@@ -329,6 +327,6 @@ def _matrix(name: str, vectors: ArrayLike) -> FloatArray:
 
 
 def _negated_distances(left: FloatArray, right: FloatArray, *, order: int) -> FloatArray:
-    # Row by row: the differences of all pairs at once would need n * m * d numbers.
+    # Row by row, because the differences of all pairs at once would take n * m * d numbers.
     rows = [np.linalg.norm(right - row, ord=order, axis=1) for row in left]
     return -np.asarray(rows, dtype=np.float32).reshape(len(left), len(right))

@@ -1,4 +1,4 @@
-"""Every error of the runtime, in one tree that is split by who must act.
+"""Every error of the runtime, in one tree, split by who has to act.
 
 - The caller: :class:`CallerError` (a wrong name, argument or input).
 - The owner of the image: :class:`BundleError` (a bundle that is missing, malformed or changed).
@@ -26,7 +26,7 @@ class CallerError(ThothModelsError):
 
 
 class UnknownModelError(CallerError, LookupError):
-    """The bundle has no model or alias of that name; the message lists the known names, the nearest first."""
+    """The bundle has no model or alias of that name; the message lists the known names, nearest first."""
 
 
 class UnknownPromptError(CallerError, LookupError):
@@ -34,15 +34,15 @@ class UnknownPromptError(CallerError, LookupError):
 
 
 class InvalidInputError(CallerError, ValueError):
-    """An argument has a type or value that cannot be used; the message names the argument and, in a list, the index."""
+    """An argument has a wrong type or value; the message names the argument and, in a list, the index."""
 
 
 class SpaceMismatchError(CallerError):
-    """Only a model of another embedding space could answer, and the caller or the bundle does not accept that."""
+    """Only a model of another embedding space could answer, and the caller or models.yaml does not accept that."""
 
 
 class ManagerClosedError(CallerError, RuntimeError):
-    """The manager was closed; whoever closed it had thought that nobody would use it again."""
+    """The manager was closed, and cannot be used again."""
 
 
 class BundleError(ThothModelsError):
@@ -63,12 +63,12 @@ class Problem:
 
     Attributes:
         kind: What is wrong: ``changed`` content or size, ``missing`` or ``extra`` path, ``special`` for a symlink or
-            anything else that is neither file nor directory, ``manifest`` for a malformed manifest, ``unreadable``
-            where the system refused, ``writable`` where others than the owner may write, ``unsafe`` where a
-            configuration leads out of the files that were compared.
+            anything else that is neither a file nor a directory, ``manifest`` for a malformed manifest, ``unreadable``
+            if the system refused access, ``writable`` if users other than the owner may write, ``unsafe`` if a
+            configuration refers to something outside of the verified files.
         path: Path relative to the bundle root, with ``/``; ``.`` for the root itself.
-        expected: What the manifest, or the bundle format, says.
-        found: What is there.
+        expected: What the manifest or the bundle format requires.
+        found: What was found.
     """
 
     kind: Literal["changed", "missing", "extra", "special", "manifest", "unreadable", "writable", "unsafe"]
@@ -86,11 +86,11 @@ class VerificationError(BundleError):
 
     Attributes:
         root: The bundle root that was checked.
-        problems: Every difference that was found, never only the first.
+        problems: Every difference that was found, not only the first.
     """
 
     def __init__(self, root: str, problems: Sequence[Problem]) -> None:
-        """Keep all ``problems`` found under ``root`` and name each in the message."""
+        """Store all ``problems`` found under ``root``, and list them in the message."""
         self.root = root
         self.problems = tuple(problems)
         count = len(self.problems)
@@ -98,12 +98,12 @@ class VerificationError(BundleError):
         super().__init__(f"{root}: verification failed, {count} problem{'' if count == 1 else 's'}\n{lines}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be made of the same again, in another process too: a pool whose worker's error cannot be, hangs."""
+        """Make the error picklable: a process pool hangs on an error of a worker that cannot be unpickled."""
         return type(self), (self.root, self.problems), self.__dict__
 
 
 class EnvironmentFault(ThothModelsError):  # noqa: N818 - EnvironmentError is a builtin alias of OSError
-    """The process or its surroundings must change, not the call and not the bundle."""
+    """The process or its environment must change, neither the call nor the bundle."""
 
 
 class BackendUnavailableError(EnvironmentFault):
@@ -111,11 +111,11 @@ class BackendUnavailableError(EnvironmentFault):
 
 
 class BackendError(EnvironmentFault):
-    """The libraries are there, but could not make a working model of the verified files."""
+    """The libraries are installed, but could not make a working model of the verified files."""
 
 
 class OfflineViolation(EnvironmentFault):
-    """Something tried to open a connection or look up a name while a model was being loaded."""
+    """Code tried to open a connection or look up a name while a model was being loaded."""
 
 
 class LoadTimeout(EnvironmentFault, TimeoutError):  # noqa: N818 - named after TimeoutError's own family
@@ -126,13 +126,13 @@ class LoadTimeout(EnvironmentFault, TimeoutError):  # noqa: N818 - named after T
     """
 
     def __init__(self, message: str, stacks: str = "") -> None:
-        """Keep the ``stacks`` apart from the message, and show both."""
+        """Store the ``stacks`` apart from the message; ``str`` shows both."""
         self.stacks = stacks
         super().__init__(f"{message}\n{stacks}" if stacks else message)
 
 
 class MemoryBudgetError(EnvironmentFault, MemoryError):
-    """A model does not fit into the memory that models may take; the message says what it needs, and what is taken."""
+    """A model does not fit into the memory budget; the message has its size, and what is in use."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,9 +141,9 @@ class Attempt:
 
     Attributes:
         model: Name of the model in the bundle.
-        variant: Name of the variant, or None where the model as a whole was passed over.
+        variant: Name of the variant, or None if the model as a whole was passed over.
         reason: Why, as one or more lines of text.
-        error: Name of the class of the error that loading it met, or None where it was not tried.
+        error: Name of the class of the error that loading it raised, or None if it was not tried.
     """
 
     model: str
@@ -158,23 +158,23 @@ class Attempt:
 
 
 class ModelUnavailableError(ThothModelsError):
-    """Nothing that may answer for the requested model could be loaded.
+    """None of the models and variants that may answer could be loaded.
 
     Attributes:
         attempts: Every variant that was considered, in order, each with its reason.
     """
 
     def __init__(self, requested: str, attempts: Sequence[Attempt]) -> None:
-        """Keep the ``attempts`` made for the ``requested`` name and list them in the message."""
+        """Store the ``attempts`` made for the ``requested`` name, and list them in the message."""
         self.requested = requested
         self.attempts = tuple(attempts)
         lines = "\n".join(f"  {attempt}" for attempt in self.attempts)
         super().__init__(f"no variant of {requested!r} could be loaded:\n{lines}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be made of the same again, in another process too: a pool whose worker's error cannot be, hangs."""
+        """Make the error picklable: a process pool hangs on an error of a worker that cannot be unpickled."""
         return type(self), (self.requested, self.attempts), self.__dict__
 
 
 class FallbackWarning(UserWarning):
-    """Another model answers for the one that was asked for; its vectors belong to another embedding space."""
+    """Another model answers than the one that was requested; its vectors belong to another embedding space."""

@@ -1,7 +1,7 @@
-"""What becomes of models, in the log: a line for each load, fallback, eviction and refusal, all by one logger.
+"""Events in the log: one line for each load, fallback, eviction and refusal of a model, all by one logger.
 
-A line is the event and its fields, such as ``load model=mini variant=onnx-fp32 seconds=0.091``; the fields are
-attributes of the log record as well, for what collects logs as data.
+A line is the event and its fields, such as ``load model=mini variant=onnx-fp32 seconds=0.091``. The fields are
+attributes of the log record as well, for structured logging.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _LEVELS: dict[Event, int] = {
 }
 
 
-def tell(event: Event, **fields: str | float) -> None:
-    """Log an event: INFO for what is as it should be, WARNING for a fallback and a refusal."""
+def log_event(event: Event, **fields: str | float) -> None:
+    """Log an event: loads and evictions as INFO, fallbacks and refusals as WARNING."""
     if _log.isEnabledFor(_LEVELS[event]):
         line = " ".join((event, *(f"{name}={_written(value)}" for name, value in fields.items())))
         _log.log(_LEVELS[event], "%s", line, extra={"event": event, **fields})
 
 
 def _written(value: str | float) -> str:
-    """Return a value that stays on the line: in JSON's quotes where it could be taken for more than one."""
+    """Return a value as one token of the line; quoted as in JSON if it has spaces or other special characters."""
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)

@@ -17,13 +17,13 @@ class EmbeddingInfo:
         requested: Name as the caller gave it, or the default model's.
         model: Name of the model that answers.
         variant: Name of its variant.
-        revision: Commit of the model's origin, or None where that has no commits.
+        revision: Commit of the model's origin, or None if that has no commits.
         space: Identity of the embedding space, 64 hexadecimal digits. Never mix two in one index.
         bundle_digest: sha256 of the bundle's manifest, 64 hexadecimal digits.
         fallback: None if the requested model answers, else why another one does.
         attempts: Every variant that was considered before and not used, each with its reason.
-        golden_cosine: Cosine between the vector that this process made of the first golden text and its reference
-            vector; None for a model without golden vectors.
+        golden_cosine: Cosine between the vector that this process computed for the first golden text and its reference;
+            None for a model without golden vectors.
         verify_seconds: Time spent comparing files with the manifest, failed attempts included.
         load_seconds: Time spent importing libraries and making the model, failed attempts included.
     """

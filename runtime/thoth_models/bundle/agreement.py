@@ -1,7 +1,7 @@
 """Measuring how closely vectors follow their references.
 
-Pure. The builder measures a variant when it is made, the runtime again on the machine that it runs on; both with this
-code, so that their figures mean the same.
+Pure. The builder measures a variant when it is built, and the runtime measures it again on its own machine. Both use
+this code, so that their figures are comparable.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thoth_models.accuracy import Accuracy
+from thoth_models.bundle.accuracy import Accuracy, rounded_down
 
 if TYPE_CHECKING:
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 NEIGHBOURS = 10
-"""How many nearest texts of a corpus are compared."""
+"""How many nearest neighbours in a corpus are compared."""
 
-LONGEST_TO_SHORTEST = 1.5
+MAX_LENGTH_RATIO = 1.5
 """How far the length of a vector may be from that of its reference, as a ratio.
 
-Cosines do not see a length, and rounding hardly changes it; a normalisation that is missing or new does."""
+A cosine does not depend on the length, and rounding hardly changes it; a missing or extra normalisation does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +33,8 @@ class Agreement:
     Attributes:
         minimum_cosine: The worst cosine; NaN if a vector holds one.
         mean_cosine: The mean of the cosines.
-        largest_difference: The largest absolute difference of two numbers.
-        length_ratio: The length of a vector over that of its reference, where that is farthest from 1.
+        largest_difference: The largest absolute difference of two components.
+        length_ratio: The length of a vector divided by that of its reference, for the text where it is farthest from 1.
         worst: Index of the text with the worst cosine.
     """
 
@@ -45,8 +45,8 @@ class Agreement:
     worst: int
 
     def reaches(self, required_cosine: float) -> bool:
-        """Tell whether the cosines are high enough and no vector has another length; never where one is NaN."""
-        is_as_long = 1 / LONGEST_TO_SHORTEST <= self.length_ratio <= LONGEST_TO_SHORTEST
+        """Return whether every cosine is high enough and every length is right; False if there is a NaN."""
+        is_as_long = 1 / MAX_LENGTH_RATIO <= self.length_ratio <= MAX_LENGTH_RATIO
         return self.minimum_cosine >= required_cosine and is_as_long
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ def compare(reference: FloatArray, found: FloatArray) -> Agreement:
     products = np.einsum("nd,nd->n", left, right)
     cosines = np.where(either, products / np.where(both > 0, both, 1.0), 1.0)
     ratios = np.where(either, other_lengths / np.where(lengths > 0, lengths, np.finfo(np.float64).tiny), 1.0)
-    # NaN compares as false everywhere, so it is looked for, not compared away.
+    # Comparisons with NaN are false, so NaN has to be checked explicitly.
     worst = int(np.argmax(np.isnan(cosines))) if np.isnan(cosines).any() else int(np.argmin(cosines))
     farthest = int(np.argmax(np.abs(np.log(np.maximum(ratios, np.finfo(np.float64).tiny)))))
     return Agreement(
@@ -97,26 +97,19 @@ def _nearest(vectors: FloatArray) -> np.ndarray[tuple[int, int], np.dtype[np.int
     unit = vectors / np.maximum(lengths, 1e-12)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -np.inf)
-    # Stable, so that texts with equal vectors come in one order whoever sorts them.
+    # A stable sort, so that texts with equal vectors are always in the same order.
     return np.argsort(-cosines, axis=1, kind="stable")[:, :NEIGHBOURS]
 
 
-def recorded(agreement: Agreement, neighbours: float, required_cosine: float) -> Accuracy:
-    """Return what the manifest says of a measurement; see :class:`Accuracy` for the rounding."""
+def measured(agreement: Agreement, neighbours: float) -> Accuracy:
+    """Return a measurement as figures for the report; see :class:`Accuracy` for the rounding."""
     step = 10.0 ** math.floor(math.log10(agreement.largest_difference)) if agreement.largest_difference > 0 else 1.0
     return Accuracy(
-        minimum_cosine=_down(agreement.minimum_cosine, 5),
-        mean_cosine=_down(agreement.mean_cosine, 5),
+        minimum_cosine=rounded_down(agreement.minimum_cosine, 5),
+        mean_cosine=rounded_down(agreement.mean_cosine, 5),
         # To one significant digit.
         largest_difference=round(max(math.ceil(agreement.largest_difference / step) * step, 1e-9), 9)
         if agreement.largest_difference > 0
         else 0.0,
-        neighbour_agreement=_down(neighbours, 3),
-        required_cosine=required_cosine,
+        neighbour_agreement=rounded_down(neighbours, 3),
     )
-
-
-def _down(value: float, decimals: int) -> float:
-    # A cosine of 1 may come out a little above it, and an exact decimal a little below itself.
-    scale = 10.0**decimals
-    return math.floor(min(value, 1.0) * scale + 1e-6) / scale

@@ -1,24 +1,25 @@
 """Canonical JSON, and a reader of JSON whose errors name the key path.
 
-Canonical means: sorted keys, no spaces, UTF-8, no floats, one newline at the end. One value has one spelling, so the
-digest of the bytes identifies the value. Used by the manifest here and by the lock of the builder.
+Canonical means: sorted keys, no spaces, UTF-8, no floats, one newline at the end. A value has exactly one form, so the
+digest of the bytes identifies the value. The manifest here and the builder's lock use it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
 _TYPE_NAMES = {
-    dict: "a table",
+    dict: "an object",
     list: "a list",
     str: "a string",
     int: "an integer",
@@ -29,11 +30,11 @@ _SHOWN = 80  # characters of a wrong value that a message repeats
 
 
 class FormatError(Exception):
-    """A document is not what it should be; the message names key path, what was expected and what was found."""
+    """A document does not have the expected form; the message has key path, expected and found value."""
 
 
 def canonical_json(value: object) -> bytes:
-    """Return the one spelling of ``value``; a float, which no document of ours holds, is spelled as Python does."""
+    """Return the canonical form of ``value``. Documents have no floats; one would be written as Python writes it."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
@@ -49,7 +50,7 @@ def parse_json(data: bytes) -> Node:
         value = json.loads(
             text, object_pairs_hook=_unique_keys, parse_float=_refuse_number, parse_constant=_refuse_number
         )
-        # A lone surrogate can be written as an escape, but has no UTF-8, so it could never be written back.
+        # JSON can have a lone surrogate as an escape, but UTF-8 cannot, so it could not be written back.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise FormatError(f"expected JSON in UTF-8, found something else ({error})") from error
@@ -57,11 +58,11 @@ def parse_json(data: bytes) -> Node:
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise FormatError(f"expected each key once, found {next(key for key in keys if keys.count(key) > 1)!r} twice")
-    return table
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise FormatError(f"expected each key once, found {key!r} twice")
+    return found
 
 
 def _refuse_number(text: str) -> NoReturn:
@@ -75,7 +76,7 @@ class Node:
     Attributes:
         value: The value.
         path: The key path, for messages.
-        key: The key as it is spelled in the document; only for nodes from :meth:`entries`.
+        key: The key as it is spelled in the document; only for nodes from :meth:`mapping`.
     """
 
     value: object
@@ -87,43 +88,61 @@ class Node:
         return Node(self.key, f"{self.path} (the key)")
 
     def wrong(self, expected: str, *, found: str | None = None) -> FormatError:
-        """Return the error to raise: what was expected here, and what was found (by default the value)."""
+        """Return the error to raise: what was expected at this path, and what was found (by default the value)."""
         if found is None:
             text = json.dumps(self.value, ensure_ascii=False)
             found = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
         return FormatError(f"{self.path or 'the document'}: expected {expected}, found {found}")
 
     def _typed(self, kind: type[T]) -> T:
-        # bool is an int to isinstance, never to a reader of a format.
+        # isinstance accepts a bool as an int; a format must not.
         if type(self.value) is not kind:
             found = "nothing (null)" if self.value is None else _TYPE_NAMES.get(type(self.value), "something else")
             raise self.wrong(_TYPE_NAMES[kind], found=found)
         return self.value
 
-    def table(self, *required: str, optional: tuple[str, ...] = ()) -> dict[str, Node]:
-        """Return the values of a table by key; all of ``required`` are there, and no key is unknown."""
-        table = self._typed(dict)
+    def members(self, *required: str, optional: tuple[str, ...] = ()) -> dict[str, Node]:
+        """Return the members of an object by key; every ``required`` key is present, and no key is unknown."""
+        found = self._typed(dict)
         for key in required:
-            if key not in table:
+            if key not in found:
                 raise self.wrong(
-                    f"the key {key!r}", found=f"only {', '.join(map(repr, sorted(table))) or 'an empty table'}"
+                    f"the key {key!r}", found=f"only {', '.join(map(repr, sorted(found))) or 'an empty object'}"
                 )
-        for key in table:
+        for key in found:
             if key not in required and key not in optional:
                 raise self.wrong(f"only the keys {', '.join(map(repr, (*required, *optional)))}", found=repr(key))
-        return {key: Node(value, f"{self.path}.{key}" if self.path else key) for key, value in table.items()}
+        return {key: Node(value, f"{self.path}.{key}" if self.path else key) for key, value in found.items()}
 
-    def entries(self) -> list[Node]:
-        """Return the values of a table whose keys are data; :attr:`key` tells each key."""
-        table: dict[str, object] = self._typed(dict)
-        return [Node(value, f"{self.path}[{json.dumps(key, ensure_ascii=False)}]", key) for key, value in table.items()]
+    def mapping(self) -> list[Node]:
+        """Return the values of an object whose keys are data; :attr:`key` is the key of each."""
+        found: dict[str, object] = self._typed(dict)
+        return [Node(value, f"{self.path}[{json.dumps(key, ensure_ascii=False)}]", key) for key, value in found.items()]
 
-    def items(self) -> list[Node]:
-        """Return the values of a list."""
-        return [Node(value, f"{self.path}[{index}]") for index, value in enumerate(self._typed(list))]
+    def texts(self) -> dict[str, str]:
+        """Return an object whose keys are data and whose values are strings."""
+        return {node.key: node.text() for node in self.mapping()}
+
+    def __contains__(self, key: str) -> bool:
+        """Return whether an object has a member of that key."""
+        return key in self._typed(dict)
+
+    def __getitem__(self, key: str) -> Node:
+        """Return one member of an object that may have others."""
+        found: dict[str, object] = self._typed(dict)
+        if key not in found:
+            raise self.wrong(f"the key {key!r}", found=f"{len(found)} others")
+        return Node(found[key], f"{self.path}.{key}" if self.path else key)
+
+    def items(self, *, maximum: int | None = None) -> list[Node]:
+        """Return the values of a list, of which there are at most ``maximum``."""
+        values: list[object] = self._typed(list)
+        if maximum is not None and len(values) > maximum:
+            raise self.wrong(f"at most {maximum} items", found=str(len(values)))
+        return [Node(value, f"{self.path}[{index}]") for index, value in enumerate(values)]
 
     def sorted_unique(self, read: Callable[[Node], str]) -> tuple[str, ...]:
-        """Return the strings of a list that must be sorted and hold nothing twice."""
+        """Return the strings of a list that must be sorted, without repetitions."""
         values = [read(item) for item in self.items()]
         if values != sorted(set(values)):
             raise self.wrong("a sorted list without repetitions")
@@ -138,7 +157,7 @@ class Node:
         return None if self.value is None else self._typed(str)
 
     def matching(self, pattern: re.Pattern[str], meaning: str) -> str:
-        """Return a string that fully matches ``pattern``; ``meaning`` says in words what that is."""
+        """Return a string that fully matches ``pattern``; ``meaning`` describes it for the error message."""
         text = self.text()
         if not pattern.fullmatch(text):
             raise self.wrong(meaning)
@@ -170,25 +189,25 @@ class Node:
             raise self.wrong("a sha256 of 64 lower-case hexadecimal digits") from None
 
 
-# The last range is what a name that is not UTF-8 has in it when it comes from the file system.
+# The last range is how Python represents bytes that are not UTF-8 in names from the file system.
 _UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
-_LONGEST_PATH = 1024  # bytes; below the limits of every file system that a bundle is unpacked on
-_LONGEST_PART = 255
+_MAX_PATH_LENGTH = 1024  # bytes; below the limits of every file system that a bundle is unpacked on
+_MAX_PART_LENGTH = 255
 
 
 def safe_path(node: Node) -> str:
-    """Return a relative path that stays below where it is joined, and that ``sha256sum`` prints as it is.
+    """Return a relative path that cannot leave the directory it is joined to, and that ``sha256sum`` prints unescaped.
 
     Raises:
-        FormatError: It is absolute, has an empty, ``.`` or ``..`` part, a backslash or a control character, or is too
-            long for a file system.
+        FormatError: The path is absolute, has an empty, ``.`` or ``..`` part, a backslash or a control character, or is
+            too long for a file system.
     """
     path = node.text()
     parts = path.split("/")
     if (
         _UNSAFE_CHARACTERS.search(path)
-        or any(part in ("", ".", "..") or len(part.encode()) > _LONGEST_PART for part in parts)
-        or len(path.encode()) > _LONGEST_PATH
+        or any(part in ("", ".", "..") or len(part.encode()) > _MAX_PART_LENGTH for part in parts)
+        or len(path.encode()) > _MAX_PATH_LENGTH
     ):
         raise node.wrong("a relative path with / between its parts, without `.`, `..`, backslash or control character")
     return path

@@ -1,8 +1,9 @@
 """The digest value type, and the hashing of open files: streaming, and in chunks on all cores.
 
-Pure but for reading the file objects it is given. A file over :data:`CHUNKED_ABOVE` bytes also has the sha256 of each
-:data:`CHUNK_SIZE` bytes recorded, so that one large file can be checked on all cores. hashlib releases the interpreter
-while it hashes more than 2,047 bytes (https://docs.python.org/3/library/hashlib.html), so threads suffice.
+Pure, except that it reads the file objects it is given. For a file over :data:`CHUNKED_ABOVE` bytes, the sha256 of each
+:data:`CHUNK_SIZE` bytes is recorded as well, so that one large file can be checked on all cores. Threads are enough for
+that, because hashlib releases the interpreter lock while it hashes more than 2,047 bytes
+(https://docs.python.org/3/library/hashlib.html).
 """
 
 from __future__ import annotations
@@ -16,21 +17,23 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from thoth_models.bundle.canonical_json import Node
+
 CHUNK_SIZE = 16 * 1024 * 1024
 """Bytes per chunk digest."""
 
 CHUNKED_ABOVE = 64 * 1024 * 1024
-"""Files larger than this many bytes carry chunk digests."""
+"""Files larger than this many bytes have chunk digests."""
 
 READ_SIZE = 1024 * 1024
-"""Bytes read at a time: large enough that system calls do not count, small enough that memory stays flat."""
+"""Bytes read at a time: large enough to make the cost of system calls negligible, small enough to save memory."""
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Digest:
-    """A sha256, as 64 lower-case hexadecimal digits; it cannot hold anything else.
+    """A sha256, as 64 lower-case hexadecimal digits; no other value is accepted.
 
     Raises:
         ValueError: ``hex`` is not 64 lower-case hexadecimal digits.
@@ -39,7 +42,7 @@ class Digest:
     hex: str
 
     def __post_init__(self) -> None:
-        """Refuse anything that is not a sha256 in its one canonical spelling."""
+        """Refuse any value except a sha256 in its canonical form."""
         if not _HEX.fullmatch(self.hex):
             raise ValueError(f"expected a sha256 of 64 lower-case hexadecimal digits, found {self.hex!r}")
 
@@ -54,7 +57,7 @@ class Digest:
 
     @property
     def short(self) -> str:
-        """The first 12 digits, for tables and messages where the whole stands elsewhere."""
+        """The first 12 digits, for messages and tables where the whole digest is shown elsewhere."""
         return self.hex[:12]
 
 
@@ -72,14 +75,40 @@ class ContentDigest:
     sha256: Digest
     chunks: tuple[Digest, ...] = ()
 
+    def to_document(self) -> dict[str, object]:
+        """Return the JSON value."""
+        document: dict[str, object] = {"size": self.size, "sha256": self.sha256.hex}
+        if self.chunks:
+            document["chunks"] = {"size": CHUNK_SIZE, "sha256": [chunk.hex for chunk in self.chunks]}
+        return document
+
+    @classmethod
+    def from_node(cls, node: Node) -> Self:
+        """Read the JSON value.
+
+        Raises:
+            FormatError: The value is not a digest, or the number of chunks does not match the size.
+        """
+        keys = node.members("size", "sha256", optional=("chunks",))
+        size = keys["size"].integer(minimum=0)
+        chunks: tuple[Digest, ...] = ()
+        if "chunks" in keys:
+            chunk_keys = keys["chunks"].members("size", "sha256")
+            chunk_keys["size"].one_of(CHUNK_SIZE)
+            chunks = tuple(item.digest() for item in chunk_keys["sha256"].items())
+        expected = -(-size // CHUNK_SIZE) if size > CHUNKED_ABOVE else 0
+        if len(chunks) != expected:
+            raise node.wrong(f"{expected} chunk digests for {size} bytes", found=f"{len(chunks)}")
+        return cls(size=size, sha256=keys["sha256"].digest(), chunks=chunks)
+
 
 class ContentHasher:
     """Hash a stream, whole and in chunks, in one pass.
 
     Args:
-        expected_size: Length in bytes where it is known: a small file then skips the chunk digests that it will not
-            need, which halves the work. A stream that turns out longer has no chunk digests, but it is also refused by
-            whoever expected that size.
+        expected_size: Length in bytes, if it is known. Chunk digests are then skipped for a small file, which halves
+            the work. If the stream turns out to be longer, it has no chunk digests; the caller refuses it anyway,
+            because of its length.
     """
 
     def __init__(self, expected_size: int | None = None) -> None:
@@ -91,7 +120,7 @@ class ContentHasher:
         self.size = 0
 
     def update(self, data: bytes | memoryview) -> None:
-        """Take the next bytes of the stream."""
+        """Add the next bytes of the stream."""
         view = memoryview(data)
         self._whole.update(view)
         self.size += len(view)
@@ -109,7 +138,7 @@ class ContentHasher:
         self._chunk_filled = 0
 
     def finish(self) -> ContentDigest:
-        """Return the digests of all that was taken; call it once, at the end."""
+        """Return the digests of all bytes that were added; call it once, at the end."""
         if self._chunk_filled:
             self._end_chunk()
         chunks = tuple(self._chunks) if self.size > CHUNKED_ABOVE else ()
@@ -127,7 +156,7 @@ def hash_file(file: BinaryIO) -> ContentDigest:
     hasher = ContentHasher(os.fstat(file.fileno()).st_size)
     buffer = bytearray(READ_SIZE)
     view = memoryview(buffer)
-    # readinto is on every binary file of the io module, though BinaryIO does not declare it.
+    # Every binary file of the io module has readinto, though BinaryIO does not declare it.
     readinto = file.readinto  # type: ignore[attr-defined]
     while count := readinto(buffer):
         hasher.update(view[:count])
@@ -137,7 +166,7 @@ def hash_file(file: BinaryIO) -> ContentDigest:
 def hash_range(descriptor: int, offset: int, length: int) -> Digest:
     """Hash ``length`` bytes at ``offset`` of an open file, without moving its position.
 
-    A file that ends early gives the digest of what is there, which is then another one.
+    If the file ends early, the digest of the existing bytes is returned, which does not match.
 
     Raises:
         OSError: The file cannot be read.
@@ -155,7 +184,7 @@ def hash_range(descriptor: int, offset: int, length: int) -> Digest:
 
 
 def ranges(content: ContentDigest) -> Iterator[tuple[int, int, Digest]]:
-    """Yield ``(offset, length, digest)`` of each part of a file that is checked on its own."""
+    """Yield ``(offset, length, digest)`` of each part of a file that is checked separately."""
     if not content.chunks:
         yield 0, content.size, content.sha256
         return

@@ -1,6 +1,6 @@
 """``golden.json``: texts with their reference vectors, from sentence-transformers in fp32 when the bundle was built.
 
-Pure: bytes in, values out. The vectors are what the model itself gives, before the bundle's own normalisation.
+Pure: bytes in, values out. The vectors are the model's own output, before the normalisation of the bundle.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thoth_models.canonical import FormatError, Node, canonical_json, parse_json
+from thoth_models.bundle.canonical_json import FormatError, Node, canonical_json, parse_json
 
 if TYPE_CHECKING:
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 GOLDEN_NAME = "golden.json"
 _VERSION = 1
@@ -25,8 +25,8 @@ class Golden:
     """Texts with their reference vectors.
 
     Attributes:
-        texts: At least one. The first is the one that every load is checked with.
-        prompts: What is put before each text; empty where nothing is.
+        texts: At least one. Every load is checked with the first.
+        prompts: The prompt before each text; the empty string for none.
         vectors: float32 of shape (len(texts), dimension).
     """
 
@@ -52,9 +52,9 @@ class Golden:
         """Parse the JSON of golden vectors.
 
         Raises:
-            FormatError: It is not the JSON of golden vectors of that dimension.
+            FormatError: The document does not have golden vectors of that dimension.
         """
-        keys = parse_json(data).table("version", "dimension", "texts", "prompts", "vectors")
+        keys = parse_json(data).members("version", "dimension", "texts", "prompts", "vectors")
         keys["version"].one_of(_VERSION)
         keys["dimension"].one_of(dimension)
         texts = tuple(item.text() for item in keys["texts"].items())
@@ -69,7 +69,7 @@ class Golden:
 def _vectors(node: Node, count: int, dimension: int) -> FloatArray:
     try:
         data = base64.b64decode(node.text(), validate=True)
-    except ValueError as error:  # binascii.Error is one, and so is what is said of letters beyond ASCII
+    except ValueError as error:  # binascii.Error is a ValueError; letters beyond ASCII raise a plain one
         raise FormatError(f"{node.path}: expected base64, found something else ({error})") from error
     if len(data) != count * dimension * 4:
         raise FormatError(f"{node.path}: expected {count * dimension * 4} bytes in base64, found {len(data)}")

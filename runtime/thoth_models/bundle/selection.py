@@ -1,9 +1,9 @@
-"""Which model and variant may answer a request, in which order, and why the others may not.
+"""Select which models and variants may answer a request, in which order, and why the others may not.
 
-Pure: a manifest and a request in, a plan out. Loading then goes down the plan until one variant works.
+Pure: a manifest and a request in, a plan out. Loading then tries the candidates of the plan until one works.
 
-The rules: variants of one model share its space, so any of them may answer. Another model may answer only if it is
-listed as an alternate, has the same dimension, and has the same space or is accepted by the list although it has not.
+The rules: the variants of a model share its space, so any of them may answer. Another model may answer only if it is
+listed as an alternate, has the same dimension, and either has the same space or is listed with ``other_space: accept``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models.errors import Attempt, InvalidInputError, SpaceMismatchError, UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thoth_models.manifest import BuiltModel, Manifest, Model, Variant
+    from thoth_models.bundle.manifest import BuiltModel, Manifest, Model, Variant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,8 +26,8 @@ class Candidate:
     """One variant that may answer.
 
     Attributes:
-        model: The model it belongs to.
-        built: What was built of that model.
+        model: The model of the variant.
+        built: That model's files and settings.
         variant: The variant.
         same_space: Whether its vectors belong to the space of the requested model.
     """
@@ -39,7 +39,7 @@ class Candidate:
 
     @property
     def place(self) -> str:
-        """Model and variant, as messages name them."""
+        """Model and variant, for messages."""
         return f"{self.model.name}/{self.variant.name}"
 
 
@@ -48,10 +48,10 @@ class Selection:
     """The plan for one request.
 
     Attributes:
-        requested: Name as the caller gave it; the default model's name where none was given.
+        requested: Name as the caller gave it; the default model's name if none was given.
         model: The model that this name stands for.
-        candidates: What may answer, best first; may be empty.
-        passed_over: What may not, each with its reason, in the order in which it was met.
+        candidates: The variants that may answer, best first; may be empty.
+        passed_over: The variants and models that may not, each with its reason, in the order they were considered.
     """
 
     requested: str
@@ -71,17 +71,17 @@ def select(
     """Return which variants may answer a request for ``name``, in order.
 
     Args:
-        manifest: What the bundle holds.
+        manifest: The manifest of the bundle.
         name: A model name or alias; None for the bundle's default.
-        variants: Names of the variants that the caller accepts, in order of preference; None for the list's own.
-        same_space: Refuse alternates of another space, also where the list accepts them.
+        variants: Names of the variants that the caller accepts, in order of preference; None for those of models.yaml.
+        same_space: Refuse alternates of another space, even if models.yaml accepts them.
         expect_space: The space that the vectors must belong to, 64 hexadecimal digits; None for that of the model.
-            A model of another space is refused, the requested one included; an alternate of this one is welcome.
+            Models of another space are refused, including the requested one; alternates of this space are accepted.
 
     Raises:
         UnknownModelError: No model or alias has that name, or none was given and the bundle has no default.
         InvalidInputError: ``variants`` is empty, or names one that no model of the bundle has; or ``expect_space`` is
-            no space.
+            not a space.
         SpaceMismatchError: The only models that could answer are refused because of their space or dimension.
     """
     requested, model = _find(manifest, name)
@@ -95,7 +95,7 @@ def select(
             passed_over.append(Attempt(model=standing_in.name, variant=None, reason=ABSENT))
             continue
         space = standing_in.built.space
-        # What the caller expects says which space is meant also where the model itself is absent.
+        # The expected space also applies if the model itself is absent from the bundle.
         meant = expected or (model.built.space if model.built is not None else None)
         same = space == meant or (expected is None and standing_in is model)
         if expected is not None and not same:
@@ -119,24 +119,24 @@ def select(
 
 
 DEFAULT = "default"
-"""The name that stands for the bundle's default model, where no model or alias is called that."""
+"""The name that means the bundle's default model, if no model or alias has that name."""
 
 ABSENT = "absent: the bundle was built without it, because none of its sources answered"
 NOT_ASKED_FOR = "not among the variants that the caller accepts"
 
 
 def expected_space(manifest: Manifest, name: str | None, spaces: Mapping[str, str]) -> str | None:
-    """Return the space that is expected of what answers for ``name``; None where none is.
+    """Return the space that the caller expects for ``name``; None if the caller expects none.
 
     Args:
-        manifest: What the bundle holds.
+        manifest: The manifest of the bundle.
         name: A model name or alias; None for the bundle's default.
-        spaces: By name of a model, the space to expect. Each counts for the other names of that model as well, but for
-            those that have one of their own.
+        spaces: The expected space, by name of a model. It also applies to the other names of that model, except those
+            that are listed themselves.
 
     Raises:
-        InvalidInputError: The bundle has no model of a name in ``spaces``; or ``name`` has no space there, and the
-            other names of its model have several.
+        InvalidInputError: The bundle has no model of a name in ``spaces``; or ``name`` is not listed there, and the
+            other names of its model have different spaces.
     """
     if not spaces:
         return None
@@ -161,7 +161,7 @@ def model_of(manifest: Manifest, name: str | None) -> str:
     """Return the name of the model that ``name``, a model or an alias, stands for; None for the bundle's default.
 
     Raises:
-        UnknownModelError: There is none.
+        UnknownModelError: There is no such model, or no default.
     """
     return _find(manifest, name)[1].name
 
@@ -178,7 +178,7 @@ def _find(manifest: Manifest, name: object) -> tuple[str, Model]:
         return name, manifest.models[names[name]]
     import difflib  # noqa: PLC0415 - for this message only, and importing this package must stay quick
 
-    # A cutoff of 0 keeps all names, also those that share no character with this one.
+    # A cutoff of 0 keeps all names, even those that have no character in common with this one.
     ordered = difflib.get_close_matches(name, names, n=max(len(names), 1), cutoff=0.0)
     raise UnknownModelError(
         f"no model or alias {name!r} in the bundle {manifest.name!r}; known, the nearest first: "
@@ -211,7 +211,7 @@ def _check_variants(manifest: Manifest, variants: object) -> list[str] | None:
         if model.built is not None
         for variant in model.built.variants
     }
-    # Of a list, because what callers pass need not be hashable.
+    # Not a set, because a value that a caller passes may not be hashable.
     if unknown := [variant for variant in wanted if variant not in sorted(known)]:
         names = ", ".join(sorted(known)) or "none"
         raise InvalidInputError(f"variants: expected names among {names}, found {', '.join(map(repr, unknown))}")
@@ -219,13 +219,13 @@ def _check_variants(manifest: Manifest, variants: object) -> list[str] | None:
 
 
 def _order(manifest: Manifest, model: Model) -> list[tuple[Model, bool]]:
-    """Return all that may answer for a model, itself first, and whether some way to it accepts another space."""
+    """Return all models that may answer for a model, itself first, and whether a chain of alternates accepts each."""
     accepted = _reachable(manifest, model, accepting_only=True)
     return [(manifest.models[name], name in accepted) for name in _reachable(manifest, model, accepting_only=False)]
 
 
 def _reachable(manifest: Manifest, model: Model, *, accepting_only: bool) -> dict[str, None]:
-    """Return the names of all models that alternates lead to, in order: each is followed by its own alternates."""
+    """Return the names of all alternates, in order; each is followed by its own alternates."""
     names: dict[str, None] = {}
     pending = [model.name]
     while pending:
@@ -246,7 +246,7 @@ def _space_refusal(model: Model, other: Model, *, same: bool, accepted: bool, sa
     if same_space:
         return f"its space is not that of {model.name!r}, and the call asked for the same space"
     if not accepted:
-        return f"its space is not that of {model.name!r}, and the list does not say `other_space: accept`"
+        return f"its space is not that of {model.name!r}, and models.yaml does not say `other_space: accept`"
     if other.dimension != model.dimension:
         return f"its vectors have {other.dimension} dimensions, those of {model.name!r} have {model.dimension}"
     return None

@@ -1,22 +1,25 @@
-"""The identity of an embedding space: what must be equal for two vectors to be comparable.
+"""The identity of an embedding space: everything that must be equal for two vectors to be comparable.
 
-Pure. Computed by the builder, recorded in the manifest, compared by the runtime. All variants of a model share it: a
-compiled or quantised graph approximates the same space, and the accuracy gates say how well.
+Pure. The builder computes it, the manifest records it, and the runtime compares it. All variants of a model share it: a
+compiled or quantised graph approximates the same space, and the accuracy gates ensure how closely.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from thoth_models.canonical import canonical_json
-from thoth_models.digest import Digest
+from thoth_models.bundle.canonical_json import canonical_json
+from thoth_models.bundle.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SCHEME = "thoth-space-1"
-"""Part of the hashed document, so that a later way of computing the identity cannot collide with this one."""
+"""Part of the hashed document, so that a later scheme cannot collide with this one."""
+
+_SPACE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,13 +28,14 @@ class SpaceInputs:
 
     Attributes:
         weights: sha256 of each weight file, by path.
-        architecture: sha256 of what says how the weights are used (layer sizes, activation, …), by path.
-        tokenizer: sha256 of what turns text into token ids, by path.
+        architecture: sha256 of the configuration that says how the weights are used (layer sizes, activation, …), by
+            path.
+        tokenizer: sha256 of the files that turn text into token ids, by path.
         pooling: How token vectors become one.
-        normalize: Whether vectors come out with unit length.
-        max_seq_length: Longest input in tokens, or None where there is no limit.
-        prompts: Text put before an input, by prompt name.
-        default_prompt_name: Prompt used where the caller names none, or None.
+        normalize: Whether vectors have unit length.
+        max_seq_length: Longest input in tokens, or None for no limit.
+        prompts: Prompts by name; a prompt is a string that is added before a text.
+        default_prompt_name: Name of the prompt that is used if the caller names none, or None.
     """
 
     weights: Mapping[str, str]
@@ -47,3 +51,8 @@ class SpaceInputs:
 def space_id(inputs: SpaceInputs) -> Digest:
     """Return the identity of the space: the sha256 of the canonical JSON of ``inputs``."""
     return Digest.of(canonical_json({"scheme": _SCHEME, **asdict(inputs)}))
+
+
+def is_space(identity: str) -> bool:
+    """Return whether an identity is that of a space of a bundle, and not of a hosted provider."""
+    return _SPACE.fullmatch(identity) is not None

@@ -1,6 +1,6 @@
-"""Comparing the content of files with their digests: by reading them, or by mapping them for those who will use them.
+"""Compare the content of files with their digests: by reading them, or by mapping them for backends to use.
 
-Used by :mod:`thoth_models.verify`; :mod:`thoth_models.doctor` takes its words for what cannot be read.
+Used by :mod:`thoth_models.verification.verify`; :mod:`thoth_models.cli.doctor` uses its messages for unreadable files.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from thoth_models.digest import Digest, hash_range, ranges
+from thoth_models.bundle.digest import Digest, hash_range, ranges
 from thoth_models.errors import Problem
-from thoth_models.parallel import parallel
-from thoth_models.plainfile import NotPlainError, PlainFile
-from thoth_models.tree import reason
+from thoth_models.process.parallel import parallel
+from thoth_models.verification.entries import reason
+from thoth_models.verification.regular_file import NotRegularError, RegularFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thoth_models.digest import ContentDigest
+    from thoth_models.bundle.digest import ContentDigest
 
 
 _POPULATE_READ: Final = 22
@@ -38,7 +38,7 @@ class _Part(NamedTuple):
     expected: Digest
 
     def compared(self, found: Digest) -> Problem | None:
-        """Return the problem if the digest is another one, else None."""
+        """Return the problem if the digest differs, else None."""
         if found == self.expected:
             return None
         where = "" if self.length == self.content.size else f" of the {self.length} bytes at {self.offset}"
@@ -54,7 +54,7 @@ def _parts(expected: dict[str, ContentDigest]) -> list[_Part]:
 def check_contents(
     root: Path, expected: dict[str, ContentDigest], *, workers: int, whole: bool = False
 ) -> list[Problem]:
-    """Compare each file, in parts and with so many threads; with ``whole`` the large ones as a whole too.
+    """Compare each file, in parts, with ``workers`` threads; with ``whole``, compare large files as a whole too.
 
     Memory use does not depend on the length of the files.
     """
@@ -62,45 +62,45 @@ def check_contents(
     if whole:
         large = {path: content for path, content in expected.items() if content.chunks}
         parts += [_Part(path, content, 0, content.size, content.sha256) for path, content in large.items()]
-    # The longest first, so that no core is left with one while the others have nothing to do.
+    # The longest parts first, so that all cores finish at about the same time.
     parts.sort(key=lambda part: -part.length)
     found = parallel(lambda part: _check_part(root, part), parts, workers)
-    # Each once: every part of a file of another length says the same.
+    # Without repetitions: if a file has the wrong length, every part of it reports that.
     return list(dict.fromkeys(problem for problem in found if problem is not None))
 
 
 def _check_part(root: Path, part: _Part) -> Problem | None:
     try:
-        with PlainFile(root, part.path) as file:
+        with RegularFile(root, part.path) as file:
             return file.wrong_size(part.content) or part.compared(hash_range(file.descriptor, part.offset, part.length))
-    except (OSError, NotPlainError) as error:
+    except (OSError, NotRegularError) as error:
         return unread(part.path, error)
 
 
 def map_contents(
     root: Path, expected: dict[str, ContentDigest], *, workers: int
 ) -> tuple[dict[str, memoryview], list[Problem]]:
-    """Map each file, compare the mapped pages, and return them by path, with what is wrong.
+    """Map each file, compare the mapped pages, and return the pages by path, and the problems.
 
-    Whoever uses the pages uses what was compared, also if the path leads to another file by then. Processes that map
-    the same file have its pages once. What nobody can rule out is a file that is written to in place: pages follow it.
+    The pages that were compared are used later, even if the path leads to another file by then. Processes that map the
+    same file share its pages. This does not protect against a file that is written in place: mapped pages follow it.
     """
     contents: dict[str, memoryview] = {}
     mapped: dict[str, mmap.mmap] = {}
     problems: list[Problem] = []
     for path, content in expected.items():
         try:
-            with PlainFile(root, path) as file:
+            with RegularFile(root, path) as file:
                 if problem := file.wrong_size(content):
                     problems.append(problem)
                 elif content.size:
                     mapped[path] = mmap.mmap(file.descriptor, content.size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
                     contents[path] = memoryview(mapped[path])
-                else:  # what has no bytes cannot be mapped
+                else:  # an empty file cannot be mapped
                     contents[path] = memoryview(b"")
-        except (OSError, NotPlainError) as error:
+        except (OSError, NotRegularError) as error:
             problems.append(unread(path, error))
-        except ValueError:  # mmap's own word for a file that was cut short since its size was compared
+        except ValueError:  # raised by mmap if the file was truncated after its size was compared
             problems.append(unread(path, OSError(errno.EFAULT, _CUT_SHORT)))
     parts = [part for part in _parts(expected) if part.path in contents]
     parts.sort(key=lambda part: -part.length)
@@ -111,7 +111,7 @@ def map_contents(
                 _populate(mapped[part.path], part)
         except OSError as error:
             return unread(part.path, error)
-        # All of a part at once: hashing takes the interpreter once for it, which others may hold for milliseconds.
+        # The whole part in one call: each call of the hash waits for the interpreter lock, for milliseconds.
         pages = contents[part.path][part.offset : part.offset + part.length]
         return part.compared(Digest(hashlib.sha256(pages).hexdigest()))
 
@@ -121,19 +121,19 @@ def map_contents(
 
 
 def _populate(pages: mmap.mmap, part: _Part) -> None:
-    """Bring pages into memory before they are touched, where the system can.
+    """Read pages into memory before they are accessed, if the system supports it.
 
-    Touching a page of a file that was cut short, or of a disk that fails, ends the process; asked for beforehand, the
-    system reports it.
+    Accessing a page of a truncated file, or of a failing disk, ends the process. If the page is requested beforehand,
+    the system reports an error instead.
 
     Raises:
         OSError: A page cannot be read.
     """
     if sys.platform != "linux":
         return
-    # Not mmap.madvise, which keeps the interpreter to itself: on a storage that stopped answering, no deadline would be
-    # kept, and no signal heard. ctypes leaves the interpreter to others meanwhile.
-    import ctypes  # noqa: PLC0415 - milliseconds, which importing this package need not take
+    # Not mmap.madvise, which holds the interpreter lock: with storage that stopped answering, deadlines and signals
+    # would not work. ctypes releases the lock during the call.
+    import ctypes  # noqa: PLC0415 - takes milliseconds, which importing this package should not
 
     libc = ctypes.CDLL(None, use_errno=True)
     address = ctypes.c_void_p(_address(pages) + part.offset)
@@ -144,7 +144,7 @@ def _populate(pages: mmap.mmap, part: _Part) -> None:
 
 
 def _address(pages: mmap.mmap) -> int:
-    """Return where pages lie, which they do for as long as ``pages`` lives."""
+    """Return the address of pages; it is valid as long as ``pages`` lives."""
     import ctypes  # noqa: PLC0415 - as above
 
     buffer = (ctypes.c_void_p * 16)()  # a Py_buffer, whose first field is the address, and some more
@@ -156,13 +156,13 @@ def _address(pages: mmap.mmap) -> int:
 
 
 def read_compared(root: Path, path: str, content: ContentDigest) -> bytes | Problem:
-    """Return the bytes of a small file once they were compared, or what is wrong with it."""
+    """Compare a small file, and return its bytes or the problem."""
     try:
-        with PlainFile(root, path) as file:
+        with RegularFile(root, path) as file:
             if problem := file.wrong_size(content):
                 return problem
             data = os.pread(file.descriptor, content.size, 0)
-    except (OSError, NotPlainError) as error:
+    except (OSError, NotRegularError) as error:
         return unread(path, error)
     found = Digest.of(data)
     if found != content.sha256:
@@ -171,7 +171,7 @@ def read_compared(root: Path, path: str, content: ContentDigest) -> bytes | Prob
 
 
 def unread(path: str, error: Exception) -> Problem:
-    """Say why the content of a file could not be compared."""
+    """Return the problem that the content of a file could not be compared."""
     if isinstance(error, FileNotFoundError):
         return Problem(kind="missing", path=path, expected="a regular file", found="nothing")
     if isinstance(error, OSError):

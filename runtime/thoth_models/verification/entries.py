@@ -1,6 +1,6 @@
-"""The entries of a bundle: which are there, which should be, and of what kind they are; never their content.
+"""Compare the entries of a bundle with the expected ones: names and kinds, not content. Symlinks are refused here.
 
-Used by :mod:`thoth_models.verify`, and by :mod:`thoth_models.doctor` for what needs no content.
+Used by :mod:`thoth_models.verification.verify`, and by :mod:`thoth_models.cli.doctor` for checks without content.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING, Literal
 
 from thoth_models.errors import Problem
-from thoth_models.plainfile import kind_of, mode_of
+from thoth_models.verification.regular_file import kind_of, mode_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,12 +60,12 @@ def _check_entry(path: str, mode: int | None, expected: set[str], directories: s
 
 
 def _printable(path: str) -> str:
-    """Escape what a name from the file system may hold that a terminal would obey or could not show."""
+    """Escape control and other unprintable characters in a name from the file system."""
     return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in path)
 
 
 def parents(paths: Iterable[str]) -> set[str]:
-    """Return every directory that one of ``paths`` lies in, but for the root."""
+    """Return every directory that contains one of ``paths``, except the root."""
     return {ancestor for path in paths for ancestor in _ancestors(path)[:-1]}
 
 
@@ -75,5 +75,5 @@ def _ancestors(below: str) -> list[str]:
 
 
 def reason(error: OSError) -> str:
-    """Return what the system said of a failure."""
+    """Return the system's message for a failure."""
     return error.strerror or type(error).__name__

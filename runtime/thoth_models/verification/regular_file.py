@@ -1,6 +1,6 @@
-"""Opening files of a bundle so that a symlink, a FIFO or a device is seen for what it is, and never waited for.
+"""Open files of a bundle so that symlinks, FIFOs and devices are recognised, and never block.
 
-Used by :mod:`thoth_models.verify` and :mod:`thoth_models.doctor`.
+Used by :mod:`thoth_models.verification.verify` and :mod:`thoth_models.cli.doctor`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from thoth_models.digest import ContentDigest
+    from thoth_models.bundle.digest import ContentDigest
 
 
-_NOT_PLAIN = (errno.ELOOP, errno.ENXIO)
-"""What opening a symlink says under O_NOFOLLOW, and what opening a socket says."""
+_NOT_REGULAR = (errno.ELOOP, errno.ENXIO)
+"""The errors of opening a symlink with O_NOFOLLOW, and of opening a socket."""
 
 
-class NotPlainError(Exception):
-    """What should be a regular file is something else."""
+class NotRegularError(Exception):
+    """The path is not a regular file; the message says what it is."""
 
 
-class PlainFile:
-    """A regular file of the bundle, open for reading, reached through no symlink at its last step.
+class RegularFile:
+    """A regular file of the bundle, open for reading. If the last part of the path is a symlink, it is refused.
 
     Attributes:
         path: Path relative to the bundle root.
@@ -36,8 +36,8 @@ class PlainFile:
         size: Its length in bytes.
 
     Raises:
-        NotPlainError: It is something else; the message says what.
-        OSError: It cannot be opened.
+        NotRegularError: The path is not a regular file; the message says what it is.
+        OSError: The file cannot be opened.
     """
 
     def __init__(self, root: Path, path: str) -> None:
@@ -46,14 +46,14 @@ class PlainFile:
         try:
             self.descriptor = os.open(root / path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
-            if error.errno in _NOT_PLAIN:
-                raise NotPlainError(kind_of(mode_of(root / path))) from error
+            if error.errno in _NOT_REGULAR:
+                raise NotRegularError(kind_of(mode_of(root / path))) from error
             raise
         status = os.fstat(self.descriptor)
         self.size = status.st_size
         if not stat.S_ISREG(status.st_mode):
             os.close(self.descriptor)
-            raise NotPlainError(kind_of(status.st_mode))
+            raise NotRegularError(kind_of(status.st_mode))
 
     def __enter__(self) -> Self:
         """Return the open file."""
@@ -64,14 +64,14 @@ class PlainFile:
         os.close(self.descriptor)
 
     def wrong_size(self, content: ContentDigest) -> Problem | None:
-        """Return the problem if the length is not that of ``content``, else None."""
+        """Return the problem if the length differs from that of ``content``, else None."""
         if self.size == content.size:
             return None
         return Problem(kind="changed", path=self.path, expected=f"{content.size} bytes", found=f"{self.size} bytes")
 
 
 def mode_of(path: Path) -> int | None:
-    """Return type and permissions of what is at ``path``, following no symlink there; None where nothing is."""
+    """Return type and permissions of ``path`` without following a symlink; None if it does not exist."""
     try:
         return path.lstat().st_mode
     except OSError:
@@ -90,7 +90,7 @@ _KINDS: Iterable[tuple[int, str]] = (
 
 
 def kind_of(mode: int | None) -> str:
-    """Say in words what a mode from :func:`mode_of` stands for."""
+    """Return the kind of file that a mode from :func:`mode_of` stands for, in words."""
     if mode is None:
         return "nothing"
     return next((name for kind, name in _KINDS if stat.S_IFMT(mode) == kind), "something else")

@@ -1,4 +1,4 @@
-"""The only maker of :class:`VerifiedVariant`; with the modules that it alone uses, the only reader of bundle files.
+"""Verify bundles. Only this module creates a :class:`VerifiedVariant`.
 
 :func:`verify` checks a whole bundle. :func:`open_bundle` and :func:`verify_variant` check what loading needs: the
 manifest, and exactly the files of one variant.
@@ -14,24 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from thoth_models.canonical import FormatError
-from thoth_models.contents import check_contents, map_contents, read_compared, unread
-from thoth_models.digest import Digest
-from thoth_models.environment import usable_cores
+from thoth_models.bundle.canonical_json import FormatError
+from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
+from thoth_models.bundle.unsafe_references import unsafe_references
 from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
-from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
-from thoth_models.plainfile import NotPlainError, PlainFile, mode_of
-from thoth_models.references import unsafe_references
-from thoth_models.tree import check_tree, parents
+from thoth_models.process.environment import usable_cores
+from thoth_models.verification.contents import check_contents, map_contents, read_compared, unread
+from thoth_models.verification.entries import check_tree, parents
+from thoth_models.verification.regular_file import NotRegularError, RegularFile, mode_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from thoth_models.golden import Golden
-    from thoth_models.manifest import BuiltModel, Model, Variant
+    from thoth_models.bundle.golden import Golden
+    from thoth_models.bundle.manifest import BuiltModel, Model, Variant
 
-_LARGEST_INDEX = 64 * 1024 * 1024
-"""Bytes of a manifest or checksum list that are read at most; a real one has a few kilobytes per model."""
+_MAX_INDEX_SIZE = 64 * 1024 * 1024
+"""Maximum size of a manifest or checksum list in bytes; a real one has a few kilobytes per model."""
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -40,17 +40,17 @@ _SEAL: Final = object()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerificationReport:
-    """What a successful verification found.
+    """The result of a successful verification.
 
     Attributes:
         root: Absolute path of the bundle.
-        manifest: What the bundle says of itself.
+        manifest: The manifest of the bundle.
         bundle_digest: sha256 of the manifest's bytes.
         set_digest: sha256 of the checksum list's bytes; independent of how the bundle is packed.
-        files: Number of files whose content was compared, the manifest and the checksum list included.
-        bytes: Their length together.
-        warnings: Entries that others than the owner may write; under ``strict`` they are errors instead.
-        seconds: Time spent.
+        files: Number of files whose content was compared, including the manifest and the checksum list.
+        bytes: Their total length.
+        warnings: Entries that users other than the owner may write; with ``strict`` they are errors instead.
+        seconds: Duration.
     """
 
     root: Path
@@ -65,11 +65,11 @@ class VerificationReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenBundle:
-    """A bundle whose manifest was verified; its model files were not, yet.
+    """A bundle whose manifest was verified, but not its model files.
 
     Attributes:
         root: Absolute path of the bundle, free of symlinks.
-        manifest: What the bundle says of itself.
+        manifest: The manifest of the bundle.
         bundle_digest: sha256 of the manifest's bytes.
     """
 
@@ -80,15 +80,15 @@ class OpenBundle:
 
 @final
 class VerifiedVariant:
-    """A variant each of whose bytes was compared with the manifest: the only thing that a backend accepts.
+    """A variant whose every byte was compared with the manifest. Backends accept nothing else.
 
     Attributes:
-        model: The model it belongs to.
-        built: What was built of that model.
+        model: The model of the variant.
+        built: That model's files and settings.
         variant: The variant.
-        directory: Absolute path of the directory that the backend is given.
-        contents: What was compared, by path within the directory: pages of the files, which processes share.
-        golden: Texts with their reference vectors, or None for a model without.
+        directory: Absolute path of the directory for the backend.
+        contents: The compared pages of the files, by path within the directory; processes share them.
+        golden: Texts with their reference vectors, or None for a model without golden vectors.
     """
 
     __slots__ = ("built", "contents", "directory", "golden", "model", "variant")
@@ -105,7 +105,7 @@ class VerifiedVariant:
         golden: Golden | None,
     ) -> None:
         if seal is not _SEAL:
-            raise TypeError("a VerifiedVariant is made by thoth_models.verify.verify_variant only")
+            raise TypeError("a VerifiedVariant is made by thoth_models.verification.verify.verify_variant only")
         self.model = model
         self.built = built
         self.variant = variant
@@ -119,7 +119,7 @@ def open_bundle(root: str | os.PathLike[str]) -> OpenBundle:
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
-        ManifestError: The manifest cannot be read as one.
+        ManifestError: The manifest is malformed.
         VerificationError: The manifest and the checksum list disagree.
     """
     path = _absolute(root)
@@ -135,30 +135,31 @@ def verify_variant(
 ) -> VerifiedVariant:
     """Compare every file of ``variant``, and the golden vectors of its model, with the manifest.
 
-    Entries of the variant's directory that the manifest does not list for it are refused as well: a loader that looks
-    for optional files by name would read them.
+    If the variant's directory has an entry that the manifest does not list for it, the variant is refused: a library
+    that looks for optional files by name would read it.
 
     Args:
-        bundle: The bundle, opened.
+        bundle: The open bundle.
         model: The model.
-        built: What was built of it.
+        built: That model's files and settings.
         variant: The variant.
-        spare_cores: Cores to leave to others while hashing; one is used in any case.
+        spare_cores: Number of cores to leave free while hashing; at least one core is used.
 
     Raises:
-        VerificationError: A file is missing, changed, not a regular file, or an extra one lies beside them. Names all.
-        ManifestError: The golden vectors are those that were built, but not in a form that this release reads.
+        VerificationError: A file is missing, changed or not a regular file, or there is an extra entry. Has all
+            problems.
+        ManifestError: The golden vectors have the right digest, but a form that this release does not read.
     """
     directory = bundle.root / variant.directory
     problems = list(check_tree(bundle.root, variant.directory, set(variant.files)))
     in_the_way = {problem.path for problem in problems}
     wanted = {path: bundle.manifest.files[path] for path in variant.files if path not in in_the_way}
     contents, changed = map_contents(bundle.root, wanted, workers=max(usable_cores() - spare_cores, 1))
-    # What a configuration says is looked at once it is known to be the one that was built.
+    # Configurations are read only after their digests were compared.
     problems += changed or _check_references(bundle.root, variant)
     golden: bytes | Problem | None = None
-    if built.proof is not None:
-        golden = read_compared(bundle.root, built.proof.golden, bundle.manifest.files[built.proof.golden])
+    if built.record is not None:
+        golden = read_compared(bundle.root, built.record.golden, bundle.manifest.files[built.record.golden])
         problems += [golden] if isinstance(golden, Problem) else []
     if problems:
         raise VerificationError(str(bundle.root), sorted(problems, key=lambda problem: problem.path))
@@ -174,13 +175,13 @@ def verify_variant(
 
 
 def _parse_golden(data: bytes, built: BuiltModel, model: Model) -> Golden:
-    # With numpy, which a loading process imports while the files are being hashed.
-    from thoth_models.golden import Golden  # noqa: PLC0415
+    # Imports numpy, which a loading process does while files are hashed.
+    from thoth_models.bundle.golden import Golden  # noqa: PLC0415
 
     try:
         return Golden.from_bytes(data, dimension=model.dimension)
     except FormatError as error:
-        place = "" if built.proof is None else built.proof.golden
+        place = "" if built.record is None else built.record.golden
         raise ManifestError(f"{place}: {error}") from error
 
 
@@ -189,12 +190,12 @@ def verify(root: str | os.PathLike[str], *, strict: bool = False) -> Verificatio
 
     Args:
         root: The bundle directory.
-        strict: Treat entries that others than their owner may write as errors, not as warnings; and compare files over
-            64 MiB as a whole too, on one core each, not only the digests of their parts.
+        strict: Treat entries that users other than the owner may write as errors, not as warnings; and compare the
+            digest of the whole of each file over 64 MiB as well, on one core, not only the digests of its parts.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
-        VerificationError: Anything differs; every difference is named, with what was expected and what was found.
+        VerificationError: There are differences; has each of them, with what was expected and what was found.
     """
     started = time.monotonic()
     path = _absolute(root)
@@ -221,7 +222,7 @@ def verify(root: str | os.PathLike[str], *, strict: bool = False) -> Verificatio
     if strict:
         problems += warnings
     if problems:
-        # Each once: the checks of the checksum list and of the tree may find the same.
+        # Without repetitions: the checks of the checksum list and of the tree may find the same problem.
         raise VerificationError(str(path), sorted(dict.fromkeys(problems), key=lambda problem: problem.path))
     checksums = manifest.checksums()
     return VerificationReport(
@@ -241,7 +242,7 @@ def _absolute(root: str | os.PathLike[str]) -> Path:
     try:
         resolved = path.resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
-        # RuntimeError: a loop of symlinks, before Python 3.13. ValueError: a null character.
+        # RuntimeError: a symlink loop, before Python 3.13. ValueError: a null character in the path.
         raise BundleNotFoundError(f"expected a bundle directory at {path}, found none ({error})") from error
     if not resolved.is_dir():
         raise BundleNotFoundError(f"expected a bundle directory at {path}, found a file")
@@ -249,18 +250,18 @@ def _absolute(root: str | os.PathLike[str]) -> Path:
 
 
 def _read_index(root: Path, name: str) -> bytes:
-    """Read the manifest or the checksum list, which must be a plain file of a sane size."""
+    """Read the manifest or the checksum list, which must be a regular file within the size limit."""
     try:
-        with PlainFile(root, name) as file:
-            if file.size <= _LARGEST_INDEX:
+        with RegularFile(root, name) as file:
+            if file.size <= _MAX_INDEX_SIZE:
                 return os.pread(file.descriptor, file.size, 0)
             problem = Problem(
-                kind="changed", path=name, expected=f"at most {_LARGEST_INDEX} bytes", found=f"{file.size} bytes"
+                kind="changed", path=name, expected=f"at most {_MAX_INDEX_SIZE} bytes", found=f"{file.size} bytes"
             )
             raise VerificationError(str(root), [problem])
     except FileNotFoundError as error:
         raise BundleNotFoundError(f"expected {name} in the bundle at {root}, found none") from error
-    except (OSError, NotPlainError) as error:
+    except (OSError, NotRegularError) as error:
         raise VerificationError(str(root), [unread(name, error)]) from error
 
 
@@ -304,17 +305,17 @@ def _listed(checksums: bytes, name: str) -> str | None:
 
 
 def _check_references(root: Path, variant: Variant) -> list[Problem]:
-    """Look for what would lead a library out of the files that were compared."""
+    """Yield the references in configurations that would lead a library out of the verified files."""
     prefix = f"{variant.directory}/"
 
-    def read_table(path: str) -> dict[str, Any]:
+    def read_object(path: str) -> dict[str, Any]:
         try:
-            table = json.loads(_read_index(root, prefix + path))
+            value = json.loads(_read_index(root, prefix + path))
         except (ValueError, RecursionError):
             return {}  # the library cannot read it either
-        return table if isinstance(table, dict) else {}
+        return value if isinstance(value, dict) else {}
 
-    unsafe = unsafe_references([path.removeprefix(prefix) for path in variant.files], read_table)
+    unsafe = unsafe_references([path.removeprefix(prefix) for path in variant.files], read_object)
     return [
         Problem(kind="unsafe", path=prefix + finding.path, expected=finding.expected, found=finding.found)
         for finding in unsafe
