@@ -1,13 +1,13 @@
-"""What control groups allow this process: CPU time and memory, under cgroup v1, v2, or both at once.
+"""The limits of control groups for this process: CPU time and memory, with cgroup v1, v2, or both.
 
-Reads, and never raises: the content of these files depends on kernel, engine and orchestrator, and what cannot be
-understood limits nothing. Which files say what: https://docs.kernel.org/admin-guide/cgroup-v2.html and
-https://docs.kernel.org/admin-guide/cgroup-v1/. Every function takes the root of the file system, so that tests can lay
-one out.
+Nothing here raises: the content of these files depends on kernel, engine and orchestrator, and a value that cannot be
+parsed counts as no limit. The files are described in https://docs.kernel.org/admin-guide/cgroup-v2.html and
+https://docs.kernel.org/admin-guide/cgroup-v1/. Every function takes the root of the file system, so that tests can
+prepare one.
 
-A process belongs to one group per hierarchy (``/proc/self/cgroup``), and the limits of all groups above hold as well.
-How much of that is visible depends on the container: its mount may begin at its own group (``/proc/self/mountinfo``
-says where), and a cgroup namespace hides what lies above. The tightest limit that can be seen is the one that counts.
+A process belongs to one group per hierarchy (``/proc/self/cgroup``), and the limits of all parent groups apply as well.
+How many of them are visible depends on the container: its mount may start at its own group (``/proc/self/mountinfo``
+says where), and a cgroup namespace hides the groups above. The lowest visible limit counts.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Number = TypeVar("Number", int, float)
 
 ROOT = Path("/")
 
-_LONGEST = 16 * 1024 * 1024
-"""Bytes that are read of one file at most; mountinfo has a hundred per mount, and hosts have thousands of mounts."""
+_MAX_FILE_SIZE = 16 * 1024 * 1024
+"""Maximum bytes to read of one file; mountinfo has about a hundred per mount, and hosts have thousands of mounts."""
 
 _NO_MEMORY_LIMIT = 2**62
-"""What a v1 group without a limit says is the largest number of whole pages in 63 bits."""
+"""A v1 group without a limit has the largest number of whole pages in 63 bits as its limit."""
 
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -36,7 +36,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Mount:
-    """One place where a hierarchy is mounted: ``begins_at`` is the group that ``point`` shows."""
+    """A mount of a hierarchy: ``begins_at`` is the group that is visible at ``point``."""
 
     point: PurePosixPath
     begins_at: PurePosixPath
@@ -49,16 +49,16 @@ def cpu_quota(root: Path = ROOT) -> float | None:
 
 
 def memory_limit(root: Path = ROOT) -> int | None:
-    """Return how many bytes of memory the groups of this process allow it together; None for no limit."""
+    """Return how many bytes of memory the groups of this process allow it; None for no limit."""
     return _tightest(root, "memory", v1=_memory_v1, v2=_memory_v2)
 
 
 def _tightest(
     root: Path, controller: str, *, v1: Callable[[Path], Number | None], v2: Callable[[Path], Number | None]
 ) -> Number | None:
-    mounts = list(_mounts(_read(root / "proc/self/mountinfo")))
+    mounts = list(_mounts(read(root / "proc/self/mountinfo")))
     found: list[Number] = []
-    for controllers, group in _memberships(_read(root / "proc/self/cgroup")):
+    for controllers, group in _memberships(read(root / "proc/self/cgroup")):
         if controllers and controller not in controllers:
             continue
         of_hierarchy = [mount for mount in mounts if _shows(mount, controllers)]
@@ -69,10 +69,11 @@ def _tightest(
     return min(found, default=None)
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return the text of a kernel file; the empty string if it cannot be read."""
     try:
         with path.open(encoding="utf-8", errors="surrogateescape") as file:
-            return file.read(_LONGEST)
+            return file.read(_MAX_FILE_SIZE)
     except (OSError, ValueError):  # ValueError: a name with a null character
         return ""
 
@@ -102,7 +103,7 @@ def _mounts(text: str) -> Iterator[_Mount]:
 
 
 def _unescaped(text: str) -> str:
-    """Undo how the kernel writes spaces and backslashes."""
+    """Decode the kernel's escapes for spaces and backslashes."""
     return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)
 
 
@@ -111,10 +112,10 @@ def _shows(mount: _Mount, controllers: frozenset[str]) -> bool:
 
 
 def _places(mounts: list[_Mount], path: PurePosixPath) -> list[PurePosixPath]:
-    """Return where the group at ``path`` is, and all above it, as far as they are mounted."""
+    """Return the directories of the group at ``path`` and of its parents, as far as they are mounted."""
     fitting = [mount for mount in mounts if ".." not in path.parts and path.is_relative_to(mount.begins_at)]
     if not fitting:
-        # The process was moved to a group that is not mounted here. What is at the top says most about this container.
+        # The process was moved to a group that is not mounted here. The top group is the best approximation.
         return [mount.point for mount in mounts if ".." not in mount.begins_at.parts]
     places: list[PurePosixPath] = []
     for mount in fitting:
@@ -124,12 +125,12 @@ def _places(mounts: list[_Mount], path: PurePosixPath) -> list[PurePosixPath]:
 
 
 def _quota_v2(directory: Path) -> float | None:
-    quota, _, period = _read(directory / "cpu.max").strip().partition(" ")
+    quota, _, period = read(directory / "cpu.max").strip().partition(" ")
     return _cpus(quota, period)
 
 
 def _quota_v1(directory: Path) -> float | None:
-    return _cpus(_read(directory / "cpu.cfs_quota_us").strip(), _read(directory / "cpu.cfs_period_us").strip())
+    return _cpus(read(directory / "cpu.cfs_quota_us").strip(), read(directory / "cpu.cfs_period_us").strip())
 
 
 def _cpus(quota: str, period: str) -> float | None:
@@ -138,15 +139,16 @@ def _cpus(quota: str, period: str) -> float | None:
 
 
 def _memory_v2(directory: Path) -> int | None:
-    # Beyond `high` nothing is ended, but everything in the group waits while the kernel takes memory back.
-    limits = [_positive(_read(directory / name).strip()) for name in ("memory.max", "memory.high")]
+    # Beyond `high` no process is killed, but all processes of the group are slowed down while the kernel reclaims
+    # memory.
+    limits = [_positive(read(directory / name).strip()) for name in ("memory.max", "memory.high")]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _memory_v1(directory: Path) -> int | None:
-    limits = [_positive(_read(directory / "memory.limit_in_bytes").strip())]
-    # Counts the groups above as well, also those that cannot be seen.
-    for line in _read(directory / "memory.stat").splitlines():
+    limits = [_positive(read(directory / "memory.limit_in_bytes").strip())]
+    # Includes the limits of parent groups, even of invisible ones.
+    for line in read(directory / "memory.stat").splitlines():
         key, _, value = line.partition(" ")
         if key == "hierarchical_memory_limit":
             limits.append(_positive(value.strip()))

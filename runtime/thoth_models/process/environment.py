@@ -1,34 +1,47 @@
-"""What the process may use of the machine it runs on."""
+"""Settings from environment variables, and the resources of the machine: bundle directory, threads, memory."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from thoth_models.cgroups import ROOT, cpu_quota, memory_limit
-from thoth_models.errors import EnvironmentFault
+from thoth_models.errors import EnvironmentFault, InvalidInputError
+from thoth_models.process.cgroups import ROOT, cpu_quota, memory_limit
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT_VARIABLE = "THOTH_MODELS_DIR"
+DEFAULT_ROOT = "/models"
+"""The bundle directory in images; Kubernetes image volumes and KServe expect it there too."""
 
 THREADS_VARIABLE = "THOTH_MODELS_THREADS"
-"""Says how many threads a model computes with, where that should not be the number of usable cores."""
+"""Number of threads that a model computes with; by default the number of usable cores."""
 
 MEMORY_VARIABLE = "THOTH_MODELS_MEMORY"
-"""Says how much memory loaded models may take together: bytes, or a number with k, m or g as engines read it."""
+"""Memory budget of the loaded models: bytes, or a number with k, m or g as for container engines and Kubernetes."""
 
 _SHARE = 0.6
-"""Of the memory that there is, for models. The rest is for the interpreter, for what a batch needs, and the service."""
+"""Share of the memory for models. The rest is for the interpreter, for the batch in progress, and for the service."""
 
-_MOST_THREADS = 1024  # a typing error, rather than a machine, beyond that
+_MAX_THREADS = 1024  # a larger value is a typing error, not a machine
 _NUMBER = re.compile(r"[0-9]{1,9}")
-_SIZE = re.compile(r"([0-9]{1,15})([kmg]?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15})(?:([kmg])i?)?b?", re.IGNORECASE)
+
+
+def bundle_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """Return the bundle directory to use: ``root`` if given, else ``THOTH_MODELS_DIR``, else ``/models``.
+
+    Raises:
+        InvalidInputError: ``root`` is not a path.
+    """
+    chosen: object = root if root is not None else os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT
+    if not isinstance(chosen, (str, os.PathLike)):
+        raise InvalidInputError(f"root: expected a path as str or PathLike, found {type(chosen).__name__}")
+    return Path(chosen)
 
 
 def available_cores() -> int:
-    """Return the number of cores that the system may put this process on, whatever its quota of their time is."""
+    """Return the number of cores that this process may run on, regardless of its CPU quota."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -36,11 +49,11 @@ def available_cores() -> int:
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Return how many cores this process can keep busy, at least 1: no more than its CPU quota, rounded up.
+    """Return how many cores this process can keep busy, at least 1: its cores, but at most its CPU quota, rounded up.
 
-    More threads than that use the quota up early in each period, and then all of them stand still for the rest of it:
-    calls take longer, on a host of many cores many times as long. The quota is read at each call: an orchestrator may
-    change it while the process runs.
+    With more threads, the quota of a period is used up early, and all threads stop for the rest of the period: calls
+    take longer, on a host with many cores many times as long. The quota is read at each call, because an orchestrator
+    may change it while the process runs.
     """
     quota = cpu_quota(root)
     cores = available_cores()
@@ -48,7 +61,7 @@ def usable_cores(root: Path = ROOT) -> int:
 
 
 def threads(root: Path = ROOT) -> int:
-    """Return how many threads a model computes with: ``THOTH_MODELS_THREADS`` if set, else :func:`usable_cores`.
+    """Return the number of threads for a model: ``THOTH_MODELS_THREADS`` if set, else :func:`usable_cores`.
 
     The variable is read at each call; an empty one counts as not set.
 
@@ -59,7 +72,7 @@ def threads(root: Path = ROOT) -> int:
 
 
 def stated_threads() -> int | None:
-    """Return the number that ``THOTH_MODELS_THREADS`` says, or None where it says nothing.
+    """Return the value of ``THOTH_MODELS_THREADS``, or None if it is not set or empty.
 
     Raises:
         EnvironmentFault: The variable is not an integer from 1 to 1024.
@@ -68,31 +81,32 @@ def stated_threads() -> int | None:
     if not text:
         return None
     count = int(text) if _NUMBER.fullmatch(text) else 0
-    if not 1 <= count <= _MOST_THREADS:
-        raise EnvironmentFault(f"{THREADS_VARIABLE}: expected an integer from 1 to {_MOST_THREADS}, found {text!r}")
+    if not 1 <= count <= _MAX_THREADS:
+        raise EnvironmentFault(f"{THREADS_VARIABLE}: expected an integer from 1 to {_MAX_THREADS}, found {text!r}")
     return count
 
 
 def available_memory(root: Path = ROOT) -> int | None:
-    """Return how many bytes of memory there are for this process: what its container may take, or the machine has."""
+    """Return the memory of the container, or of the machine, in bytes."""
     limits = [limit for limit in (memory_limit(root), _physical_memory()) if limit is not None]
     return min(limits, default=None)
 
 
 def memory_budget(root: Path = ROOT) -> int | None:
-    """Return how many bytes loaded models may take together: ``THOTH_MODELS_MEMORY`` if set, else 0.6 of what there is.
+    """Return the memory budget of models in bytes: ``THOTH_MODELS_MEMORY`` if set, else 0.6 of the available memory.
 
     Raises:
-        EnvironmentFault: The variable is no size.
+        EnvironmentFault: The variable does not have a valid size.
     """
     text = os.environ.get(MEMORY_VARIABLE, "").strip()
     if text:
         match = _SIZE.fullmatch(text)
         if match is None or int(match[1]) == 0:
             raise EnvironmentFault(
-                f"{MEMORY_VARIABLE}: expected a number of bytes, or one with k, m or g such as 512m, found {text!r}"
+                f"{MEMORY_VARIABLE}: expected a number of bytes, or one with k, m or g such as 512m or 512Mi, "
+                f"found {text!r}"
             )
-        return int(match[1]) << 10 * " kmg".index(match[2].lower() or " ")
+        return int(match[1]) << 10 * " kmg".index((match[2] or " ").lower())
     available = available_memory(root)
     return None if available is None else int(available * _SHARE)
 

@@ -1,18 +1,19 @@
-"""What becomes of loaded models in a child of ``fork``: gunicorn ``--preload``, Celery, ``multiprocessing``.
+"""Loaded models in a child of ``fork``: gunicorn ``--preload``, Celery, ``multiprocessing``.
 
-A child has a copy of its parent's memory, and one thread. What the parent's other threads were in the middle of stays
-so for ever: locks that they held, and pools whose threads the child does not have. Calling into a model that was
-inherited like that hangs, and so may merely destroying it when the child ends: an onnxruntime session then waits for
-its threads to finish. So a child uses nothing that it inherited and destroys nothing: it loads the model again when it
-first needs it, from the same bundle and as strictly, and keeps what it inherited untouched. Pages of the weights are
-shared, so that this costs little more than hashing them.
+A child has a copy of its parent's memory, and only one thread. The state of the parent's other threads is frozen: locks
+that they held stay locked, and thread pools have no threads. Calling an inherited model hangs, and even destroying it
+at the end of the child may hang, because an onnxruntime session waits for its threads to finish. So a child neither
+uses nor destroys an inherited model. It loads the model again at the first call, from the same bundle and with the same
+verification, and leaves the inherited one untouched. The pages of the weights are shared, so this costs little more
+than hashing them.
 
-Libraries also have locks for the whole process, which they hold while a model is made: a child that was forked in that
-moment could never make one. And one that was forked while another thread collected garbage never collects any itself.
-So a fork waits for such a moment to pass.
+Libraries also have process-wide locks, which they hold while a model is created: a child that was forked in that moment
+could never create one. And a child that was forked while another thread collected garbage never collects garbage
+itself. So a fork waits until such a moment has passed.
 
-What only the parent's other threads have, in a ``threading.local`` or in an exception that they handle, the interpreter
-destroys in the child before it calls anybody. So models are held on to from before the fork until they are put away.
+Objects that only the parent's other threads refer to, in a ``threading.local`` or in an exception that they handle, are
+destroyed by the interpreter in the child before it calls any hook. So every model gets an extra reference before the
+fork, until the child has put the model away.
 """
 
 from __future__ import annotations
@@ -27,126 +28,65 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol, final
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
-from thoth_models.errors import BackendError, LoadTimeout
+from thoth_models.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from thoth_models.deadline import Work
-    from thoth_models.embedding import Backend, FloatArray
 
 _LIBRARIES = (
     *("thoth_models", "numpy", "onnxruntime", "tokenizers"),
     *("torch", "transformers", "sentence_transformers", "huggingface_hub", "safetensors"),
 )
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
-"""Says whether `tokenizers` works with threads; read by it at each call."""
+"""Whether `tokenizers` uses threads; it reads the variable at each call."""
 
 _PATIENCE = 1.0
-"""Seconds that a fork waits for the end of a garbage collection."""
+"""How long a fork waits for the end of a garbage collection, in seconds."""
 
 _STEP = 0.001
-"""Seconds after which a fork that waits looks again."""
+"""Poll interval of a waiting fork, in seconds."""
 
 _NO = ("", "0", "f", "false", "n", "no", "off")
-"""What `tokenizers` reads as no."""
+"""The values that `tokenizers` reads as false."""
 
 
-@final
-class ForkSafeBackend:
-    """A backend that a child of ``fork`` makes anew when it first needs it. Threads may share it.
+class ForkAware(ABC):
+    """An object with locks, threads or native state, which a child of ``fork`` has to reset before it is used."""
 
-    Args:
-        backend: The one that this process made.
-        reloading: Makes the work of loading it again, with a deadline of its own.
+    @abstractmethod
+    def after_fork_in_child(self) -> None:
+        """Reset state in a forked child; called before anything else, in the child's only thread."""
+
+
+def at_fork(thing: ForkAware) -> None:
+    """Register ``thing`` so that each child of ``fork`` calls its ``after_fork_in_child()``, as long as it lives.
+
+    Call this at the end of a constructor, when all attributes exist.
     """
-
-    def __init__(self, backend: Backend, reloading: Callable[[], Work[Backend]]) -> None:
-        self._backend: Backend | None = backend
-        self._reloading = reloading
-        self._work: Work[Backend] | None = None
-        self._lock = threading.RLock()
-        at_fork(self)
-
-    def encode(
-        self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
-    ) -> FloatArray:
-        """Return what the backend of this process gives.
-
-        Raises:
-            LoadTimeout: This is a child, and loading the model again took too long.
-            ThothModelsError: This is a child, and the model could not be loaded again.
-        """
-        backend = self._backend
-        if backend is None:
-            backend = self._reload()
-        return backend.encode(texts, prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar)
-
-    def _reload(self) -> Backend:
-        """Load once, however many threads ask; after a failure the next call tries again."""
-        with self._lock:
-            if self._backend is not None:
-                return self._backend
-            if self._work is None:
-                self._work = self._reloading()
-                self._work.start()
-            work = self._work
-        try:
-            backend = work.wait()
-        except BaseException as error:
-            # One that hangs goes on: the next call waits for it, and starts no second one beside it.
-            if work.has_ended and not isinstance(error, LoadTimeout):
-                self._ended(work, None)
-            del work  # what is raised has this frame, and the work has what is raised
-            raise
-        self._ended(work, backend)
-        return backend
-
-    def _ended(self, work: Work[Backend], backend: Backend | None) -> None:
-        with self._lock:
-            if self._work is work:
-                self._work, self._backend = None, backend
-
-    def _inherited(self) -> None:
-        """Let go of what another process made, and never destroy it; called when the child has one thread yet."""
-        never_destroy(self._backend, self._work)
-        self._backend = self._work = None
-        self._lock = threading.RLock()  # a thread of the parent may have held the other
-
-
-class Inherited(Protocol):
-    """What has to be made usable in a child of ``fork``."""
-
-    def _inherited(self) -> None: ...
-
-
-def at_fork(thing: Inherited) -> None:
-    """Have ``thing._inherited()`` called in every child of ``fork``, as long as the thing lives.
-
-    It is called before anything else, in the only thread that the child has then.
-    """
-    # Now, not in the child: whatever lock guards importing it may be held there for ever.
+    # Now, not in the child, where its import lock may be locked for ever.
     importlib.import_module("ctypes")
     _live.add(thing)
 
 
 def never_destroy(*things: object) -> None:
-    """Keep things that another process made for as long as this one lives."""
-    import ctypes  # noqa: PLC0415 - it takes milliseconds; at_fork has imported it
+    """Keep objects of the parent process alive until this process ends."""
+    import ctypes  # noqa: PLC0415 - takes milliseconds; at_fork has imported it
 
     for thing in things:
-        # A reference that nothing gives back: at its end the interpreter destroys all that modules hold.
+        # A leaked reference: an ordinary one, in a module, would be destroyed at the end of the interpreter.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 @contextlib.contextmanager
 def no_fork(seconds: float) -> Iterator[None]:
-    """Hold off forks of other threads for as long as a library may hold a lock of the whole process.
+    """Delay forks of other threads while a library may hold a process-wide lock.
 
     Args:
-        seconds: How long at most: what hangs in there does not keep the process from forking.
+        seconds: Maximum delay, so that a library that hangs does not keep the process from forking.
     """
     me = threading.get_ident()
     with _gate:
@@ -157,31 +97,31 @@ def no_fork(seconds: float) -> Iterator[None]:
         _holding.pop(me, None)
 
 
-_gate = threading.RLock()  # a signal handler may fork as well, while its thread waits to fork
+_gate = threading.RLock()  # reentrant: a signal handler may fork while its thread waits to fork
 _holding: dict[int, float] = {}  # until when, by thread
-_pinned: list[list[object]] = []  # by fork that is about to be made: a signal handler may make another one
+_pinned: list[list[object]] = []  # one entry per fork in progress: a signal handler may start another one
 
 
 def _before_fork() -> None:
-    """Wait until no thread holds forks off; none that comes later does, until the fork is done.
+    """Wait until no thread delays forks, and keep further ones from doing so until the fork is done.
 
-    What a signal handler raises meanwhile is lost: the interpreter ignores what such a hook raises.
+    If a signal handler raises meanwhile, its exception is lost, because the interpreter ignores exceptions of such
+    hooks.
     """
-    _gate.acquire()  # the others hold it for one step
+    _gate.acquire()  # other threads hold it only for one step
     pins: list[object] = []
     _pinned.append(pins)
     me = threading.get_ident()
     while any(thread != me and time.monotonic() < end for thread, end in list(_holding.items())):
         time.sleep(_STEP)
     _end_of_collection()
-    for thing in list(_live):
-        pins += [thing, getattr(thing, "_backend", None)]
+    pins += _live
 
 
 def _end_of_collection() -> None:
-    """Wait until no other thread collects garbage: a child would take that for going on for ever, and collect none."""
+    """Wait until no other thread collects garbage: in a child, that collection would never end and block others."""
     if not gc.isenabled():
-        return  # whoever wants none gets none here either
+        return  # the application disabled garbage collection
     me, begun = threading.get_ident(), []
 
     def note(phase: str, _info: dict[str, int]) -> None:
@@ -193,7 +133,7 @@ def _end_of_collection() -> None:
         end = time.monotonic() + _PATIENCE
         while True:
             gc.collect(0)
-            # Asked to collect while a collection runs, the interpreter does nothing, and does not call back either.
+            # While a collection runs, gc.collect() returns without a collection, and without calling the callback.
             if begun or time.monotonic() >= end:
                 break
             time.sleep(_STEP)
@@ -204,45 +144,46 @@ def _end_of_collection() -> None:
 def _after_fork_in_parent() -> None:
     pins = _pinned.pop() if _pinned else None
     _gate.release()
-    del pins  # only now: what goes with them may take long
+    del pins  # only now, because destroying them may take long
 
 
-_live: weakref.WeakSet[Inherited] = weakref.WeakSet()
+_live: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _has_inherited_tokenizers = False
 _half_imported: tuple[str, ...] = ()
 
 
 def prepare_load() -> None:
-    """Make sure that loading cannot meet what a parent's threads left behind; call it before importing a library.
+    """Check that this process can load models after a fork; call it before importing a library.
 
     Raises:
-        BackendError: The parent was importing a library when this process was forked, so that it never can be used.
+        BackendError: Another thread of the parent was importing a library at the fork, so the child can never use it.
     """
     if _half_imported:
         raise BackendError(
             f"this process was forked while another thread of its parent was importing {', '.join(_half_imported)}, "
-            "which cannot be finished here; load the model before forking, or start the process anew (spawn)"
+            "and the child cannot finish that import; load the model before forking, or use the start method spawn"
         )
     if _has_inherited_tokenizers and os.environ.get(_PARALLELISM, "").lower() not in _NO:
-        # Where nothing is set, tokenizers sees the fork itself. Told to use threads, it waits for those of the parent.
+        # If the variable is not set, tokenizers detects the fork. If it is true, tokenizers waits for the parent's
+        # threads.
         os.environ[_PARALLELISM] = "false"
 
 
 def _after_fork_in_child() -> None:
-    global _gate, _has_inherited_tokenizers, _half_imported  # noqa: PLW0603 - facts of the process
+    global _gate, _has_inherited_tokenizers, _half_imported  # noqa: PLW0603 - state of the process
     _gate = threading.RLock()
     _holding.clear()
     for thing in list(_live):
-        thing._inherited()  # noqa: SLF001 - private to all others
+        thing.after_fork_in_child()
     _pinned.clear()
     _has_inherited_tokenizers = "tokenizers" in sys.modules
     _half_imported = tuple(sorted(name for name in _being_imported() if name.partition(".")[0] in _LIBRARIES))
 
 
 def _being_imported() -> Iterator[str]:
-    """Yield the modules that threads of the parent were importing: nobody completes them, or gives their locks back.
+    """Yield the modules that threads of the parent were importing; they stay incomplete, with their locks locked.
 
-    How importlib keeps account of that is its own affair; a release that does it otherwise leaves the deadline.
+    This reads a private attribute of importlib. If a release of Python changes it, the deadline still ends the load.
     """
     locks: dict[str, Any] = dict(getattr(importlib._bootstrap, "_module_locks", {}))  # noqa: SLF001
     this_thread = threading.get_ident()
@@ -252,6 +193,6 @@ def _being_imported() -> Iterator[str]:
             yield name
 
 
-# Hooks before a fork run in reverse. Those of logging and concurrent.futures take locks that a thread may need while it
-# makes a model; these are imported above, so that their hooks are registered before, and run after ours.
+# Hooks before a fork run in reverse order. Those of logging and concurrent.futures take locks that a thread may need to
+# create a model. Both are imported above, so that their hooks are registered before ours, and run after it.
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

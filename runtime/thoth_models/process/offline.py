@@ -1,10 +1,10 @@
 """The offline switch, and a guard that makes any network access during loading an error.
 
-Two layers, because neither is enough alone. The switch asks the Hub libraries not to connect: it must be set before
-``huggingface_hub.constants`` is first imported, and is forced on that module where it was imported before. The guard
-does not ask: a Python audit hook (https://docs.python.org/3/library/audit_events.html) refuses every connection and
-name lookup that is made while a model is being loaded, by the loading thread or by a thread started from it. Code that
-opens sockets without Python's ``socket`` module raises no audit event; for that, the switch has to do.
+There are two layers, because neither is enough alone. The switch tells the Hub libraries not to connect. It must be set
+before ``huggingface_hub.constants`` is first imported; if that was imported before, the switch is set in the module.
+The guard is a Python audit hook (https://docs.python.org/3/library/audit_events.html). While a model is being loaded,
+it refuses every connection and name lookup of the loading thread, and of threads started from it. Code that opens
+sockets without Python's ``socket`` module raises no audit event; for such code there is only the switch.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SWITCHES: Final = {
-    # Read when huggingface_hub.constants is first imported; "1" is the one spelling that every release reads as true.
+    # Read when huggingface_hub.constants is first imported; every release reads "1" as true.
     "HF_HUB_OFFLINE": "1",
-    # Read by transformers, and by huggingface_hub where the first is empty.
+    # Read by transformers, and by huggingface_hub if the first is empty.
     "TRANSFORMERS_OFFLINE": "1",
-    # Keeps the client from asking the Hub about its surroundings when it builds request headers.
+    # Keeps the client from collecting data about its environment for request headers.
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    # Read when onnxruntime is first imported. Its official builds otherwise look up and call a server of
-    # Microsoft from a thread of their own, and keep a device id and a database in the user's cache directory; a child
-    # of fork then also hangs when it ends, waiting for that thread (onnxruntime's docs/Privacy.md).
+    # Read when onnxruntime is first imported. Without it, official builds look up and call a server of Microsoft from
+    # their own thread, and store a device id and a database in the user's cache directory; a child of fork hangs at its
+    # end, waiting for that thread (onnxruntime's docs/Privacy.md).
     "ORT_DISABLE_TELEMETRY": "1",
 }
 _HUB_CONSTANTS = "huggingface_hub.constants"
@@ -55,33 +55,33 @@ _THREAD_EVENTS: Final = frozenset({"_thread.start_new_thread", "_thread.start_jo
 
 
 def enforce_offline() -> None:
-    """Set the offline switch for the whole process, for good, whatever was imported before.
+    """Set the offline switch for the whole process, permanently, whatever was imported before.
 
-    Call it before importing a library, and :func:`assert_offline` afterwards. It is called at each load, so that a
-    variable that was unset since is set again.
+    Call it before importing a library, and :func:`assert_offline` afterwards. Each load calls it, so that a variable
+    that was unset meanwhile is set again.
     """
     was_set = os.environ.get("ORT_DISABLE_TELEMETRY") == _SWITCHES["ORT_DISABLE_TELEMETRY"]
     os.environ.update(_SWITCHES)
-    # Imported before the switch was set: their functions read these module globals at each call.
+    # For modules that were imported before the switch was set: their functions read these globals at each call.
     for module, attribute in ((_HUB_CONSTANTS, "HF_HUB_OFFLINE"), (_OLD_TRANSFORMERS_HUB, "_is_offline_mode")):
         imported = sys.modules.get(module)
-        # transformers has a copy of its own before release 5.
+        # Before release 5, transformers has its own copy.
         if imported is not None and (module == _HUB_CONSTANTS or hasattr(imported, attribute)):
             setattr(imported, attribute, True)
     onnxruntime = sys.modules.get("onnxruntime")
     if onnxruntime is not None and not was_set and hasattr(onnxruntime, "disable_telemetry_events"):
         onnxruntime.disable_telemetry_events()
         _log.warning(
-            "onnxruntime was imported before ORT_DISABLE_TELEMETRY was set, so that it may have begun to call home; "
+            "onnxruntime was imported before ORT_DISABLE_TELEMETRY was set, so it may have sent telemetry; "
             "its events are disabled now. Set ORT_DISABLE_TELEMETRY=1 in the environment of the process"
         )
 
 
 def assert_offline() -> None:
-    """Check that the switch took hold.
+    """Check that the switch is effective.
 
     Raises:
-        OfflineViolation: A Hub library is imported and does not consider itself offline.
+        OfflineViolation: A Hub library is imported and is not in offline mode.
     """
     constants = sys.modules.get(_HUB_CONSTANTS)
     if constants is not None and getattr(constants, "HF_HUB_OFFLINE", None) is not True:
@@ -90,7 +90,7 @@ def assert_offline() -> None:
 
 
 def offline_state() -> dict[str, str]:
-    """Return the switch's variables as they are in the environment, and what the Hub library made of them."""
+    """Return the switch's environment variables, and the resulting setting of the Hub library."""
     state = {name: os.environ.get(name, "not set") for name in _SWITCHES}
     constants = sys.modules.get(_HUB_CONSTANTS)
     state[_HUB_CONSTANTS] = "not imported" if constants is None else str(getattr(constants, "HF_HUB_OFFLINE", None))
@@ -98,10 +98,10 @@ def offline_state() -> dict[str, str]:
 
 
 class NetworkGuard:
-    """One guarded stretch of work.
+    """One guarded block.
 
     Attributes:
-        violations: What was attempted, in order. Kept, because a library may swallow the exception it was given.
+        violations: The refused accesses, in order. They are stored, because a library may catch the exception.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class NetworkGuard:
         self.violations: list[str] = []
 
     def check(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Refuse the network access that an audit event announces.
+        """Refuse the network access of an audit event.
 
         Raises:
             OfflineViolation: The guard is active, and the access is not to a Unix socket.
@@ -121,12 +121,12 @@ class NetworkGuard:
         raise self.violation()
 
     def violation(self) -> OfflineViolation:
-        """Return the error that names all that was attempted."""
+        """Return the error that lists all attempted accesses."""
         return OfflineViolation(f"network access while a model was being loaded: {'; '.join(self.violations)}")
 
 
 _current: ContextVar[NetworkGuard | None] = ContextVar("thoth_models_network_guard", default=None)
-# A new thread starts with an empty context, so the guard is handed over by the thread object itself.
+# A new thread starts with an empty context, so the thread object passes the guard on.
 _inherited: WeakKeyDictionary[threading.Thread, NetworkGuard] = WeakKeyDictionary()
 _hook_lock = threading.Lock()
 _hook_installed = False
@@ -137,7 +137,7 @@ def network_guard() -> Iterator[NetworkGuard]:
     """Refuse network access in this context, and in threads that it starts, until the block ends.
 
     Raises:
-        OfflineViolation: Access was attempted, also if the library that attempted it went on regardless.
+        OfflineViolation: Access was attempted, even if the library caught the exception and continued.
     """
     _install_hook()
     guard = NetworkGuard()
@@ -146,7 +146,7 @@ def network_guard() -> Iterator[NetworkGuard]:
         with _thread_starts_seen():
             yield guard
     except Exception as error:
-        # A library may have made an error of its own out of the violation, one that says less.
+        # A library may have replaced the violation by its own, less specific error.
         if guard.violations and not isinstance(error, OfflineViolation):
             raise guard.violation() from error
         raise
@@ -158,7 +158,7 @@ def network_guard() -> Iterator[NetworkGuard]:
 
 
 def _install_hook() -> None:
-    """Add the audit hook once; it can never be removed, so it does nothing outside a guarded context."""
+    """Add the audit hook once. It cannot be removed, so it does nothing outside of a guarded context."""
     global _hook_installed  # noqa: PLW0603 - an audit hook is process-wide by nature
     with _hook_lock:
         if not _hook_installed:
@@ -190,10 +190,10 @@ def _start_guarded(thread: threading.Thread) -> None:
 
 @contextmanager
 def _thread_starts_seen() -> Iterator[None]:
-    """See to it that threads started from guarded ones are guarded, on Python 3.11 too.
+    """Guard threads that are started from guarded ones, on Python 3.11 too.
 
-    From 3.12 on, starting a thread raises an audit event. On 3.11 nothing does, so ``Thread.start`` is wrapped for as
-    long as any guard is active; for threads that no guard concerns the wrapper changes nothing.
+    From 3.12 on, starting a thread raises an audit event. On 3.11 it does not, so ``Thread.start`` is wrapped while any
+    guard is active; for threads without a guard the wrapper changes nothing.
     """
     global _patch_users  # noqa: PLW0603 - counts the guards that are active in this process
     if sys.version_info >= (3, 12):
@@ -212,14 +212,14 @@ def _thread_starts_seen() -> Iterator[None]:
 
 
 def _after_fork_in_child() -> None:
-    """Forget the guards of the parent's other threads, and the locks that they may have held."""
-    global _hook_lock, _patch_lock, _patch_users  # noqa: PLW0603 - the child's own from now on
+    """Drop the guards of the parent's other threads, and the locks that they may have held."""
+    global _hook_lock, _patch_lock, _patch_users  # noqa: PLW0603 - state of the child from now on
     _hook_lock, _patch_lock = threading.Lock(), threading.Lock()
     if _guard_of_this_thread() is None:
         _patch_users = 0
         threading.Thread.start = _original_start  # type: ignore[method-assign]
     else:
-        _patch_users = min(1, _patch_users)  # the process was forked by guarded work, which goes on here
+        _patch_users = min(1, _patch_users)  # the process was forked in a guarded block, which continues here
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -228,15 +228,15 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 def _guard_of_this_thread() -> NetworkGuard | None:
     if guard := _current.get():
         return guard
-    # Not current_thread(): it would make a dummy entry for threads that threading did not start.
+    # Not current_thread(), which creates a dummy entry for threads that threading did not start.
     thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]  # noqa: SLF001
     return None if thread is None else _inherited.get(thread)
 
 
 def _is_local(event: str, arguments: tuple[object, ...]) -> bool:
-    """Tell whether an access stays on this machine: a Unix socket, which a connected one has no address to tell by."""
+    """Return whether an access is to a Unix socket, by its family, because a connected socket has no address."""
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
-        import socket  # noqa: PLC0415 - imported already by whoever raises this event, and by nobody else here
+        import socket  # noqa: PLC0415 - the code that raises this event has imported it
 
         return bool(arguments) and getattr(arguments[0], "family", None) == socket.AF_UNIX
     return False

@@ -1,10 +1,10 @@
-"""The end of a process while a daemon thread computes.
+"""The exit of a process while a daemon thread computes.
 
-A thread that comes back from native code while the interpreter ends is unwound by it, through frames of C++ that cannot
-be: the process aborts, and its exit code is lost. So the end of the process waits a moment for what is being computed,
-and other threads begin nothing any more. They do for as long as the main thread encodes once more, in an exit handler
-of the application. Whether an exit handler waits for another thread cannot be told; so a thread that wants to compute
-is refused after a moment, and whoever waits for it goes on.
+A thread that returns from native code during the shutdown of the interpreter is unwound through C++ frames that do not
+support it: the process aborts, and its exit code is lost. So the exit waits a moment for computations in progress, and
+other threads start no new ones. They may while the main thread encodes once more, in an exit handler of the
+application. Whether an exit handler waits for another thread cannot be detected, so a thread that wants to compute is
+refused after a moment, and the handler continues.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PATIENCE = 1.0
-"""Seconds that the end of the process waits for what is being computed, and then a thread for leave to compute."""
+"""Seconds that the exit waits for computations in progress, and that a thread then waits for permission to compute."""
 
 _STEP = 0.005
 _computing: set[int] = set()
 _has_ended = False
 _patient_until = 0.0
 _late_calls = 0
-"""How many calls the main thread is in, one inside of the other, that began after the end did."""
+"""Number of nested calls of the main thread that started after the exit began."""
 
 
 @contextlib.contextmanager
 def computing() -> Iterator[None]:
-    """Hold up the end of the process for a moment; a thread that comes later computes for the main thread alone.
+    """Delay the exit of the process while a computation runs; during the exit, compute only for the main thread.
 
     Raises:
-        EnvironmentFault: The process has ended but for exit handlers, and the main thread does not wait for this in a
-            call of ours.
+        EnvironmentFault: The process runs its last exit handlers, and the main thread is not waiting for this in a call
+            of this package.
     """
     if _has_ended and threading.current_thread() is not threading.main_thread():
-        # Most that come here are daemons, which end with the process while they wait.
+        # Most threads that get here are daemons, which end with the process while they wait.
         _wait_for_a_late_call()
     me = threading.get_ident()
     _computing.add(me)
@@ -53,7 +53,7 @@ def computing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def late_call() -> Iterator[None]:
-    """Let daemon threads compute, if the main thread waits for them after the end began."""
+    """Allow daemon threads to compute while the main thread waits for them during the exit."""
     global _late_calls  # noqa: PLW0603 - the process ends once
     if not _has_ended or threading.current_thread() is not threading.main_thread():
         yield
@@ -71,9 +71,9 @@ def _wait_for_a_late_call() -> None:
     while not _late_calls:
         if time.monotonic() > _patient_until:
             raise EnvironmentFault(
-                "expected a process that goes on, found one that runs its last exit handlers, in which only the main "
-                "thread can encode; a handler that waits for another thread has to be registered after the import of "
-                "thoth_models, so that it is called before the models are given up"
+                "expected a running process, found one in its last exit handlers, where only the main thread can "
+                "encode; an exit handler that waits for another thread must be registered after the import of "
+                "thoth_models, so that it runs before the models are closed"
             )
         time.sleep(_STEP)
 
@@ -88,6 +88,6 @@ def _wait_a_moment() -> None:
 
 
 atexit.register(_wait_a_moment)
-# The parent's other threads compute nothing in the child.
+# The parent's other threads do not exist in the child.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_computing.clear)

@@ -1,7 +1,7 @@
-"""Work in a thread of its own, so that whoever waits for it can stop waiting, and learn where it stands.
+"""A task in its own thread. Callers wait until a deadline, and then get the stacks of all threads.
 
-A thread that hangs inside a library can be neither stopped nor waited for, so these are daemons: the process can end.
-What cannot be helped is a library that hangs while it keeps the interpreter to itself; then no Python code runs.
+A thread that hangs inside a library can neither be stopped nor joined, so it is a daemon, and the process can exit. A
+deadline cannot help if a library hangs while it holds the interpreter lock, because then no Python code runs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import copy
-import queue
 import sys
 import threading
 import time
@@ -18,29 +17,28 @@ import weakref
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from thoth_models.ending import late_call
-from thoth_models.errors import EnvironmentFault, LoadTimeout
+from thoth_models.errors import EnvironmentFault, InvalidInputError, LoadTimeout
+from thoth_models.process.daemon_executor import DaemonThread
+from thoth_models.process.shutdown import late_call
+from thoth_models.process.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
 
-_LONGEST_WAIT = 0.1
-"""Seconds after which whoever waits looks again."""
-
 _PATIENCE = 1.0
-"""Seconds that the end of the process waits for work that is not finished."""
+"""Seconds that the exit of the process waits for unfinished tasks."""
 
 
-class Work(ABC, Generic[T]):
-    """One piece of work. Any number of threads may wait for it.
+class Task(ABC, Generic[T]):
+    """A task whose result any number of threads may wait for; the first of them starts it.
 
     Attributes:
-        stage: What it is doing; :meth:`do` keeps it up to date.
+        stage: The current step in words; :meth:`do` updates it.
 
     Args:
-        what: The work in words, for the error.
+        what: The task in words, for error messages.
         seconds: How long each caller waits.
     """
 
@@ -48,14 +46,13 @@ class Work(ABC, Generic[T]):
         self.stage = "starting"
         self._what = what
         self._seconds = seconds
-        self._result: T | None = None
+        self._value: T | None = None
         self._error: BaseException | None = None
         self._has_ended = False
-        # A signal handler may raise between any two steps of the main thread's. Neither threading.Event nor
-        # Thread.join survives that: a lock stays locked in the one, and the other takes the thread for stopped. So
-        # whoever waits looks again from time to time, and should a thread not come to run, another one is started.
-        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._claim = threading.Lock()  # taken for good by the one thread that does the work
+        self._ended = Signal()
+        # If a signal handler raises while a thread is started, the thread may or may not run. So a waiting thread
+        # starts another one until one has run; the first one that runs takes this lock permanently.
+        self._claim = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_started = False
         self._not_before = 0.0
@@ -63,147 +60,135 @@ class Work(ABC, Generic[T]):
 
     @abstractmethod
     def do(self) -> T:
-        """Do the work, in the thread."""
+        """Compute and return the result; called in the task's thread."""
 
-    def start(self) -> None:
-        """Begin, unless it has begun; of several threads that wait for the work, any may be the first.
+    def result(self, seconds: float | None = None) -> T:
+        """Start the task if necessary, wait for its end, and return the result of :meth:`do`.
+
+        Args:
+            seconds: How long to wait; None for the task's default.
 
         Raises:
+            LoadTimeout: The deadline passed; has the stacks of all threads. The task's thread keeps running.
             EnvironmentFault: The system allows this process no more threads.
+            BaseException: The error that :meth:`do` raised.
         """
+        bound = self._seconds if seconds is None else seconds
+        error: BaseException | None = None
+        try:
+            with late_call():
+                has_ended = self._ended.wait_until(self._look, bound)
+            if not has_ended:
+                what = f"{self._what} did not finish within {bound:g} s; it was {self.stage}"
+                error = LoadTimeout(what, stacks(self._thread))
+            elif self._error is not None:
+                error = copy_of(self._error)
+            if error is not None:
+                raise error
+            return self._value  # type: ignore[return-value] # None is a result only if T allows it
+        finally:
+            # The traceback of the error has this frame. Without this, a caller that keeps the error would keep the task
+            # and its result alive, and the error would be part of a reference cycle.
+            del self, error
+
+    def _look(self) -> bool:
+        """Return whether the task has ended; start it if necessary."""
+        self.start()
+        return self._has_ended
+
+    def start(self) -> None:
+        """Start the task unless it has started. If no thread can be started, that is the error of the task."""
         if self._is_started or self.has_begun or self._has_ended or time.monotonic() < self._not_before:
             return
-        _unfinished.add(self)
-        thread = threading.Thread(target=self._run, name="thoth-models-load", daemon=True)
+        _tasks.add(self)
         try:
-            thread.start()
-        except RuntimeError as error:
-            if not self._claim.acquire(blocking=False):
-                return  # another thread came to run meanwhile
-            self._error = EnvironmentFault(f"{self._what}: expected to start a thread, found {error}")
-            self._end()
-            fault = self._error
-            del self  # what is raised has this frame
-            raise fault from error
+            DaemonThread(self._run, "thoth-models-load").start()
+        except EnvironmentFault as error:
+            if self._claim.acquire(blocking=False):  # or another thread has run meanwhile
+                self._error = EnvironmentFault(f"{self._what}: {error}")  # a new one, without this frame
+                self._end()
         self._is_started = True
 
     def may_begin(self, seconds: float = 0.0) -> None:
-        """Let it begin ``seconds`` from now at the earliest, whoever starts it."""
+        """Allow the task to start, ``seconds`` from now at the earliest."""
         self._not_before = time.monotonic() + seconds
 
     def afterwards(self, do: Callable[[], None]) -> None:
-        """Have ``do`` called when the work has ended, in its thread; now, where it has."""
+        """Call ``do`` in the task's thread when the task has ended; now, if it has ended already."""
         self._afterwards.append(do)
         if self._has_ended:
             self._do_afterwards()
 
     def _do_afterwards(self) -> None:
         while self._afterwards:
-            with contextlib.suppress(IndexError):  # another thread was quicker
+            with contextlib.suppress(IndexError):  # another thread took it
                 self._afterwards.pop()()
 
     @property
     def has_begun(self) -> bool:
-        """Whether a thread does it, or did."""
+        """Whether a thread runs the task, or has run it."""
         return self._claim.locked()
 
     @property
     def has_ended(self) -> bool:
-        """Whether there is a result or an error."""
+        """Whether there is a value or an error."""
         return self._has_ended
 
     @property
-    def result(self) -> T | None:
-        """What it gave, once it has ended without an error."""
-        return self._result
+    def value(self) -> T | None:
+        """The result of :meth:`do`; None before the task has ended, and after an error."""
+        return self._value
 
     @property
-    def error(self) -> BaseException | None:
-        """What it raised, once it has ended with that; whoever raises it takes a copy, as :meth:`wait` does."""
-        return self._error
-
-    def wait(self, seconds: float | None = None) -> T:
-        """Return the result.
-
-        Whoever keeps the work in a variable deletes that when this raises: the work has what is raised, which has the
-        frame of the variable.
-
-        Args:
-            seconds: How long to wait; None for what the work was made with.
-
-        Raises:
-            LoadTimeout: There is none in time; carries the stacks. The thread is left to itself.
-            EnvironmentFault: The system allows this process no more threads.
-            BaseException: What the work raised.
-        """
-        bound = self._seconds if seconds is None else seconds
-        with late_call():
-            has_ended = self._ends_within(bound)
-        if not has_ended:
-            error: BaseException = LoadTimeout(
-                f"{self._what} did not finish within {bound:g} s; it was {self.stage}", stacks(self._thread)
-            )
-        elif self._error is None:
-            return self._result  # type: ignore[return-value] # None is a result only where T says so
-        else:
-            error = copy_of(self._error)
-        try:
-            raise error
-        finally:
-            # What is raised has this frame: without this, whoever keeps that keeps the work as well, with its result,
-            # and an error is part of a cycle with whatever the callers have.
-            del self, error
-
-    def _ends_within(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while not self._has_ended:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return False
-            self.start()
-            with contextlib.suppress(queue.Empty):
-                self._ended.get(timeout=min(remaining, _LONGEST_WAIT))
-        self._ended.put(None)  # for the next one that waits
-        return True
+    def has_failed(self) -> bool:
+        """Whether the task ended with an error."""
+        return self._error is not None
 
     def _run(self) -> None:
         if not self._claim.acquire(blocking=False):
-            return  # another thread came first
+            return  # another thread runs the task
         self._thread = threading.current_thread()
         try:
-            self._result = self.do()
-        except BaseException as error:  # noqa: BLE001 - handed to the threads that wait, which raise it
+            self._value = self.do()
+        except BaseException as error:  # noqa: BLE001 - raised in the threads that wait
             _clear_frames(error)
             self._error = error
         finally:
             self._end()
             self._do_afterwards()
-            del self  # this frame is one of the error's
+            del self  # the traceback of the error has this frame
 
     def _end(self) -> None:
         self._has_ended = True
-        self._ended.put(None)
+        self._ended.notify()
+
+    def _wait_for_thread(self, seconds: float) -> None:
+        # In a child of fork the thread is not alive, though the task has not ended.
+        if self._thread is not None and self._thread.is_alive():
+            self._ended.wait_until(lambda: self._has_ended, seconds)
 
 
-def done(work: Work[T]) -> T:
-    """Begin the work and return its result, for the one caller that waits for it; see :meth:`Work.wait`."""
-    try:
-        work.start()
-        return work.wait()
-    finally:
-        del work
+def checked_seconds(timeout: object) -> float:
+    """Return ``timeout`` if it is a valid number of seconds.
+
+    Raises:
+        InvalidInputError: ``timeout`` is not a positive, finite number.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= threading.TIMEOUT_MAX:
+        raise InvalidInputError(f"timeout: expected a positive, finite number of seconds, found {timeout!r}")
+    return timeout
 
 
 def copy_of(error: BaseException) -> BaseException:
-    """Return an error for one thread of several that wait: the same, but its traceback grows with that thread alone.
+    """Return a copy of an error with its own traceback, for one of several waiting threads.
 
-    Shared, it would have the frames of all of them, in cycles, and those have whatever their threads had: see below.
+    A shared error would collect the frames of all of them, in a reference cycle that keeps their local variables alive.
     """
     try:
         mine = copy.copy(error)
         if type(mine) is not type(error) or mine.args != error.args:
-            return error  # a class that is made of something else than it keeps
-    except Exception:  # noqa: BLE001 - classes of libraries may do anything when they are made
+            return error  # a class that cannot be copied faithfully
+    except Exception:  # noqa: BLE001 - copying an error of a library may raise anything
         return error
     mine.__cause__, mine.__context__ = error.__cause__, error.__context__
     mine.__suppress_context__ = error.__suppress_context__
@@ -211,11 +196,11 @@ def copy_of(error: BaseException) -> BaseException:
 
 
 def _clear_frames(error: BaseException) -> None:
-    """Let go of what the frames of an error have; the lines stay.
+    """Clear the local variables of an error's frames; the lines stay.
 
-    They have the work, and the work has the error: a cycle. As long as it is there, so is everything that the frames of
-    those have who raise the error again, uses of models as well. And it may be there for ever: a child that was forked
-    while another thread collected garbage never does so again.
+    The frames refer to the task, and the task to the error. This cycle would keep the local variables of all callers
+    alive, including leases of models; for ever in a child that was forked while another thread collected garbage,
+    because such a child never collects garbage.
     """
     found: list[BaseException] = [error]
     for one in found:
@@ -234,20 +219,18 @@ def stacks(first: threading.Thread | None) -> str:
     )
 
 
-_unfinished: weakref.WeakSet[Work[Any]] = weakref.WeakSet()
+_tasks: weakref.WeakSet[Task[Any]] = weakref.WeakSet()
 
 
 def _wait_a_moment() -> None:
-    """Let work end that is about to.
+    """Wait a moment for running tasks.
 
-    A thread that comes back from a library while the interpreter ends can abort the process, whose exit code is lost.
+    A thread that returns from a library during the shutdown of the interpreter can abort the process, which loses the
+    exit code.
     """
     end = time.monotonic() + _PATIENCE
-    for work in list(_unfinished):
-        thread = work._thread  # noqa: SLF001
-        # In a child of fork, it is not alive, though its work is not finished.
-        if thread is not None and thread.is_alive():
-            work._ends_within(max(0.0, end - time.monotonic()))  # noqa: SLF001
+    for task in list(_tasks):
+        task._wait_for_thread(max(0.0, end - time.monotonic()))  # noqa: SLF001
 
 
 atexit.register(_wait_a_moment)
