@@ -1,49 +1,62 @@
-"""Backends: each the only importer of its libraries, and each fed with verified variants only."""
+"""Backends and their wrappers. Each backend alone imports its libraries, and accepts only verified variants."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from thoth_models.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
-    from thoth_models.embedding import Backend
-    from thoth_models.verify import VerifiedVariant
+    from collections.abc import Callable
 
-_MODULES = {"onnx": "thoth_models.backends.onnx", "torch": "thoth_models.backends.torch"}
+    from thoth_models.types import Backend
+    from thoth_models.verification.verify import VerifiedVariant
+
+
+# Functions, because importing a backend imports its libraries, which may take seconds and hundreds of megabytes.
+def _onnx() -> Callable[[VerifiedVariant], Backend]:
+    from thoth_models.backends.onnx import OnnxBackend  # noqa: PLC0415
+
+    return OnnxBackend
+
+
+def _torch() -> Callable[[VerifiedVariant], Backend]:
+    from thoth_models.backends.torch import TorchBackend  # noqa: PLC0415
+
+    return TorchBackend
+
+
+BACKENDS: Final[dict[str, Callable[[], Callable[[VerifiedVariant], Backend]]]] = {"onnx": _onnx, "torch": _torch}
+"""By the backend's name in manifests: imports the libraries of the backend, and returns the function that loads it."""
 
 
 def import_libraries(name: str) -> None:
-    """Import what the backend ``name`` and its callers need, so that loading it will not have to wait for that.
+    """Import the libraries of the backend ``name`` ahead of loading it.
 
-    Says nothing of what goes wrong: :func:`load_backend` comes upon the same again, and reports it.
+    A missing library is not an error here; :func:`load_backend` reports it.
     """
-    with contextlib.suppress(Exception):
-        for module in ("golden", "agreement", "embedding"):
-            importlib.import_module(f"thoth_models.{module}")
-        importlib.import_module(_MODULES[name])
+    import thoth_models.bundle.agreement  # noqa: PLC0415 - with numpy, see thoth_models.loading.tasks
+    import thoth_models.bundle.golden  # noqa: PLC0415
+    import thoth_models.embedding  # noqa: F401, PLC0415
+
+    if name in BACKENDS:
+        with contextlib.suppress(BackendUnavailableError):
+            BACKENDS[name]()
 
 
 def load_backend(verified: VerifiedVariant) -> Backend:
-    """Make the backend that the manifest names for a variant.
+    """Create the backend that the manifest names for a variant.
 
     Raises:
-        BackendUnavailableError: Its libraries are not installed, or this release of the runtime does not know it.
+        BackendUnavailableError: Its libraries are not installed, or this release does not have such a backend.
         BackendError: The libraries could not make a model of the files.
         OfflineViolation: Loading tried to use the network.
     """
-    # Imported here because importing them imports their libraries: for torch seconds, and hundreds of megabytes.
-    if verified.variant.backend == "onnx":
-        from thoth_models.backends.onnx import OnnxBackend  # noqa: PLC0415
-
-        return OnnxBackend(verified)
-    if verified.variant.backend == "torch":
-        from thoth_models.backends.torch import TorchBackend  # noqa: PLC0415
-
-        return TorchBackend(verified)
-    known = ", ".join(_MODULES)
-    raise BackendUnavailableError(
-        f"expected a backend that this release of thoth-models knows ({known}), found {verified.variant.backend!r}"
-    )
+    name = verified.variant.backend
+    if name not in BACKENDS:
+        known = ", ".join(BACKENDS)
+        raise BackendUnavailableError(
+            f"expected a backend that this release of thoth-models knows ({known}), found {name!r}"
+        )
+    return BACKENDS[name]()(verified)

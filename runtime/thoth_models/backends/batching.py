@@ -1,6 +1,7 @@
-"""Which texts run together, and the arrays that they run as. Pure: texts and numbers in, numbers out.
+"""Form batches: which texts run together, and the input arrays for them. Pure: texts and numbers in, numbers out.
 
-Padding costs as much as text does, so texts of like length run together, and each batch is as long as its own longest.
+Padding costs as much as text, so texts of similar length run together, and each batch is padded to its own longest
+text.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ IntArray: TypeAlias = "NDArray[np.int64]"
 
 
 def blocks(texts: Sequence[str], *, most_texts: int, most_characters: int) -> Iterator[range]:
-    """Divide ``texts`` into runs of neighbours whose tokens are held at once.
+    """Divide ``texts`` into consecutive blocks that are tokenised at once.
 
-    A run has at most ``most_texts`` texts. It ends before the text with which it would exceed ``most_characters``,
+    A block has at most ``most_texts`` texts. It ends before the text that would make it exceed ``most_characters``,
     unless that text is its only one.
     """
     start = characters = 0
@@ -38,8 +39,8 @@ def blocks(texts: Sequence[str], *, most_texts: int, most_characters: int) -> It
 def batches(lengths: Sequence[int], *, most_tokens: int, most_texts: int | None = None) -> Iterator[list[int]]:
     """Divide texts of the given ``lengths`` in tokens into batches, as positions in ``lengths``.
 
-    Longest first, so that what needs the most memory is known to fit before the rest is begun. A batch, padded to its
-    longest text, has at most ``most_tokens`` tokens unless one text alone has more, and at most ``most_texts`` texts.
+    The longest texts come first, so that the batch that needs most memory runs first. A batch, padded to its longest
+    text, has at most ``most_tokens`` tokens unless one text alone has more, and at most ``most_texts`` texts.
     """
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     start = 0
@@ -53,12 +54,12 @@ def batches(lengths: Sequence[int], *, most_tokens: int, most_texts: int | None 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Padding:
-    """What fills the places of a batch that no token has.
+    """The padding of a batch.
 
     Attributes:
-        token_id: Id there.
-        token_type_id: Segment there.
-        side: Whether it comes after the tokens or before them.
+        token_id: Token id of the padding.
+        token_type_id: Segment of the padding.
+        side: Whether padding is added after the tokens or before them.
     """
 
     token_id: int
@@ -71,16 +72,17 @@ class Padding:
         """Return the named ``inputs`` of a model for one batch.
 
         Args:
-            inputs: Which of ``input_ids``, ``attention_mask``, ``token_type_ids`` and ``pooling_mask`` it takes.
-            ids: The token ids of each text; none for a text without tokens.
-            type_ids: The segment of each token of each text; read only where the model takes ``token_type_ids``.
-            prompt_length: How many tokens at the start of each text ``pooling_mask`` leaves out.
+            inputs: The inputs of the model: some of ``input_ids``, ``attention_mask``, ``token_type_ids`` and
+                ``pooling_mask``.
+            ids: The token ids of each text; may be empty.
+            type_ids: The segment of each token of each text; used only if the model has ``token_type_ids``.
+            prompt_length: How many tokens at the start of each text are excluded in ``pooling_mask``.
 
         Returns:
-            Per name, int64 of shape (texts, tokens of the longest text, but at least 1).
+            By name, int64 of shape (texts, tokens of the longest text, but at least 1).
         """
         lengths = np.array([len(row) for row in ids])[:, np.newaxis]
-        # At least one place: operators differ in what they make of a batch that has none.
+        # At least one column, because operators treat arrays without columns differently.
         places = np.arange(max(1, lengths.max()))[np.newaxis, :]
         starts = places.size - lengths if self.side == "left" else np.zeros_like(lengths)
         mask = (places >= starts) & (places < starts + lengths)
@@ -98,7 +100,7 @@ class Padding:
 
 
 def _filled(mask: NDArray[np.bool_], rows: list[list[int]], padding: int) -> IntArray:
-    """Put the values of ``rows``, one row after the other, where ``mask`` is true, and ``padding`` elsewhere."""
+    """Return an array with the values of ``rows``, row by row, where ``mask`` is true, and ``padding`` elsewhere."""
     array = np.full(mask.shape, padding, dtype=np.int64)
     array[mask] = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64)
     return array

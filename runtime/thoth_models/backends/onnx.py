@@ -1,6 +1,6 @@
 """The ``onnx`` backend: a graph of the whole pipeline in onnxruntime, and the tokenizer of `tokenizers`, on the CPU.
 
-The only importer of tokenizers. Importing this module imports it, and with :mod:`sessions` onnxruntime.
+The only importer of tokenizers. Importing this module imports tokenizers, and through ``onnx_sessions`` onnxruntime.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from thoth_models.backends.batching import Padding, batches, blocks
-from thoth_models.backends.sessions import OUTPUT, Graph, Sessions, content
-from thoth_models.canonical import FormatError, parse_json
-from thoth_models.environment import threads
+from thoth_models.backends.onnx_sessions import OUTPUT, Graph, Sessions, content
+from thoth_models.bundle.canonical_json import FormatError, parse_json
 from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
+from thoth_models.process.environment import threads
 
 try:
     import tokenizers
@@ -25,34 +25,34 @@ except Exception as error:
     raise BackendUnavailableError(
         f"the onnx backend needs tokenizers, which cannot be imported ({error}); install thoth-models[onnx]"
     ) from error
-from thoth_models.parallel import parallel
+from thoth_models.process.parallel import parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from thoth_models.canonical import Node
-    from thoth_models.embedding import FloatArray
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.bundle.canonical_json import Node
+    from thoth_models.types import FloatArray
+    from thoth_models.verification.verify import VerifiedVariant
 
 _INPUTS = ("attention_mask", "input_ids", "pooling_mask", "token_type_ids")
 _VERSION = 1
 
-_MOST_TEXTS, _MOST_CHARACTERS = 1024, 2**18
-"""What is tokenised at once: enough to sort by length, and a few megabytes of tokens."""
+_MAX_TEXTS, _MAX_CHARACTERS = 1024, 2**18
+"""How much is tokenised at once: enough to sort by length, but only a few megabytes of tokens."""
 
-_LARGEST_TOKEN = 2**31 - 1
+_MAX_TOKEN = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What ``settings.json`` says of a variant: how its texts become the inputs of its graph.
+    """The content of ``settings.json``: how texts become the inputs of the graph.
 
     Attributes:
         inputs: Names of the graph's inputs, sorted.
-        add_special_tokens: Whether the tokenizer puts its own tokens around each text.
-        padding: What fills the places behind, or before, the tokens of a text.
-        max_tokens: Longest input, special tokens counted, or None where there is no limit.
-        excludes_prompt: Whether the tokens of a prompt take no part in pooling.
+        add_special_tokens: Whether the tokenizer adds its special tokens to each text.
+        padding: The padding of a batch.
+        max_tokens: Longest input, including special tokens, or None for no limit.
+        excludes_prompt: Whether the tokens of a prompt are excluded from pooling.
     """
 
     inputs: tuple[str, ...]
@@ -66,10 +66,10 @@ class Settings:
         """Read the content of ``settings.json``.
 
         Raises:
-            FormatError: It is not what this release reads; the message names the key.
+            FormatError: The content does not have the form that this release reads; the message names the key.
         """
         root = parse_json(data)
-        keys = root.table(
+        keys = root.members(
             "version",
             "inputs",
             "add_special_tokens",
@@ -103,22 +103,22 @@ class Settings:
 
 def _token(node: Node) -> int:
     value = node.integer(minimum=0)
-    if value > _LARGEST_TOKEN:
-        raise node.wrong(f"an integer of at most {_LARGEST_TOKEN}")
+    if value > _MAX_TOKEN:
+        raise node.wrong(f"an integer of at most {_MAX_TOKEN}")
     return value
 
 
 class OnnxBackend:
-    """A verified graph and its tokenizer behind the interface of a backend. Threads may share it.
+    """A verified graph and its tokenizer as a backend. Threads may share it.
 
-    Made of the very pages that were compared: no file is opened again. The weights are not copied: they stay in those
-    pages, which processes share. onnxruntime computes with :func:`thoth_models.environment.threads` threads.
-    `tokenizers` has threads of its own, by default as many as there are usable cores; they work for milliseconds, and
-    its own variable ``RAYON_NUM_THREADS`` limits them.
+    It uses the pages that were compared, and opens no file again. The weights are not copied: they stay in those pages,
+    which processes share. onnxruntime computes with :func:`thoth_models.process.environment.threads` threads.
+    `tokenizers` has its own threads, by default as many as there are usable cores; they run for milliseconds, and the
+    variable ``RAYON_NUM_THREADS`` limits them.
 
     Raises:
-        BackendError: The files do not make a model, or not the one that the manifest describes.
-        EnvironmentFault: ``THOTH_MODELS_THREADS`` is no number of threads.
+        BackendError: The files are not a working model, or not the one that the manifest describes.
+        EnvironmentFault: ``THOTH_MODELS_THREADS`` is not a valid number of threads.
     """
 
     def __init__(self, verified: VerifiedVariant) -> None:
@@ -134,7 +134,7 @@ class OnnxBackend:
             with _reported("onnxruntime could not load model.onnx"):
                 return Sessions(Graph.of(verified), count)
 
-        # Side by side: both libraries leave the interpreter alone while they read.
+        # In parallel: both libraries release the interpreter lock while they read.
         made: list[Any] = parallel(lambda make: make(), (make_tokenizer, make_sessions), workers=2)
         self._tokenizer = made[0]
         self._sessions: Sessions = made[1]
@@ -153,7 +153,7 @@ class OnnxBackend:
                 settings.max_tokens,
                 None if truncation is None else truncation["max_length"],
             ),
-            # Of static embeddings sentence-transformers says that they have no limit; their tokenizer may yet have one.
+            # For static embeddings sentence-transformers reports no limit, even if their tokenizer has one.
             ("settings.json: max_tokens", verified.built.max_seq_length or settings.max_tokens, settings.max_tokens),
             (
                 "model.onnx: inputs",
@@ -172,15 +172,15 @@ class OnnxBackend:
     ) -> FloatArray:
         """Return the model's output for ``texts``, float32 of shape (len(texts), dimension).
 
-        With ``show_progress_bar`` a line on standard error counts the texts that are done.
+        With ``show_progress_bar`` a line on standard error shows how many texts are done.
 
         Raises:
-            BackendError: A library failed, or the graph gave something else than vectors.
+            BackendError: A library failed, or the output of the graph is not an array of vectors.
         """
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
         prompt_length = self._prompt_length(prompt) if prompt and self._settings.excludes_prompt else 0
         progress = _Progress(len(texts), shown=show_progress_bar)
-        for block in blocks(texts, most_texts=_MOST_TEXTS, most_characters=_MOST_CHARACTERS):
+        for block in blocks(texts, most_texts=_MAX_TEXTS, most_characters=_MAX_CHARACTERS):
             encodings = self._tokenize([f"{prompt or ''}{texts[index]}" for index in block])
             lengths = [len(encoding) for encoding in encodings]
             with self._sessions.calling(sum(lengths)) as (workers, most_tokens):
@@ -216,7 +216,7 @@ class OnnxBackend:
         return vectors
 
     def _tokenize(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
-        # In batches also where there is one text: only these calls leave the interpreter to other threads meanwhile.
+        # As a batch even for one text: only the batch calls release the interpreter lock.
         with _reported("the tokenizer failed"):
             encodings: list[tokenizers.Encoding] = self._tokenizer.encode_batch_fast(
                 texts, add_special_tokens=self._settings.add_special_tokens
@@ -224,24 +224,24 @@ class OnnxBackend:
             return encodings
 
     def _prompt_length(self, prompt: str) -> int:
-        """Return how many tokens of a text are its prompt, as sentence-transformers counts them.
+        """Return how many tokens of a text belong to its prompt, as sentence-transformers counts them.
 
-        That is, the tokens of the prompt alone, without the special one that may end it.
+        These are the tokens of the prompt alone, without the special token that may end it.
         """
         if prompt not in self._prompt_lengths:
             (encoding,) = self._tokenize([prompt])
             added = self._tokenizer.get_added_tokens_decoder()
             special = {token_id for token_id, token in added.items() if token.special}
             ends_special = bool(encoding.ids) and encoding.ids[-1] in special
-            # Prompts come from callers: a service that makes a new one for each call must not fill the memory.
-            if len(self._prompt_lengths) >= _MOST_TEXTS:
+            # Prompts come from callers, and a service that creates a new one for each call must not fill the memory.
+            if len(self._prompt_lengths) >= _MAX_TEXTS:
                 self._prompt_lengths.clear()
             self._prompt_lengths[prompt] = len(encoding) - ends_special
         return self._prompt_lengths[prompt]
 
 
 class _Progress:
-    """A line on standard error that counts the texts that are done; threads may share it."""
+    """A line on standard error that shows how many texts are done; threads may share it."""
 
     def __init__(self, total: int, *, shown: bool) -> None:
         self._total, self._done, self._shown = total, 0, shown
@@ -259,7 +259,7 @@ class _Progress:
 
 @contextlib.contextmanager
 def _reported(what: str) -> Iterator[None]:
-    """Turn a failure of a library into a :class:`BackendError` that says ``what`` failed."""
+    """Convert an error of a library to a :class:`BackendError` that says ``what`` failed."""
     try:
         yield
     except FormatError as error:
@@ -273,9 +273,9 @@ def _reported(what: str) -> Iterator[None]:
 
 
 def _is_of_a_library(error: BaseException) -> bool:
-    """Return whether a library raised it, rather than a signal handler: whose caller waits for its own exception."""
+    """Return whether a library raised the error, and not a signal handler, whose exception must reach the caller."""
     kind = type(error)
-    # What tokenizers raises where its own code is at fault is no Exception, and has no name to import.
+    # A panic in the Rust code of tokenizers is a BaseException whose class cannot be imported.
     if kind.__name__ == "PanicException":
         return True
     if not isinstance(error, Exception) or isinstance(error, TimeoutError):

@@ -1,181 +1,140 @@
-"""Where the weights of an ONNX graph lie, read from the graph itself, so that they need not be read by onnxruntime.
+"""``model.onnx.tensors.json``: the tensors that a graph stores in its weight file, and their positions there.
 
-A graph is a protocol buffer (https://protobuf.dev/programming-guides/encoding/); the field numbers are those of
-https://github.com/onnx/onnx/blob/main/onnx/onnx.proto. Only what describes tensors outside of the graph is read.
+Pure. The builder derives the list from the graph, and the manifest covers it. So loading a model reads a short JSON
+document instead of a protocol buffer: the tensors are then views of the verified pages, and onnxruntime reads no
+weights from a file.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from thoth_models.canonical import FormatError
+from thoth_models.bundle.canonical_json import FormatError, canonical_json, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from thoth_models.bundle.canonical_json import Node
 
-_MODEL_GRAPH: Final = 7
-_GRAPH_INITIALIZER: Final = 5
-_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_EXTERNAL, _TENSOR_PLACE = 1, 2, 8, 13, 14
-_ENTRY_KEY, _ENTRY_VALUE = 1, 2
-_EXTERNAL: Final = 1
+TENSORS_SUFFIX: Final = ".tensors.json"
+"""Appended to the file name of a graph."""
 
-_TYPES: Final = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    7: "int64",
-    9: "bool",
-    10: "float16",
-    11: "float64",
+_VERSION: Final = 1
+
+_SIZES: Final = {
+    "float32": 4,
+    "int8": 1,
+    "uint8": 1,
+    "int32": 4,
+    "int64": 8,
+    "uint32": 4,
+    "uint64": 8,
+    "int16": 2,
+    "uint16": 2,
+    "float16": 2,
+    "float64": 8,
+    "bool": 1,
 }
-"""TensorProto.DataType of the tensors that numpy has a type for."""
-
-_LONGEST_VARINT: Final = 10
+"""Bytes per number, by numpy's name of the type."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Weight:
-    """A tensor of a graph whose numbers lie in another file.
+class ExternalTensor:
+    """A tensor of a graph that is stored in another file.
 
     Attributes:
         name: Its name in the graph.
-        location: Name of the file, beside the graph.
-        offset: Bytes before it in the file.
+        type: Numpy's name of its type.
         shape: Its shape.
-        dtype: Its numpy type.
+        offset: Its position in the file, in bytes.
+        length: Its length in bytes, which follows from type and shape.
     """
 
     name: str
-    location: str
-    offset: int
+    type: str
     shape: tuple[int, ...]
-    dtype: np.dtype
+    offset: int
+    length: int
 
-    def of(self, data: memoryview) -> np.ndarray:
-        """Return the tensor as a view of the content of its file.
+    def view(self, data: memoryview) -> np.ndarray:
+        """Return the tensor as a view of the content of the file.
 
         Raises:
-            FormatError: It does not lie within the file.
+            FormatError: The tensor does not lie within the file.
         """
-        count = math.prod(self.shape)
-        end = self.offset + count * self.dtype.itemsize
-        if not 0 <= self.offset <= end <= len(data):
+        end = self.offset + self.length
+        if end > len(data):
             raise FormatError(
-                f"{self.name}: expected to lie within the {len(data)} bytes of {self.location}, "
+                f"{self.name}: expected to lie within the {len(data)} bytes of the weights, "
                 f"found {self.offset} to {end}"
             )
-        return np.frombuffer(data, dtype=self.dtype, count=count, offset=self.offset).reshape(self.shape)
+        count = math.prod(self.shape)
+        return np.frombuffer(data, dtype=self.type, count=count, offset=self.offset).reshape(self.shape)
+
+    def to_document(self) -> dict[str, object]:
+        """Return the JSON value."""
+        return {
+            "name": self.name,
+            "type": self.type,
+            "shape": list(self.shape),
+            "offset": self.offset,
+            "length": self.length,
+        }
+
+    @classmethod
+    def from_node(cls, node: Node) -> Self:
+        """Read the JSON value.
+
+        Raises:
+            FormatError: A key is missing or of another type, or the length does not match type and shape.
+        """
+        keys = node.members("name", "type", "shape", "offset", "length")
+        tensor = cls(
+            name=keys["name"].text(),
+            type=keys["type"].one_of(*_SIZES),
+            shape=tuple(item.integer(minimum=0) for item in keys["shape"].items()),
+            offset=keys["offset"].integer(minimum=0),
+            length=keys["length"].integer(minimum=0),
+        )
+        expected = math.prod(tensor.shape) * _SIZES[tensor.type]
+        if tensor.length != expected:
+            raise keys["length"].wrong(f"{expected} bytes for {tensor.type} of shape {tensor.shape}")
+        return tensor
 
 
-def weights(graph: memoryview) -> list[Weight]:
-    """Return the tensors that lie outside of a graph, in the graph's order.
+def count_external(graph: bytes) -> int:
+    """Return how many tensors a graph stores in other files, at any depth, without parsing the graph."""
+    # The key `location`, which each has once (TensorProto.external_data), and the tag of the value that follows.
+    return graph.count(b"\x0a\x08location\x12")
+
+
+def tensors_document(tensors: list[ExternalTensor]) -> bytes:
+    """Return the canonical JSON of a graph's external tensors."""
+    ordered = sorted(tensors, key=lambda tensor: (tensor.offset, tensor.length, tensor.name))
+    return canonical_json({"version": _VERSION, "tensors": [tensor.to_document() for tensor in ordered]})
+
+
+def read_tensors(data: bytes) -> list[ExternalTensor]:
+    """Read the external tensors of a graph, in the order of their positions.
 
     Raises:
-        FormatError: It is no graph, or one of them is not described in a way that this release reads.
+        FormatError: The document does not have the form that this release reads, a name occurs twice, or two tensors
+            overlap.
     """
-    try:
-        return [
-            weight
-            for number, value in _fields(graph)
-            if number == _MODEL_GRAPH
-            for inner, tensor in _fields(_view(value))
-            if inner == _GRAPH_INITIALIZER and (weight := _weight(_view(tensor))) is not None
-        ]
-    except (IndexError, ValueError, OverflowError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"expected an ONNX graph, found something else ({error})") from error
-
-
-def _weight(tensor: memoryview) -> Weight | None:
-    """Return a tensor that lies outside of the graph, or None for one that lies in it."""
-    shape: list[int] = []
-    kind, name, is_external, entries = 0, "", False, {}
-    for number, value in _fields(tensor):
-        if number == _TENSOR_DIMS:
-            shape += [value] if isinstance(value, int) else _packed(value)
-        elif number == _TENSOR_TYPE:
-            kind = _number(value)
-        elif number == _TENSOR_NAME:
-            name = str(_view(value), "utf-8")
-        elif number == _TENSOR_PLACE:
-            is_external = value == _EXTERNAL
-        elif number == _TENSOR_EXTERNAL:
-            entry = {inner: str(_view(text), "utf-8") for inner, text in _fields(_view(value))}
-            entries[entry.get(_ENTRY_KEY, "")] = entry.get(_ENTRY_VALUE, "")
-    if not is_external:
-        return None
-    if kind not in _TYPES:
-        raise FormatError(f"{name}: expected a data type among {', '.join(_TYPES.values())}, found number {kind}")
-    return Weight(
-        name=name,
-        location=entries.get("location", ""),
-        offset=int(entries.get("offset", "0")),
-        shape=tuple(shape),
-        dtype=np.dtype(_TYPES[kind]),
-    )
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield number and value of each field: an integer, or the bytes of what has a length."""
-    position = 0
-    while position < len(message):
-        tag, position = _varint(message, position)
-        value: int | memoryview
-        match tag & 7:
-            case 0:
-                value, position = _varint(message, position)
-            case 2:
-                length, position = _varint(message, position)
-                value, position = _piece(message, position, length)
-            case 1:
-                value, position = _piece(message, position, 8)
-            case 5:
-                value, position = _piece(message, position, 4)
-            case kind:
-                raise ValueError(f"a field of kind {kind} at byte {position}")
-        yield tag >> 3, value
-
-
-def _piece(message: memoryview, position: int, length: int) -> tuple[memoryview, int]:
-    end = position + length
-    if end > len(message):
-        raise ValueError(f"{length} bytes announced at byte {position}, {len(message) - position} are there")
-    return message[position:end], end
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for index in range(_LONGEST_VARINT):
-        byte = message[position + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follows
-            return value, position + index + 1
-    raise ValueError(f"a number that does not end, at byte {position}")
-
-
-def _packed(values: memoryview) -> list[int]:
-    found, position = [], 0
-    while position < len(values):
-        value, position = _varint(values, position)
-        found.append(value)
-    return found
-
-
-def _number(value: int | memoryview) -> int:
-    if not isinstance(value, int):
-        raise ValueError("bytes in the place of a number")  # noqa: TRY004 - reported with the other malformed values
-    return value
-
-
-def _view(value: int | memoryview) -> memoryview:
-    if not isinstance(value, memoryview):
-        raise ValueError("a number in the place of bytes")  # noqa: TRY004
-    return value
+    keys = parse_json(data).members("version", "tensors")
+    keys["version"].one_of(_VERSION)
+    names: set[str] = set()
+    tensors: list[ExternalTensor] = []
+    end = 0
+    for node in keys["tensors"].items():
+        tensor = ExternalTensor.from_node(node)
+        if tensor.name in names:
+            raise node.wrong("each name once", found=f"{tensor.name!r} again")
+        if tensor.offset < end:
+            raise node.wrong(f"an offset of at least {end}, behind the tensor before", found=str(tensor.offset))
+        names.add(tensor.name)
+        end = tensor.offset + tensor.length
+        tensors.append(tensor)
+    return tensors

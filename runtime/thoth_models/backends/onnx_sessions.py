@@ -1,4 +1,4 @@
-"""Sessions of onnxruntime over one verified graph: one with all threads, and one without any for crowded times.
+"""Sessions of onnxruntime for one verified graph: one with all threads, and one without threads for busy times.
 
 The only importer of onnxruntime. Importing this module imports it.
 """
@@ -6,19 +6,19 @@ The only importer of onnxruntime. Importing this module imports it.
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from thoth_models.backends.weights import weights
-from thoth_models.canonical import FormatError
-from thoth_models.ending import computing
+from thoth_models.backends.onnx_external_data import TENSORS_SUFFIX, count_external, read_tensors
+from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.errors import BackendUnavailableError
+from thoth_models.process.shutdown import computing
+from thoth_models.process.signals import Signal
 
 try:
     import onnxruntime
-except Exception as error:  # onnxruntime raises whatever kept its library from being loaded
+except Exception as error:  # onnxruntime raises any error that kept its library from being loaded
     raise BackendUnavailableError(
         f"the onnx backend needs onnxruntime, which cannot be imported ({error}); install thoth-models[onnx]"
     ) from error
@@ -27,36 +27,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from thoth_models.embedding import FloatArray
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.types import FloatArray
+    from thoth_models.verification.verify import VerifiedVariant
 
 OUTPUT = "sentence_embedding"
-MODEL_NAME, WEIGHTS_NAME = "model.onnx", "model.onnx.data"
+MODEL_NAME = "model.onnx"
+WEIGHTS_NAME, TENSORS_NAME = f"{MODEL_NAME}.data", f"{MODEL_NAME}{TENSORS_SUFFIX}"
 
 _TOKENS_PER_THREAD = 192
-"""Tokens that a run has per thread, padding included. Larger runs are slower, not faster: what passes between the
-layers of a small model then no longer fits into the cache of a core."""
+"""Tokens of a run per thread, including padding. Larger runs are slower, not faster, because the activations between
+the layers of a small model no longer fit into the cache of a core."""
 
 _RUNS_PER_THREAD = 2
-"""Runs that each thread should have before a lone caller's texts are divided between threads."""
-
-_LONGEST_WAIT = 0.05
-"""Seconds after which whoever waits for a turn looks whether there is one."""
+"""Number of runs per thread from which a single caller's texts are divided among threads."""
 
 _SPIN = 50
-"""Microseconds that an idle thread of onnxruntime waits for work before it sleeps. The next operator comes sooner than
-that, and without a limit the threads of idle or crowded processes take cores from those that have work."""
+"""Microseconds that an idle thread of onnxruntime spins before it sleeps. The next operator comes sooner than that.
+Without a limit, the threads of idle processes would take cores from busy ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Graph:
-    """A verified graph with its weights, from which any number of sessions can be made.
+    """A verified graph with its weights, from which any number of sessions can be created.
 
     Attributes:
         model: The bytes of the graph.
-        directory: Where it lies; onnxruntime looks whether the file of the weights is there, and does not open it.
-        weights: The weights by name, as views of the verified pages. Sessions use them and do not copy them.
-        precision: What it computes with, as the manifest says.
+        directory: Its directory; onnxruntime checks that the weight file exists there, and does not open it.
+        weights: The weights by name, as views of the verified pages. Sessions use them without copying.
+        precision: Its precision, from the manifest.
     """
 
     model: bytes
@@ -69,21 +67,26 @@ class Graph:
         """Return the graph of a variant.
 
         Raises:
-            FormatError: The graph or its weights are not what they should be.
+            FormatError: The graph or its weights do not have the expected form.
         """
-        model = content(verified, MODEL_NAME)
-        found: dict[str, onnxruntime.OrtValue] = {}
-        for weight in weights(model):
-            if weight.location != WEIGHTS_NAME:
-                raise FormatError(f"{weight.name}: expected to lie in {WEIGHTS_NAME}, found {weight.location!r}")
-            array = weight.of(content(verified, WEIGHTS_NAME))
-            found[weight.name] = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        model, data = bytes(content(verified, MODEL_NAME)), content(verified, WEIGHTS_NAME)
+        try:
+            arrays = {tensor.name: tensor.view(data) for tensor in read_tensors(bytes(content(verified, TENSORS_NAME)))}
+        except FormatError as error:
+            raise FormatError(f"{TENSORS_NAME}: {error}") from error
+        # onnxruntime would read a tensor that is not in the list from the file, which is not the bytes that were
+        # compared if the file was replaced since.
+        if (external := count_external(model)) != len(arrays):
+            raise FormatError(f"{TENSORS_NAME}: expected each of the graph's {external} tensors, found {len(arrays)}")
         return cls(
-            model=bytes(model), directory=verified.directory, weights=found, precision=verified.variant.precision
+            model=model,
+            directory=verified.directory,
+            weights={name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()},
+            precision=verified.variant.precision,
         )
 
     def session(self, count: int) -> onnxruntime.InferenceSession:
-        """Make a session of ``count`` threads; the options are those that measured best for start, speed and memory."""
+        """Create a session with ``count`` threads; its options measured best for start time, speed and memory."""
         options = onnxruntime.SessionOptions()
         # The builder optimised the graph already.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -92,9 +95,10 @@ class Graph:
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN))
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.directory))
         if self.precision == "fp32":
-            # Packing copies the weights: tens of milliseconds, and memory that is not shared, for 2 % of speed.
+            # No prepacking: it copies the weights, which takes tens of milliseconds and unshared memory, for 2 % of
+            # speed.
             options.add_session_config_entry("session.disable_prepacking", "1")
-        options.log_severity_level = 4  # fatal ones; an error is raised, and need not stand on standard error as well
+        options.log_severity_level = 4  # only fatal ones: an error is raised, and need not be printed as well
         for name, value in self.weights.items():
             options.add_initializer(name, value)
         return onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
@@ -112,11 +116,11 @@ def content(verified: VerifiedVariant, name: str) -> memoryview:
 
 
 class Sessions:
-    """Runs of one graph, with as many threads as suit the number of callers. Threads may share it.
+    """Runs a graph, with a number of threads that depends on the number of callers. Threads may share it.
 
-    Threads that share a run wait for each other at every operator, so a run in one thread makes the most of a core.
-    Where there are runs enough to use most of the cores, each computes in its caller's thread alone; a few texts of a
-    lone caller have all threads in one run, because that is answered soonest.
+    Threads that share a run wait for each other at every operator, so a run in a single thread uses a core best. If
+    there are enough runs for most of the cores, each computes in its caller's thread alone. A few texts of a single
+    caller use all threads in one run, because that has the lowest latency.
 
     Args:
         graph: The graph.
@@ -124,41 +128,41 @@ class Sessions:
     """
 
     def __init__(self, graph: Graph, count: int) -> None:
-        self._graph = graph  # the pages of the weights live as long
+        self._graph = graph  # keeps the pages of the weights alive
         self._count = count
         self._wide = graph.session(count)
-        # Now, though a service with one caller may never need it: onnxruntime looks whether the file of the weights is
-        # there, and once loaded, nothing depends on a storage that may have gone, or gone silent.
+        # Created now, although a service with one caller may never need it: onnxruntime checks that the weight file
+        # exists, and after loading, nothing may depend on storage that may disappear or stop answering.
         self._narrow = self._wide if count == 1 else graph.session(1)
-        # Kept by thread: a signal handler may raise between any two steps of the main thread's, so that what a call has
-        # taken is not given back. Its next call then puts it right, where a bare number would be wrong for ever.
+        # By thread: if a signal handler raises in the main thread, a call may not be removed. The next call of that
+        # thread corrects the entry, while a plain counter would stay wrong for ever.
         self._callers: dict[int, int] = {}
-        self._running: set[int] = set()  # the threads that have a turn
-        # Each run has memory of its own, so that their number is bounded. Plain locks, because threading's semaphores
-        # lose a turn when a signal handler raises in them, and then a later call waits for ever.
-        self._wide_turns = _Turns(max(1, count // 2))
-        self._narrow_turns = _Turns(count)
+        self._running: set[int] = set()  # the threads that have a slot
+        # Each run has its own memory, so their number is limited. With plain locks, because threading's semaphores
+        # lose a slot if a signal handler raises in them, and a later call would wait for ever.
+        self._wide_slots = _Slots(max(1, count // 2))
+        self._narrow_slots = _Slots(count)
 
     @property
     def inputs(self) -> list[Any]:
-        """What the graph takes: name, type and shape of each."""
+        """The inputs of the graph: name, type and shape of each."""
         return list(self._wide.get_inputs())
 
     @property
     def outputs(self) -> list[Any]:
-        """What the graph gives: name, type and shape of each."""
+        """The outputs of the graph: name, type and shape of each."""
         return list(self._wide.get_outputs())
 
     @contextlib.contextmanager
     def calling(self, tokens: int) -> Iterator[tuple[int, int]]:
-        """Be told how to run texts of so many ``tokens``, and be counted meanwhile.
+        """Register the caller for a call of ``tokens`` tokens, and choose worker count and batch size.
 
         Yields:
-            In how many threads to make the runs, and how many tokens one should have at most, padding included.
+            The number of threads for the runs, and the maximum number of tokens of a run, including padding.
         """
         me = threading.get_ident()
         self._callers.pop(me, None)
-        # Each thread should have several runs, or the last one leaves the others with nothing to do.
+        # Each thread should have several runs, or the others would be idle during the last one.
         alone, much = not self._callers, tokens >= _RUNS_PER_THREAD * _TOKENS_PER_THREAD * self._count
         workers = self._count if alone and much else 1
         try:
@@ -172,22 +176,22 @@ class Sessions:
         return sum(list(self._callers.values())) * 2 > self._count
 
     def run(self, arrays: dict[str, Any]) -> FloatArray:
-        """Return the vectors that the graph gives for its inputs."""
+        """Run the graph, and return its vectors."""
         if self._is_crowded:
-            return self._in_turn(self._narrow_turns, self._narrow, arrays)
-        return self._in_turn(self._wide_turns, self._wide, arrays)
+            return self._in_slot(self._narrow_slots, self._narrow, arrays)
+        return self._in_slot(self._wide_slots, self._wide, arrays)
 
-    def _in_turn(self, turns: _Turns, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
+    def _in_slot(self, slots: _Slots, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
         me = threading.get_ident()
-        if me in self._running:  # a signal handler, which interrupted its own thread: that would never end its turn
+        if me in self._running:  # in a signal handler, whose own thread holds the slot and cannot release it
             return self._run(session, arrays)
         try:
-            with turns.wait():
+            with slots.wait():
                 self._running.add(me)
                 return self._run(session, arrays)
         finally:
             self._running.discard(me)
-            turns.tell()
+            slots.notify()
 
     def _run(self, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
         with computing():
@@ -195,23 +199,23 @@ class Sessions:
         return vectors  # type: ignore[no-any-return]
 
 
-class _Turns:
-    """So many runs at once, each of which holds one of the locks."""
+class _Slots:
+    """Limits the number of concurrent runs: each run holds one of the locks."""
 
     def __init__(self, count: int) -> None:
         self.locks = [threading.Lock() for _ in range(count)]
-        self._freed: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._freed = Signal()
 
     def wait(self) -> threading.Lock:
-        """Return a lock that nobody holds at the moment."""
-        # Not by waiting for a lock itself: a thread that is given one while another one has the interpreter keeps it,
-        # and a core, doing nothing. So whoever runs goes on with its next batch; others come when it has none.
-        while (free := next((lock for lock in self.locks if not lock.locked()), None)) is None:
-            with contextlib.suppress(queue.Empty):
-                self._freed.get(timeout=_LONGEST_WAIT)
+        """Acquire and return a free lock; wait for one if necessary."""
+        # Not by waiting for the lock itself: a thread that gets it while another one has the interpreter lock would
+        # keep it, and a core, idle. So a running thread continues with its next batch, and others follow when it has
+        # none.
+        free = self._freed.wait_until(lambda: next((lock for lock in self.locks if not lock.locked()), None))
+        if free is None:
+            raise AssertionError("expected to wait until a lock is free")
         return free
 
-    def tell(self) -> None:
-        """Say that a lock is free. Where that is lost, because of an interrupt, whoever waits looks again anyway."""
-        if self._freed.empty():
-            self._freed.put(None)
+    def notify(self) -> None:
+        """Release a lock, and wake a waiting thread."""
+        self._freed.notify()

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thoth_models.backends.batching import batches, blocks
-from thoth_models.backends.onethread import OneThread
-from thoth_models.environment import stated_threads, usable_cores
 from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
-from thoth_models.offline import assert_offline, enforce_offline
+from thoth_models.process.daemon_executor import DaemonExecutor
+from thoth_models.process.environment import stated_threads, usable_cores
+from thoth_models.process.offline import assert_offline, enforce_offline
+from thoth_models.process.shutdown import computing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,40 +25,40 @@ if TYPE_CHECKING:
 
     from sentence_transformers import SentenceTransformer
 
-    from thoth_models.embedding import FloatArray
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.types import FloatArray
+    from thoth_models.verification.verify import VerifiedVariant
 
 _BATCH_SIZE = 32
-"""Texts per batch where the caller does not say; the default of sentence-transformers."""
+"""Default number of texts per batch, that of sentence-transformers."""
 
-_MOST_TOKENS = 8192
-"""Tokens that a batch has at most, padding included: the default batch of texts of 256 tokens. A caller's batch size
-would otherwise decide whether the process is killed for its memory; larger batches are no faster on a CPU."""
+_MAX_TOKENS = 8192
+"""Maximum number of tokens of a batch, including padding: 32 texts of 256 tokens. Without it, a large batch size of a
+caller could get the process killed for its memory; larger batches are not faster on a CPU."""
 
 _SPECIAL = 8
-"""Tokens that a tokenizer puts around a text, at most."""
+"""Maximum number of special tokens that a tokenizer adds to a text."""
 
-_MOST_TEXTS, _MOST_CHARACTERS = 16384, 2**26
-"""What is given to the library at once."""
+_MAX_TEXTS, _MAX_CHARACTERS = 16384, 2**26
+"""Number of texts that are passed to the library at once."""
 
 
 class TorchBackend:
-    """A :class:`sentence_transformers.SentenceTransformer` behind the interface of a backend. Threads may share it.
+    """A :class:`sentence_transformers.SentenceTransformer` as a backend. Threads may share it.
 
-    All of torch runs in one thread of this backend's own. The pool that torch computes with belongs to the thread that
-    made it, and does not survive ``fork``: a thread that used torch before the fork, whoever made it do so, would wait
-    for that pool for ever, where a new thread makes itself a new one. Callers also do not bring settings of theirs with
-    them, or have one pool each; and tokenizers refuse a second caller while their padding changes ("Already borrowed").
+    All of torch runs in one thread of this backend. There are three reasons. The thread pool of torch belongs to the
+    thread that created it, and does not survive ``fork``: a thread that used torch before the fork would wait for its
+    pool for ever, while a new thread creates a new pool. With one thread there is also one pool, not one per caller
+    with the caller's settings. And tokenizers refuse a second caller while their padding changes ("Already borrowed").
 
-    torch computes with ``THOTH_MODELS_THREADS`` threads where that is set. Otherwise their number is lowered to the
-    usable cores where it is larger, and left as it is where ``OMP_NUM_THREADS`` or the application chose fewer. torch
-    keeps one number for the process: threads of the application that have not used it yet get the same.
+    torch computes with ``THOTH_MODELS_THREADS`` threads if that is set. Otherwise the number of threads is lowered to
+    the usable cores, but not changed if ``OMP_NUM_THREADS`` or the application chose fewer. torch has one number for
+    the whole process: threads of the application that have not used torch yet get the same.
 
     Raises:
         BackendUnavailableError: sentence-transformers or torch is not installed.
-        BackendError: The files do not make a model, or not the one that the manifest describes.
-        EnvironmentFault: ``THOTH_MODELS_THREADS`` is no number of threads.
-        OfflineViolation: The offline switch did not take hold.
+        BackendError: The files are not a working model, or not the one that the manifest describes.
+        EnvironmentFault: ``THOTH_MODELS_THREADS`` is not a valid number of threads.
+        OfflineViolation: The offline switch is not effective.
     """
 
     def __init__(self, verified: VerifiedVariant) -> None:
@@ -68,9 +69,9 @@ class TorchBackend:
             from transformers.utils import logging as transformers_logging  # noqa: PLC0415
         except ThothModelsError:
             raise
-        except Exception as error:  # a broken installation raises what it likes, OSError for a missing library
-            # What is there and does not work is not mended by installing it: torch needs a directory that it can
-            # write to, which a read-only root without /tmp does not have.
+        except Exception as error:  # a broken installation may raise anything, such as OSError for a missing library
+            # No advice to install if an installed library cannot be imported: torch needs a writable directory, which a
+            # read-only root without /tmp does not have.
             advice = "; install thoth-models[torch]" if isinstance(error, ModuleNotFoundError) else ""
             raise BackendUnavailableError(
                 f"the torch backend needs sentence-transformers and torch, which cannot be imported ({error}){advice}"
@@ -81,21 +82,22 @@ class TorchBackend:
             _set_threads(torch)
             with _quiet(transformers_logging):
                 model = sentence_transformers.SentenceTransformer(
-                    # Absolute: a relative path is also a valid repository id, and would be looked up at the Hub.
+                    # Absolute, because a relative path is also a valid repository id, which would be looked up on the
+                    # Hub.
                     str(verified.directory),
                     device="cpu",
                     local_files_only=True,
                     trust_remote_code=False,
-                    # fp32 forced: a half-precision checkpoint would otherwise run in half precision, many times slower.
+                    # Always fp32: a half-precision checkpoint would otherwise run in half precision, many times slower.
                     model_kwargs={"dtype": torch.float32, "use_safetensors": True},
                 )
             model.float()
             model.eval()
             return model
 
-        self._thread = OneThread("thoth-models-torch")
+        self._thread = DaemonExecutor(1, "thoth-models-torch", around=computing)
         try:
-            self._model = self._thread.run(make_model)
+            self._model = self._thread.submit(make_model).result()
         except ThothModelsError:
             raise
         except Exception as error:
@@ -107,7 +109,7 @@ class TorchBackend:
         self._check(verified)
 
     def _check(self, verified: VerifiedVariant) -> None:
-        """Compare the loaded model with the manifest: a library that reads the files differently is an error."""
+        """Compare the loaded model with the manifest, to detect a library that reads the files differently."""
         found = {
             "dimension": self._model.get_embedding_dimension(),
             # Infinite for static embeddings, which have no limit.
@@ -136,17 +138,17 @@ class TorchBackend:
 
         def run() -> FloatArray:
             vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
-            # In blocks, because the library collects a tensor for each text before it puts them together.
-            for block in blocks(texts, most_texts=_MOST_TEXTS, most_characters=_MOST_CHARACTERS):
+            # In blocks, because the library collects a tensor for each text before it joins them.
+            for block in blocks(texts, most_texts=_MAX_TEXTS, most_characters=_MAX_CHARACTERS):
                 lengths = [self._length(prompt, texts[index]) for index in block]
-                if most_texts * max(lengths) <= _MOST_TOKENS:
+                if most_texts * max(lengths) <= _MAX_TOKENS:
                     planned = [list(range(len(block)))]
                 else:
-                    planned = list(batches(lengths, most_tokens=_MOST_TOKENS, most_texts=most_texts))
+                    planned = list(batches(lengths, most_tokens=_MAX_TOKENS, most_texts=most_texts))
                 for rows in planned:
                     vectors[[block[row] for row in rows]] = self._model.encode(
                         [texts[block[row]] for row in rows],
-                        # The empty prompt, not None: it was resolved already, and None would ask for the default.
+                        # The empty string, not None, which would mean the model's default prompt.
                         prompt=prompt or "",
                         batch_size=most_texts,
                         show_progress_bar=show_progress_bar and len(planned) == 1,
@@ -157,14 +159,14 @@ class TorchBackend:
             return vectors
 
         try:
-            return self._thread.run(run)
+            return self._thread.submit(run).result()
         except ThothModelsError:
             raise
         except Exception as error:
             raise BackendError(f"sentence-transformers failed: {type(error).__name__}: {error}") from error
 
     def _length(self, prompt: str | None, text: str) -> int:
-        """Return how many tokens a text may have: tokenizers make no more of it than it has bytes, and a few."""
+        """Return an upper bound for the tokens of a text: its length in bytes, and the special tokens."""
         return min(self._most_tokens, len((prompt or "").encode()) + len(text.encode()) + _SPECIAL)
 
 
@@ -177,7 +179,7 @@ def _set_threads(torch: ModuleType) -> None:
 
 @contextlib.contextmanager
 def _quiet(transformers_logging: ModuleType) -> Iterator[None]:
-    """Keep progress bars of loading off standard error, and leave the setting as it was found."""
+    """Disable the progress bars of loading, and restore the setting afterwards."""
     was_enabled = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

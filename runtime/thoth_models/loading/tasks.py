@@ -1,48 +1,50 @@
-"""Loading one variant, or the same variant again: open the bundle, compare the files, make the backend, prove it.
+"""Tasks that load one variant, or load it again: open the bundle, verify the files, create the backend, check it.
 
-:mod:`thoth_models.loading` and :mod:`thoth_models.manager` choose which variant; here it is loaded, in a thread that
-whoever waits for it can stop waiting for.
+:mod:`thoth_models.loading.load` and :mod:`thoth_models.manager.resolver` choose the variant. A task loads it in a
+thread that callers can stop waiting for.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
+import functools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from thoth_models.backends import import_libraries, load_backend
-from thoth_models.deadline import Work
-from thoth_models.errors import BackendError, Problem, VerificationError
-from thoth_models.events import tell
-from thoth_models.forking import ForkSafeBackend, no_fork, prepare_load
-from thoth_models.manifest import MANIFEST_NAME
-from thoth_models.offline import assert_offline, enforce_offline, network_guard
-from thoth_models.verify import open_bundle, verify_variant
+from thoth_models.backends.wrapping import wrap_backend
+from thoth_models.bundle.manifest import MANIFEST_NAME
+from thoth_models.errors import BackendError, EnvironmentFault, Problem, VerificationError
+from thoth_models.events import log_event
+from thoth_models.process.daemon_executor import DaemonThread
+from thoth_models.process.fork import no_fork, prepare_load
+from thoth_models.process.offline import assert_offline, enforce_offline, network_guard
+from thoth_models.process.task import Task
+from thoth_models.verification.verify import open_bundle, verify_variant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from thoth_models.embedding import Backend
-    from thoth_models.errors import Attempt
-    from thoth_models.golden import Golden
-    from thoth_models.selection import Candidate
-    from thoth_models.verify import OpenBundle, VerifiedVariant
+    from thoth_models.bundle.golden import Golden
+    from thoth_models.bundle.selection import Candidate
+    from thoth_models.types import Backend
+    from thoth_models.verification.verify import OpenBundle, VerifiedVariant
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """A backend that gives the golden vector, and what it was made of.
+    """A loaded backend that was checked with a golden text.
 
     Attributes:
-        backend: It outlives a fork.
-        golden: Texts with their reference vectors, or None for a model without.
-        golden_cosine: Cosine of the first golden text's vector to its reference; None for a model without.
+        backend: The backend; it can be used after a fork.
+        golden: Texts with their reference vectors, or None for a model without golden vectors.
+        golden_cosine: Cosine of the first golden text's vector to its reference, or None.
         verify_seconds: Time spent comparing files with the manifest.
-        load_seconds: Time spent importing libraries and making the backend.
+        load_seconds: Time spent importing libraries and creating the backend.
     """
 
     backend: Backend
@@ -52,26 +54,11 @@ class Loaded:
     load_seconds: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
-    """What answers for a name, since it was loaded for it once.
-
-    Attributes:
-        requested: The name.
-        candidate: What answers.
-        attempts: What was tried before, and could not be used.
-    """
-
-    requested: str
-    candidate: Candidate
-    attempts: tuple[Attempt, ...]
-
-
-class Loading(Work[T]):
-    """What every kind of loading has in common.
+class Loading(Task[T]):
+    """The base of all loading tasks.
 
     Args:
-        what: What is loaded, in words, for the error.
+        what: What is loaded, in words, for error messages.
         path: Absolute path of the bundle.
         seconds: How long each caller waits.
     """
@@ -83,7 +70,7 @@ class Loading(Work[T]):
         self.load_seconds = 0.0
 
     def open(self) -> OpenBundle:
-        """Open the bundle, offline."""
+        """Set the offline switch, and open the bundle."""
         enforce_offline()
         self.stage = "verifying the manifest"
         started = time.monotonic()
@@ -93,31 +80,33 @@ class Loading(Work[T]):
             self.verify_seconds += time.monotonic() - started
 
     def load(self, bundle: OpenBundle, candidate: Candidate) -> Loaded:
-        """Compare the files of one variant, and make a backend of them that outlives a fork."""
+        """Verify the files of one variant, and create a backend from them that can be used after a fork."""
         backend, verified, cosine = self.load_once(bundle, candidate)
-        path, seconds = self._path, self._seconds
         return Loaded(
-            backend=ForkSafeBackend(backend, lambda: _Reload(path, seconds, bundle, candidate)),
+            backend=self.wrap(backend, functools.partial(_Reload, self._path, self._seconds, bundle, candidate)),
             golden=verified.golden,
             golden_cosine=cosine,
             verify_seconds=self.verify_seconds,
             load_seconds=self.load_seconds,
         )
 
+    def wrap(self, backend: Backend, reload: Callable[[], Task[Backend]]) -> Backend:
+        """Return a loaded backend in its wrappers; see :func:`wrap_backend`."""
+        return wrap_backend(backend, reload)
+
     def load_once(self, bundle: OpenBundle, candidate: Candidate) -> tuple[Backend, VerifiedVariant, float | None]:
-        """Compare the files of one variant, make its backend, and have it give the golden vector.
+        """Verify the files of one variant, create its backend, and check it with a golden text.
 
         Returns:
-            The backend, what it was made of, and the cosine of its golden vector; see :class:`Loaded`.
+            The parts of a :class:`Loaded`.
         """
         self.stage = f"verifying {candidate.place}"
         prepare_load()
         with network_guard():
-            # Hashing leaves the interpreter to others, so the libraries are imported meanwhile.
-            importing = threading.Thread(
-                target=import_libraries, args=(candidate.variant.backend,), name="thoth-models-import", daemon=True
-            )
-            with contextlib.suppress(RuntimeError):  # no more threads: loading imports them itself
+            # Hashing releases the interpreter lock, so the libraries are imported meanwhile.
+            imports = functools.partial(import_libraries, candidate.variant.backend)
+            importing = DaemonThread(imports, "thoth-models-import")
+            with contextlib.suppress(EnvironmentFault):  # no thread: loading imports the libraries itself
                 importing.start()
             started = time.monotonic()
             try:
@@ -128,14 +117,14 @@ class Loading(Work[T]):
             started = time.monotonic()
             try:
                 if importing.ident is not None:
-                    importing.join()
+                    importing.wait()
                 with no_fork(self._seconds):
                     backend = load_backend(verified)
                 golden_cosine = _check_golden(backend, verified)
                 assert_offline()
             finally:
                 self.load_seconds += time.monotonic() - started
-        tell(
+        log_event(
             "load",
             model=candidate.model.name,
             variant=candidate.variant.name,
@@ -148,7 +137,7 @@ class Loading(Work[T]):
 
 
 class OpenOnly(Loading["OpenBundle"]):
-    """Open a bundle, and load nothing yet.
+    """Open a bundle without loading a model.
 
     Args:
         path: Absolute path of the bundle.
@@ -164,12 +153,12 @@ class OpenOnly(Loading["OpenBundle"]):
 
 
 class LoadVariant(Loading[Loaded]):
-    """Load one variant that was chosen before, from what the bundle said then.
+    """Load one variant that was chosen before.
 
     Args:
         path: Absolute path of the bundle.
         seconds: How long each caller waits.
-        bundle: The bundle when the variant was chosen.
+        bundle: The bundle at the time when the variant was chosen.
         candidate: The variant.
     """
 
@@ -179,14 +168,14 @@ class LoadVariant(Loading[Loaded]):
         self._candidate = candidate
 
     def do(self) -> Loaded:
-        """Return what was loaded."""
+        """Return the loaded backend."""
         bundle = self.open()
         _expect_unchanged(bundle, self._before, self._candidate, when="when this process opened the bundle")
         return self.load(bundle, self._candidate)
 
 
 class _Reload(Loading["Backend"]):
-    """The same variant again, in a child of ``fork``; no other one stands in, whose vectors might differ."""
+    """Load the same variant again, in a child of ``fork``. There is no fallback, whose vectors might differ."""
 
     def __init__(self, path: Path, seconds: float, bundle: OpenBundle, candidate: Candidate) -> None:
         what = f"{candidate.place} again, in a process that was forked after it had been loaded,"
@@ -202,10 +191,10 @@ class _Reload(Loading["Backend"]):
 
 
 def _expect_unchanged(bundle: OpenBundle, before: OpenBundle, candidate: Candidate, *, when: str) -> None:
-    """Compare a variant with what it was; another bundle may have come, which is fine where it has the same model.
+    """Check that a variant has not changed. The bundle may have been replaced, as long as it has the same variant.
 
     Raises:
-        VerificationError: The variant is another one now, or there is none.
+        VerificationError: The variant has changed, or does not exist any more.
     """
     if _content(bundle, candidate) == _content(before, candidate):
         return
@@ -219,32 +208,32 @@ def _expect_unchanged(bundle: OpenBundle, before: OpenBundle, candidate: Candida
 
 
 def _content(bundle: OpenBundle, candidate: Candidate) -> object:
-    """Return all that the vectors of a variant follow from, as a bundle says it; None where it does not have it."""
+    """Return everything in a manifest that decides the vectors of a variant; None if the bundle does not have it."""
     model = bundle.manifest.models.get(candidate.model.name)
     if model is None or model.built is None or candidate.variant not in model.built.variants:
         return None
-    proof = model.built.proof
-    paths = [*candidate.variant.files, *([] if proof is None else [proof.golden])]
+    record = model.built.record
+    paths = [*candidate.variant.files, *([] if record is None else [record.golden])]
     return model.dimension, model.built, [bundle.manifest.files[path] for path in paths]
 
 
 def _check_golden(backend: Backend, verified: VerifiedVariant) -> float | None:
-    """Return the cosine of the first golden text's vector to its reference; this also warms the backend up.
+    """Return the cosine of the first golden text's vector to its reference; this also warms up the backend.
 
     Raises:
-        BackendError: The vector is another one: a library reads the files differently, or the processor miscomputes.
+        BackendError: The vector differs: a library reads the files differently, or the processor computes wrongly.
     """
-    # numpy takes longer to import than all of the rest, so it is imported while files are hashed, never before.
-    from thoth_models.agreement import compare  # noqa: PLC0415
+    # numpy takes longer to import than everything else, so it is imported while files are hashed, not before.
+    from thoth_models.bundle.agreement import compare  # noqa: PLC0415
 
-    golden, accuracy = verified.golden, verified.variant.accuracy
-    if golden is None or accuracy is None:
+    golden, gate = verified.golden, verified.variant.gate
+    if golden is None or gate is None:
         return None
     vectors = backend.encode([golden.texts[0]], prompt=golden.prompts[0], batch_size=None, show_progress_bar=False)
     agreement = compare(golden.vectors[:1], vectors)
-    if not agreement.reaches(accuracy.required_cosine):
+    if not agreement.reaches(gate.required_cosine):
         raise BackendError(
-            f"golden vector: expected a cosine of at least {accuracy.required_cosine:.5f} to the reference that was "
+            f"golden vector: expected a cosine of at least {gate.required_cosine:.5f} to the reference that was "
             f"computed when the bundle was built, and its length; found {agreement}"
         )
     return agreement.minimum_cosine

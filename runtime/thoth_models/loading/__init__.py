@@ -1,0 +1,1 @@
+"""Select a variant, verify it, load it, fall back."""
