@@ -1,7 +1,7 @@
-"""``python -m thoth_models``: the command line, where its script is not on the path."""
+"""``python -m thoth_models``: the command line, for environments whose scripts are not on the path."""
 
 import sys
 
-from thoth_models.cli import main
+from thoth_models.cli.main import main
 
 sys.exit(main())

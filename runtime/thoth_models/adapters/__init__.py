@@ -1,5 +1,5 @@
-"""Adapters to the frameworks that people use, each in a module of its own, which alone imports its framework.
+"""Adapters to frameworks. Each is one module, the only one that imports its framework.
 
-Each takes the name of a model and, where a service has settings of its own, a :class:`ManagerConfig`; the models are
-those of the process's :class:`EmbeddingManager` for these settings, so that several adapters share what is loaded.
+Each takes the name of a model and, optionally, a :class:`ManagerConfig`. The process's :class:`EmbeddingManager` for
+that configuration holds the models, so several adapters share one loaded model.
 """

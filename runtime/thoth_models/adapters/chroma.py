@@ -1,4 +1,4 @@
-"""For Chroma: an embedding function that a collection keeps by name, model and embedding space."""
+"""Chroma: an embedding function that a collection stores with its name, model and embedding space."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from thoth_models.adapters.serving import config_of, missing, settings_of
 from thoth_models.adapters.spaces import SpaceEncoder
-from thoth_models.config import ManagerConfig
+from thoth_models.bundle.selection import DEFAULT
+from thoth_models.bundle.space import is_space
 from thoth_models.errors import InvalidInputError, SpaceMismatchError
-from thoth_models.selection import DEFAULT
-from thoth_models.sides import is_space
+from thoth_models.manager.config import ManagerConfig
 
 try:
     from chromadb.api.types import Documents, EmbeddingFunction, Embeddings
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SPACE: Final = "thoth_models_space"
-"""Key of the metadata of a collection under which :func:`open_collection` keeps its space, out of reach of ``modify``
-with another function."""
+"""Metadata key under which :func:`open_collection` records the space. ``modify`` with another function does not change
+it."""
 
 NAME: Final = "thoth_models"
-"""What Chroma keeps with a collection, to find the class again."""
+"""The name that Chroma stores with a collection to find this class again."""
 
 _DISTANCE: Final = "hnsw:space"
-"""Key of the metadata under which collections used to say their measure; Chroma lets no such metadata be replaced."""
+"""Metadata key that older collections use for their distance; Chroma refuses to replace metadata that contain it."""
 
 _DISTANCES: Final[Mapping[str, Distance]] = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
 
@@ -47,23 +47,23 @@ _DISTANCES: Final[Mapping[str, Distance]] = {"cosine": "cosine", "dot": "ip", "e
 @register_embedding_function
 @final
 class ThothEmbeddingFunction(EmbeddingFunction[Documents]):
-    """Vectors of a model of the bundle, for collections of Chroma.
+    """A model of the bundle as an embedding function for Chroma's collections.
 
-    A collection keeps what :meth:`get_config` says, the embedding space above all, and Chroma makes the function from
-    it again where a collection is opened without one. That function refuses every other space.
+    A collection stores what :meth:`get_config` returns, including the embedding space. If a collection is opened
+    without a function, Chroma makes one from that; it refuses every other space.
 
     Args:
-        model: Name or alias; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the manager; None for the default ones.
-        space: The space that the vectors must belong to. None for that of the model that answers now, which is then
-            loaded at once: within ``create_collection``, Chroma would make a warning of a model that cannot be
-            loaded, and a collection that knows no function.
+        model: Name or alias; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the manager; None for the defaults.
+        space: The space that the vectors must belong to. None for that of the model that answers now; the model is then
+            loaded immediately. (If it were loaded inside ``create_collection`` and failed, Chroma would only warn, and
+            create a collection without a function.)
 
     Warns:
-        FallbackWarning: A model of another space stands in; its vectors are then what a new collection is made of.
+        FallbackWarning: The fallback is a model of another space; a new collection will have its vectors.
 
     Raises:
-        InvalidInputError: An argument cannot be used, or Chroma does not have the measure of the model.
+        InvalidInputError: An argument is not valid, or Chroma does not have the model's similarity function.
         ThothModelsError: ``space`` is None, and the model cannot be loaded.
     """
 
@@ -79,7 +79,7 @@ class ThothEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @property
     def space(self) -> str:
-        """The identity of the embedding space that all vectors belong to."""
+        """Identity of the embedding space that all vectors belong to."""
         return self._space
 
     def __call__(self, input: Documents) -> Embeddings:  # noqa: A002 - Chroma compares the name of the argument
@@ -87,36 +87,36 @@ class ThothEmbeddingFunction(EmbeddingFunction[Documents]):
 
         Raises:
             InvalidInputError: A text is not a str; the message names its index.
-            SpaceMismatchError: Another space would answer now.
-            ValueError: Chroma's own, where there are no documents.
+            SpaceMismatchError: The model that answers now has another space.
+            ValueError: Raised by Chroma if there are no documents.
         """
         return self._encode(input, "document")
 
-    def embed_query(self, input: Documents) -> Embeddings:  # noqa: A002 - the name that Chroma gives it by
-        """Return the vectors of queries, like those of documents; none for none."""
+    def embed_query(self, input: Documents) -> Embeddings:  # noqa: A002 - Chroma passes it by this name
+        """Return the vectors of queries, in the same form as for documents; an empty list for an empty input."""
         return self._encode(input, "query")
 
     @staticmethod
     def name() -> str:
-        """Return the name that Chroma keeps."""
+        """Return the name that Chroma stores."""
         return NAME
 
     def get_config(self) -> dict[str, Any]:
-        """Return what Chroma keeps: model, space, and those settings that are not the default ones."""
+        """Return what Chroma stores: model, space, and the settings that differ from the defaults."""
         return {"model": self._encoder.model, "space": self._space, "settings": settings_of(self._encoder.config)}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> ThothEmbeddingFunction:
-        """Return the function of a collection; nothing is loaded before it is called."""
+        """Return the function of a stored collection; it loads the model at its first call."""
         ThothEmbeddingFunction.validate_config(config)
         return ThothEmbeddingFunction(config["model"], config_of(config.get("settings")), space=config["space"])
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Look at what Chroma kept.
+        """Check a stored configuration.
 
         Raises:
-            InvalidInputError: It is not what :meth:`get_config` returns.
+            InvalidInputError: ``config`` does not have the form that :meth:`get_config` returns.
         """
         if not isinstance(cast("object", config), dict) or not {"model", "space"} <= config.keys():
             raise InvalidInputError(f"configuration of {NAME}: expected model and space, found {config!r}")
@@ -125,37 +125,37 @@ class ThothEmbeddingFunction(EmbeddingFunction[Documents]):
             raise InvalidInputError(f"configuration of {NAME}: expected settings of a manager, found {sorted(unknown)}")
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Look at what takes the place of what Chroma kept, which Chroma has written by then.
+        """Check the configuration that replaces the stored one. Chroma calls this after it has written the new one.
 
         Raises:
-            SpaceMismatchError: It is of another embedding space.
+            SpaceMismatchError: The new configuration has another embedding space.
         """
         self.validate_config(new_config)
         if old_config["space"] != new_config["space"]:
             raise SpaceMismatchError(
                 f"the collection: expected a function of its embedding space {old_config['space']}, "
-                f"found one of {new_config['space']}, which Chroma has kept before it asked; "
-                "open_collection puts back what it made the collection with"
+                f"found one of {new_config['space']}, which Chroma has stored before checking it; "
+                "open_collection restores the previous function"
             )
 
     def default_space(self) -> Distance:
-        """Return Chroma's name for the measure of the model.
+        """Return Chroma's name for the model's similarity function.
 
         Raises:
-            InvalidInputError: Chroma does not have it.
+            InvalidInputError: Chroma does not have that function.
         """
         facts = self._known()
         if facts.similarity not in _DISTANCES:
             raise InvalidInputError(
-                f"{facts.model}: expected one of the measures that Chroma has, {', '.join(_DISTANCES)}, "
+                f"{facts.model}: expected a similarity function that Chroma has ({', '.join(_DISTANCES)}), "
                 f"found {facts.similarity}"
             )
         return _DISTANCES[facts.similarity]
 
     def supported_spaces(self) -> list[Distance]:
-        """Return Chroma's names for the measures that rank as the model means it.
+        """Return Chroma's names for the distances that rank results as the model's similarity function does.
 
-        For vectors of length 1, cosine, dot product and Euclidean distance rank alike.
+        For vectors of length 1, cosine, dot product and Euclidean distance give the same ranking.
         """
         default = self.default_space()
         return list(_DISTANCES.values()) if self._known().unit_length else [default]
@@ -177,25 +177,25 @@ def open_collection(
     name: str,
     model: str = DEFAULT,
     config: ManagerConfig | None = None,
-    **options: Any,  # noqa: ANN401 - those of Chroma's get_or_create_collection
+    **options: Any,  # noqa: ANN401 - the options of Chroma's get_or_create_collection
 ) -> Collection:
-    """Return a collection of Chroma, made where there is none, after a look at the space that it keeps.
+    """Open a collection and check its embedding space; create the collection if it does not exist.
 
-    Chroma compares no more than the names of functions. Who gives one to ``get_collection`` or
-    ``get_or_create_collection`` says that it fits; here that is compared. The space of a collection that is opened here
-    is kept in its metadata too: a function of another space that ``modify`` refused, but wrote, is taken back. (What
-    ``modify`` replaces the metadata by has to have the key, :data:`SPACE`, or it is put back when the collection is
-    opened here again.)
+    Chroma itself compares only the names of functions: ``get_collection`` and ``get_or_create_collection`` use any
+    function they are given. This function compares the spaces. It also records the space in the collection's metadata,
+    so that it can restore the function if ``modify`` replaced it by one of another space (Chroma writes the new one
+    before it asks whether it is valid). If ``modify`` replaced the metadata and dropped the key :data:`SPACE`, this
+    function writes the key again.
 
     Args:
         client: Any client of Chroma.
         name: Name of the collection.
         model: Name or alias of the model; see :class:`ThothEmbeddingFunction`.
-        config: Settings of the manager; None for the default ones.
-        options: Those of ``get_or_create_collection``, but for the function; they count where it is made.
+        config: Settings of the manager; None for the defaults.
+        options: Options of ``get_or_create_collection``, except the function; used when the collection is created.
 
     Raises:
-        SpaceMismatchError: The collection keeps another space, or none.
+        SpaceMismatchError: The collection has another space, or records none.
         ThothModelsError: The model cannot be loaded.
     """
     function = ThothEmbeddingFunction(model, config)
@@ -213,10 +213,10 @@ def open_collection(
             f"Chroma collection {name!r}: expected the embedding space {function.space} of {model!r}, found {what}"
         )
     if of_function != found:
-        _log.warning("Chroma collection %r: made of the space %s, and kept a function of %s", name, found, of_function)
-        with contextlib.suppress(SpaceMismatchError):  # that of the function that goes; it is written before
+        _log.warning("Chroma collection %r: restoring the function of space %s, found %s", name, found, of_function)
+        with contextlib.suppress(SpaceMismatchError):  # raised by the function being replaced, after Chroma has written
             collection.modify(configuration={"embedding_function": cast("EmbeddingFunction[Any]", function)})
     if made_of is None and _DISTANCE not in (collection.metadata or {}):
-        # Made by others, or modified since, which replaces all of the metadata.
+        # Created by other code, or modified since: modify() replaces all of the metadata.
         collection.modify(metadata={**(collection.metadata or {}), SPACE: found})
     return collection

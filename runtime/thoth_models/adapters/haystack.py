@@ -1,4 +1,4 @@
-"""For Haystack: components that embed a text, or documents, in a pipeline."""
+"""Haystack: components that embed a text, or documents, in a pipeline."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.adapters.serving import ServedModel, config_of, missing, settings_of
+from thoth_models.bundle.selection import DEFAULT
 from thoth_models.errors import InvalidInputError
-from thoth_models.selection import DEFAULT
 
 try:
-    # By this name at run time as well: Haystack reads the annotations of run().
+    # Imported at run time as well, because Haystack reads the annotations of run().
     from haystack import Document, component, default_from_dict, default_to_dict
 except ImportError as error:
     raise missing("Haystack", "haystack") from error
 
 if TYPE_CHECKING:
-    from thoth_models.config import ManagerConfig
     from thoth_models.info import EmbeddingInfo
+    from thoth_models.manager.config import ManagerConfig
 
 
 class _Embedder:
-    """What both components have in common."""
+    """What both components share."""
 
     def __init__(self, model: str, config: ManagerConfig | None, prefix: str, suffix: str) -> None:
         self.model = model
         self.config = config
         self.prefix = prefix
         self.suffix = suffix
-        _ = self._served  # which looks at the arguments
+        _ = self._served  # validates the arguments
 
     @property
     def _served(self) -> ServedModel:
-        # From the attributes each time: they are all that a component is written down as, and can be assigned to.
+        # Built from the attributes each time: they can be assigned to, and a serialised component has only them.
         return ServedModel(self.model, self.config)
 
     def warm_up(self) -> None:
-        """Load the model, which the first ``run`` does otherwise. A second call finds it there.
+        """Load the model; without this call, the first ``run`` loads it. Calling it again has no effect.
 
         Raises:
             ThothModelsError: The model cannot be loaded.
@@ -45,43 +45,43 @@ class _Embedder:
         self._served.info()
 
     async def warm_up_async(self) -> None:
-        """Do what :meth:`warm_up` does, without keeping the event loop from other work."""
+        """Do what :meth:`warm_up` does, without blocking the event loop."""
         await self._served.ainfo()
 
     def _get_telemetry_data(self) -> dict[str, Any]:
-        """Return what Haystack may send of it: nothing of the model."""
+        """Return the telemetry data that Haystack may send: none."""
         return {}
 
 
 @component
 class ThothTextEmbedder(_Embedder):
-    """Embeds a text, such as a question, with a model of the bundle, and its ``query`` prompt where it has one.
+    """Embed a text, such as a question, with a model of the bundle, using its ``query`` prompt if it has one.
 
     Args:
-        model: Name or alias; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the manager; None for the default ones. ``expect_spaces`` refuses every other space than the
+        model: Name or alias; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the manager; None for the defaults. Use ``expect_spaces`` to refuse every space except the
             one that the documents were embedded in.
-        prefix: Text to put before each text.
-        suffix: Text to put after each text.
+        prefix: String to add before each text.
+        suffix: String to add after each text.
 
     Raises:
-        InvalidInputError: ``model`` is no str.
+        InvalidInputError: ``model`` is not a str.
     """
 
     def __init__(
         self, model: str = DEFAULT, config: ManagerConfig | None = None, prefix: str = "", suffix: str = ""
     ) -> None:
-        # By name: Haystack makes another class of this one, and super() would find itself in the wrong one.
+        # Not super(): Haystack's decorator replaces this class by another, and super() would refer to the wrong one.
         _Embedder.__init__(self, model, config, prefix, suffix)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the component as plain values."""
+        """Return the component as plain values, for serialisation."""
         settings = settings_of(self.config)
         return default_to_dict(self, model=self.model, config=settings, prefix=self.prefix, suffix=self.suffix)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ThothTextEmbedder:
-        """Return the component that :meth:`to_dict` described."""
+        """Return the component that :meth:`to_dict` serialised."""
         return default_from_dict(cls, _with_config(data))
 
     @component.output_types(embedding=list[float], meta=dict[str, Any])
@@ -89,49 +89,49 @@ class ThothTextEmbedder(_Embedder):
         """Embed a text.
 
         Returns:
-            ``embedding``: a list of floats. ``meta``: model, variant and space that answered.
+            ``embedding``: a list of floats. ``meta``: the ``model``, ``variant`` and ``space`` of the vector.
 
         Raises:
-            TypeError: It is no str.
+            TypeError: ``text`` is not a str.
             ThothModelsError: The model cannot be loaded.
         """
-        vector, info = self._served.answered_query(self._prepared(text))
+        vector, info = self._served.query_with_info(self._prepared(text))
         return {"embedding": vector, "meta": _meta(info)}
 
     @component.output_types(embedding=list[float], meta=dict[str, Any])
     async def run_async(self, text: str) -> dict[str, Any]:
-        """Do what :meth:`run` does, without keeping the event loop from other work."""
+        """Do what :meth:`run` does, without blocking the event loop."""
         return await self._served.in_thread(functools.partial(self.run, text))
 
     def _prepared(self, text: object) -> str:
         if not isinstance(text, str):
             raise TypeError(
-                f"ThothTextEmbedder expects a str as input, found {type(text).__name__}; for documents there is "
-                "ThothDocumentEmbedder"
+                f"ThothTextEmbedder: expected a str as input, found {type(text).__name__}; "
+                "use ThothDocumentEmbedder for documents"
             )
         return self.prefix + text + self.suffix
 
 
 @component
 class ThothDocumentEmbedder(_Embedder):
-    """Embeds documents with a model of the bundle, and its ``document`` prompt where it has one.
+    """Embed documents with a model of the bundle, using its ``document`` prompt if it has one.
 
     Args:
-        model: Name or alias; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the manager; None for the default ones. ``expect_spaces`` refuses every other space than the
+        model: Name or alias; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the manager; None for the defaults. Use ``expect_spaces`` to refuse every space except the
             one that the documents in the store were embedded in.
-        prefix: Text to put before each text.
-        suffix: Text to put after each text.
-        batch_size: Most texts that the model runs at once; None for what suits the backend.
-        progress_bar: Count the texts that are done on standard error.
+        prefix: String to add before each text.
+        suffix: String to add after each text.
+        batch_size: Maximum number of texts that the model runs at once; None to let the backend choose.
+        progress_bar: Show progress on standard error.
         meta_fields_to_embed: Fields of a document's ``meta`` that are embedded with it, before its content.
-        embedding_separator: What stands between these.
+        embedding_separator: Separator between these fields and the content.
 
     Raises:
-        InvalidInputError: ``model`` is no str, or a setting cannot be used.
+        InvalidInputError: ``model`` is not a str, or a setting is not valid.
     """
 
-    def __init__(  # noqa: PLR0913 - those that Haystack's own embedders have
+    def __init__(  # noqa: PLR0913 - the arguments of Haystack's own embedders
         self,
         model: str = DEFAULT,
         config: ManagerConfig | None = None,
@@ -155,7 +155,7 @@ class ThothDocumentEmbedder(_Embedder):
         self.embedding_separator = embedding_separator
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the component as plain values."""
+        """Return the component as plain values, for serialisation."""
         return default_to_dict(
             self,
             model=self.model,
@@ -170,7 +170,7 @@ class ThothDocumentEmbedder(_Embedder):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ThothDocumentEmbedder:
-        """Return the component that :meth:`to_dict` described."""
+        """Return the component that :meth:`to_dict` serialised."""
         return default_from_dict(cls, _with_config(data))
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
@@ -178,14 +178,14 @@ class ThothDocumentEmbedder(_Embedder):
         """Embed documents.
 
         Returns:
-            ``documents``: copies of those given, in their order, each with its ``embedding``. ``meta``: model, variant
-            and space that answered.
+            ``documents``: copies of the input, in the same order, each with its ``embedding``. ``meta``: the ``model``,
+            ``variant`` and ``space`` of the vectors.
 
         Raises:
-            TypeError: It is no list of documents.
+            TypeError: ``documents`` is not a list of documents.
             ThothModelsError: The model cannot be loaded.
         """
-        vectors, info = self._served.answered_documents(
+        vectors, info = self._served.documents_with_info(
             self._texts(documents), batch_size=self.batch_size, show_progress_bar=self.progress_bar
         )
         made = [replace(document, embedding=vector) for document, vector in zip(documents, vectors, strict=True)]
@@ -193,7 +193,7 @@ class ThothDocumentEmbedder(_Embedder):
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
-        """Do what :meth:`run` does, without keeping the event loop from other work."""
+        """Do what :meth:`run` does, without blocking the event loop."""
         return await self._served.in_thread(functools.partial(self.run, documents))
 
     def _texts(self, documents: object) -> list[str]:
@@ -204,10 +204,10 @@ class ThothDocumentEmbedder(_Embedder):
         )
         if wrong is not None:
             raise TypeError(
-                f"ThothDocumentEmbedder expects a list of documents as input, found {wrong.__name__}; for a str there "
-                "is ThothTextEmbedder"
+                f"ThothDocumentEmbedder: expected a list of documents as input, found {wrong.__name__}; "
+                "use ThothTextEmbedder for a str"
             )
-        return [self._text(document) for document in documents]  # type: ignore[attr-defined] # it was looked at
+        return [self._text(document) for document in documents]  # type: ignore[attr-defined] # checked above
 
     def _text(self, document: Document) -> str:
         given = (document.meta.get(field) for field in self.meta_fields_to_embed)

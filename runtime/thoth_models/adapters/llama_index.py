@@ -1,12 +1,12 @@
-"""For LlamaIndex: an embedding model for its indexes, retrievers and pipelines."""
+"""LlamaIndex: an embedding model for its indexes, retrievers and pipelines."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.adapters.serving import ServedModel, config_of, missing, settings_of
+from thoth_models.bundle.selection import DEFAULT
 from thoth_models.errors import InvalidInputError
-from thoth_models.selection import DEFAULT
 
 try:
     from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -15,31 +15,31 @@ except ImportError as error:
     raise missing("LlamaIndex", "llama-index") from error
 
 if TYPE_CHECKING:
-    from thoth_models.config import ManagerConfig
+    from thoth_models.manager.config import ManagerConfig
 
 _BATCH_SIZE = 256
-"""Texts that LlamaIndex hands over at once. Its own default of 10 is for services that are paid by the call."""
+"""How many texts LlamaIndex passes in one call. Its own default of 10 suits hosted services that bill each call."""
 
 
 class ThothEmbedding(BaseEmbedding):
-    """Vectors of a model of the bundle, as lists of floats.
+    """A model of the bundle as LlamaIndex's ``BaseEmbedding``; vectors are lists of floats.
 
-    It holds a name and settings, and no model: the manager of the process has that, loaded at the first call. So it can
-    be pickled, copied and taken across a fork, and several of them share what is loaded.
+    An instance holds a name and settings; the manager of the process holds the model, which it loads at the first call.
+    So an instance can be pickled, copied and used in a child of ``fork``, and several instances share one model.
 
     Args:
-        model_name: Name or alias; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the manager; None for the default ones. ``expect_spaces`` refuses every other space than the
-            one that an index was made with.
-        embed_batch_size: Texts that LlamaIndex hands over at once, at most 2048.
-        others: Those of LlamaIndex's ``BaseEmbedding``.
+        model_name: Name or alias; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the manager; None for the defaults. Use ``expect_spaces`` to refuse every space except the
+            one that an index was built with.
+        embed_batch_size: How many texts LlamaIndex passes in one call, at most 2048.
+        others: Arguments of LlamaIndex's ``BaseEmbedding``.
 
     Raises:
-        InvalidInputError: ``model_name`` is no str, a setting cannot be used, or there is no argument of that name.
+        InvalidInputError: ``model_name`` is not a str, a setting is not valid, or an argument is unknown.
     """
 
     settings: dict[str, Any] = Field(
-        default_factory=dict, description="Settings of the manager that are not the default ones."
+        default_factory=dict, description="Settings of the manager that differ from the defaults."
     )
 
     def __init__(
@@ -50,12 +50,12 @@ class ThothEmbedding(BaseEmbedding):
         embed_batch_size: int = _BATCH_SIZE,
         **others: Any,  # noqa: ANN401 - LlamaIndex's own
     ) -> None:
-        # LlamaIndex itself drops what it does not know, a misspelt config with its expect_spaces as well. What it made
-        # of one with to_dict() has its name for the class.
+        # LlamaIndex silently drops unknown arguments, and would drop a misspelt `config` and its expect_spaces with it.
+        # to_dict() adds `class_name`, so from_dict() passes it here.
         if unknown := sorted(others.keys() - type(self).model_fields.keys() - {"class_name"}):
-            hint = "; the model is called model_name here" if "model" in unknown else ""
+            hint = "; use model_name for the model" if "model" in unknown else ""
             raise InvalidInputError(f"expected arguments of ThothEmbedding, found {', '.join(unknown)}{hint}")
-        # And the settings as plain values.
+        # to_dict() also has the settings, as plain values.
         given = others.pop("settings", None)
         served = ServedModel(model_name, config_of(given) if config is None else config)
         others["settings"] = settings_of(served.config)
@@ -63,12 +63,12 @@ class ThothEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name that LlamaIndex writes down with it."""
+        """Return the name under which LlamaIndex serialises this class."""
         return "ThothEmbedding"
 
     @property
     def space(self) -> str:
-        """Identity of the embedding space of the model that answers, which it loads.
+        """Identity of the embedding space. Reading it loads the model.
 
         Raises:
             ThothModelsError: The model cannot be loaded.
@@ -77,7 +77,7 @@ class ThothEmbedding(BaseEmbedding):
 
     @property
     def _served(self) -> ServedModel:
-        # From the fields each time: they can be assigned to, and are all that is copied and written down.
+        # Built from the fields each time: they can be assigned to, and copies and serialised forms have only them.
         return ServedModel(self.model_name, config_of(self.settings))
 
     def _get_query_embedding(self, query: str) -> list[float]:

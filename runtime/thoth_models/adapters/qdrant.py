@@ -1,4 +1,4 @@
-"""For Qdrant: texts into the collections of one's own client, which keep the embedding space of their vectors."""
+"""Qdrant: write and search texts with the caller's own client, in collections that record their embedding space."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from thoth_models.adapters.qdrant_points import (
     expect_adoptable,
     expect_same,
     expect_written,
-    kept_space,
     points_of,
     record,
+    recorded_space,
     text_id,
 )
 from thoth_models.adapters.serving import missing
 from thoth_models.adapters.spaces import SpaceEncoder
+from thoth_models.bundle.selection import DEFAULT
 from thoth_models.errors import EnvironmentFault, InvalidInputError
-from thoth_models.selection import DEFAULT
 
 try:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
     from qdrant_client import models
 
-    from thoth_models.config import ManagerConfig
+    from thoth_models.manager.config import ManagerConfig
 
 __all__ = ["BATCH_SIZE", "AsyncThothCollection", "ThothCollection", "text_id"]
 
 BATCH_SIZE: Final = 256
-"""Texts that are encoded and sent at once: a request of 384 numbers each is about 2 MB of JSON."""
+"""How many texts are encoded and sent at once: with 384 numbers each, a request is about 2 MB of JSON."""
 
 C = TypeVar("C", QdrantClient, AsyncQdrantClient)
 
 
 class _Collection(Generic[C]):
-    """What needs no request: which vectors, which record, which points."""
+    """What the synchronous and the asynchronous collection share."""
 
     def __init__(
         self,
@@ -75,34 +75,34 @@ class _Collection(Generic[C]):
 
 @final
 class ThothCollection(_Collection[QdrantClient]):
-    """A collection of Qdrant, filled and asked with texts. Threads may share it where they may share the client.
+    """A collection of Qdrant that is written and searched with texts; as thread-safe as its client.
 
-    The collection keeps the embedding space of its vectors in its metadata, and each request that writes or asks
-    compares it first with that of the model that would answer: the name may be an alias that was pointed elsewhere.
+    The collection records the embedding space of its vectors in its metadata. Every request that writes or searches
+    first compares it with the space of the model that answers, because the name may be an alias that was redirected.
 
     Args:
-        client: The caller's own client; it is never closed here.
+        client: The caller's own client; this class never closes it.
         name: Name of the collection, or an alias.
-        model: Name or alias of the model; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the manager; None for the default ones.
-        batch_size: Texts that are encoded and sent at once.
+        model: Name or alias of the model; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the manager; None for the defaults.
+        batch_size: How many texts are encoded and sent at once.
 
     Raises:
-        InvalidInputError: An argument cannot be used.
+        InvalidInputError: An argument is not valid.
     """
 
-    def create(self, **options: Any) -> bool:  # noqa: ANN401 - those of the client's create_collection
-        """Make the collection where there is none, for vectors of this model; return whether it was made.
+    def create(self, **options: Any) -> bool:  # noqa: ANN401 - the options of the client's create_collection
+        """Create the collection for vectors of this model, unless it exists; return whether it was created.
 
         Args:
-            options: Those of ``create_collection``, but for ``vectors_config``.
+            options: Options of ``create_collection``, except ``vectors_config``.
 
         Warns:
-            FallbackWarning: A model of another space stands in; its space is then the one that is kept.
+            FallbackWarning: The fallback is a model of another space; the collection then records that space.
 
         Raises:
-            SpaceMismatchError: There is one, and it keeps another space, or none.
-            EnvironmentFault: The server keeps no metadata; it is left as it was.
+            SpaceMismatchError: The collection exists, and has another space or records none.
+            EnvironmentFault: The server does not store metadata. The collection is removed again.
             ThothModelsError: The model cannot be loaded.
         """
         space = self._encoder.space()
@@ -110,7 +110,7 @@ class ThothCollection(_Collection[QdrantClient]):
             try:
                 self.client.create_collection(self.name, **creation(space, options))
             except Exception:
-                # Another process may have been quicker.
+                # Another process may have created it meanwhile.
                 if not self.client.collection_exists(self.name):
                     raise
             else:
@@ -124,10 +124,10 @@ class ThothCollection(_Collection[QdrantClient]):
         return False
 
     def check(self) -> str:
-        """Return the space that the collection keeps, which is that of the model.
+        """Check that the collection has the model's space, and return that space.
 
         Raises:
-            SpaceMismatchError: It is another one, or none.
+            SpaceMismatchError: The collection has another space, or records none.
             ThothModelsError: The model cannot be loaded.
         """
         space = self._encoder.space()
@@ -135,14 +135,14 @@ class ThothCollection(_Collection[QdrantClient]):
         return space.identity
 
     def adopt(self) -> None:
-        """Write the model's space into the metadata of a collection that keeps none.
+        """Write the model's space into the metadata of a collection that records none.
 
-        Nothing can tell which model made vectors. Whoever calls this knows, and says so for good.
+        Vectors do not show which model computed them, so the caller has to know. This cannot be undone here.
 
         Raises:
-            SpaceMismatchError: It keeps another space, or its vectors have another length or measure.
-            InvalidInputError: Its vectors have names.
-            EnvironmentFault: The server keeps no metadata.
+            SpaceMismatchError: The collection has another space, or its vectors have another length or distance.
+            InvalidInputError: Its vectors are named.
+            EnvironmentFault: The server does not store metadata.
             ThothModelsError: The model cannot be loaded.
         """
         space = self._encoder.space()
@@ -159,26 +159,27 @@ class ThothCollection(_Collection[QdrantClient]):
         text_key: str | None = "text",
         wait: bool = True,
     ) -> int:
-        """Encode texts as documents and write them as points, batch after batch; return how many were sent.
+        """Encode texts as documents and write them as points, batch by batch; return how many were written.
 
         Args:
-            texts: Any iterable, which may be longer than memory.
+            texts: Any iterable; it may be larger than memory.
             payloads: One for each text, or None.
-            ids: One for each text; None for those that follow from the texts, so that writing a text again replaces
-                its point. Equal texts are then one point.
-            text_key: Where the text goes in the payload, unless the payload has something there; None for nowhere.
-            wait: Return when the points can be found.
+            ids: One for each text. None derives each id from its text, so that writing a text again replaces its point;
+                equal texts are then one point.
+            text_key: Key of the payload that the text is stored under, unless the payload has that key; None to leave
+                the text out.
+            wait: Wait until the points can be found.
 
         Raises:
-            InvalidInputError: A text is not a str, or there are not as many payloads or ids; the message names the
-                index. Batches before it have been written.
-            SpaceMismatchError: The collection keeps another space than the model's, or none.
+            InvalidInputError: A text is not a str, or the numbers of texts, payloads and ids differ; the message has
+                the index. The batches before it are written.
+            SpaceMismatchError: The collection has another space than the model, or records none.
             ThothModelsError: The model cannot be loaded.
         """
         count = 0
         for listed, points, contents in self._batches(texts, payloads, ids, text_key):
-            kept = kept_space(self.client.get_collection(self.name), self._where)
-            vectors = self._encoder.encode(listed, "document", kept, self._where)
+            space = recorded_space(self.client.get_collection(self.name), self._where)
+            vectors = self._encoder.encode(listed, "document", space, self._where)
             self.client.upsert(self.name, points_of(points, vectors, contents), wait=wait)
             count += len(listed)
         return count
@@ -190,24 +191,25 @@ class ThothCollection(_Collection[QdrantClient]):
         *,
         score_threshold: float | None = None,
         query_filter: models.Filter | None = None,
-        **options: Any,  # noqa: ANN401 - those of the client's query_points
+        **options: Any,  # noqa: ANN401 - the options of the client's query_points
     ) -> list[models.ScoredPoint]:
-        """Encode a text as a query and return the points that are nearest, the best first.
+        """Encode a text as a query, and return the nearest points, best first.
 
         Args:
             text: The query.
-            limit: Most points.
-            score_threshold: Least score: the cosine, for vectors of length 1. For distances, the greatest.
-            query_filter: Which points may be found.
-            options: Those of ``query_points``.
+            limit: Maximum number of points.
+            score_threshold: Minimum score, which is the cosine for vectors of length 1. For Euclidean and Manhattan
+                distances, the maximum distance.
+            query_filter: Restricts which points are searched.
+            options: Options of ``query_points``.
 
         Raises:
             InvalidInputError: The text is not a str.
-            SpaceMismatchError: The collection keeps another space than the model's, or none.
+            SpaceMismatchError: The collection has another space than the model, or records none.
             ThothModelsError: The model cannot be loaded.
         """
-        kept = kept_space(self.client.get_collection(self.name), self._where)
-        vector = self._encoder.encode(checked_text("text", text), "query", kept, self._where)
+        space = recorded_space(self.client.get_collection(self.name), self._where)
+        vector = self._encoder.encode(checked_text("text", text), "query", space, self._where)
         found = self.client.query_points(
             self.name,
             query=vector.tolist(),
@@ -221,10 +223,10 @@ class ThothCollection(_Collection[QdrantClient]):
 
 @final
 class AsyncThothCollection(_Collection[AsyncQdrantClient]):
-    """:class:`ThothCollection` for an asynchronous client; encoding keeps nothing else of the event loop waiting."""
+    """:class:`ThothCollection` for an asynchronous client; encoding does not block the event loop."""
 
-    async def create(self, **options: Any) -> bool:  # noqa: ANN401 - those of the client's create_collection
-        """Make the collection where there is none; see :meth:`ThothCollection.create`."""
+    async def create(self, **options: Any) -> bool:  # noqa: ANN401 - the options of the client's create_collection
+        """Create the collection unless it exists; see :meth:`ThothCollection.create`."""
         space = await self._encoder.aspace()
         if not await self.client.collection_exists(self.name):
             try:
@@ -243,7 +245,7 @@ class AsyncThothCollection(_Collection[AsyncQdrantClient]):
         return False
 
     async def check(self) -> str:
-        """Return the space that the collection keeps; see :meth:`ThothCollection.check`."""
+        """Check the collection's space and return it; see :meth:`ThothCollection.check`."""
         space = await self._encoder.aspace()
         expect_same(await self.client.get_collection(self.name), space, self._where)
         return space.identity
@@ -267,8 +269,8 @@ class AsyncThothCollection(_Collection[AsyncQdrantClient]):
         """Encode texts as documents and write them as points; see :meth:`ThothCollection.upsert`."""
         count = 0
         for listed, points, contents in self._batches(texts, payloads, ids, text_key):
-            kept = kept_space(await self.client.get_collection(self.name), self._where)
-            vectors = await self._encoder.aencode(listed, "document", kept, self._where)
+            space = recorded_space(await self.client.get_collection(self.name), self._where)
+            vectors = await self._encoder.aencode(listed, "document", space, self._where)
             await self.client.upsert(self.name, points_of(points, vectors, contents), wait=wait)
             count += len(listed)
         return count
@@ -280,11 +282,11 @@ class AsyncThothCollection(_Collection[AsyncQdrantClient]):
         *,
         score_threshold: float | None = None,
         query_filter: models.Filter | None = None,
-        **options: Any,  # noqa: ANN401 - those of the client's query_points
+        **options: Any,  # noqa: ANN401 - the options of the client's query_points
     ) -> list[models.ScoredPoint]:
-        """Encode a text as a query and return the points that are nearest; see :meth:`ThothCollection.query`."""
-        kept = kept_space(await self.client.get_collection(self.name), self._where)
-        vector = await self._encoder.aencode(checked_text("text", text), "query", kept, self._where)
+        """Encode a text as a query, and return the nearest points; see :meth:`ThothCollection.query`."""
+        space = recorded_space(await self.client.get_collection(self.name), self._where)
+        vector = await self._encoder.aencode(checked_text("text", text), "query", space, self._where)
         found = await self.client.query_points(
             self.name,
             query=vector.tolist(),

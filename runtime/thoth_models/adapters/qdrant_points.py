@@ -1,6 +1,6 @@
-"""What :mod:`thoth_models.adapters.qdrant` does without a request: which points, which vectors, which record.
+"""The parts of :mod:`thoth_models.adapters.qdrant` that send no request: points, vectors, the record of the space.
 
-Imports the client of Qdrant, for its types.
+Imports the Qdrant client for its types.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.adapters.serving import missing
 from thoth_models.adapters.spaces import RECORD
+from thoth_models.embedding import expect_items
 from thoth_models.errors import EnvironmentFault, InvalidInputError, SpaceMismatchError
 
 try:
@@ -21,10 +22,10 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from thoth_models.adapters.spaces import Space
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 TEXTS: Final = uuid.UUID("a4a206c1-7535-4b4a-994c-e01951c38a76")
-"""Namespace of ids that follow from texts. It never changes: texts that are written again would be there twice."""
+"""Namespace of ids derived from texts. It must never change, or a text that is written again would be stored twice."""
 
 _DISTANCES: Final = {
     "cosine": models.Distance.COSINE,
@@ -37,65 +38,65 @@ _END: Final = object()
 
 
 def text_id(text: str) -> str:
-    """Return the id of the point of a text for which none is given: the same text, the same UUID."""
+    """Return the id derived from a text, a UUID. The same text always has the same id."""
     return str(uuid.uuid5(TEXTS, text))
 
 
-def kept_space(info: models.CollectionInfo, where: str) -> str:
-    """Return the space that a collection keeps.
+def recorded_space(info: models.CollectionInfo, where: str) -> str:
+    """Return the space that a collection records.
 
     Raises:
-        SpaceMismatchError: It keeps none.
+        SpaceMismatchError: The collection records no space.
     """
     record = (info.config.metadata or {}).get(RECORD)
     space = record.get("space") if isinstance(record, Mapping) else None
     if not isinstance(space, str):
         raise SpaceMismatchError(
-            f"{where}: expected a collection that keeps the embedding space of its vectors, found none in its metadata"
+            f"{where}: expected the embedding space of its vectors in the collection's metadata, found none"
         )
     return space
 
 
 def expect_same(info: models.CollectionInfo, space: Space, where: str) -> None:
-    """Refuse a collection of another space, or one that keeps none.
+    """Refuse a collection whose space is not ``space``.
 
     Raises:
-        SpaceMismatchError: It is one.
+        SpaceMismatchError: The collection has another space, or records none.
     """
-    kept = kept_space(info, where)
-    if kept != space.identity:
+    recorded = recorded_space(info, where)
+    if recorded != space.identity:
         raise SpaceMismatchError(
-            f"{where}: expected the embedding space {space.identity}, which {space.model!r} makes, found {kept}"
+            f"{where}: expected the embedding space {space.identity} of {space.model!r}, found {recorded}"
         )
 
 
 def expect_written(info: models.CollectionInfo, space: Space, where: str) -> None:
-    """Refuse a server that did not keep what was sent.
+    """Check that the server stored the record.
 
     Raises:
-        EnvironmentFault: There is no record.
-        SpaceMismatchError: It is another one: somebody else was quicker.
+        EnvironmentFault: The server stored no record.
+        SpaceMismatchError: The record has another space: another process wrote it first.
     """
     if not (info.config.metadata or {}).get(RECORD):
         raise EnvironmentFault(
-            f"{where}: expected a server that keeps the metadata of collections, as Qdrant does from 1.16 on, "
-            "found nothing of what was sent"
+            f"{where}: expected a server that stores the metadata of collections (Qdrant 1.16 or newer), "
+            "found that it dropped them"
         )
     expect_same(info, space, where)
 
 
 def expect_adoptable(info: models.CollectionInfo, space: Space, where: str) -> None:
-    """Refuse a collection whose vectors cannot be of a space.
+    """Refuse a collection whose vectors cannot belong to ``space``.
 
     Raises:
-        SpaceMismatchError: It keeps another space, or its vectors have another length or measure.
-        InvalidInputError: Its vectors have names.
+        SpaceMismatchError: The collection has another space, or its vectors have another length or distance.
+        InvalidInputError: Its vectors are named.
     """
     if (info.config.metadata or {}).get(RECORD):
         expect_same(info, space, where)
     vectors = info.config.params.vectors
     if not isinstance(vectors, models.VectorParams):
-        raise InvalidInputError(f"{where}: expected one vector without a name, found {vectors!r}")
+        raise InvalidInputError(f"{where}: expected a collection with one unnamed vector, found {vectors!r}")
     fitting = fitting_distances(space)
     if vectors.size != space.dimension or vectors.distance not in fitting:
         measures = " or ".join(distance.value for distance in fitting)
@@ -106,15 +107,15 @@ def expect_adoptable(info: models.CollectionInfo, space: Space, where: str) -> N
 
 
 def fitting_distances(space: Space) -> list[models.Distance]:
-    """Return the measures that rank as the model means it, with equal scores; the cheapest first."""
+    """Return the distances that give the model's ranking and scores, the cheapest first."""
     if space.unit_length and space.similarity in ("cosine", "dot"):
-        # By Cosine, Qdrant would scale each vector to the length that it has.
+        # Dot first: with Cosine, Qdrant would normalise vectors that already have length 1.
         return [models.Distance.DOT, models.Distance.COSINE]
     return [_DISTANCES[space.similarity]]
 
 
 def record(space: Space) -> dict[str, Any]:
-    """Return the metadata that say what a collection was made with."""
+    """Return the metadata that record which space and model a collection was made with."""
     return {RECORD: {"space": space.identity, "model": space.model}}
 
 
@@ -122,11 +123,11 @@ def creation(space: Space, options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``create_collection``.
 
     Raises:
-        InvalidInputError: ``options`` say which vectors; that follows from the model.
+        InvalidInputError: ``options`` has ``vectors_config``, which follows from the model.
     """
     if "vectors_config" in options:
         raise InvalidInputError(
-            "vectors_config: expected options of create_collection but for that, which the model says"
+            "expected other options of create_collection, found vectors_config, which follows from the model"
         )
     vectors = models.VectorParams(size=space.dimension, distance=fitting_distances(space)[0])
     return {**options, "vectors_config": vectors, "metadata": {**(options.get("metadata") or {}), **record(space)}}
@@ -140,10 +141,10 @@ def batches(
     size: int,
     text_key: str | None,
 ) -> Iterator[tuple[list[str], list[models.ExtendedPointId], list[dict[str, Any]]]]:
-    """Yield texts, ids and payloads of one batch after the other; reads no further than it must.
+    """Yield texts, ids and payloads batch by batch. The iterables are read no further than needed.
 
     Raises:
-        InvalidInputError: A text is not a str, or there are not as many payloads or ids.
+        InvalidInputError: A text is not a str, or the numbers of texts, payloads and ids differ.
     """
     rows = _rows(texts, payloads, ids)
     while batch := list(itertools.islice(rows, size)):
@@ -162,7 +163,7 @@ def checked_text(place: str, text: object) -> str:
     """Return a text.
 
     Raises:
-        InvalidInputError: It is none, or has half of a surrogate pair, which nothing can be sent with.
+        InvalidInputError: ``text`` is not a str, or has a lone surrogate, which cannot be encoded as UTF-8.
     """
     if not isinstance(text, str):
         raise InvalidInputError(f"{place}: expected a str, found {type(text).__name__}")
@@ -176,10 +177,12 @@ def checked_text(place: str, text: object) -> str:
 def _rows(
     texts: object, payloads: Iterable[Mapping[str, Any] | None] | None, ids: Iterable[Any] | None
 ) -> Iterator[tuple[str, Mapping[str, Any] | None, Any]]:
-    if isinstance(texts, (str, bytes, bytearray, Mapping)) or not isinstance(texts, Iterable):
-        raise InvalidInputError(f"texts: expected an iterable of str, found {type(texts).__name__}")
     nothing: Iterator[None] = iter(())
-    columns = [texts, nothing if payloads is None else payloads, nothing if ids is None else ids]
+    columns = [
+        expect_items("texts", "an iterable of str", texts),
+        nothing if payloads is None else payloads,
+        nothing if ids is None else ids,
+    ]
     wanted = [True, payloads is not None, ids is not None]
     for index, row in enumerate(itertools.zip_longest(*columns, fillvalue=_END)):
         for name, value, is_given in zip(("texts", "payloads", "ids"), row, wanted, strict=True):

@@ -1,7 +1,7 @@
-"""What the adapters of vector stores share: one model, and vectors of one embedding space and no other.
+"""What the vector store adapters share: one model, and vectors of a single embedding space.
 
-A store keeps the space that its vectors belong to. Each call that encodes for it says which space that is, and is
-refused where another model than that one would answer: another bundle, another meaning of a name, or a stand-in.
+A store records the space of its vectors. Each call that encodes for the store passes that space, and is refused if the
+model that answers has another one: because the bundle changed, the name means another model now, or a fallback answers.
 """
 
 from __future__ import annotations
@@ -10,33 +10,34 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, final
 
+from thoth_models.bundle.selection import DEFAULT
 from thoth_models.errors import InvalidInputError, SpaceMismatchError
-from thoth_models.manager import EmbeddingManager
-from thoth_models.selection import DEFAULT
+from thoth_models.manager.manager import EmbeddingManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from thoth_models.config import ManagerConfig
-    from thoth_models.embedding import Embedding, FloatArray
+    from thoth_models.embedding import Embedding
     from thoth_models.info import EmbeddingInfo
+    from thoth_models.manager.config import ManagerConfig
+    from thoth_models.types import FloatArray
 
 Kind = Literal["document", "query"]
-"""What a text is: models may have another prompt for each."""
+"""What a text is; a model may have a different prompt for each kind."""
 
 RECORD: Final = "thoth_models"
-"""Under this name, stores keep a record of what their vectors were made with."""
+"""The key under which stores record what their vectors were made with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Space:
-    """What a store has to know of the vectors that it keeps.
+    """What a store needs to know about its vectors.
 
     Attributes:
-        identity: Of the embedding space, 64 hexadecimal digits.
+        identity: Identity of the embedding space, 64 hexadecimal digits.
         model: Name of the model that answers now.
         dimension: Length of a vector.
-        similarity: The measure of the model: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``.
+        similarity: Similarity function of the model: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``.
         unit_length: Whether each vector has length 1, so that the dot product of two is their cosine.
     """
 
@@ -49,11 +50,11 @@ class Space:
 
 @final
 class SpaceEncoder:
-    """Encodes with one model, by the manager of the process. Nothing is loaded before the first call.
+    """Encodes with one model, served by the manager of the process. It is loaded at the first call.
 
     Args:
-        model: Name or alias; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the manager; None for the default ones.
+        model: Name or alias; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the manager; None for the defaults.
     """
 
     def __init__(self, model: str = DEFAULT, config: ManagerConfig | None = None) -> None:
@@ -69,7 +70,7 @@ class SpaceEncoder:
         return EmbeddingManager.get_instance(self.config)
 
     def space(self) -> Space:
-        """Return what the model that answers makes; loads it.
+        """Load the model, and return its space.
 
         Warns:
             FallbackWarning: A model of another space answers; once per name.
@@ -85,9 +86,9 @@ class SpaceEncoder:
 
         Args:
             texts: One text, or any iterable of texts.
-            kind: What they are.
+            kind: Whether they are documents or queries.
             space: The space that the vectors must belong to.
-            where: Who expects that, for the message.
+            where: What expects that space, for the error message.
 
         Returns:
             float32 of shape (n, dimension) for n texts, also for n = 0; (dimension,) for one str.
@@ -96,35 +97,35 @@ class SpaceEncoder:
             FallbackWarning: A model of another space answers; once per name.
 
         Raises:
-            SpaceMismatchError: Another space would answer.
+            SpaceMismatchError: The model that answers has another space.
             InvalidInputError: An input is not a str; the message names its index.
             ThothModelsError: The model cannot be loaded.
         """
-        # The model that was looked at is the one that encodes: between two calls of the manager, another may stand in.
+        # One lease for the check and the encoding: between two calls of the manager, a fallback may take over.
         with self.manager.use(self.model) as embedding:
             expect_space(space, embedding.info, where)
             return embedding.encode_query(texts) if kind == "query" else embedding.encode_document(texts)
 
     async def aencode(self, texts: str | Iterable[str], kind: Kind, space: str, where: str) -> FloatArray:
-        """Return what :meth:`encode` returns, without keeping the event loop from other work."""
+        """Return what :meth:`encode` returns, without blocking the event loop."""
         return await self.manager.in_thread(functools.partial(self.encode, texts, kind, space, where))
 
     async def aspace(self) -> Space:
-        """Return what :meth:`space` returns, without keeping the event loop from other work."""
+        """Return what :meth:`space` returns, without blocking the event loop."""
         return await self.manager.in_thread(self.space)
 
 
 def expect_space(expected: str, found: EmbeddingInfo, where: str) -> None:
-    """Refuse a model of another space than ``expected``.
+    """Refuse a model whose space is not ``expected``.
 
     Raises:
-        SpaceMismatchError: It is another one; the message says who expects which, and why the model answers.
+        SpaceMismatchError: The space differs; the message has both spaces and the reason why this model answers.
     """
     if found.space != expected:
         reason = "" if found.fallback is None else f" ({found.fallback})"
         raise SpaceMismatchError(
             f"{where}: expected vectors of the embedding space {expected}, found {found.space}, "
-            f"which {found.model!r} of the bundle makes for {found.requested!r}{reason}"
+            f"which is the space of {found.model!r}, the model that answers for {found.requested!r}{reason}"
         )
 
 

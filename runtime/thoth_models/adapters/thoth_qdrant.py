@@ -1,7 +1,7 @@
-"""For thoth-qdrant 0.1.11: a provider of embeddings, and the store that takes one.
+"""thoth-qdrant 0.1.11: an embedding provider, and a store that uses it.
 
-The factory of that release makes hosted providers by name and nothing else, and so does its store. A provider is taken
-by ``ExternalEmbeddingManager``; for the store, one method has to be another, which is what the class here is for.
+In that release, both the factory and the store create hosted providers by name and accept no other provider. Its
+``ExternalEmbeddingManager`` does accept one. :class:`ThothQdrantStore` overrides the store's method that creates it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from thoth_models.adapters.serving import missing
 from thoth_models.adapters.spaces import RECORD, SpaceEncoder
+from thoth_models.bundle.selection import DEFAULT
 from thoth_models.errors import InvalidInputError, SpaceMismatchError
-from thoth_models.selection import DEFAULT
 
 try:
     from qdrant_client import models
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from thoth_qdrant import BaseThothDocument, ThothType
 
     from thoth_models.adapters.spaces import Kind, Space
-    from thoth_models.config import ManagerConfig
+    from thoth_models.manager.config import ManagerConfig
 
 MAX_BATCH_SIZE: Final = 256
-"""What the provider states; any number of texts is taken."""
+"""The batch size that the provider reports to thoth-qdrant; it accepts any number of texts."""
 
 _ALIAS: Final = "thoth-models.space."
-"""With this begins the alias that says which space a collection keeps. Client 1.15.1, which thoth-qdrant was made for,
-knows no metadata of collections; an alias belongs to its collection, goes with it, and is no point among the others."""
+"""Prefix of the alias that records the space of a collection. Client 1.15.1, which thoth-qdrant was made for, does not
+support metadata of collections. An alias belongs to its collection, is deleted with it, and adds no point to it."""
 
 
 @final
 class ThothEmbeddingProvider(EmbeddingProvider):  # type: ignore[misc]  # it publishes no types
-    """Vectors of a model of the bundle, as thoth-qdrant asks for them: plain lists of floats.
+    """A model of the bundle as an embedding provider of thoth-qdrant; vectors are lists of floats.
 
     Args:
-        model: Name or alias; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the manager; None for the default ones.
+        model: Name or alias; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the manager; None for the defaults.
         space: The space that the vectors must belong to; None for that of the model that answers first.
 
     Raises:
-        InvalidInputError: ``model`` is no name.
+        InvalidInputError: ``model`` is not a str.
     """
 
     def __init__(self, model: str = DEFAULT, config: ManagerConfig | None = None, *, space: str | None = None) -> None:
@@ -66,12 +66,12 @@ class ThothEmbeddingProvider(EmbeddingProvider):  # type: ignore[misc]  # it pub
 
     @property
     def max_batch_size(self) -> int:
-        """Most texts that should be given at once."""
+        """Recommended maximum number of texts in one call."""
         return MAX_BATCH_SIZE
 
     @property
     def space(self) -> str:
-        """The space that all vectors belong to; loads the model if none was given, and nothing has been encoded yet."""
+        """The space that all vectors belong to. If it is not known yet, reading it loads the model."""
         if self._space is None:
             self._space = self._known().identity
         return self._space
@@ -81,7 +81,7 @@ class ThothEmbeddingProvider(EmbeddingProvider):  # type: ignore[misc]  # it pub
 
         Raises:
             InvalidInputError: A text is not a str; the message names its index.
-            SpaceMismatchError: Another space would answer.
+            SpaceMismatchError: The model that answers has another space.
             ThothModelsError: The model cannot be loaded.
         """
         return self._encode(_listed(texts), "document")
@@ -93,16 +93,17 @@ class ThothEmbeddingProvider(EmbeddingProvider):  # type: ignore[misc]  # it pub
         return self._encode([query], "query")[0]
 
     async def embed_texts_async(self, texts: list[str]) -> list[list[float]]:
-        """Return what :meth:`embed_texts` returns, without keeping the event loop from other work."""
-        # All of it in the thread: making a hundred thousand floats of an array takes longer than a loop can wait.
+        """Return what :meth:`embed_texts` returns, without blocking the event loop."""
+        # The whole call in the thread: converting an array to a hundred thousand floats would block the loop too.
         return await self._encoder.manager.in_thread(functools.partial(self.embed_texts, texts))
 
     def validate_connection(self) -> bool:
-        """Load the model, which is all the connection there is, and return True.
+        """Load the model and return True; there is no connection to check.
 
         Raises:
-            SpaceMismatchError: Another space would answer.
-            ThothModelsError: It cannot be loaded. Where False is returned, thoth-qdrant says nothing of the reason.
+            SpaceMismatchError: The model that answers has another space.
+            ThothModelsError: The model cannot be loaded. This raises instead of returning False, for which
+                thoth-qdrant would not report the reason.
         """
         self._encode([""], "document")
         return True
@@ -122,37 +123,39 @@ class ThothEmbeddingProvider(EmbeddingProvider):  # type: ignore[misc]  # it pub
 
 
 class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publishes no types
-    """The store of thoth-qdrant, with vectors of a model of the bundle, in a collection that keeps their space.
+    """The store of thoth-qdrant, with vectors of a model of the bundle, in a collection that records their space.
 
-    What is different from the store of the release:
+    It differs from the store of the release in that:
 
-    - no provider of embeddings, key or address is looked for in the environment;
-    - the collection keeps the space of its vectors, in an alias, and is refused where that is another one;
+    - it does not read a provider, key or address from the environment;
+    - the collection records the space of its vectors, in an alias, and is refused if that is another space;
     - a single document is encoded as a document, not as a query;
-    - ``search_similar`` raises what goes wrong, where the release logs it and finds nothing, and uses a request that
-      clients from 1.16 on have as well.
+    - ``search_similar`` raises errors, which the release logs before it returns nothing; and it sends a request that
+      clients from 1.16 on support as well.
 
     Args:
         collection: Name of the collection.
-        host: Where the server is.
-        port: Its port.
-        api_key: Its key.
-        url: Host and port in one, ``http://host:port``; with a key, ``https://host:port``: its client then uses TLS.
+        host: Host name of the server.
+        port: Port of the server.
+        api_key: API key of the server.
+        url: Host and port in one, ``http://host:port``; with a key ``https://host:port``, because the client of
+            thoth-qdrant then uses TLS.
         model: Name or alias of the model.
-        config: Settings of the manager; None for the default ones.
-        adopt: Take a collection that keeps no space for one of this model's. Whoever says so knows what made it.
+        config: Settings of the manager; None for the defaults.
+        adopt: Treat a collection that records no space as one of this model. The caller must know that this model
+            computed its vectors.
 
     Raises:
-        ConnectionError: There is no server.
-        SpaceMismatchError: The collection keeps another space, or none.
-        InvalidInputError: The store of this collection was made in this process with another model or other settings.
+        ConnectionError: The server does not answer.
+        SpaceMismatchError: The collection has another space, or records none.
+        InvalidInputError: This process has a store of the same collection with another model or other settings.
         ThothModelsError: The model cannot be loaded.
     """
 
-    # thoth-qdrant has one store for each collection and address of a process; these are not among its own.
+    # thoth-qdrant keeps one store per collection and address in this dict; ours must not mix with its own.
     _instances: ClassVar[dict[str, Any]] = {}
 
-    def __new__(  # noqa: PYI034 - nothing is made of a class below this one
+    def __new__(  # noqa: PYI034 - not meant to be subclassed
         cls,
         collection: str,
         host: str = "localhost",
@@ -161,12 +164,12 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
         url: str | None = None,
         **_: object,
     ) -> ThothQdrantStore:
-        """Return the store of this process for the collection at that address, which ``url`` may say as well."""
+        """Return this process's store for the collection at that address."""
         host, port = _address(host, port, api_key, url)
         store: ThothQdrantStore = super().__new__(cls, collection, host, port, api_key)
         return store
 
-    def __init__(  # noqa: PLR0913 - what connects is what thoth-qdrant takes, by the same names
+    def __init__(  # noqa: PLR0913 - the arguments of thoth-qdrant's store, by the same names
         self,
         collection: str,
         host: str = "localhost",
@@ -182,8 +185,8 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
         if hasattr(self, "_initialized"):
             if (model, config, adopt) != self._asked_for:
                 raise InvalidInputError(
-                    f"store of {collection!r}: expected the model {self._asked_for[0]!r} and the settings that it was "
-                    f"made with in this process, found {model!r} or other settings"
+                    f"store of {collection!r}: expected the model {self._asked_for[0]!r} and the settings with which "
+                    f"this process created the store, found {model!r} or other settings"
                 )
             return
         self._asked_for: tuple[str, ManagerConfig | None, bool] = (model, config, adopt)
@@ -192,30 +195,30 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
         super().__init__(collection, host, port, api_key, embedding_provider="thoth-models", embedding_model=model)
 
     def _create_external_embedding_manager(self) -> Any:  # noqa: ANN401 - no types
-        # Without its cache: 10,000 lists of numbers for what costs nothing, and queries and documents in one.
+        # Without its cache, which holds 10,000 lists of numbers to save little, and confuses queries with documents.
         return ExternalEmbeddingManager(self._provider, enable_cache=False)
 
     def ensure_collection_exists(self) -> None:
-        """Make the collection where there is none, or compare the space that it keeps.
+        """Create the collection, or check the space of the one that exists.
 
         Raises:
-            SpaceMismatchError: It keeps another one, or none.
+            SpaceMismatchError: The collection has another space, or records none.
         """
         name, space = self.collection_name, self._provider.space
-        kept = self._kept() if self.client.collection_exists(name) else []
+        recorded = self._recorded_spaces() if self.client.collection_exists(name) else []
         super().ensure_collection_exists()
-        if not kept:
+        if not recorded:
             alias = models.CreateAlias(collection_name=name, alias_name=f"{_ALIAS}{space}.{name}")
             self.client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
 
     def search_similar(
         self, query: str, doc_type: ThothType, top_k: int = 5, score_threshold: float = 0.7
     ) -> list[BaseThothDocument]:
-        """Return the documents of a type that are nearest to a query, the best first.
+        """Return the documents of a type that are nearest to a query, best first.
 
         Raises:
-            SpaceMismatchError: Another space would answer.
-            Exception: Whatever the client raises.
+            SpaceMismatchError: The model that answers has another space.
+            Exception: Any error that the Qdrant client raises.
         """
         if not query:
             return []
@@ -234,25 +237,25 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
         (added,) = self.bulk_add_documents([doc])
         return str(added)
 
-    def _kept(self) -> list[str]:
-        """Return the spaces that the collection keeps: this one, or none where that is to be adopted."""
+    def _recorded_spaces(self) -> list[str]:
+        """Return the spaces that the collection records: only this model's, or none if it is to be adopted."""
         name, space = self.collection_name, self._provider.space
         config = self.client.get_collection(name).config
         aliases = (alias.alias_name for alias in self.client.get_collection_aliases(name).aliases)
-        kept = [alias.removeprefix(_ALIAS).partition(".")[0] for alias in aliases if alias.startswith(_ALIAS)]
-        # What thoth_models.adapters.qdrant keeps, which clients from 1.16 on show.
+        recorded = [alias.removeprefix(_ALIAS).partition(".")[0] for alias in aliases if alias.startswith(_ALIAS)]
+        # The record of thoth_models.adapters.qdrant, which clients from 1.16 on return.
         record = (getattr(config, "metadata", None) or {}).get(RECORD)
         if isinstance(record, dict):
-            kept.append(str(record.get("space")))
-        if any(found != space for found in kept) or not (kept or self._adopt):
-            what = ", ".join(kept) or "none (adopt=True takes it for one of this space)"
+            recorded.append(str(record.get("space")))
+        if any(found != space for found in recorded) or not (recorded or self._adopt):
+            what = ", ".join(recorded) or "none (adopt=True treats it as one of this space)"
             raise SpaceMismatchError(
                 f"collection {name!r}: expected the embedding space {space} of {self.model!r}, found {what}"
             )
         vectors, dimension = config.params.vectors, self._provider.get_dimensions()
         if not isinstance(vectors, models.VectorParams) or vectors.size != dimension:
             raise SpaceMismatchError(f"collection {name!r}: expected vectors of length {dimension}, found {vectors!r}")
-        return kept
+        return recorded
 
     @property
     def model(self) -> str:
@@ -261,10 +264,10 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
 
 
 def _address(host: str, port: int, api_key: str | None, url: str | None) -> tuple[str, int]:
-    """Return where the server is, as thoth-qdrant understands it: it takes host and port out of a URL, and no more.
+    """Return host and port; thoth-qdrant takes only these two from a URL.
 
     Raises:
-        InvalidInputError: ``url`` says something else than what would be connected to.
+        InvalidInputError: ``url`` has another scheme than the client would use, a path, or a user.
     """
     if not url:
         return host, port

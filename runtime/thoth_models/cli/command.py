@@ -1,7 +1,7 @@
-"""What both command lines do around a command, so that its exit code says what happened and nothing else does.
+"""The frame around each command of both command lines, which guarantees the meaning of exit codes.
 
-An exception that nobody caught, or an output that cannot be written, would make the interpreter exit with 1 or 120; but
-1 says that a verification failed.
+Without it, an uncaught exception or an output that cannot be written would make the interpreter exit with 1 or 120; but
+1 means that a verification failed.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FAILED = 4
-"""Exit code of what is neither a failed verification nor a mistake of the caller."""
+"""Exit code of a failure that is neither a failed verification nor wrong usage."""
 
 
 def run_command(
     run: Callable[[], int], report: Callable[[Exception], int], *, expected: tuple[type[Exception], ...] = ()
 ) -> int:
-    """Run one command and return its exit code, whatever happens.
+    """Run one command and return its exit code; never raises.
 
     Args:
-        run: Does the work, prints, and returns the exit code.
+        run: Runs the command, prints its output, and returns the exit code.
         report: Prints an error, and returns the exit code for it.
-        expected: Exceptions that users may meet; others are a fault of ours, and are shown with their traceback.
+        expected: Exceptions that users may cause; others are bugs, and are shown with their traceback.
     """
-    if sys.stdout is None:  # closed by whoever started us
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+    if sys.stdout is None:  # closed by the parent process
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - stays open for the rest of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file name or a locale must not decide whether a result can be printed.
+            # A result must be printable whatever the locale and the file names in it.
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _guarded(run, report, (ThothModelsError, OSError, *expected))
@@ -68,11 +68,17 @@ def _guarded(run: Callable[[], int], report: Callable[[Exception], int], expecte
 
 
 def _drop_output() -> None:
-    """Point standard output elsewhere, so that the interpreter does not complain when it flushes at its end."""
+    """Redirect standard output, so that the interpreter reports no error when it flushes it at exit."""
     with contextlib.suppress(OSError, io.UnsupportedOperation):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(document: dict[str, object]) -> None:
-    """Print one JSON document, in ASCII: it is JSON whatever the locale is, and whatever a file is called."""
+    """Print one JSON document in ASCII, so that it is valid whatever the locale and the file names in it."""
     print(json.dumps(document, indent=2))
+
+
+def print_note(note: str | None) -> None:
+    """Print a note on standard error; nothing for None."""
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Whether variants could answer, and give on this machine the vectors that they gave when the bundle was built."""
+"""Check whether variants can answer, and whether they give the golden vectors on this machine."""
 
 from __future__ import annotations
 
@@ -6,38 +6,41 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from thoth_models.contents import unread
-from thoth_models.environment import threads
+from thoth_models.bundle.accuracy import MAX_DRIFT
+from thoth_models.bundle.selection import select
 from thoth_models.errors import Attempt, BackendUnavailableError, InvalidInputError, ModelUnavailableError
-from thoth_models.loading import load_embedding
-from thoth_models.plainfile import NotPlainError, PlainFile
-from thoth_models.selection import select
-from thoth_models.tree import check_tree
-from thoth_models.verify import open_bundle
+from thoth_models.loading.load import load_embedding
+from thoth_models.process.environment import threads
+from thoth_models.verification.contents import unread
+from thoth_models.verification.entries import check_tree
+from thoth_models.verification.regular_file import NotRegularError, RegularFile
+from thoth_models.verification.report_file import read_report
+from thoth_models.verification.verify import open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from thoth_models.bundle.report import Report
+    from thoth_models.bundle.selection import Candidate
     from thoth_models.embedding import Embedding
     from thoth_models.errors import Problem
-    from thoth_models.selection import Candidate
-    from thoth_models.verify import OpenBundle
+    from thoth_models.verification.verify import OpenBundle
 
 _LIBRARIES = {"onnx": ("onnxruntime", "tokenizers"), "torch": ("torch", "sentence_transformers")}
-"""What the backends import; looked for, and not imported."""
+"""Libraries of the backends; only checked for, not imported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GoldenCheck:
-    """What became of the golden texts of one variant.
+    """The result of encoding the golden texts with one variant.
 
     Attributes:
         model: Name of the model.
         variant: Name of the variant.
-        state: ``right`` if every vector is as close to its reference as it must be, ``wrong`` if not or if the variant
-            cannot be loaded although its libraries are installed, ``unproved`` for a model without golden vectors,
-            ``unavailable`` where they are not installed.
+        state: ``right`` if every vector is close enough to its reference; ``wrong`` if not, or if the variant cannot be
+            loaded although its libraries are installed; ``unproved`` for a model without golden vectors;
+            ``unavailable`` if its libraries are not installed.
         details: The figures, or the reason.
     """
 
@@ -48,7 +51,7 @@ class GoldenCheck:
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is known against the variant; libraries that are not installed do no harm."""
+        """Whether the variant is not known to be wrong; missing libraries are not an error."""
         return self.state != "wrong"
 
     def __str__(self) -> str:
@@ -56,31 +59,44 @@ class GoldenCheck:
         return f"{self.model}/{self.variant}: {self.state}: {self.details}"
 
 
-def check_loaded(embedding: Embedding) -> GoldenCheck:
-    """Encode the golden texts with a loaded model."""
-    agreement, accuracy = embedding.check_golden(), embedding.accuracy
+def check_loaded(embedding: Embedding, report: Report | None = None) -> GoldenCheck:
+    """Encode the golden texts with a loaded model.
+
+    Args:
+        embedding: The model.
+        report: The figures measured when the bundle was built, or None if they are not known. A cosine that is lower
+            than the measured one by more than processors differ is wrong, even if it passes the gate.
+    """
+    agreement, gate = embedding.check_golden(), embedding.gate
     info = embedding.info
-    if agreement is None or accuracy is None:
+    if agreement is None or gate is None:
         return GoldenCheck(
             model=info.model, variant=info.variant, state="unproved", details="the model has no golden vectors"
         )
+    built = None if report is None else report.of(info.model, info.variant)
+    required = gate.required_cosine if built is None else max(gate.required_cosine, built.minimum_cosine - MAX_DRIFT)
+    then = "not measured here when it was built" if built is None else f"when it was built {built.minimum_cosine:.5f}"
     return GoldenCheck(
         model=info.model,
         variant=info.variant,
-        state="right" if agreement.reaches(accuracy.required_cosine) else "wrong",
-        details=f"{agreement}; required {accuracy.required_cosine:.5f}, "
-        f"when it was built {accuracy.minimum_cosine:.5f}",
+        state="right" if agreement.reaches(required) else "wrong",
+        details=f"{agreement}; required {required:.5f}, {then}",
     )
 
 
-def check_answer(embedding: Embedding) -> list[GoldenCheck]:
-    """Encode the golden texts with what answers, and tell which variants were passed over because they went wrong."""
+def check_answer(embedding: Embedding, report: Report | None = None) -> list[GoldenCheck]:
+    """Encode the golden texts with the model that answers, and list the variants that were skipped as wrong.
+
+    Args:
+        embedding: The model that answers.
+        report: As for :func:`check_loaded`.
+    """
     passed_over = [
         GoldenCheck(model=attempt.model, variant=attempt.variant, state="wrong", details=attempt.reason)
         for attempt in embedding.info.attempts
         if attempt.variant is not None and attempt.error not in (None, BackendUnavailableError.__name__)
     ]
-    return [*passed_over, check_loaded(embedding)]
+    return [*passed_over, check_loaded(embedding, report)]
 
 
 def check_variants(root: Path, name: str | None, *, timeout: float) -> list[GoldenCheck]:
@@ -89,27 +105,29 @@ def check_variants(root: Path, name: str | None, *, timeout: float) -> list[Gold
     Args:
         root: The bundle directory.
         name: Model name or alias; None for the bundle's default.
-        timeout: Seconds for each to load.
+        timeout: Seconds for loading each variant.
 
     Raises:
-        ThothModelsError: The bundle or the name cannot be used.
+        ThothModelsError: There is an error in the bundle or the name.
     """
-    selection = select(open_bundle(root).manifest, name)
+    bundle = open_bundle(root)
+    selection = select(bundle.manifest, name)
     if selection.model.built is None:
         raise InvalidInputError(f"expected a model that is in the bundle, found {selection.model.name!r}: absent")
     model = selection.model.name
-    return [_check_variant(root, model, variant.name, timeout) for variant in selection.model.built.variants]
+    report = read_report(bundle.root, bundle.bundle_digest).report
+    return [_check_variant(root, model, variant.name, timeout, report) for variant in selection.model.built.variants]
 
 
-def _check_variant(root: Path, model: str, variant: str, timeout: float) -> GoldenCheck:
+def _check_variant(root: Path, model: str, variant: str, timeout: float, report: Report | None) -> GoldenCheck:
     try:
-        # Of the same space: a stand-in would tell nothing of this variant.
+        # Of the same space only: another model would not test this variant.
         embedding = load_embedding(model, root=root, variants=[variant], same_space=True, timeout=timeout)
     except ModelUnavailableError as error:
         attempts = error.attempts
     else:
         if embedding.info.model == model:
-            return check_loaded(embedding)
+            return check_loaded(embedding, report)
         attempts = embedding.info.attempts
     attempt = next(attempt for attempt in attempts if (attempt.model, attempt.variant) == (model, variant))
     is_absent = attempt.error == BackendUnavailableError.__name__
@@ -120,15 +138,15 @@ def _check_variant(root: Path, model: str, variant: str, timeout: float) -> Gold
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuickCheck:
-    """What would answer for a model, as far as can be told without reading the files of any.
+    """The variant that would answer for a model, as far as that is known without reading model files.
 
     Attributes:
         model: Name of the model that would answer.
         variant: Name of its variant.
         bundle_digest: sha256 of the bundle's manifest, 64 hexadecimal digits.
-        files: Number of files that it is made of; all are there, readable, and of the right length.
-        bytes: Their length together.
-        passed_over: Every variant that comes before it and could not answer, each with its reason.
+        files: Number of its files; all exist, are readable, and have the right length.
+        bytes: Their total length.
+        passed_over: Every variant before it that could not answer, each with its reason.
     """
 
     model: str
@@ -155,15 +173,15 @@ def check_quickly(
     same_space: bool = False,
     expect_space: str | None = None,
 ) -> QuickCheck:
-    """Find out what would answer, in milliseconds: for the health check of a container.
+    """Find out which variant would answer, within milliseconds, for the health check of a container.
 
-    Checked is that the manifest is the one of the checksum list, that each file of a variant is there, is a regular
-    file that this user may read and has its length, that nothing lies beside them, and that the libraries are
-    installed. Nothing is imported, and no content compared: every load does that.
+    The check is that the manifest matches the checksum list; that each file of the variant is a regular file of the
+    right length that this user may read, with no other files beside them; and that the libraries are installed. No
+    library is imported, and no content is compared; every load does that.
 
     Raises:
-        ModelUnavailableError: Nothing could answer; carries each attempt.
-        ThothModelsError: The bundle, the name or ``THOTH_MODELS_THREADS`` cannot be used.
+        ModelUnavailableError: No variant can answer; has each attempt.
+        ThothModelsError: There is an error in the bundle, the name or ``THOTH_MODELS_THREADS``.
     """
     threads()
     bundle = open_bundle(root)
@@ -188,10 +206,10 @@ def check_quickly(
 
 
 def names_to_check(root: Path, name: str | None) -> tuple[str | None, ...]:
-    """Return what to ask for: ``name``, or the default; in a bundle without a default every model that was built.
+    """Return the models to check: ``name``, or the default; in a bundle without a default, every model in it.
 
     Raises:
-        ThothModelsError: The bundle cannot be used.
+        ThothModelsError: There is an error in the bundle.
     """
     manifest = open_bundle(root).manifest
     built = tuple(model.name for model in manifest.models.values() if model.built is not None)
@@ -199,8 +217,8 @@ def names_to_check(root: Path, name: str | None) -> tuple[str | None, ...]:
 
 
 def _paths(candidate: Candidate) -> list[str]:
-    proof = candidate.built.proof
-    return [*candidate.variant.files, *([] if proof is None else [proof.golden])]
+    record = candidate.built.record
+    return [*candidate.variant.files, *([] if record is None else [record.golden])]
 
 
 def _differences(bundle: OpenBundle, candidate: Candidate, paths: Sequence[str]) -> Iterator[Problem]:
@@ -212,9 +230,9 @@ def _differences(bundle: OpenBundle, candidate: Candidate, paths: Sequence[str])
         if path in seen:
             continue
         try:
-            with PlainFile(bundle.root, path) as file:
+            with RegularFile(bundle.root, path) as file:
                 problem_of_size = file.wrong_size(bundle.manifest.files[path])
-        except (OSError, NotPlainError) as error:
+        except (OSError, NotRegularError) as error:
             yield unread(path, error)
         else:
             if problem_of_size is not None:

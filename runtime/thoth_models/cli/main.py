@@ -1,7 +1,8 @@
-"""``thoth-models verify | list | doctor | embed``: thin; one verb, one library call.
+"""``thoth-models verify | list | doctor | embed``: one command, one library call.
 
-Exit codes: 0 done, 1 verification failed, 2 bad usage, 4 anything else. (3, a source failed, is the builder's.)
-``doctor --quick`` is for health checks of containers, which know 0 and 1 only: it has 1 for everything but bad usage.
+Exit codes: 0 done, 1 verification failed, 2 wrong usage, 4 any other error. (3, a source failed, is the builder's.)
+``doctor --quick`` is for health checks of containers, which only know 0 and 1: it exits with 1 for any error except
+wrong usage.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thoth_models import __version__
-from thoth_models.cgroups import cpu_quota, memory_limit
-from thoth_models.command import FAILED, print_json, run_command
-from thoth_models.doctor import check_answer, check_quickly, check_variants, names_to_check
-from thoth_models.environment import available_cores, usable_cores
+from thoth_models.cli.command import FAILED, print_json, print_note, run_command
+from thoth_models.cli.doctor import check_answer, check_quickly, check_variants, names_to_check
+from thoth_models.cli.list_models import list_models
+from thoth_models.cli.text_io import blocks, given, open_texts, replaced_at_end, write_jsonl
 from thoth_models.errors import (
     BundleError,
     CallerError,
@@ -29,17 +30,19 @@ from thoth_models.errors import (
     Problem,
     VerificationError,
 )
-from thoth_models.loading import ROOT_VARIABLE, bundle_root, load_embedding
-from thoth_models.offline import offline_state
-from thoth_models.textfiles import blocks, given, open_texts, replaced_at_end, write_jsonl
-from thoth_models.verify import open_bundle, verify
+from thoth_models.loading.load import load_embedding
+from thoth_models.process.cgroups import cpu_quota, memory_limit
+from thoth_models.process.environment import ROOT_VARIABLE, available_cores, bundle_root, usable_cores
+from thoth_models.process.offline import offline_state
+from thoth_models.verification.report_file import read_report
+from thoth_models.verification.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thoth_models.embedding import Embedding, FloatArray
+    from thoth_models.embedding import Embedding
     from thoth_models.info import EmbeddingInfo
-    from thoth_models.manifest import Manifest
+    from thoth_models.types import FloatArray
 
 DONE, VERIFICATION_FAILED, BAD_USAGE = 0, 1, 2
 UNHEALTHY = 1
@@ -76,13 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument("--model", help="model name or alias (default: the bundle's default)")
     model.add_argument("--variant", action="append", help="a variant to accept; repeat in order of preference")
-    model.add_argument("--same-space", action="store_true", help="refuse a stand-in of another embedding space")
-    model.add_argument("--expect-space", help="refuse any other embedding space than this one")
-    model.add_argument("--timeout", type=float, default=60.0, help="seconds until loading is given up (default: 60)")
+    model.add_argument("--same-space", action="store_true", help="refuse a fallback of another embedding space")
+    model.add_argument("--expect-space", help="refuse any embedding space except this one")
+    model.add_argument("--timeout", type=float, default=60.0, help="deadline of loading, in seconds (default: 60)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser("verify", parents=[common], help="compare every file of the bundle with its manifest")
-    command.add_argument("--strict", action="store_true", help="files that others may write are errors")
+    command.add_argument(
+        "--strict", action="store_true", help="files that users other than the owner may write are errors"
+    )
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("list", parents=[common], help="list the models of the bundle")
@@ -92,11 +97,13 @@ def _parser() -> argparse.ArgumentParser:
         "doctor", parents=[common, model], help="show environment and bundle, and encode the golden texts"
     )
     scope = command.add_mutually_exclusive_group()
-    scope.add_argument("--all", action="store_true", help="check every variant of the model, not only what answers")
+    scope.add_argument(
+        "--all", action="store_true", help="check every variant of the model, not only the one that answers"
+    )
     scope.add_argument(
         "--quick",
         action="store_true",
-        help="for health checks: whether the files of what would answer are there; loads nothing, exits with 0 or 1",
+        help="for health checks: whether the files of a variant that can answer are present; exits with 0 or 1",
     )
     command.set_defaults(run=_doctor)
 
@@ -106,15 +113,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--input-format",
         choices=("lines", "jsonl"),
-        help='one text a line, or one JSON value a line: a string, or an object with the key "text" '
-        "(default: by the file's ending, else lines)",
+        help='one text per line, or one JSON value per line: a string, or an object with the key "text" '
+        "(default: by the file's extension, else lines)",
     )
     command.add_argument(
         "--output", default="-", help="a file ending in .npy or .jsonl; - for JSONL on standard output"
     )
-    command.add_argument("--batch-size", type=int, help="most texts per batch (default: what suits the backend)")
-    command.add_argument("--prompt-name", help="the model's prompt to put before each text")
-    command.add_argument("--no-normalize", action="store_true", help="the model's own output, not made unit length")
+    command.add_argument(
+        "--batch-size", type=int, help="maximum number of texts per batch (default: the backend's choice)"
+    )
+    command.add_argument("--prompt-name", help="the model's prompt to add before each text")
+    command.add_argument(
+        "--no-normalize", action="store_true", help="the model's own output, not normalised to unit length"
+    )
     command.add_argument("--truncate-dim", type=int, help="keep this many leading dimensions")
     command.set_defaults(run=_embed)
     return parser
@@ -145,66 +156,14 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    bundle = open_bundle(bundle_root(options.root))
-    rows = _model_rows(bundle.manifest)
-    if options.json:
-        print_json({"root": str(bundle.root), "bundle_digest": bundle.bundle_digest.hex, "models": rows})
-        return DONE
-    for row in rows:
-        mark = " (default)" if row["default"] else ""
-        print(f"{row['name']}{mark}")
-        if row["aliases"]:
-            print(f"  aliases     {', '.join(row['aliases'])}")
-        if row["absent"]:
-            standing_in = ", ".join(row["alternates"]) or "nothing"
-            print(f"  absent      its sources did not answer at build time; standing in: {standing_in}")
-            continue
-        print(f"  origin      {row['origin']}")
-        print(f"  licence     {row['license'] or 'not stated'}")
-        print(f"  vectors     {row['dimension']} dimensions, {'unit length' if row['normalize'] else 'not normalised'}")
-        print(f"  input       {row['max_seq_length'] or 'any number of'} tokens")
-        print(f"  variants    {', '.join(row['variants'])}")
-        for name, accuracy in row["accuracy"].items():
-            if accuracy is not None:
-                print(f"              {name}: cosine at least {accuracy['minimum_cosine']:.5f} to the reference")
-        print(f"  space       {row['space']}")
+    list_models(bundle_root(options.root), as_json=options.json)
     return DONE
-
-
-def _model_rows(manifest: Manifest) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for model in manifest.models.values():
-        row: dict[str, Any] = {
-            "name": model.name,
-            "default": model.name == manifest.default,
-            "aliases": list(model.aliases),
-            "alternates": [alternate.model for alternate in model.alternates],
-            "dimension": model.dimension,
-            "absent": model.built is None,
-        }
-        if (built := model.built) is not None:
-            origin = built.origin
-            row |= {
-                "origin": f"{origin.kind}:{origin.id}" + (f"@{origin.revision}" if origin.revision else ""),
-                "license": built.license,
-                "max_seq_length": built.max_seq_length,
-                "pooling": built.pooling,
-                "normalize": built.normalize,
-                "space": built.space.hex,
-                "variants": [variant.name for variant in built.variants],
-                "accuracy": {
-                    variant.name: None if variant.accuracy is None else dataclasses.asdict(variant.accuracy)
-                    for variant in built.variants
-                },
-            }
-        rows.append(row)
-    return rows
 
 
 def _doctor(options: argparse.Namespace) -> int:
     if options.quick:
         return _doctor_quick(options)
-    import numpy as np  # noqa: PLC0415 - a health check does without it
+    import numpy as np  # noqa: PLC0415 - a health check does not need it
 
     root = bundle_root(options.root)
     # Printed as it is found out, so that a failure further down does not hide what came before.
@@ -220,11 +179,15 @@ def _doctor(options: argparse.Namespace) -> int:
     if not options.json:
         _print_facts(facts)
     report = verify(root)
+    measured, note = read_report(report.root, report.bundle_digest)
+    print_note(note)
     bundle = {
         "bundle_digest": report.bundle_digest.hex,
         "verified": f"{report.files} files, {report.bytes:,} bytes in {report.seconds:.2f} s",
         "warnings": [str(warning) for warning in report.warnings],
-        "models": [row["name"] + (" (absent)" if row["absent"] else "") for row in _model_rows(report.manifest)],
+        "models": [
+            model.name + (" (absent)" if model.built is None else "") for model in report.manifest.models.values()
+        ],
     }
     if not options.json:
         _print_facts(bundle)
@@ -234,7 +197,7 @@ def _doctor(options: argparse.Namespace) -> int:
     embedding = _load(options)
     vector = embedding.encode(_DOCTOR_SENTENCE)
     if not options.all:
-        checks = check_answer(embedding)
+        checks = check_answer(embedding, measured)
         if not options.json:
             _print_facts({"golden": [str(check) for check in checks]})
     answer = {
@@ -266,9 +229,9 @@ def _doctor_quick(options: argparse.Namespace) -> int:
         for name in names_to_check(root, options.model)
     ]
     if options.json:
-        # One is what a bundle with a default has; without one, every model has to be able to answer.
-        tables = [dataclasses.asdict(check) for check in checks]
-        print_json({"ok": True, **(tables[0] if len(tables) == 1 else {"models": tables})})
+        # A bundle with a default has one check; without a default, every model has to be able to answer.
+        found = [dataclasses.asdict(check) for check in checks]
+        print_json({"ok": True, **(found[0] if len(found) == 1 else {"models": found})})
     else:
         for check in checks:
             print(f"ok: {check}")
@@ -282,7 +245,7 @@ def _cores() -> str:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    import numpy as np  # noqa: PLC0415 - a health check does without it
+    import numpy as np  # noqa: PLC0415 - a health check does not need it
 
     output = None if options.output == "-" else Path(options.output)
     if output is not None and output.suffix not in (".npy", ".jsonl"):

@@ -14,23 +14,23 @@ from thoth_models.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 _BLOCK = 1024
-"""Texts held in memory at a time."""
+"""Maximum number of texts in memory."""
 
 
 @contextlib.contextmanager
 def open_texts(name: str, input_format: str | None) -> Iterator[Iterator[str]]:
-    """Open a file of texts and give them one by one.
+    """Open a file of texts and yield them one by one.
 
     Args:
         name: Path of the file; ``-`` for standard input.
-        input_format: ``lines`` for one text a line; ``jsonl`` for one JSON value a line, a string or an object with a
-            string under ``text``; None to go by the ending of ``name``.
+        input_format: ``lines`` for one text per line; ``jsonl`` for one JSON value per line, a string or an object with
+            a string under ``text``; None to decide by the extension of ``name``.
 
     Raises:
-        InvalidInputError: A line is not UTF-8, or not what the format says; the message names file and line.
+        InvalidInputError: A line is not UTF-8, or does not have the format; the message names file and line.
         OSError: The file cannot be opened.
     """
     is_jsonl = input_format == "jsonl" or (input_format is None and name.endswith(".jsonl"))
@@ -41,12 +41,12 @@ def open_texts(name: str, input_format: str | None) -> Iterator[Iterator[str]]:
 
 @contextlib.contextmanager
 def given(texts: Iterable[str]) -> Iterator[Iterator[str]]:
-    """Give texts that are there already, as :func:`open_texts` does."""
+    """Yield texts from memory, as :func:`open_texts` does from a file."""
     yield iter(texts)
 
 
 def _read(file: IO[bytes], name: str, *, is_jsonl: bool) -> Iterator[str]:
-    # Lines end at \n only: a text may hold any other character that Python counts as a line end.
+    # Lines end only at \n: a text may contain other characters that Python counts as line ends.
     for number, line in enumerate(file, start=1):
         place = f"{name}, line {number}"
         try:
@@ -70,7 +70,7 @@ def _json_text(line: str, place: str) -> str:
 
 
 def blocks(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Gather texts into lists that are encoded at once, so that memory does not grow with the input."""
+    """Group texts into lists that are encoded at once, so that memory use does not grow with the input."""
     block: list[str] = []
     for text in texts:
         block.append(text)
@@ -82,7 +82,7 @@ def blocks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def write_jsonl(file: IO[bytes], parts: Iterable[FloatArray]) -> int:
-    """Write each vector as one JSON object a line, ``{"index": …, "embedding": […]}``, and return their number."""
+    """Write each vector as one JSON object per line, ``{"index": …, "embedding": […]}``; return their number."""
     count = 0
     for vectors in parts:
         for vector in vectors:
@@ -94,7 +94,7 @@ def write_jsonl(file: IO[bytes], parts: Iterable[FloatArray]) -> int:
 
 @contextlib.contextmanager
 def replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
-    """Write beside ``path`` and move into place at the end, so that a failure leaves what was there before."""
+    """Write to a temporary file beside ``path``, and rename it at the end, so that a failure keeps the old file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

@@ -1,9 +1,9 @@
-"""Old names, so that code which called thoth-vdbmanager or thoth-qdrant for embeddings changes one import.
+"""The embedding interfaces of thoth-vdbmanager and thoth-qdrant, so that code which uses them changes only an import.
 
-The call shapes and return types are those of the released packages; what answers is the :class:`EmbeddingManager` of
-this process, from the verified bundle. New code calls that.
+Signatures and return types are those of the released packages. Behind them is the :class:`EmbeddingManager` of this
+process, with the verified bundle; new code should use that directly.
 
-Nothing of this is imported before it is asked for.
+Names are imported lazily, when they are first used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thoth_models.compat.containers import DockerModelManager, ModelCache
+    from thoth_models.compat.docker_manager import DockerModelManager, ModelCache
+    from thoth_models.compat.environment_detector import (
+        CacheStrategy,
+        DownloadStrategy,
+        EnvironmentDetector,
+        Surroundings,
+    )
     from thoth_models.compat.external import (
         ExternalEmbeddingManager,
         LocalEmbeddingProvider,
@@ -23,7 +29,6 @@ if TYPE_CHECKING:
         MultilingualEmbeddingManager,
         get_multilingual_embedding_manager,
     )
-    from thoth_models.detection import CacheStrategy, DownloadStrategy, EnvironmentDetector, Surroundings
     from thoth_models.switching import Hosted, SwitchedEmbeddings, TextEncoder, choose_embeddings
 
 __all__ = [
@@ -46,8 +51,8 @@ __all__ = [
     "get_multilingual_embedding_manager",
 ]
 
-_PLACES = {
-    "thoth_models.compat.containers": ("DockerModelManager", "ModelCache"),
+_MODULES = {
+    "thoth_models.compat.docker_manager": ("DockerModelManager", "ModelCache"),
     "thoth_models.compat.external": (
         "ExternalEmbeddingManager",
         "LocalEmbeddingProvider",
@@ -59,16 +64,21 @@ _PLACES = {
         "MultilingualEmbeddingManager",
         "get_multilingual_embedding_manager",
     ),
-    "thoth_models.detection": ("CacheStrategy", "DownloadStrategy", "EnvironmentDetector", "Surroundings"),
+    "thoth_models.compat.environment_detector": (
+        "CacheStrategy",
+        "DownloadStrategy",
+        "EnvironmentDetector",
+        "Surroundings",
+    ),
     "thoth_models.switching": ("Hosted", "SwitchedEmbeddings", "TextEncoder", "choose_embeddings"),
 }
-_LATER = {name: module for module, names in _PLACES.items() for name in names}
+_LAZY_IMPORTS = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Import what is in :data:`_LATER`."""
-    if name not in _LATER:
+    """Import the module that defines ``name``, see :data:`_LAZY_IMPORTS`."""
+    if name not in _LAZY_IMPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib  # noqa: PLC0415
 
-    return getattr(importlib.import_module(_LATER[name]), name)
+    return getattr(importlib.import_module(_LAZY_IMPORTS[name]), name)

@@ -1,33 +1,33 @@
-"""``DockerModelManager`` and ``ModelCache``: faces of the manager of this process, under names that services use."""
+"""``DockerModelManager`` and ``ModelCache``: the manager of this process, under names that services use."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, final, overload
 
-from thoth_models.compat.naming import NamedModel
+from thoth_models.bundle.selection import DEFAULT
+from thoth_models.compat.named_model import NamedModel
 from thoth_models.errors import ModelUnavailableError, SpaceMismatchError, UnknownModelError
-from thoth_models.manager import EmbeddingManager
-from thoth_models.selection import DEFAULT
+from thoth_models.manager.manager import EmbeddingManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from thoth_models.config import ManagerConfig
     from thoth_models.embedding import Embedding
     from thoth_models.info import EmbeddingInfo
+    from thoth_models.manager.config import ManagerConfig
 
 T = TypeVar("T")
 
 
 @final
 class DockerModelManager:
-    """The manager of this process, for a service in a container. Each method may be called on the class."""
+    """The manager of this process, for a service in a container. All methods are static."""
 
     @staticmethod
     def preload_common_models(config: ManagerConfig | None = None) -> dict[str, EmbeddingInfo]:
-        """Load ``config.common_models``, or every model of the bundle, and return where each comes from.
+        """Load ``config.common_models``, or every model of the bundle, and return the ``info`` of each.
 
-        For the start of a service: the first model that cannot be loaded ends it.
+        Meant for the start of a service: it stops at the first model that cannot be loaded.
 
         Raises:
             ThothModelsError: A model cannot be loaded; see :func:`load_embedding`.
@@ -36,30 +36,30 @@ class DockerModelManager:
 
     @staticmethod
     def get_model_with_fallback(model_name: str = DEFAULT, *, config: ManagerConfig | None = None) -> Embedding:
-        """Return a model, loaded, or what models.yaml lets stand in for it; ``info`` says which, and what was tried.
+        """Load and return a model, or the fallback that models.yaml allows; ``info`` has which one and each attempt.
 
-        Nothing else stands in: another variant of the same model, or one of its ``alternates``. It stays loaded as long
-        as the caller keeps what is returned.
+        A fallback is another variant of the same model, or one of its ``alternates``. The model stays loaded as long as
+        the caller keeps the returned object.
 
         Warns:
             FallbackWarning: A model of another embedding space answers; once per name.
 
         Raises:
             UnknownModelError: The bundle has no model or alias of that name.
-            ModelUnavailableError: Nothing that may answer could be loaded; carries each attempt.
-            ThothModelsError: See :func:`load_embedding` for the others.
+            ModelUnavailableError: Neither the model nor a fallback could be loaded; has each attempt.
+            ThothModelsError: See :func:`load_embedding` for other errors.
         """
         return EmbeddingManager.get_instance(config).get_model(model_name)
 
 
 @final
 class ModelCache:
-    """The models that the manager of this process has loaded, like a dict by name. It keeps nothing of its own.
+    """The models that the manager of this process has loaded, as a mapping by name. It stores nothing itself.
 
-    ``cache[name]`` loads a model that is not there; ``cache.get(name)`` does not, as with ``collections.defaultdict``.
+    ``cache[name]`` loads a missing model; ``cache.get(name)`` does not, as with ``collections.defaultdict``.
 
     Args:
-        config: Settings of the manager; None for the default ones.
+        config: Settings of the manager; None for the defaults.
     """
 
     def __init__(self, config: ManagerConfig | None = None) -> None:
@@ -67,14 +67,14 @@ class ModelCache:
 
     @property
     def manager(self) -> EmbeddingManager:
-        """The manager whose models these are."""
+        """The manager that holds the models."""
         return EmbeddingManager.get_instance(self._config)
 
     def __getitem__(self, name: str) -> Embedding:
-        """Return a model, loaded.
+        """Return a model; load it if necessary.
 
         Raises:
-            ThothModelsError: It cannot be loaded; see :func:`load_embedding`.
+            ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
         return self.manager.get_model(name)
 
@@ -87,11 +87,11 @@ class ModelCache:
         return self.manager.get_model(name) if self.contains(name) else default
 
     def contains(self, name: object) -> bool:
-        """Return whether the model that the bundle has for a name or alias is loaded; False for an unknown name.
+        """Return whether the model for a name or alias is loaded; False for an unknown name.
 
         Raises:
-            BundleNotFoundError: There is no bundle.
-            BundleError: Its manifest cannot be used.
+            BundleNotFoundError: The bundle does not exist.
+            BundleError: The manifest of the bundle is not valid.
         """
         if not isinstance(name, str):
             return False
@@ -103,22 +103,22 @@ class ModelCache:
         return stats is not None and stats.resident_bytes > 0
 
     def __contains__(self, name: object) -> bool:
-        """Return whether a model of that name or alias is loaded."""
+        """Return whether the model for a name or alias is loaded."""
         return self.contains(name)
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names of the models that are loaded."""
+        """Iterate over the names of the loaded models."""
         stats = self.manager.stats().models
         return iter([name for name, model in stats.items() if model.resident_bytes > 0])
 
     def size(self) -> int:
-        """Return how many models are loaded; two variants of one count once."""
+        """Return how many models are loaded; two variants of one model count once."""
         return sum(model.resident_bytes > 0 for model in self.manager.stats().models.values())
 
     def __len__(self) -> int:
-        """Return how many models are loaded; two variants of one count once."""
+        """Return how many models are loaded; two variants of one model count once."""
         return self.size()
 
     def clear(self) -> None:
-        """Give up all models that nobody uses; those in use stay until the end of their use."""
+        """Unload all models that are not in use; those in use stay loaded until they are released."""
         self.manager.unload()

@@ -1,8 +1,8 @@
-"""``ExternalEmbeddingManager``, as thoth-vdbmanager 0.6 and 0.7 and thoth-qdrant 0.1 have it, over the local bundle.
+"""``ExternalEmbeddingManager`` of thoth-vdbmanager 0.6 and 0.7 and of thoth-qdrant 0.1, over the local bundle.
 
-Those encode with a hosted provider. Here nothing is sent anywhere: whoever changes the import moves to the bundle's
-vectors, which belong to another embedding space than the provider's, so the index has to be made again. For services
-that move in stages there is :func:`thoth_models.switching.choose_embeddings`.
+The originals encode with a hosted provider. This one sends nothing anywhere: a service that changes the import gets the
+bundle's vectors, whose embedding space differs from the provider's, so its index has to be built again. To move in
+stages, use :func:`thoth_models.switching.choose_embeddings`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, final, overload
 
-from thoth_models.compat.naming import (
+from thoth_models.bundle.selection import DEFAULT
+from thoth_models.compat.named_model import (
     NamedModel,
     contents_of,
     documents_with,
@@ -21,25 +21,25 @@ from thoth_models.compat.naming import (
     listed_documents,
     query_text,
 )
+from thoth_models.embedding import expect_items
 from thoth_models.errors import EnvironmentFault, InvalidInputError, ThothModelsError
-from thoth_models.selection import DEFAULT
-from thoth_models.statistics import ModelStats
+from thoth_models.manager.stats import ModelStats
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from thoth_models.config import ManagerConfig
+    from thoth_models.bundle.manifest import Model
     from thoth_models.info import EmbeddingInfo
-    from thoth_models.manifest import Model
-    from thoth_models.statistics import ManagerStats
+    from thoth_models.manager.config import ManagerConfig
+    from thoth_models.manager.stats import ManagerStats
 
 PROVIDER_VARIABLE: Final = "EMBEDDING_PROVIDER"
 MODEL_VARIABLE: Final = "EMBEDDING_MODEL"
 LOCAL: Final = "local"
-"""The only provider that there is here."""
+"""The only provider that is accepted."""
 
-_OF_THE_MANAGER: Final = ("provider", "model", "enable_cache", "cache_size")
-_OF_HOSTED_PROVIDERS: Final = ("api_key", "api_token", "base_url", "timeout")
+_MANAGER_KEYS: Final = ("provider", "model", "enable_cache", "cache_size")
+_HOSTED_PROVIDER_KEYS: Final = ("api_key", "api_token", "base_url", "timeout")
 _TEXTS_PER_CALL: Final = 1024
 
 _log = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ _log = logging.getLogger(__name__)
 
 @final
 class LocalEmbeddingProvider:
-    """One model of the bundle, with the methods of a provider of thoth-vdbmanager. Threads may share it.
+    """One model of the bundle, with the interface of a provider of thoth-vdbmanager. Threads may share it.
 
     Args:
-        model: Name or alias; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the manager that answers; None for the default ones.
+        model: Name or alias; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the manager; None for the defaults.
 
     Raises:
-        InvalidInputError: ``model`` is no str.
+        InvalidInputError: ``model`` is not a str.
     """
 
     def __init__(self, model: str = DEFAULT, *, config: ManagerConfig | None = None) -> None:
@@ -68,12 +68,12 @@ class LocalEmbeddingProvider:
 
     @property
     def max_batch_size(self) -> int:
-        """How many texts callers should give at once; more are fine as well."""
+        """Recommended maximum number of texts in one call; more are accepted."""
         return _TEXTS_PER_CALL
 
     @property
     def info(self) -> EmbeddingInfo | None:
-        """Where the model comes from, ``fallback`` with why it is not what the name meant; None until loaded."""
+        """Where the model comes from; None before it is loaded. ``fallback`` is set if the name meant another model."""
         return self._model.info
 
     def embed_texts(self, texts: Sequence[str]) -> list[list[float]]:
@@ -88,10 +88,10 @@ class LocalEmbeddingProvider:
             return vectors
 
     def embed_query(self, query: str) -> list[float]:
-        """Return the vector of a query, without the spaces around it.
+        """Return the vector of a query. Leading and trailing whitespace is removed first.
 
         Raises:
-            InvalidInputError: It is no str, or empty. (A ``ValueError``, as it was.)
+            InvalidInputError: ``query`` is not a str, or empty. (This is a ``ValueError``, as in the original.)
             ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
         text = query_text(query)
@@ -100,44 +100,44 @@ class LocalEmbeddingProvider:
             return vector
 
     async def embed_texts_async(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return what :meth:`embed_texts` returns, without keeping the event loop from other work."""
+        """Return what :meth:`embed_texts` returns, without blocking the event loop."""
         return await asyncio.to_thread(self.embed_texts, texts)
 
     def get_dimensions(self) -> int:
         """Return the length of a vector, without loading the model.
 
         Raises:
-            ThothModelsError: Nothing in the bundle may answer, or it cannot be read.
+            ThothModelsError: No model of the bundle may answer, or the bundle cannot be read.
         """
         return self.answering()[0].dimension
 
     def answering(self) -> tuple[Model, str | None]:
-        """Return the model that answers, or would if it were loaded now, and why it is not what the name meant.
+        """Return the model that answers, or would if it were loaded now, and why it is another one than the name meant.
 
         Raises:
-            ThothModelsError: Nothing in the bundle may answer, or it cannot be read.
+            ThothModelsError: No model of the bundle may answer, or the bundle cannot be read.
         """
         return self._model.answering()
 
     def stats(self) -> ManagerStats:
-        """Return what the manager that answers did in this process."""
+        """Return the statistics of the manager in this process."""
         return self._model.manager.stats()
 
     def load(self) -> None:
         """Load the model.
 
         Raises:
-            ThothModelsError: It cannot be loaded; see :func:`load_embedding`.
+            ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
         with self._model.use():
             pass
 
     def validate_connection(self) -> bool:
-        """Load the model, and return whether that worked; why not is logged."""
+        """Load the model, and return whether that succeeded; the reason for a failure is logged."""
         try:
             self.load()
         except ThothModelsError as error:
-            _log.warning("the model %r cannot be used: %s", self.model, error)
+            _log.warning("the model %r cannot be loaded: %s", self.model, error)
             return False
         return True
 
@@ -146,12 +146,12 @@ class ExternalEmbeddingManager:
     """Vectors as lists of floats, from the bundle. Threads may share it.
 
     Args:
-        provider: Which model; None for ``LocalEmbeddingProvider()``. Its model is loaded now.
-        enable_cache: Has no effect: nothing is cached, since encoding a text takes milliseconds and costs nothing.
+        provider: The model to use; None for ``LocalEmbeddingProvider()``. Its model is loaded immediately.
+        enable_cache: Has no effect: nothing is cached, because encoding a text takes milliseconds and is free.
         cache_size: Has no effect.
 
     Raises:
-        InvalidInputError: ``provider`` is another one, such as one of a hosted service.
+        InvalidInputError: ``provider`` is not a ``LocalEmbeddingProvider``, but for example that of a hosted service.
         ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
     """
 
@@ -172,19 +172,19 @@ class ExternalEmbeddingManager:
     def from_config(
         cls, config: Mapping[str, Any], *, manager_config: ManagerConfig | None = None
     ) -> ExternalEmbeddingManager:
-        """Return a manager as a dict describes it.
+        """Return a manager for a configuration.
 
         Args:
-            config: ``provider``, which must be ``local`` where it is there, and ``model`` (default: ``default``). What
-                hosted providers and the cache need is taken, and has no effect: ``api_key``, ``base_url``, ``timeout``,
-                ``enable_cache``, ``cache_size``.
-            manager_config: Settings of the manager that answers; None for the default ones.
+            config: ``provider``, if present, must be ``local``; ``model`` is a name or alias (default: ``default``).
+                The keys of hosted providers and of the cache are accepted and have no effect: ``api_key``,
+                ``api_token``, ``base_url``, ``timeout``, ``enable_cache``, ``cache_size``.
+            manager_config: Settings of the manager; None for the defaults.
 
         Raises:
-            InvalidInputError: A key is not known, or the provider is another one.
+            InvalidInputError: A key is unknown, or the provider is not ``local``.
             ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
-        known = (*_OF_THE_MANAGER, *_OF_HOSTED_PROVIDERS)
+        known = (*_MANAGER_KEYS, *_HOSTED_PROVIDER_KEYS)
         if unknown := sorted(set(config) - set(known)):
             raise InvalidInputError(
                 f"config: expected keys among {', '.join(known)}, found {', '.join(map(repr, unknown))}"
@@ -196,13 +196,13 @@ class ExternalEmbeddingManager:
 
     @classmethod
     def from_env(cls, *, manager_config: ManagerConfig | None = None) -> ExternalEmbeddingManager:
-        """Return a manager as the environment describes it.
+        """Return a manager for the environment.
 
         ``EMBEDDING_PROVIDER`` must be ``local`` or not set; ``EMBEDDING_MODEL`` is a name or alias of the bundle
-        (default: ``default``). Keys of providers are not read.
+        (default: ``default``). API keys are not read.
 
         Raises:
-            EnvironmentFault: The provider is another one.
+            EnvironmentFault: ``EMBEDDING_PROVIDER`` names another provider.
             ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
         provider = os.environ.get(PROVIDER_VARIABLE, "").strip() or LOCAL
@@ -212,7 +212,7 @@ class ExternalEmbeddingManager:
         return cls(LocalEmbeddingProvider(model, config=manager_config))
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return the vectors of documents; none for none.
+        """Return the vectors of documents; an empty list for an empty list.
 
         Raises:
             InvalidInputError: An input is not a str; the message names its index.
@@ -222,16 +222,16 @@ class ExternalEmbeddingManager:
         return self.provider.embed_texts(listed) if listed else []
 
     def encode_query(self, query: str) -> list[float]:
-        """Return the vector of a query, without the spaces around it.
+        """Return the vector of a query. Leading and trailing whitespace is removed first.
 
         Raises:
-            InvalidInputError: It is no str, or empty. (A ``ValueError``, as it was.)
+            InvalidInputError: ``query`` is not a str, or empty. (This is a ``ValueError``, as in the original.)
             ThothModelsError: The model cannot be loaded again; see :func:`load_embedding`.
         """
         return self.provider.embed_query(query)
 
     @overload
-    def encode(  # type: ignore[overload-overlap] # a str is an iterable as well, and the first that fits counts
+    def encode(  # type: ignore[overload-overlap] # a str is an iterable as well; the first match applies
         self, texts: str, **options: object
     ) -> list[float]: ...
     @overload
@@ -239,8 +239,8 @@ class ExternalEmbeddingManager:
     def encode(self, texts: str | Iterable[object] | None, **options: object) -> list[float] | list[list[float]]:  # noqa: ARG002
         """Return the vector of one text, as :meth:`encode_query`, or those of several, as :meth:`encode_texts`.
 
-        As in thoth-qdrant, ``options`` have no effect, None for all of it gives [], and inputs that are no texts become
-        one: None the empty text, anything else ``str(input)``. The latter is logged.
+        As in thoth-qdrant, ``options`` have no effect, ``texts=None`` returns [], and an item that is not a str is
+        converted: None to the empty string, anything else with ``str()``. Conversions are logged.
         """
         if isinstance(texts, str):
             return self.encode_query(texts)
@@ -248,34 +248,34 @@ class ExternalEmbeddingManager:
             return []
         inputs = list(texts)
         if others := sum(not isinstance(text, str) for text in inputs):
-            _log.warning("encode: %d of %d inputs are no texts, and were made texts", others, len(inputs))
+            _log.warning("encode: %d of %d inputs are not str, and were converted", others, len(inputs))
         return self.encode_texts(["" if text is None else str(text) for text in inputs])
 
     async def encode_texts_async(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return what :meth:`encode_texts` returns, without keeping the event loop from other work."""
+        """Return what :meth:`encode_texts` returns, without blocking the event loop."""
         return await asyncio.to_thread(self.encode_texts, texts)
 
     def encode_documents(self, documents: Iterable[Any]) -> list[Any]:
-        """Return Haystack's documents, the same ones, each with its vector as ``embedding``: a list of floats.
+        """Set ``embedding`` of each of Haystack's documents, a list of floats, and return the same documents.
 
         Raises:
-            InvalidInputError: One of them is no document; the message names its index.
+            InvalidInputError: An item is not a document; the message has its index.
             ThothModelsError: The model cannot be loaded again; see :func:`load_embedding`.
         """
         listed = listed_documents(documents)
         return documents_with(listed, self.encode_texts(contents_of(listed)))
 
     def get_model_info(self) -> dict[str, Any]:
-        """Return what is known of the model.
+        """Return facts about the model.
 
         Returns:
             The keys of thoth-vdbmanager: ``provider_name`` (``local``), ``model_name`` (of the model that answers),
             ``embedding_dimension``, ``max_batch_size``, ``cache_enabled`` (False), ``cache_size`` (0), ``is_external``
-            (False), ``supports_multilingual`` (whether it is called so; the bundle does not say more); and ``space``
-            and ``fallback``, as :class:`EmbeddingInfo` has them.
+            (False), ``supports_multilingual`` (whether a name of the model contains "multilingual", which is all that
+            a bundle says about languages); and ``space`` and ``fallback``, as in :class:`EmbeddingInfo`.
 
         Raises:
-            ThothModelsError: Nothing in the bundle may answer any more, or it cannot be read.
+            ThothModelsError: No model of the bundle may answer any more, or the bundle cannot be read.
         """
         model, fallback = self.provider.answering()
         assert model.built is not None  # noqa: S101 - it answers
@@ -293,23 +293,23 @@ class ExternalEmbeddingManager:
         }
 
     def get_metrics(self) -> dict[str, Any]:
-        """Return what the model did in this process, whoever asked it, under thoth-qdrant's keys.
+        """Return the statistics of the model, of all its callers in this process, under thoth-qdrant's keys.
 
         Returns:
             ``embeddings_generated`` and ``errors`` (counts), ``total_time`` and ``avg_embedding_time`` (seconds), and
-            those of the cache, all 0: ``cache_hits``, ``cache_misses``, ``cache_hit_rate``. More is in
-            ``EmbeddingManager.stats()``.
+            those of the cache, all 0: ``cache_hits``, ``cache_misses``, ``cache_hit_rate``.
+            ``EmbeddingManager.stats()`` has more.
         """
         model, _ = self.provider.answering()
-        did = self.provider.stats().models.get(model.name, ModelStats())
+        stats = self.provider.stats().models.get(model.name, ModelStats())
         return {
-            "embeddings_generated": did.texts,
+            "embeddings_generated": stats.texts,
             "cache_hits": 0,
             "cache_misses": 0,
-            "total_time": did.encode_seconds,
-            "errors": did.failures,
+            "total_time": stats.encode_seconds,
+            "errors": stats.failures,
             "cache_hit_rate": 0,
-            "avg_embedding_time": did.encode_seconds / did.texts if did.texts else 0,
+            "avg_embedding_time": stats.encode_seconds / stats.texts if stats.texts else 0,
         }
 
     @property
@@ -319,14 +319,14 @@ class ExternalEmbeddingManager:
 
     @property
     def cache(self) -> None:
-        """None, as it was without a cache."""
+        """None, as in the original without a cache."""
         return
 
     def clear_cache(self) -> None:
         """Do nothing: nothing is cached."""
 
     def get_cache_stats(self) -> dict[str, Any]:
-        """Return ``{"cache_enabled": False}``, as it was without a cache."""
+        """Return ``{"cache_enabled": False}``, as the original does without a cache."""
         return {"cache_enabled": False}
 
 
@@ -338,16 +338,14 @@ def get_external_embedding_manager(
 
 
 _HINT: Final = (
-    "nothing is sent to hosted providers here, thoth_models.switching.choose_embeddings switches between the two"
+    "hosted providers are not supported here; thoth_models.switching.choose_embeddings chooses between local and hosted"
 )
 
 
 def _listed(texts: object) -> list[str]:
-    """Return texts as a list; which of them is none is found where they are encoded.
+    """Return texts as a list. The items are checked when they are encoded.
 
     Raises:
-        InvalidInputError: It is one str, or nothing that can be gone through.
+        InvalidInputError: ``texts`` is a single str, or not an ordered collection.
     """
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise InvalidInputError(f"texts: expected a list of str, found {type(texts).__name__}")
-    return list(texts)
+    return list(expect_items("texts", "a list of str", texts))  # type: ignore[arg-type]  # checked later

@@ -1,4 +1,4 @@
-"""``MultilingualEmbeddingManager``, as thoth-vdbmanager 0.5 and 0.6 had it."""
+"""``MultilingualEmbeddingManager`` of thoth-vdbmanager 0.5 and 0.6, over the local bundle."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from thoth_models.bundle.selection import DEFAULT
+from thoth_models.compat.environment_detector import EnvironmentDetector
 from thoth_models.compat.haystack import component
-from thoth_models.compat.naming import (
+from thoth_models.compat.named_model import (
     NamedModel,
     answering,
     contents_of,
@@ -16,62 +18,60 @@ from thoth_models.compat.naming import (
     listed_documents,
     query_text,
 )
-from thoth_models.detection import EnvironmentDetector
 from thoth_models.errors import InvalidInputError, ModelUnavailableError, SpaceMismatchError, ThothModelsError
-from thoth_models.loading import bundle_root
-from thoth_models.selection import DEFAULT
+from thoth_models.process.environment import bundle_root
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator
 
-    from thoth_models.config import ManagerConfig
+    from thoth_models.bundle.manifest import Model
     from thoth_models.embedding import Embedding
     from thoth_models.info import EmbeddingInfo
-    from thoth_models.manifest import Model
+    from thoth_models.manager.config import ManagerConfig
 
 _log = logging.getLogger(__name__)
 
 
 class EmbeddingInitializationError(ThothModelsError):
-    """The model cannot be loaded; the cause is the error that says why, and says so in its message as well."""
+    """The model cannot be loaded. The message has the reason, and ``__cause__`` is the original error."""
 
 
 class MultilingualEmbeddingManager:
     """One model by its old name. Threads and children of fork may share it.
 
-    The same arguments give the same object. The manager of this process has the model, and it is loaded when it is
-    first needed, not here.
+    The same arguments give the same object. The manager of this process holds the model, and loads it at the first
+    call.
 
     Args:
-        model_name: Name or alias: ``default``, ``large``, ``fast`` and ``legacy`` are names like any other, which
-            models.yaml declares. ``default`` is the bundle's default model where nothing is called that.
-        cache_dir: Was where models were downloaded to. Models come from the bundle, and nothing is written; anything
-            but None is logged.
-        config: Settings of the manager; None for the default ones.
+        model_name: Name or alias. ``default``, ``large``, ``fast`` and ``legacy`` are ordinary names that models.yaml
+            has to declare. ``default`` means the bundle's default model if nothing has that name.
+        cache_dir: Has no effect, because models come from the bundle and nothing is written. In the original, the
+            directory for downloads. Any value except None is logged.
+        config: Settings of the manager; None for the defaults.
 
     Attributes:
         model_key: The name that was given.
         preload_errors: Why :meth:`preload_model` returned False, by name of the model.
 
     Raises:
-        InvalidInputError: ``model_name`` is no str.
+        InvalidInputError: ``model_name`` is not a str.
     """
 
     preload_errors: ClassVar[dict[str, ThothModelsError]] = {}
     _instances: ClassVar[dict[tuple[object, ...], MultilingualEmbeddingManager]] = {}
 
-    def __new__(  # noqa: PYI034 - a dict by class cannot say that it has that class
+    def __new__(  # noqa: PYI034 - the type of a value in a dict cannot depend on its key
         cls,
         model_name: str = DEFAULT,
         cache_dir: str | os.PathLike[str] | None = None,
         *,
         config: ManagerConfig | None = None,
     ) -> MultilingualEmbeddingManager:
-        """Return the object for these arguments, which is made at the first call."""
+        """Return the object for these arguments; the first call creates it."""
         if not isinstance(model_name, str):
             raise InvalidInputError(f"model_name: expected a str, found {type(model_name).__name__}")
-        # One step, in which no other thread can come between.
+        # setdefault is atomic: two threads get the same object.
         return cls._instances.setdefault((cls, model_name, cache_dir, config), super().__new__(cls))
 
     def __init__(
@@ -89,36 +89,36 @@ class MultilingualEmbeddingManager:
             _log.warning("cache_dir=%s is not used: models come from the bundle at %s", cache_dir, self.cache_dir)
 
     def __repr__(self) -> str:
-        """Return the name."""
+        """Return the class and the name of the model."""
         return f"<MultilingualEmbeddingManager {self.model_key}>"
 
     @property
     def model_name(self) -> str:
-        """Name of the model that answers, as the bundle has it.
+        """Name of the model that answers, as in the bundle.
 
         Raises:
-            EmbeddingInitializationError: Nothing in the bundle can answer, or there is no bundle.
+            EmbeddingInitializationError: No model of the bundle can answer, or there is no bundle.
         """
         return self._answering()[0].name
 
     @property
     def cache_dir(self) -> str:
-        """The bundle directory, which models come from."""
+        """The bundle directory, where models come from."""
         return str(bundle_root(self._model.config.root))
 
     @property
     def info(self) -> EmbeddingInfo | None:
-        """Where the model comes from, ``fallback`` with why it is not what the name meant; None until loaded."""
+        """Where the model comes from; None before it is loaded. ``fallback`` is set if the name meant another model."""
         return self._model.info
 
     def encode_documents(self, documents: Iterable[Any]) -> list[Any]:
-        """Return Haystack's documents, the same ones, each with its vector as ``embedding``: a list of floats.
+        """Set ``embedding`` of each of Haystack's documents, a list of floats, and return the same documents.
 
         Warns:
             FallbackWarning: A model of another embedding space answers, or one that the old name did not mean.
 
         Raises:
-            InvalidInputError: One of them is no document; the message names its index.
+            InvalidInputError: An item is not a document; the message has its index.
             EmbeddingInitializationError: The model cannot be loaded.
         """
         listed = listed_documents(documents)
@@ -129,13 +129,13 @@ class MultilingualEmbeddingManager:
             return documents_with(listed, embedding.encode_document(texts).tolist())
 
     def encode_query(self, query: str) -> list[float]:
-        """Return the vector of a query, without the spaces around it.
+        """Return the vector of a query. Leading and trailing whitespace is removed first.
 
         Warns:
             FallbackWarning: A model of another embedding space answers, or one that the old name did not mean.
 
         Raises:
-            InvalidInputError: It is no str, or empty. (A ``ValueError``, as it was.)
+            InvalidInputError: ``query`` is not a str, or empty. (This is a ``ValueError``, as in the original.)
             EmbeddingInitializationError: The model cannot be loaded.
         """
         text = query_text(query)
@@ -144,7 +144,7 @@ class MultilingualEmbeddingManager:
             return vector
 
     def get_document_embedder(self) -> Any:  # noqa: ANN401 - Haystack need not be installed
-        """Return a Haystack component that embeds documents with this model, ready to be used.
+        """Return a Haystack component that embeds documents with this model; the model is loaded.
 
         Raises:
             BackendUnavailableError: Haystack is not installed.
@@ -153,7 +153,7 @@ class MultilingualEmbeddingManager:
         return self._component("document")
 
     def get_text_embedder(self) -> Any:  # noqa: ANN401 - Haystack need not be installed
-        """Return a Haystack component that embeds a text with this model, ready to be used.
+        """Return a Haystack component that embeds a text with this model; the model is loaded.
 
         Raises:
             BackendUnavailableError: Haystack is not installed.
@@ -162,16 +162,17 @@ class MultilingualEmbeddingManager:
         return self._component("text")
 
     def get_model_info(self) -> dict[str, Any]:
-        """Return what is known of the model, without loading it.
+        """Return facts about the model, without loading it.
 
         Returns:
             The keys of thoth-vdbmanager: ``model_name`` (of the model that answers), ``model_key`` (the name that was
             given), ``cache_dir`` (the bundle directory), ``is_docker``, ``initialized`` (whether it was loaded),
-            ``supports_multilingual`` (whether it is called so; the bundle does not say more),
-            ``embedding_dimension``; and ``space`` and ``fallback``, as :class:`EmbeddingInfo` has them.
+            ``supports_multilingual`` (whether a name of the model contains "multilingual", which is all that a bundle
+            says about languages), ``embedding_dimension``; and ``space`` and ``fallback``, as in
+            :class:`EmbeddingInfo`.
 
         Raises:
-            EmbeddingInitializationError: Nothing in the bundle can answer, or there is no bundle.
+            EmbeddingInitializationError: No model of the bundle can answer, or there is no bundle.
         """
         model, fallback = self._answering()
         assert model.built is not None  # noqa: S101 - it answers
@@ -189,11 +190,11 @@ class MultilingualEmbeddingManager:
 
     @classmethod
     def get_available_models(cls, *, config: ManagerConfig | None = None) -> dict[str, str]:
-        """Return the names and aliases that something in the bundle answers to, each with the model that does.
+        """Return the names and aliases that the bundle can answer, each with the name of the model that answers.
 
         Raises:
-            BundleNotFoundError: There is no bundle.
-            BundleError: Its manifest cannot be used.
+            BundleNotFoundError: The bundle does not exist.
+            BundleError: The manifest of the bundle is not valid.
         """
         default = NamedModel(DEFAULT, config)
         manifest = default.manifest()
@@ -214,12 +215,13 @@ class MultilingualEmbeddingManager:
         *,
         config: ManagerConfig | None = None,
     ) -> bool:
-        """Load a model, and return whether that worked; why not is logged, and kept in :attr:`preload_errors`.
+        """Load a model, and return whether that succeeded.
 
-        ``EmbeddingManager.preload_models`` raises instead, which is what the start of a service should do.
+        The reason for a failure is logged, and stored in :attr:`preload_errors`. At the start of a service, prefer
+        ``EmbeddingManager.preload_models``, which raises.
         """
         try:
-            with cls(model_name, cache_dir, config=config)._use():  # noqa: SLF001 - its own
+            with cls(model_name, cache_dir, config=config)._use():  # noqa: SLF001 - the same class
                 pass
         except ThothModelsError as error:
             cls.preload_errors[str(model_name)] = error
@@ -230,7 +232,7 @@ class MultilingualEmbeddingManager:
 
     @classmethod
     def clear_cache(cls) -> None:
-        """Forget the objects that the constructor returns again, and give up the models that nobody uses."""
+        """Drop the objects that the constructor would return again, and unload the models that are not in use."""
         instances = list(cls._instances.values())
         cls._instances.clear()
         for manager in {id(instance._model.manager): instance._model.manager for instance in instances}.values():  # noqa: SLF001
@@ -246,7 +248,7 @@ class MultilingualEmbeddingManager:
             yield embedding
 
     def _answering(self) -> tuple[Model, str | None]:
-        """Return the model that answers, or would, and why it is not the one that the name meant."""
+        """Return the model that answers, or would, and why it is another one than the name meant."""
         try:
             return self._model.answering()
         except ThothModelsError as error:

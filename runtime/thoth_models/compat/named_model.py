@@ -1,7 +1,7 @@
-"""What the old names meant, and a model that is held by its name.
+"""Models by their names in thoth-vdbmanager, and what those names meant there.
 
-thoth-vdbmanager 0.5 and 0.6 knew four models by short names. Here a name means what ``models.yaml`` says, which may be
-another model, with other vectors; whoever calls the old name is told so, loudly, once.
+thoth-vdbmanager 0.5 and 0.6 had short names for four models. Here a name means what ``models.yaml`` says, which may be
+another model with other vectors. The first use of such a name warns about that.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from dataclasses import is_dataclass, replace
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
-from thoth_models.config import ManagerConfig
-from thoth_models.deadline import done
-from thoth_models.errors import InvalidInputError, ModelUnavailableError, UnknownModelError
-from thoth_models.events import tell
-from thoth_models.loading import bundle_root, warn_fallback
-from thoth_models.loads import OpenOnly
-from thoth_models.manager import EmbeddingManager
-from thoth_models.selection import DEFAULT, expected_space, select
+from thoth_models.bundle.selection import DEFAULT
+from thoth_models.errors import InvalidInputError, UnknownModelError
+from thoth_models.events import log_event
+from thoth_models.loading.fallback import warn_fallback
+from thoth_models.loading.tasks import OpenOnly
+from thoth_models.manager.config import ManagerConfig
+from thoth_models.manager.manager import EmbeddingManager
+from thoth_models.manager.names import would_answer
+from thoth_models.process.environment import bundle_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from thoth_models.bundle.manifest import Manifest, Model
     from thoth_models.embedding import Embedding
     from thoth_models.info import EmbeddingInfo
-    from thoth_models.manifest import Manifest, Model
 
 _PUBLISHER: Final = "sentence-transformers/"
-"""sentence-transformers itself looks for a name without an organisation there, so both mean the same model."""
+"""sentence-transformers adds this to a name without an organisation, so both forms name the same model."""
 
 OLD_MODELS: Final = {
     "default": "paraphrase-multilingual-MiniLM-L12-v2",
@@ -37,18 +38,18 @@ OLD_MODELS: Final = {
     "fast": "distiluse-base-multilingual-cased",
     "legacy": "all-MiniLM-L6-v2",
 }
-"""The model that each short name meant, by its name on the Hub below ``sentence-transformers/``."""
+"""The model that each short name meant; a repository of ``sentence-transformers`` on the Hub."""
 
 
 class NamedModel:
-    """One model of the bundle, by a name that may be an old one. Loads nothing by itself.
+    """One model of the bundle, by a name that may be an old one. Creating it loads nothing.
 
     Args:
-        name: Name or alias; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the manager that answers; None for the default ones.
+        name: Name or alias; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the manager; None for the defaults.
 
     Raises:
-        InvalidInputError: ``name`` is no str.
+        InvalidInputError: ``name`` is not a str.
     """
 
     def __init__(self, name: str, config: ManagerConfig | None) -> None:
@@ -57,23 +58,24 @@ class NamedModel:
         self.name = name
         self.config = ManagerConfig() if config is None else config
         self.info: EmbeddingInfo | None = None
-        """Where the model that answers comes from, with the reason why it is another one in ``fallback``; None until it
-        was loaded."""
+        """Where the model comes from; ``fallback`` says why it is another model than the name meant. None until
+        loaded."""
 
     @property
     def manager(self) -> EmbeddingManager:
-        """The manager that answers in this process."""
+        """The manager of this process."""
         return EmbeddingManager.get_instance(self.config)
 
     @contextlib.contextmanager
     def use(self) -> Iterator[Embedding]:
-        """Yield the model, loaded; it stays loaded until the end of the ``with`` statement.
+        """Yield the loaded model, which stays loaded until the end of the ``with`` block.
 
         Warns:
             FallbackWarning: A model of another embedding space answers, or one that the old name did not mean; once.
 
         Raises:
-            UnknownModelError: The bundle has no model or alias of that name; for an old name, with what it meant.
+            UnknownModelError: The bundle has no model or alias of that name. For an old name, the message says which
+                model it meant.
             ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
         with contextlib.ExitStack() as stack:
@@ -87,21 +89,22 @@ class NamedModel:
             yield embedding
 
     def manifest(self) -> Manifest:
-        """Return what the bundle holds, within the deadline of the settings.
+        """Return the manifest of the bundle; waits at most ``config.timeout``.
 
         Raises:
-            BundleNotFoundError: There is no bundle.
-            BundleError: Its manifest cannot be used.
+            BundleNotFoundError: The bundle does not exist.
+            BundleError: The manifest is not valid.
             LoadTimeout: The deadline passed.
         """
-        return done(OpenOnly(bundle_root(self.config.root).absolute(), self.config.timeout)).manifest
+        return OpenOnly(bundle_root(self.config.root).absolute(), self.config.timeout).result().manifest
 
     def answering(self) -> tuple[Model, str | None]:
-        """Return the model that answers, or would if it were loaded now, and why it is not the one that the name meant.
+        """Return the model that answers, or would if it were loaded now, and why it is another one than the name meant.
 
         Raises:
-            UnknownModelError: The bundle has no model or alias of that name; for an old name, with what it meant.
-            ThothModelsError: Nothing in the bundle may answer, or it cannot be read.
+            UnknownModelError: The bundle has no model or alias of that name. For an old name, the message says which
+                model it meant.
+            ThothModelsError: No model of the bundle may answer, or the bundle cannot be read.
         """
         manifest = self.manifest()
         if self.info is not None and self.info.model in manifest.models:
@@ -109,53 +112,41 @@ class NamedModel:
         return answering(manifest, self.name, self.config)
 
     def _note(self, info: EmbeddingInfo) -> None:
-        """Keep where the model comes from; where it is not what the name meant, say so, once."""
+        """Store where the model comes from, and warn once if it is another model than the name meant."""
         before = self.info
         if before is not None and replace(before, fallback=info.fallback) == info:
             return
         reason = info.fallback or other_meaning(self.name, info.model, self.manifest())
         if reason is not None and info.fallback is None and (before is None or before.fallback != reason):
-            # Before it is kept: where a warning is an error, so it is for every call.
+            # Before the assignment: if warnings are errors, every call has to raise, not only the first.
             warn_fallback(reason)
-            tell("fallback", requested=self.name, model=info.model, variant=info.variant, reason=reason)
+            log_event("fallback", requested=self.name, model=info.model, variant=info.variant, reason=reason)
         self.info = replace(info, fallback=reason)
 
 
 def answering(manifest: Manifest, name: str, config: ManagerConfig) -> tuple[Model, str | None]:
-    """Return the model that a bundle has for a name under these settings, and why it is not what the name meant.
+    """Return the model that answers for a name under these settings, and why it is another one than the name meant.
 
     Raises:
-        UnknownModelError: There is no model or alias of that name; for an old name, with what it meant.
+        UnknownModelError: No model or alias has that name. For an old name, the message says which model it
+            meant.
         SpaceMismatchError: Only a model of another space could answer, and that is not accepted.
-        ModelUnavailableError: Nothing can answer.
+        ModelUnavailableError: No model can answer.
     """
     if name not in manifest.names():
         name = name.removeprefix(_PUBLISHER)
-    requested = None if name == DEFAULT and DEFAULT not in manifest.names() else name
     try:
-        selection = select(
-            manifest,
-            requested,
-            variants=config.variants,
-            same_space=config.same_space,
-            expect_space=expected_space(manifest, requested, config.expect_spaces),
-        )
+        candidate, reason = would_answer(manifest, name, config)
     except UnknownModelError as error:
         raise UnknownModelError(f"{error}{hint(name)}") from error
-    if not selection.candidates:
-        raise ModelUnavailableError(selection.requested, selection.passed_over)
-    candidate = selection.candidates[0]
-    if candidate.same_space:
-        return candidate.model, other_meaning(name, candidate.model.name, manifest)
-    reasons = "; ".join(map(str, selection.passed_over))
-    return candidate.model, f"{candidate.model.name} stands in for {name!r}, with another embedding space ({reasons})"
+    return candidate.model, reason or other_meaning(name, candidate.model.name, manifest)
 
 
 def other_meaning(name: str, model_name: str, manifest: Manifest) -> str | None:
-    """Return why the model that answers is another one than an old name meant; None where it is the same.
+    """Return why the model that answers is another one than an old name meant; None if it is the same.
 
-    It is the same where it comes from the repository of that name, or where the list gives it that name as an alias,
-    which is how a list says it of a model from a wheel or a directory.
+    It is the same if it comes from the repository of that name, or if it has the name of that repository as an alias in
+    models.yaml; use the alias for a model from a wheel or a directory.
     """
     old = OLD_MODELS.get(name)
     model = manifest.models.get(model_name)
@@ -166,12 +157,12 @@ def other_meaning(name: str, model_name: str, manifest: Manifest) -> str | None:
         return None
     return (
         f"{model.name} ({model.built.origin.id}) answers for {name!r}, which meant {old} in thoth-vdbmanager; its "
-        f"vectors belong to another embedding space ({model.built.space.short}), do not mix them with those of old"
+        f"vectors belong to another embedding space ({model.built.space.short}): do not mix them with the old ones"
     )
 
 
 def hint(name: str) -> str:
-    """Return what to do about an old name that the bundle does not have; nothing for any other name."""
+    """Return what to do about an old name that the bundle does not have; the empty string for any other name."""
     old = OLD_MODELS.get(name)
     if old is None:
         return ""
@@ -180,16 +171,16 @@ def hint(name: str) -> str:
 
 
 def is_multilingual(model: Model) -> bool:
-    """Return whether a model is called multilingual, by the list or where it comes from; a bundle does not say more."""
+    """Return whether a name or the origin of the model contains "multilingual", which is all that a bundle has."""
     origin = "" if model.built is None else model.built.origin.id
     return any("multilingual" in name.lower() for name in (model.name, *model.aliases, origin))
 
 
 def listed_documents(documents: object) -> list[Any]:
-    """Return Haystack's documents as a list: what can be gone through once is gone through here.
+    """Return Haystack's documents as a list; an iterator is consumed only here.
 
     Raises:
-        InvalidInputError: It is nothing that can be gone through.
+        InvalidInputError: ``documents`` is a str, bytes or mapping, or not iterable.
     """
     if isinstance(documents, (str, bytes, Mapping)) or not isinstance(documents, Iterable):
         raise InvalidInputError(f"documents: expected a list of documents, found {type(documents).__name__}")
@@ -197,40 +188,41 @@ def listed_documents(documents: object) -> list[Any]:
 
 
 def documents_with(documents: Sequence[object], vectors: Sequence[list[float]]) -> list[Any]:
-    """Return Haystack's documents, the same ones, each with its vector as ``embedding``."""
+    """Set ``embedding`` of each of Haystack's documents to its vector, and return the same documents."""
     for document, vector in zip(documents, vectors, strict=True):
-        # thoth-vdbmanager's callers keep using the documents that they gave. Haystack warns of any change of one,
-        # because components may share it; here the caller hands it over for exactly this.
-        put = object.__setattr__ if is_dataclass(document) else setattr
-        put(document, "embedding", vector)
+        # Callers of thoth-vdbmanager go on using the documents that they passed, so these are changed in place.
+        # Haystack warns when an attribute is assigned, because components may share a document; object.__setattr__
+        # avoids that.
+        assign = object.__setattr__ if is_dataclass(document) else setattr
+        assign(document, "embedding", vector)
     return list(documents)
 
 
 def contents_of(documents: Sequence[object]) -> list[str]:
-    """Return the texts of Haystack's documents; one without a text counts as the empty text.
+    """Return the texts of Haystack's documents; the empty string for a document without content.
 
     Raises:
-        InvalidInputError: One of them is no document; the message names its index.
+        InvalidInputError: An item is not a document; the message has its index.
     """
     texts: list[str] = []
     for index, document in enumerate(documents):
         if not hasattr(document, "content") or not isinstance(document.content, (str, NoneType)):
             raise InvalidInputError(
-                f"documents[{index}]: expected a document with a text as its content, found {type(document).__name__}; "
-                "encode_texts of ExternalEmbeddingManager, and EmbeddingManager.encode, take texts"
+                f"documents[{index}]: expected a document with text content, found {type(document).__name__}; "
+                "for plain texts use ExternalEmbeddingManager.encode_texts or EmbeddingManager.encode"
             )
         texts.append(document.content or "")
     return texts
 
 
 def query_text(query: object) -> str:
-    """Return a query without the spaces around it, as thoth-vdbmanager encoded it.
+    """Return a query without leading and trailing whitespace, as thoth-vdbmanager encoded it.
 
     Raises:
-        InvalidInputError: It is no str, or there is nothing in it.
+        InvalidInputError: ``query`` is not a str, or is blank.
     """
     if not isinstance(query, str):
         raise InvalidInputError(f"query: expected a str, found {type(query).__name__}")
     if not query.strip():
-        raise InvalidInputError("query: expected a text, found an empty one")
+        raise InvalidInputError("query: expected a text, found a blank str")
     return query.strip()

@@ -1,4 +1,4 @@
-"""What an :class:`~thoth_models.manager.EmbeddingManager` is made with."""
+"""Settings of an :class:`~thoth_models.manager.manager.EmbeddingManager`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import MISSING, dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.environment import memory_budget
 from thoth_models.errors import InvalidInputError
-from thoth_models.loading import checked_seconds
+from thoth_models.process.environment import memory_budget
+from thoth_models.process.task import checked_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MOST_THREADS = 1024
+_MAX_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -23,21 +23,20 @@ class ManagerConfig:
     """Settings of a manager; two that are equal are the same manager for ``EmbeddingManager.get_instance``.
 
     Attributes:
-        root: The bundle directory; None for ``THOTH_MODELS_DIR``, and where that is not set ``/models``.
-        variants: Names of the variants to accept, in order of preference; None for the list's own order.
-        same_space: Refuse a stand-in whose vectors belong to another embedding space, also where the list accepts one.
-        expect_spaces: By name of a model, the space that the callers' index was made with. A name counts for the model
-            that has it, whatever callers call that, unless what they call it has a space here too; one that the bundle
-            does not know is an error.
-        timeout: Seconds until a call that has to load a model fails, waiting for room in memory included.
-        memory_budget: Bytes that loaded models may take together; the least recently used is given up for another one.
-            None for ``THOTH_MODELS_MEMORY``, and where that is not set 0.6 of what the container or the machine has.
-        gather: Run small calls that come while another one runs as one batch.
-        async_threads: Most calls of ``aencode`` that are in progress at once; others wait for their turn.
-        common_models: What ``preload_common_models`` loads; None for every model that the bundle has.
+        root: The bundle directory; None for ``THOTH_MODELS_DIR``, by default ``/models``.
+        variants: Names of the variants to accept, in order of preference; None for the order in models.yaml.
+        same_space: Refuse a fallback of another embedding space, even if models.yaml accepts it.
+        expect_spaces: The space that an index was built with, by name of the model. It applies to all names of that
+            model, except those that are listed here themselves. A name that the bundle does not have is an error.
+        timeout: Seconds until a call that has to load a model fails, including the wait for memory.
+        memory_budget: Bytes that loaded models may take together; the least recently used model is evicted for another
+            one. None for ``THOTH_MODELS_MEMORY``, by default 0.6 of the memory of the container or machine.
+        gather: Join small calls that arrive while another one runs into one batch.
+        async_threads: Maximum number of concurrent calls of ``aencode``; others wait for their turn.
+        common_models: Models that ``preload_common_models`` loads; None for every model of the bundle.
 
     Raises:
-        InvalidInputError: A value cannot be used; the message names it.
+        InvalidInputError: A value is not valid; the message names it.
     """
 
     root: str | os.PathLike[str] | None = None
@@ -51,11 +50,11 @@ class ManagerConfig:
     common_models: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        """Check the values, and keep copies of those that could change."""
+        """Validate the values, and copy those that are mutable."""
         if self.root is not None and not isinstance(self.root, (str, os.PathLike)):
             raise InvalidInputError(f"root: expected a path as str or PathLike, found {type(self.root).__name__}")
         if self.root is not None:
-            # As a str: a Path with the same text is unequal, and would get another manager.
+            # As a str, because a Path with the same text is not equal to it, and would get another manager.
             object.__setattr__(self, "root", os.fspath(self.root))
         checked_seconds(self.timeout)
         for name in ("variants", "common_models"):
@@ -65,7 +64,7 @@ class ManagerConfig:
                 f"expect_spaces: expected a space by name of a model, found {type(self.expect_spaces).__name__}"
             )
         object.__setattr__(self, "expect_spaces", MappingProxyType(dict(self.expect_spaces)))
-        for name, highest in (("memory_budget", None), ("async_threads", _MOST_THREADS)):
+        for name, highest in (("memory_budget", None), ("async_threads", _MAX_THREADS)):
             value = getattr(self, name)
             if value is None and name == "memory_budget":
                 continue
@@ -74,12 +73,12 @@ class ManagerConfig:
                 raise InvalidInputError(f"{name}: expected {bound}, found {value!r}")
 
     def __repr__(self) -> str:
-        """Return the settings that are not the default ones."""
+        """Return the settings that differ from the defaults, as source code."""
         given = [f"{name}={value!r}" for name, value in self.changed().items()]
         return f"ManagerConfig({', '.join(given)})"
 
     def changed(self) -> dict[str, Any]:
-        """Return the settings that are not the default ones, as plain values: those of JSON, tuples and paths."""
+        """Return the settings that differ from the defaults, as plain values: those of JSON, tuples and paths."""
         found: dict[str, Any] = {}
         for setting in fields(self):
             default = setting.default if setting.default_factory is MISSING else setting.default_factory()
@@ -94,16 +93,16 @@ class ManagerConfig:
         return hash((*values, tuple(sorted(self.expect_spaces.items()))))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled and copied: settings are handed to other processes."""
+        """Return the state for pickling and copying, because settings are passed to other processes."""
         return {**vars(self), "expect_spaces": dict(self.expect_spaces)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Be what was pickled."""
+        """Restore pickled state."""
         for name, value in state.items():
             object.__setattr__(self, name, MappingProxyType(value) if name == "expect_spaces" else value)
 
     def budget(self) -> int | None:
-        """Return the bytes that loaded models may take together now; None where nothing limits them."""
+        """Return the present memory budget in bytes; None for no limit."""
         return memory_budget() if self.memory_budget is None else self.memory_budget
 
 

@@ -1,4 +1,4 @@
-"""``EmbeddingManager``: the one object that a service holds."""
+"""``EmbeddingManager``: the one object that a service needs."""
 
 from __future__ import annotations
 
@@ -9,54 +9,56 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
-from thoth_models.answers import Answers
-from thoth_models.callers import DaemonThreads
-from thoth_models.config import ManagerConfig
+from thoth_models.bundle.selection import DEFAULT
 from thoth_models.errors import ManagerClosedError
-from thoth_models.forking import at_fork
-from thoth_models.instances import Instances
-from thoth_models.pool import CLOSED
-from thoth_models.selection import DEFAULT
-from thoth_models.statistics import ManagerStats, ModelStats
+from thoth_models.manager.config import ManagerConfig
+from thoth_models.manager.instances import Instances
+from thoth_models.manager.pool import CLOSED
+from thoth_models.manager.resolver import ModelResolver
+from thoth_models.manager.stats import ManagerStats, ModelStats
+from thoth_models.process.daemon_executor import DaemonExecutor
+from thoth_models.process.fork import ForkAware, at_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-    from thoth_models.embedding import Embedding, FloatArray
+    from thoth_models.embedding import Embedding
     from thoth_models.info import EmbeddingInfo
+    from thoth_models.types import FloatArray
 
 T = TypeVar("T")
 
 
 @final
-class EmbeddingManager:
-    """Embedding models of one bundle, loaded when they are first needed. Threads and children of fork may share it.
+class EmbeddingManager(ForkAware):
+    """The embedding models of one bundle, loaded on demand. Threads and children of fork may share it.
 
-    A model is loaded once, however many threads ask for it; within the memory budget it stays loaded, and beyond it the
-    least recently used one is given up that nobody uses. Small calls that come while another one runs are run together.
+    A model is loaded once, however many threads need it, and stays loaded within the memory budget; beyond the budget,
+    the least recently used model that is not in use is evicted. Small calls that arrive while another one runs are
+    joined into one batch.
 
     Args:
-        config: Settings; None for the default ones.
+        config: Settings; None for the defaults.
     """
 
     def __init__(self, config: ManagerConfig | None = None) -> None:
         self.config = ManagerConfig() if config is None else config
-        self._answers = Answers(self.config)
-        self._lock = threading.RLock()  # a signal handler may close the manager while its own thread uses it
-        self._threads: DaemonThreads | None = None
+        self._resolver = ModelResolver(self.config)
+        self._lock = threading.RLock()  # reentrant: a signal handler may close the manager while its own thread uses it
+        self._threads: DaemonExecutor | None = None
         self._is_closed = False
         at_fork(self)
 
     @classmethod
     def get_instance(cls, config: ManagerConfig | None = None) -> EmbeddingManager:
-        """Return the manager of this process for ``config``, which is made at the first call.
+        """Return the manager of this process for ``config``; the first call creates it.
 
-        Equal settings give the same manager, also to threads that ask at once; a child of fork has one of its own,
-        which begins with what its parent had loaded. One that was closed is replaced.
+        Equal settings give the same manager, in all threads. A child of fork has its own, which has the same models as
+        its parent's. A closed manager is replaced.
 
         Raises:
-            EnvironmentFault: ``THOTH_MODELS_MEMORY`` is no size.
+            EnvironmentFault: ``THOTH_MODELS_MEMORY`` does not have a valid size.
         """
         return _instances.get(ManagerConfig() if config is None else config)
 
@@ -64,14 +66,14 @@ class EmbeddingManager:
         self,
         texts: str | Iterable[str],
         model: str = DEFAULT,
-        **options: Any,  # noqa: ANN401 - those of Embedding.encode
+        **options: Any,  # noqa: ANN401 - the options of Embedding.encode
     ) -> FloatArray:
         """Return the vectors of ``texts``.
 
         Args:
             texts: One text, or any iterable of texts.
-            model: Name or alias; ``default`` is the bundle's default model where nothing is called that.
-            options: Those of :meth:`Embedding.encode`, which are those of sentence-transformers.
+            model: Name or alias; ``default`` means the bundle's default model if nothing has that name.
+            options: Options of :meth:`Embedding.encode`, which are those of sentence-transformers.
 
         Returns:
             float32 of shape (n, dimension) for n texts, also for n = 0; (dimension,) for one str.
@@ -81,7 +83,7 @@ class EmbeddingManager:
 
         Raises:
             InvalidInputError: An input is not a str (the message names its index), or an option is out of range.
-            MemoryBudgetError: Models in use leave no room for this one within the deadline.
+            MemoryBudgetError: Models in use left no memory for this one within the deadline.
             ManagerClosedError: The manager was closed.
             ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
@@ -89,12 +91,12 @@ class EmbeddingManager:
             return embedding.encode(texts, **options)
 
     def encode_query(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
-        """Return the vectors of search queries, as :meth:`Embedding.encode_query` makes them, like :meth:`encode`."""
+        """Return the vectors of search queries, with :meth:`Embedding.encode_query`; otherwise like :meth:`encode`."""
         with self.use(model) as embedding:
             return embedding.encode_query(texts, **options)
 
     def encode_document(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
-        """Return the vectors of documents, as :meth:`Embedding.encode_document` makes them, like :meth:`encode`."""
+        """Return the vectors of documents, with :meth:`Embedding.encode_document`; otherwise like :meth:`encode`."""
         with self.use(model) as embedding:
             return embedding.encode_document(texts, **options)
 
@@ -102,63 +104,63 @@ class EmbeddingManager:
         self,
         texts: str | Iterable[str],
         model: str = DEFAULT,
-        **options: Any,  # noqa: ANN401 - those of Embedding.encode
+        **options: Any,  # noqa: ANN401 - the options of Embedding.encode
     ) -> FloatArray:
-        """Return what :meth:`encode` returns, without ever keeping the event loop from other work.
+        """Return what :meth:`encode` returns, without ever blocking the event loop.
 
-        Cancelling it leaves the call to itself: it goes on in its thread, and its result is dropped.
+        Cancelling does not stop a running call: its thread finishes it, and the result is dropped.
         """
         return await self.in_thread(functools.partial(self.encode, texts, model, **options))
 
     async def aencode_query(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
-        """Return what :meth:`encode_query` returns, as :meth:`aencode` does."""
+        """Return what :meth:`encode_query` returns, without blocking the event loop; see :meth:`aencode`."""
         return await self.in_thread(functools.partial(self.encode_query, texts, model, **options))
 
     async def aencode_document(self, texts: str | Iterable[str], model: str = DEFAULT, **options: Any) -> FloatArray:  # noqa: ANN401
-        """Return what :meth:`encode_document` returns, as :meth:`aencode` does."""
+        """Return what :meth:`encode_document` returns, without blocking the event loop; see :meth:`aencode`."""
         return await self.in_thread(functools.partial(self.encode_document, texts, model, **options))
 
     @contextlib.contextmanager
     def use(self, model: str = DEFAULT) -> Iterator[Embedding]:
-        """Yield a model, loaded; it stays loaded until the end of the ``with`` statement, and encodes nothing after it.
+        """Yield a loaded model, which stays loaded for the ``with`` block and cannot be used afterwards.
 
         Raises:
-            Everything that :meth:`encode` raises for a model that cannot be loaded.
+            ThothModelsError: The model cannot be loaded; see :meth:`encode`.
         """
-        embedding, kept = self._answers.take(model)
+        embedding, kept = self._resolver.take(model)
         try:
             yield embedding
         finally:
             kept.release()
 
     def get_model(self, name: str = DEFAULT) -> Embedding:
-        """Return a model, loaded; it stays loaded as long as the caller keeps what is returned.
+        """Return a loaded model, which stays loaded as long as the caller keeps the returned object.
 
         Raises:
-            Everything that :meth:`encode` raises for a model that cannot be loaded.
+            ThothModelsError: The model cannot be loaded; see :meth:`encode`.
         """
-        return self._answers.take(name)[0]
+        return self._resolver.take(name)[0]
 
     async def aget_model(self, name: str = DEFAULT) -> Embedding:
-        """Return what :meth:`get_model` returns, without keeping the event loop from other work while it is loaded."""
+        """Return what :meth:`get_model` returns, without blocking the event loop while the model is loaded."""
         return await self.in_thread(functools.partial(self.get_model, name))
 
     async def in_thread(self, function: Callable[[], T]) -> T:
-        """Return what ``function`` returns, called in one of the threads of asynchronous calls.
+        """Return what ``function`` returns, called in one of the threads for asynchronous calls.
 
-        Not in those of the event loop, which names are looked up in: loading a model may take long.
+        The default executor of the event loop is not used, because it also resolves names, and loading may take long.
 
         Raises:
             ManagerClosedError: The manager was closed.
-            EnvironmentFault: This process may start no thread, and none of them is there yet.
+            EnvironmentFault: The first thread cannot be started.
         """
         return await asyncio.wrap_future(self._submit(function))
 
     def preload_models(self, names: Iterable[str]) -> dict[str, EmbeddingInfo]:
-        """Load models one after the other, and return where each comes from, by the names given.
+        """Load models one after the other, and return the ``info`` of each, by the given names.
 
         Raises:
-            Everything that :meth:`encode` raises for a model that cannot be loaded; the first failure ends it.
+            ThothModelsError: A model cannot be loaded; see :meth:`encode`. The remaining models are not loaded.
         """
         found: dict[str, EmbeddingInfo] = {}
         for name in names:
@@ -170,50 +172,50 @@ class EmbeddingManager:
     def preload_common_models(cls, config: ManagerConfig | None = None) -> dict[str, EmbeddingInfo]:
         """Load ``config.common_models``, or every model of the bundle, into the manager of this process.
 
-        For the start of a service: it fails as loudly as :meth:`preload_models`.
+        Meant for the start of a service; raises the same errors as :meth:`preload_models`.
         """
         manager = cls.get_instance(config)
         names = manager.config.common_models
         return manager.preload_models(manager.names() if names is None else names)
 
     def names(self) -> list[str]:
-        """Return the names of the models that the bundle has, the default one first."""
-        manifest = self._answers.manifest()
+        """Return the names of the bundle's models, the default model first."""
+        manifest = self._resolver.manifest()
         built = [name for name, model in manifest.models.items() if model.built is not None]
         return sorted(built, key=lambda name: (name != manifest.default, name))
 
     def is_loaded(self, name: str = DEFAULT) -> bool:
-        """Return whether a call for ``name`` would be answered without loading anything.
+        """Return whether a call for ``name`` would be answered without loading a model.
 
         Raises:
-            InvalidInputError: ``name`` is no name.
+            InvalidInputError: ``name`` is not a str.
             BundleError: The bundle cannot be opened.
         """
-        return self._answers.place(name) in {resident.key for resident in self._answers.loaded.residents()}
+        return self._resolver.place(name) in {resident.key for resident in self._resolver.loaded.residents()}
 
     def unload(self, name: str | None = None) -> bool:
-        """Give up a model, or all of them, now; say whether none of them stayed because it is in use."""
-        loaded = self._answers.loaded
+        """Evict a model, or all models, now; return False if one stayed because it is in use."""
+        loaded = self._resolver.loaded
         if name is None:
             wanted = {resident.key for resident in loaded.residents()}
         else:
-            place = self._answers.place(name)
+            place = self._resolver.place(name)
             wanted = set() if place is None else {place}
         for key in wanted:
             loaded.evict(key)
         return not wanted & {resident.key for resident in loaded.residents()}
 
     def stats(self) -> ManagerStats:
-        """Return what this manager did in this process, and holds now."""
-        answers = self._answers
-        models = answers.counters.snapshot()
-        for resident in answers.loaded.residents():
+        """Return the statistics of this manager in this process."""
+        resolver = self._resolver
+        models = resolver.counters.snapshot()
+        for resident in resolver.loaded.residents():
             model = resident.key.partition("/")[0]
             before = models.get(model, ModelStats())
             models[model] = replace(
                 before, resident_bytes=before.resident_bytes + resident.size, uses=before.uses + resident.uses
             )
-        return ManagerStats(models=models, memory_budget=answers.budget, reserved_bytes=answers.loaded.reserved)
+        return ManagerStats(models=models, memory_budget=resolver.budget, reserved_bytes=resolver.loaded.reserved)
 
     @property
     def is_closed(self) -> bool:
@@ -221,16 +223,16 @@ class EmbeddingManager:
         return self._is_closed
 
     def close(self) -> None:
-        """Give up all models: those in use at the end of their use. Whoever calls the manager then is refused."""
+        """Evict all models, those in use as soon as they are released, and refuse later calls."""
         with self._lock:
             self._is_closed = True
             threads, self._threads = self._threads, None
-        self._answers.close()
+        self._resolver.close()
         if threads is not None:
             threads.close()
 
     def __enter__(self) -> EmbeddingManager:
-        """Return itself; the end of the ``with`` statement closes it."""
+        """Return the manager; the end of the ``with`` block closes it."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -242,11 +244,11 @@ class EmbeddingManager:
             if self._is_closed:
                 raise ManagerClosedError(CLOSED)
             if self._threads is None:
-                self._threads = DaemonThreads(self.config.async_threads, "thoth-models-encode")
+                self._threads = DaemonExecutor(self.config.async_threads, "thoth-models-encode")
             return self._threads.submit(function)
 
-    def _inherited(self) -> None:
-        """Be what a child of ``fork`` can use: the threads are the parent's."""
+    def after_fork_in_child(self) -> None:
+        """Create a new lock and executor; called by the hook of :mod:`thoth_models.process.fork`."""
         self._lock = threading.RLock()
         self._threads = None
 

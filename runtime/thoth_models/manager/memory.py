@@ -1,4 +1,4 @@
-"""Memory of loaded models: how much a variant is reckoned to take, and giving it back once it is gone."""
+"""Memory of loaded models: estimate the memory of a variant, and return the memory of an evicted one to the system."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import gc
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thoth_models.manifest import Manifest
-    from thoth_models.models import Variant
+    from thoth_models.bundle.manifest import Manifest
+    from thoth_models.bundle.model import Variant
 
 _BASE = {"onnx": 32 * 1024 * 1024, "torch": 64 * 1024 * 1024}
-"""What running a batch takes, and what libraries keep for a model beside its files."""
+"""Bytes for running a batch, and for what libraries store for a model besides its files."""
 
 _TOKENIZER_FACTOR = 24
-"""A tokenizer in memory, over its file: 123 MB were measured for the 5.3 MB of 250,037 pieces."""
+"""Memory of a tokenizer divided by its file size: 123 MB were measured for a file of 5.3 MB with 250,037 pieces."""
 
 _PACKED = ("int8",)
-"""Precisions whose weights onnxruntime packs anew, so that each process has them a second time."""
+"""Precisions whose weights onnxruntime repacks, so that each process has a second copy."""
 
 
 def resident_bytes(manifest: Manifest, variant: Variant) -> int:
-    """Return how many bytes a variant is reckoned to take once it is loaded and has encoded something.
+    """Estimate how many bytes a variant takes after it was loaded and has encoded some texts.
 
-    Measured as growth of the resident set, libraries not counted, over what is reckoned: all-MiniLM-L6-v2 96 of 128 MB
+    Measured growth of the resident set, libraries not counted, and the estimate: all-MiniLM-L6-v2 96 of 128 MB
     as onnx-fp32, 47 to 86 of 87 as onnx-int8, 118 of 160 as torch-fp32; a model of 471 MB 571 of 607 as onnx-fp32.
     """
     total = _BASE.get(variant.backend, 0)
@@ -38,9 +38,9 @@ def resident_bytes(manifest: Manifest, variant: Variant) -> int:
 
 
 def give_back() -> None:
-    """Return to the system what the allocator keeps for later; where it cannot be told to, that is all right.
+    """Return free memory of the allocator to the system, if the C library supports it.
 
-    Tokenizers are made of millions of small pieces of memory, which glibc keeps after they were freed.
+    Tokenizers consist of millions of small allocations, which glibc keeps after they were freed.
     """
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):  # another C library

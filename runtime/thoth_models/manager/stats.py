@@ -1,38 +1,35 @@
-"""What a manager counts: numbers that only grow, and times, by model; ready for a metrics exporter."""
+"""Statistics of a manager: counters and times by model, ready for a metrics exporter."""
 
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
-from thoth_models.forking import at_fork
+from thoth_models.process.fork import ForkAware, at_fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from thoth_models.embedding import Backend, FloatArray
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelStats:
-    """What became of one model, by the name that the bundle has for it.
+    """Statistics of one model, under its name in the bundle.
 
     Attributes:
-        calls: Calls of ``encode`` and its like that the model answered; a call with no text needs no model.
-        texts: Texts in them.
-        encode_seconds: Time spent in them, waiting included.
-        failures: Those that ended with an error, or were interrupted; input that is refused never gets that far.
-        loads: Times that a variant of it was loaded.
+        calls: Calls of ``encode`` and similar methods that the model answered. A call without texts does not count.
+        texts: Texts in these calls.
+        encode_seconds: Time spent in these calls, including waiting.
+        failures: Calls that failed or were interrupted. Refused input does not count, because it never gets that far.
+        loads: How often a variant of the model was loaded.
         verify_seconds: Time spent comparing its files with the manifest.
-        load_seconds: Time spent making it ready after that.
-        evictions: Times that it was given up to make room, or on demand.
-        fallbacks: Names for which it stands in with vectors of another embedding space.
-        refusals: Times that a variant of it could not be loaded, and calls for it that were refused: because another
-            space is expected, or within the deadline there was no room, or it was not loaded.
-        resident_bytes: Memory that it is reckoned to take now; 0 where it is not loaded.
-        uses: How many calls and callers hold it now.
+        load_seconds: Time spent loading it after that.
+        evictions: How often it was evicted, to free memory or on demand.
+        fallbacks: Names for which it answers with vectors of another embedding space.
+        refusals: How often a variant could not be loaded, or a call was refused because another space is expected or
+            because there was no memory or no loaded model within the deadline.
+        resident_bytes: Estimated bytes of memory that it takes now; 0 if it is not loaded.
+        uses: How many calls and callers use it now.
     """
 
     calls: int = 0
@@ -51,12 +48,12 @@ class ModelStats:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ManagerStats:
-    """What a manager did in this process since it was made, and holds now.
+    """Statistics of a manager in this process, since its creation.
 
     Attributes:
         models: By name.
-        memory_budget: Bytes that loaded models may take together; None for no limit.
-        reserved_bytes: Bytes that they are reckoned to take now, those that are being loaded included.
+        memory_budget: Memory budget in bytes; None for no limit.
+        reserved_bytes: Estimated bytes of all models that are loaded or loading.
     """
 
     models: Mapping[str, ModelStats] = field(default_factory=dict)
@@ -64,24 +61,24 @@ class ManagerStats:
     reserved_bytes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it as plain dicts and numbers, such as for JSON."""
+        """Return the statistics as plain dicts and numbers, for JSON."""
         return asdict(self)
 
 
-class Counters:
-    """Counts by model. Threads may share it; a child of ``fork`` begins with the numbers of its parent.
+class Counters(ForkAware):
+    """Counters by model. Threads may share them; a child of ``fork`` starts with the values of its parent.
 
-    What a signal handler adds, while the thread that it interrupted does, may be lost.
+    If a signal handler interrupts a thread that is counting, and counts as well, one of the two may be lost.
     """
 
     def __init__(self) -> None:
         self._models: dict[str, ModelStats] = {}
-        # A signal handler may ask for the numbers while its own thread adds to them.
+        # Reentrant: a signal handler may read the counters while its own thread adds to them.
         self._lock = threading.RLock()
         at_fork(self)
 
     def add(self, model: str, **amounts: float) -> None:
-        """Add ``amounts`` to the numbers of ``model``."""
+        """Add ``amounts`` to the counters of ``model``."""
         with self._lock:
             before = self._models.get(model, ModelStats())
             self._models[model] = replace(
@@ -89,40 +86,10 @@ class Counters:
             )
 
     def snapshot(self) -> dict[str, ModelStats]:
-        """Return the numbers by model."""
+        """Return the statistics by model."""
         with self._lock:
             return dict(self._models)
 
-    def _inherited(self) -> None:
+    def after_fork_in_child(self) -> None:
+        """Create a new lock, because a thread of the parent may hold the old one."""
         self._lock = threading.RLock()
-
-
-@final
-class CountingBackend:
-    """A backend whose calls are counted, whoever makes them. Threads may share it.
-
-    Args:
-        backend: What answers them.
-        counters: Where they are counted.
-        model: The name to count them under.
-    """
-
-    def __init__(self, backend: Backend, counters: Counters, model: str) -> None:
-        self._backend = backend
-        self._counters = counters
-        self._model = model
-
-    def encode(
-        self, texts: list[str], *, prompt: str | None, batch_size: int | None, show_progress_bar: bool
-    ) -> FloatArray:
-        """Return what the backend gives for these texts."""
-        started = time.monotonic()
-        try:
-            vectors = self._backend.encode(
-                texts, prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar
-            )
-        except BaseException:
-            self._counters.add(self._model, failures=1)
-            raise
-        self._counters.add(self._model, calls=1, texts=len(texts), encode_seconds=time.monotonic() - started)
-        return vectors

@@ -1,14 +1,14 @@
 """One switch between local and hosted embeddings, for services that move from one to the other in stages.
 
-``THOTH_EMBEDDINGS=local|hosted`` decides, once, when a process starts. Vectors of the two belong to different spaces,
-so an index that was made with one cannot be asked with vectors of the other: whoever chooses must say which index it is
-for, and is refused where the two do not fit. Each side has an identity to be kept with the index: the space of the
-local model, and for the hosted one what the service calls it.
+``THOTH_EMBEDDINGS=local|hosted`` decides once, when a process starts. Vectors of the two belong to different spaces, so
+an index that was built with one cannot be searched with vectors of the other. The caller has to name the index, and is
+refused if it does not match. Each side has an identity to be stored with the index: the space of the local model, or a
+name that the service gives to the hosted model.
 
-There is no share of requests and no shadow mode: part of the requests to one index would be answered from the wrong
-space. What moves in stages is processes, each with the index that fits.
+Requests cannot be split between the two, and there is no shadow mode: part of the requests to one index would be
+answered from the wrong space. A service moves process by process, each with the index that matches.
 
-Nothing here opens a connection. What encodes on the hosted side is made by the service, and only if it is chosen.
+Nothing here opens a connection. The service creates the hosted encoder, and only if it is chosen.
 """
 
 from __future__ import annotations
@@ -19,49 +19,50 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
-from thoth_models.config import ManagerConfig
-from thoth_models.deadline import done
+from thoth_models.bundle.selection import DEFAULT, expected_space
+from thoth_models.bundle.space import is_space
 from thoth_models.errors import (
     EnvironmentFault,
     InvalidInputError,
-    ModelUnavailableError,
     SpaceMismatchError,
 )
-from thoth_models.events import tell
-from thoth_models.loading import bundle_root, warn_fallback
-from thoth_models.loads import OpenOnly
-from thoth_models.selection import DEFAULT, expected_space, select
-from thoth_models.sides import Hosted, HostedEncoder, HostedSide, LocalSide, Side, TextEncoder, is_space
-from thoth_models.statistics import Counters, ManagerStats, ModelStats
+from thoth_models.events import log_event
+from thoth_models.loading.fallback import warn_fallback
+from thoth_models.loading.tasks import OpenOnly
+from thoth_models.manager.config import ManagerConfig
+from thoth_models.manager.names import name_in_bundle, would_answer
+from thoth_models.manager.stats import Counters, ManagerStats, ModelStats
+from thoth_models.process.environment import bundle_root
+from thoth_models.switching.sides import Hosted, HostedEncoder, HostedProvider, LocalProvider, Side, TextEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from thoth_models.embedding import FloatArray
-    from thoth_models.manager import EmbeddingManager
+    from thoth_models.manager.manager import EmbeddingManager
+    from thoth_models.types import FloatArray
 
 __all__ = ["Hosted", "HostedEncoder", "Side", "SwitchStats", "SwitchedEmbeddings", "TextEncoder", "choose_embeddings"]
 
 VARIABLE: Final = "THOTH_EMBEDDINGS"
-"""Says which side answers."""
+"""The environment variable that chooses the side."""
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("thoth_models.switching")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SwitchStats:
-    """Which side answers, and what it did in this process.
+    """Which side answers, and its statistics in this process.
 
     Attributes:
-        side: Who encodes.
-        identity: Of the vectors: the local space, 64 hexadecimal digits, or that of the hosted side.
-        reason: What decided.
-        fallback: Why the local model is not the one that was asked for; None where it is.
+        side: The chosen side.
+        identity: Identity of the vectors: the local space, 64 hexadecimal digits, or the name of the hosted model.
+        reason: Why this side was chosen.
+        fallback: Why the local model is not the requested one; None if it is.
         calls: Calls that were answered.
-        texts: Texts in them.
-        encode_seconds: Time spent in them.
-        failures: Calls that ended with an error.
-        manager: What the local manager did; None on the hosted side.
+        texts: Texts in these calls.
+        encode_seconds: Time spent in these calls.
+        failures: Calls that failed.
+        manager: Statistics of the local manager; None on the hosted side.
     """
 
     side: Side
@@ -75,25 +76,25 @@ class SwitchStats:
     manager: ManagerStats | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it as plain dicts, strings and numbers, such as for a health check or an exporter."""
+        """Return the statistics as plain dicts, strings and numbers, for a health check or an exporter."""
         return {**asdict(self), "side": str(self.side)}
 
 
 @final
 class SwitchedEmbeddings:
-    """The side that was chosen, for an index that fits. A :class:`TextEncoder`; threads may share it.
+    """The chosen side, for an index that matches. A :class:`TextEncoder`; threads may share it.
 
-    Made by :func:`choose_embeddings`.
+    :func:`choose_embeddings` creates it.
     """
 
-    def __init__(self, side: LocalSide | HostedSide, *, reason: str, fallback: str | None) -> None:
+    def __init__(self, side: LocalProvider | HostedProvider, *, reason: str, fallback: str | None) -> None:
         self._side = side
         self._reason = reason
         self._fallback = fallback
         self._counters = Counters()
 
     def __repr__(self) -> str:
-        """Return side and identity."""
+        """Return class, side and identity."""
         return f"<SwitchedEmbeddings {self.side}, {self.identity}>"
 
     @property
@@ -103,7 +104,7 @@ class SwitchedEmbeddings:
 
     @property
     def identity(self) -> str:
-        """What to keep with an index that is made with these vectors, and to give when it is used again."""
+        """The identity to store with an index of these vectors, and to pass as ``index`` when it is used again."""
         return self._side.identity
 
     @property
@@ -115,7 +116,8 @@ class SwitchedEmbeddings:
     def manager(self) -> EmbeddingManager | None:
         """The manager of the local side; None on the hosted side.
 
-        A service that needs it for more uses this one, since another would load models of its own beside it.
+        A service that also needs a manager for other purposes should use this one: another one would load its own
+        copies of the models.
         """
         return self._side.manager()
 
@@ -127,42 +129,42 @@ class SwitchedEmbeddings:
 
         Raises:
             InvalidInputError: An input is not a str; the message names its index.
-            SpaceMismatchError: The local model would now be one of another space.
-            EnvironmentFault: The hosted side answered something else than one finite vector of its dimension per text,
-                or zeros where it is to be scaled to length 1.
+            SpaceMismatchError: The local model that answers now has another space.
+            EnvironmentFault: The hosted side did not return one finite vector of its dimension per text, or returned
+                zeros that cannot be scaled to length 1.
             ThothModelsError: The local model cannot be loaded; see :func:`load_embedding`.
-            Exception: Whatever the hosted side raises.
+            Exception: Any error of the hosted side.
         """
         started = time.monotonic()
         try:
             vectors = self._side.encode(texts)
-        except Exception:  # a call that was cancelled did not fail
+        except Exception:  # a cancelled call is not a failure
             self._counters.add(self.identity, failures=1)
             raise
         self._count(vectors, started)
         return vectors
 
     async def aencode(self, texts: str | Iterable[str]) -> FloatArray:
-        """Return what :meth:`encode` returns, without keeping the event loop from other work."""
+        """Return what :meth:`encode` returns, without blocking the event loop."""
         started = time.monotonic()
         try:
             vectors = await self._side.aencode(texts)
-        except Exception:  # a call that was cancelled did not fail
+        except Exception:  # a cancelled call is not a failure
             self._counters.add(self.identity, failures=1)
             raise
         self._count(vectors, started)
         return vectors
 
     def warm_up(self) -> None:
-        """Load the local model now, which the first call does otherwise; nothing on the hosted side.
+        """Load the local model now instead of at the first call; does nothing on the hosted side.
 
         Raises:
-            ThothModelsError: It cannot be loaded; see :func:`load_embedding`.
+            ThothModelsError: The model cannot be loaded; see :func:`load_embedding`.
         """
         self._side.warm_up()
 
     def stats(self) -> SwitchStats:
-        """Return which side answers, and what it did in this process."""
+        """Return which side answers, and its statistics in this process."""
         counts = self._counters.snapshot().get(self.identity, ModelStats())
         manager = self.manager
         return SwitchStats(
@@ -182,7 +184,7 @@ class SwitchedEmbeddings:
         self._counters.add(self.identity, calls=1, texts=count, encode_seconds=time.monotonic() - started)
 
 
-def choose_embeddings(  # noqa: PLR0913 - by name, and all but two have a default
+def choose_embeddings(  # noqa: PLR0913 - keyword arguments, all but two with defaults
     *,
     index: str | None,
     hosted: Hosted,
@@ -191,26 +193,26 @@ def choose_embeddings(  # noqa: PLR0913 - by name, and all but two have a defaul
     default: Side | str = Side.LOCAL,
     environ: Mapping[str, str] | None = None,
 ) -> SwitchedEmbeddings:
-    """Return the side that ``THOTH_EMBEDDINGS`` chooses, if its vectors fit the index.
+    """Return the side that ``THOTH_EMBEDDINGS`` chooses, if its vectors match the index.
 
     Args:
-        index: The identity that is kept with the index which the vectors are for; None for an index that is yet to be
-            made, to be kept with :attr:`SwitchedEmbeddings.identity`.
+        index: The identity that is stored with the index; None for a new index, with which the service then stores
+            :attr:`SwitchedEmbeddings.identity`.
         hosted: The hosted side.
-        local: Name or alias of the local model; ``default`` is the bundle's default model where nothing is called that.
-        config: Settings of the local manager; None for the default ones.
-        default: Who encodes where the variable is not set, or empty.
+        local: Name or alias of the local model; ``default`` means the bundle's default model if nothing has that name.
+        config: Settings of the local manager; None for the defaults.
+        default: The side if the variable is not set, or empty.
         environ: The environment; None for that of this process.
 
     Warns:
-        FallbackWarning: For an index yet to be made, a model of another space stands in for the local one.
+        FallbackWarning: For a new index, a fallback of another space answers instead of the local model.
 
     Raises:
         EnvironmentFault: The variable has another value.
-        InvalidInputError: An argument cannot be used.
-        SpaceMismatchError: The index was made with other vectors than the side that was chosen makes.
-        ThothModelsError: The local side was chosen, and the bundle has nothing that may answer.
-        Exception: Whatever ``hosted.make`` raises.
+        InvalidInputError: An argument is not valid.
+        SpaceMismatchError: The index was built with other vectors than those of the chosen side.
+        ThothModelsError: The local side was chosen, and no model of the bundle may answer.
+        Exception: Any error of ``hosted.make``.
     """
     if index is not None and not isinstance(index, str):
         raise InvalidInputError(f"index: expected an identity as str, or None, found {type(index).__name__}")
@@ -218,7 +220,7 @@ def choose_embeddings(  # noqa: PLR0913 - by name, and all but two have a defaul
     if side is Side.HOSTED:
         if index is not None and index != hosted.identity:
             raise _misfit(index, f"{reason}, whose vectors are {hosted.identity!r}")
-        chosen, fallback = SwitchedEmbeddings(HostedSide(hosted), reason=reason, fallback=None), None
+        chosen, fallback = SwitchedEmbeddings(HostedProvider(hosted), reason=reason, fallback=None), None
     else:
         if index is not None and not is_space(index):
             raise _misfit(index, f"{reason}, whose vectors belong to a space of 64 hexadecimal digits")
@@ -227,13 +229,13 @@ def choose_embeddings(  # noqa: PLR0913 - by name, and all but two have a defaul
     extra = {"side": str(side), "identity": chosen.identity, "reason": reason}
     _log.info("embeddings: %s, because of %s; their identity is %s", side, reason, chosen.identity, extra=extra)
     if fallback is not None:
-        tell("fallback", requested=local, reason=fallback)
+        log_event("fallback", requested=local, reason=fallback)
         warn_fallback(fallback)
     return chosen
 
 
 def _chosen(environ: Mapping[str, str], default: object) -> tuple[Side, str]:
-    """Return the side, and what decided."""
+    """Return the side, and the reason for it."""
     stated = environ.get(VARIABLE, "").strip()
     sides = [side.value for side in Side]
     if stated:
@@ -245,35 +247,22 @@ def _chosen(environ: Mapping[str, str], default: object) -> tuple[Side, str]:
     return Side(str(default)), f"the default, {default}"
 
 
-def _local_side(model: str, config: ManagerConfig, index: str | None) -> tuple[LocalSide, str | None]:
-    """Return the local side for an index, and why the model is not the one that was asked for."""
+def _local_side(model: str, config: ManagerConfig, index: str | None) -> tuple[LocalProvider, str | None]:
+    """Return the local side for an index, and why the model is not the requested one."""
     if not isinstance(model, str):
         raise InvalidInputError(f"local: expected the name of a model, found {type(model).__name__}")
-    manifest = done(OpenOnly(bundle_root(config.root).absolute(), config.timeout)).manifest
-    requested = None if model == DEFAULT and DEFAULT not in manifest.names() else model
-    expected = expected_space(manifest, requested, config.expect_spaces) or index
+    manifest = OpenOnly(bundle_root(config.root).absolute(), config.timeout).result().manifest
+    expected = expected_space(manifest, name_in_bundle(manifest, model), config.expect_spaces) or index
     if index not in (None, expected):
         raise _misfit(str(index), f"the settings expect the space {expected} of {model!r}")
     try:
-        selection = select(
-            manifest, requested, variants=config.variants, same_space=config.same_space, expect_space=expected
-        )
+        best, fallback = would_answer(manifest, model, config, expect_space=index)
     except SpaceMismatchError as error:
         if index is None:
             raise
         raise _misfit(index, str(error)) from error
-    if not selection.candidates:
-        raise ModelUnavailableError(selection.requested, selection.passed_over)
-    best = selection.candidates[0]
-    fallback = None
-    if not best.same_space:
-        reasons = "; ".join(map(str, selection.passed_over))
-        fallback = (
-            f"{best.model.name} stands in for {model!r}; its vectors belong to another embedding space "
-            f"({best.built.space.short}), do not mix them with others ({reasons})"
-        )
-    return LocalSide(model, config, best.built.space.hex, best.model.dimension), fallback
+    return LocalProvider(model, config, best.built.space.hex, best.model.dimension), fallback
 
 
 def _misfit(index: str, found: str) -> SpaceMismatchError:
-    return SpaceMismatchError(f"the index was made with vectors of {index!r}, which do not fit: {found}")
+    return SpaceMismatchError(f"the index was built with vectors of {index!r}, which do not match: {found}")

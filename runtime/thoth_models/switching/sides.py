@@ -1,29 +1,27 @@
-"""The two sides that :mod:`thoth_models.switching` chooses from: who encodes, and what the vectors are called."""
+"""The two sides that :mod:`thoth_models.switching` chooses from: how they encode, and the identity of their vectors."""
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from thoth_models.bundle.space import is_space
+from thoth_models.embedding import expect_items
 from thoth_models.errors import EnvironmentFault, InvalidInputError
-from thoth_models.forking import at_fork, never_destroy
-from thoth_models.manager import EmbeddingManager
+from thoth_models.manager.manager import EmbeddingManager
+from thoth_models.process.fork import ForkAware, at_fork, never_destroy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import ArrayLike
 
-    from thoth_models.config import ManagerConfig
-    from thoth_models.embedding import FloatArray
-
-_SPACE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+    from thoth_models.manager.config import ManagerConfig
+    from thoth_models.types import FloatArray
 
 
 class Side(StrEnum):
@@ -33,30 +31,30 @@ class Side(StrEnum):
     """A model of the bundle, in this process."""
 
     HOSTED = "hosted"
-    """What the service made for it."""
+    """An encoder of the service."""
 
 
 class TextEncoder(Protocol):
-    """What a service calls, whoever answers."""
+    """The interface that a service calls, on either side."""
 
     def encode(self, texts: str | Iterable[str]) -> FloatArray:
         """Return float32 of shape (n, dimension) for n texts, also for n = 0; (dimension,) for one str."""
         ...
 
     async def aencode(self, texts: str | Iterable[str]) -> FloatArray:
-        """Return what :meth:`encode` returns, without keeping the event loop from other work."""
+        """Return what :meth:`encode` returns, without blocking the event loop."""
         ...
 
 
 class HostedEncoder(Protocol):
-    """What a service makes for the hosted side, such as a few lines around its provider's client."""
+    """The interface that a service implements for the hosted side, for example around its provider's client."""
 
     def encode(self, texts: list[str]) -> ArrayLike:
         """Return one vector per text, in order, for at least one text."""
         ...
 
     async def aencode(self, texts: list[str]) -> ArrayLike:
-        """Return what :meth:`encode` returns, without keeping the event loop from other work."""
+        """Return what :meth:`encode` returns, without blocking the event loop."""
         ...
 
 
@@ -65,15 +63,15 @@ class Hosted:
     """The hosted side.
 
     Attributes:
-        make: Makes what encodes; called once in each process, and only if this side is chosen.
-        identity: What its vectors are called, such as ``openai:text-embedding-3-small:1536``. It must change with
-            whatever changes the vectors: provider, model, version, number of dimensions.
-        dimension: How many numbers a vector has.
-        normalize: Whether vectors are scaled to length 1, as those of a bundle are unless its list says otherwise: a
-            service that compares dot products with thresholds then means cosines on both sides.
+        make: Creates the encoder; called once in each process, and only if this side is chosen.
+        identity: Identity of the vectors, such as ``openai:text-embedding-3-small:1536``. It must change with
+            everything that changes the vectors: provider, model, version, number of dimensions.
+        dimension: Length of a vector.
+        normalize: Whether to scale vectors to length 1, the default for bundles. If a service compares dot products
+            with thresholds, they are then cosines on both sides.
 
     Raises:
-        InvalidInputError: A value cannot be used; the message names it.
+        InvalidInputError: A value is not valid; the message names it.
     """
 
     make: Callable[[], HostedEncoder]
@@ -94,8 +92,8 @@ class Hosted:
             raise InvalidInputError(f"dimension: expected an integer of at least 1, found {dimension!r}")
 
 
-class LocalSide:
-    """A model of the bundle, by a manager that refuses every other space, also when it loads the model again."""
+class LocalProvider:
+    """A model of the bundle, from a manager that refuses every other space, also when it loads the model again."""
 
     side = Side.LOCAL
 
@@ -106,7 +104,7 @@ class LocalSide:
         self._config = replace(config, expect_spaces={**config.expect_spaces, model: space})
 
     def manager(self) -> EmbeddingManager:
-        """Return the manager of this process that has the model."""
+        """Return the manager of this process that holds the model."""
         return EmbeddingManager.get_instance(self._config)
 
     def warm_up(self) -> None:
@@ -118,15 +116,15 @@ class LocalSide:
         return self.manager().encode(texts, self._model)
 
     async def aencode(self, texts: str | Iterable[str]) -> FloatArray:
-        """Return the vectors, without keeping the event loop from other work."""
+        """Return the vectors, without blocking the event loop."""
         return await self.manager().aencode(texts, self._model)
 
 
-class HostedSide:
-    """What the service made, with inputs and answers checked; a child of ``fork`` makes one of its own.
+class HostedProvider(ForkAware):
+    """The service's encoder, with checks of inputs and results. A child of ``fork`` creates its own.
 
     Raises:
-        Exception: Whatever ``hosted.make`` raises.
+        Exception: Any error of ``hosted.make``.
     """
 
     side = Side.HOSTED
@@ -141,20 +139,20 @@ class HostedSide:
         at_fork(self)
 
     def manager(self) -> None:
-        """Return None: there is none."""
+        """Return None: the hosted side has no manager."""
         return
 
     def warm_up(self) -> None:
-        """Do nothing: it was made already."""
+        """Do nothing: the encoder exists already."""
 
     def encode(self, texts: str | Iterable[str]) -> FloatArray:
-        """Return the vectors, after a look at them."""
+        """Return the vectors after checking them."""
         listed = _listed(texts)
         answer: ArrayLike = self._own_encoder().encode(listed) if listed else []
         return self._checked(texts, listed, answer)
 
     async def aencode(self, texts: str | Iterable[str]) -> FloatArray:
-        """Return the vectors, after a look at them, without keeping the event loop from other work."""
+        """Return the vectors after checking them, without blocking the event loop."""
         listed = _listed(texts)
         answer: ArrayLike = await self._own_encoder().aencode(listed) if listed else []
         return self._checked(texts, listed, answer)
@@ -166,17 +164,17 @@ class HostedSide:
                 self._encoder = self._make()
             return self._encoder
 
-    def _inherited(self) -> None:
-        """Let go of what another process made, and never close its connections; called in a child of ``fork``."""
+    def after_fork_in_child(self) -> None:
+        """Put the parent's encoder away without closing its connections."""
         never_destroy(self._encoder)
         self._encoder = None
-        self._lock = threading.RLock()  # a thread of the parent may have held the other
+        self._lock = threading.RLock()  # a thread of the parent may hold the old one
 
     def _checked(self, texts: object, listed: list[str], answer: ArrayLike) -> FloatArray:
         expected = (len(listed), self.dimension)
         try:
-            vectors = np.array(answer, dtype=np.float32)  # a copy: the provider may use its own again
-        except (TypeError, ValueError) as error:  # no numbers, or rows of different lengths
+            vectors = np.array(answer, dtype=np.float32)  # a copy, because the provider may reuse its array
+        except (TypeError, ValueError) as error:  # not numbers, or rows of different lengths
             raise EnvironmentFault(f"{self.identity}: expected vectors of shape {expected}, found {error}") from error
         if not listed:
             vectors = vectors.reshape(expected)
@@ -185,7 +183,7 @@ class HostedSide:
         if not np.isfinite(vectors).all():
             raise EnvironmentFault(f"{self.identity}: expected finite numbers, found others")
         if self._normalizes:
-            lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)  # squares may be too large
+            lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)  # squares may overflow
             if not lengths.all():
                 raise EnvironmentFault(f"{self.identity}: expected vectors that have a direction, found one of zeros")
             vectors = (vectors / lengths).astype(np.float32)
@@ -193,18 +191,12 @@ class HostedSide:
 
 
 def _listed(texts: object) -> list[str]:
-    """Return texts as a list, one str as well."""
+    """Return one or several texts as a list."""
     if isinstance(texts, str):
         return [texts]
-    if isinstance(texts, (bytes, bytearray, Mapping)) or not isinstance(texts, Iterable):
-        raise InvalidInputError(f"texts: expected a str or an iterable of str, found {type(texts).__name__}")
-    listed = list(texts)
-    for place, text in enumerate(listed):
+    listed = []
+    for place, text in enumerate(expect_items("texts", "a str or an iterable of str", texts)):
         if not isinstance(text, str):
             raise InvalidInputError(f"texts[{place}]: expected a str, found {type(text).__name__}")
+        listed.append(text)
     return listed
-
-
-def is_space(identity: str) -> bool:
-    """Return whether an identity is that of a local space."""
-    return _SPACE.fullmatch(identity) is not None

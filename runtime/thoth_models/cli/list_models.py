@@ -1,0 +1,95 @@
+"""``thoth-models list``: the models of the manifest, with the figures of the report beside the bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from thoth_models.cli.command import print_json, print_note
+from thoth_models.verification.report_file import read_report
+from thoth_models.verification.verify import open_bundle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from thoth_models.bundle.accuracy import Accuracy, Gate
+    from thoth_models.bundle.manifest import Manifest
+    from thoth_models.bundle.report import Report
+
+
+def list_models(root: Path, *, as_json: bool) -> None:
+    """Print the models of the bundle at ``root``.
+
+    Raises:
+        BundleError: The bundle is missing, or its manifest is malformed or changed.
+    """
+    bundle = open_bundle(root)
+    found = read_report(bundle.root, bundle.bundle_digest)
+    rows = _model_rows(bundle.manifest, found.report)
+    if as_json:
+        print_json(
+            {
+                "root": str(bundle.root),
+                "bundle_digest": bundle.bundle_digest.hex,
+                "models": rows,
+                "report_note": found.note,
+            }
+        )
+        return
+    print_note(found.note)
+    for row in rows:
+        mark = " (default)" if row["default"] else ""
+        print(f"{row['name']}{mark}")
+        if row["aliases"]:
+            print(f"  aliases     {', '.join(row['aliases'])}")
+        if row["absent"]:
+            standing_in = ", ".join(row["alternates"]) or "nothing"
+            print(f"  absent      its sources did not answer at build time; standing in: {standing_in}")
+            continue
+        print(f"  origin      {row['origin']}")
+        print(f"  licence     {row['license'] or 'not stated'}")
+        print(f"  vectors     {row['dimension']} dimensions, {'unit length' if row['normalize'] else 'not normalised'}")
+        print(f"  input       {row['max_seq_length'] or 'any number of'} tokens")
+        print(f"  variants    {', '.join(row['variants'])}")
+        for name, gate in row["gates"].items():
+            if gate is not None:
+                accuracy = row["accuracy"][name]
+                then = "not measured here" if accuracy is None else f"measured {accuracy['minimum_cosine']:.5f}"
+                required = f"cosine to the reference at least {gate['required_cosine']:.5f}"
+                print(f"              {name}: {required}; {then}")
+        print(f"  space       {row['space']}")
+
+
+def _model_rows(manifest: Manifest, report: Report | None) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for model in manifest.models.values():
+        row: dict[str, Any] = {
+            "name": model.name,
+            "default": model.name == manifest.default,
+            "aliases": list(model.aliases),
+            "alternates": [alternate.model for alternate in model.alternates],
+            "dimension": model.dimension,
+            "absent": model.built is None,
+        }
+        if (built := model.built) is not None:
+            origin = built.origin
+            row |= {
+                "origin": f"{origin.kind}:{origin.id}" + (f"@{origin.revision}" if origin.revision else ""),
+                "license": built.license,
+                "max_seq_length": built.max_seq_length,
+                "pooling": built.pooling,
+                "normalize": built.normalize,
+                "space": built.space.hex,
+                "variants": [variant.name for variant in built.variants],
+                "gates": {variant.name: _as_dict(variant.gate) for variant in built.variants},
+                "accuracy": {
+                    variant.name: _as_dict(None if report is None else report.of(model.name, variant.name))
+                    for variant in built.variants
+                },
+            }
+        rows.append(row)
+    return rows
+
+
+def _as_dict(value: Gate | Accuracy | None) -> dict[str, float | None] | None:
+    return None if value is None else dataclasses.asdict(value)

@@ -1,0 +1,1 @@
+"""EmbeddingManager and its parts."""
