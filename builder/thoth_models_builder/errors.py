@@ -1,11 +1,11 @@
-"""Every error of the builder, in one tree that is split by who must act.
+"""All errors of the builder, in one tree that is split by who has to act.
 
 - The author of models.yaml: :class:`SpecError`, :class:`LockError`, :class:`UnsupportedModelError`.
-- The operator of a mirror or network: :class:`SourceError` and what is made of it, :class:`SourcesFailedError`.
-- The owner of the machine that builds: :class:`StoreError`, :class:`OutputError`, :class:`EngineError`.
+- The operator of a mirror or network: :class:`SourceError` and its subclasses, :class:`SourcesFailedError`.
+- The owner of the build machine: :class:`StoreError`, :class:`OutputError`, :class:`EngineError`.
 - The operator of a registry or of the network to it: :class:`RegistryError`.
-- Who holds the credentials for a registry: :class:`CredentialsError`.
-- Who named an image: :class:`ImageReferenceError`, :class:`ImageNotFoundError`.
+- The owner of the credentials for a registry: :class:`CredentialsError`.
+- The caller that named an image: :class:`ImageReferenceError`, :class:`ImageNotFoundError`.
 
 A message says what was expected, what was found, and where.
 """
@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thoth_models.digest import Digest
+    from thoth_models.bundle.digest import Digest
 
 
 class BuildError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that is wrong with a models.yaml.
+    """One error in a models.yaml.
 
     Attributes:
-        line: Line in the file, from 1; None where the file as a whole is meant.
+        line: Line in the file, from 1; None for the file as a whole.
         path: Key path, such as ``models.mini.sources[0].revision``; empty for the document.
-        message: What was expected, and what was found.
+        message: Expected and found value.
     """
 
     line: int | None
@@ -46,11 +46,11 @@ class Finding:
 
 
 class SpecError(BuildError):
-    """models.yaml is not what it should be.
+    """models.yaml has errors.
 
     Attributes:
-        file: Its path.
-        findings: Everything that is wrong with it, in the order of the lines.
+        file: Path of the file.
+        findings: All errors, in the order of the lines.
     """
 
     def __init__(self, file: str, findings: Sequence[Finding]) -> None:
@@ -63,14 +63,14 @@ class SpecError(BuildError):
 
 
 class LockError(BuildError):
-    """models.lock is missing, or cannot be read as a lock."""
+    """models.lock is missing or malformed."""
 
 
 class LockOutOfDateError(BuildError):
     """models.yaml and models.lock disagree.
 
     Attributes:
-        differences: Each of them, as one line of text.
+        differences: One line of text for each difference.
     """
 
     def __init__(self, lock: str, differences: Sequence[str]) -> None:
@@ -89,11 +89,11 @@ class UnsupportedModelError(BuildError):
 
 
 class SourceError(BuildError):
-    """One source could not deliver; the message says what was expected and found, and carries no secret."""
+    """A source failed; the message contains no secret."""
 
 
 class SourceUnreachableError(SourceError):
-    """A source does not answer at all, so asking it for another file is in vain."""
+    """A source does not answer at all, so other files cannot be fetched from it either."""
 
 
 class WrongContentError(SourceError):
@@ -113,13 +113,13 @@ class WrongContentError(SourceError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceAttempt:
-    """One source that was asked, and did not deliver.
+    """A failed attempt to fetch something from a source.
 
     Attributes:
         model: Name of the model.
         source: Label of the source, such as ``hub:org/name@commit``.
-        path: The file that was asked for; None where the source as a whole failed.
-        reason: What was expected and what was found.
+        path: Path of the file; None if the source as a whole failed.
+        reason: Expected and found result.
     """
 
     model: str
@@ -134,10 +134,10 @@ class SourceAttempt:
 
 
 class SourcesFailedError(BuildError):
-    """No source of a model delivered what is needed.
+    """No source of a model delivered all files.
 
     Attributes:
-        attempts: Every source that was asked, for every file, in order.
+        attempts: All failed attempts, in order.
     """
 
     def __init__(self, message: str, attempts: Sequence[SourceAttempt]) -> None:
@@ -152,11 +152,11 @@ class StoreError(BuildError):
 
 
 class OutputError(BuildError):
-    """The bundle cannot be written where it was asked for."""
+    """The output cannot be written."""
 
 
 class NotEnoughSpaceError(OutputError):
-    """A disk cannot hold what is about to be written; nothing was."""
+    """A disk does not have enough space; nothing was written."""
 
 
 class CompilerUnavailableError(BuildError):
@@ -176,15 +176,15 @@ class AlternateError(BuildError):
 
 
 class ImageReferenceError(UsageError):
-    """The name of an image is not one, or not of the kind that is needed here."""
+    """An image reference is malformed, or lacks a tag or digest that is needed."""
 
 
 class ImageNotFoundError(BuildError):
-    """A registry or an engine answers, and has no such image, or none for the platform that was asked for."""
+    """A registry or an engine has no such image, or none for the requested platform."""
 
 
 class RegistryError(BuildError):
-    """A registry, or the network to it, does not do what was asked; the message carries no secret."""
+    """A registry, or the network to it, failed; the message contains no secret."""
 
 
 class RegistryUnreachableError(RegistryError):
@@ -192,16 +192,16 @@ class RegistryUnreachableError(RegistryError):
 
 
 class CredentialsError(BuildError):
-    """A registry wants other credentials than there are, or they cannot be read; the message carries no secret."""
+    """A registry rejects the credentials or requires some, or they cannot be read; the message contains no secret."""
 
 
 class LayoutError(BuildError):
-    """An OCI image layout on disk is not what it should be, such as a blob that has another digest than its name."""
+    """An OCI image layout on disk is malformed, such as a blob whose digest differs from its name."""
 
 
 class EngineError(BuildError):
-    """A Docker engine failed at what it was asked, or answered something else."""
+    """A Docker engine failed, or sent an unexpected answer."""
 
 
 class EngineUnavailableError(EngineError):
-    """No Docker engine answers where one should be, or not in time."""
+    """No Docker engine answers in time."""

@@ -1,4 +1,4 @@
-"""Taking out of a message what must not be shown: tokens, passwords in addresses, and signatures in their queries."""
+"""Remove secrets from messages: tokens, passwords in addresses, and signatures in their queries. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _QUERY = re.compile(r"(https?://[^\s?#]+)[?#]\S*")
 
 
 def without_secrets(text: str, *secrets: str) -> str:
-    """Return ``text`` without ``secrets``, and without what addresses carry them in: user names, passwords, queries."""
+    """Return ``text`` without ``secrets``, and without user names, passwords and queries of addresses."""
     for secret in secrets:
         text = text.replace(secret, "***")
     return _QUERY.sub(r"\1?***", _USER_INFO.sub("***@", text))

@@ -1,4 +1,4 @@
-"""A local directory as a source; nothing outside of it is read."""
+"""A local directory as a source; no file outside it is read."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from thoth_models.canonical import FormatError, Node, safe_path
-from thoth_models.digest import READ_SIZE
+from thoth_models.bundle.canonical_json import FormatError, Node, safe_path
+from thoth_models.bundle.digest import READ_SIZE
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.model_card import LARGEST_CARD, license_of
-from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
+from thoth_models_builder.sources.model_card import MAX_CARD_SIZE, license_of
+from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class DirectoryTree:
-    """A directory that holds a model.
+    """A directory with a model.
 
     Args:
         path: The directory.
-        label: What messages call it.
+        label: Name of the source in messages.
     """
 
     def __init__(self, path: Path, label: str) -> None:
@@ -34,8 +34,8 @@ class DirectoryTree:
         """Return every file below the directory, with its size.
 
         Raises:
-            SourceUnreachableError: There is no such directory.
-            SourceError: Something in it is a symlink that leads out of it, or neither file nor directory.
+            SourceUnreachableError: The directory does not exist.
+            SourceError: It contains a symlink that leads out of it, or something that is neither file nor directory.
         """
         root = self._root()
         files = tuple(
@@ -69,7 +69,7 @@ class DirectoryTree:
             return None
         try:
             with card.open("rb") as file:
-                return license_of(file.read(LARGEST_CARD))
+                return license_of(file.read(MAX_CARD_SIZE))
         except OSError as error:
             raise SourceError(f"README.md: expected a readable file, found {error.strerror}") from error
 
@@ -95,7 +95,7 @@ class DirectoryTree:
                 yield path, self._checked(root, path)
 
     def _checked(self, root: Path, path: str) -> Path:
-        """Return the real file behind ``path``, which must be a regular one inside ``root``."""
+        """Resolve ``path`` to a regular file inside ``root``."""
         try:
             safe_path(Node(path, "path"))
             target = (root / path).resolve(strict=True)

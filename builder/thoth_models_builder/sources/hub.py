@@ -1,25 +1,27 @@
-"""A repository on the Hugging Face Hub as a source: metadata through huggingface_hub.
+"""A repository on the Hugging Face Hub as a source.
 
-The only importer of huggingface_hub, and only of its metadata call. Bytes come through :mod:`.http` at the pinned
-commit; the Hub's own cache, its locks and Xet are not used.
+The only module that imports huggingface_hub, for metadata and the token. Files are downloaded by :mod:`.http` at the
+pinned commit; the cache of the Hub client, its locks and Xet are not used.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import os
 import re
 import threading
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.model_card import plain_license
-from thoth_models_builder.redact import without_secrets
-from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
-from thoth_models_builder.sources.http import Downloader, cap_answer
+from thoth_models_builder.net.body import cap_body
+from thoth_models_builder.net.redact import without_secrets
+from thoth_models_builder.net.retry import RetryableError, retried
+from thoth_models_builder.sources.http import Downloader
+from thoth_models_builder.sources.model_card import plain_license
+from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DEFAULT_ENDPOINT = "https://huggingface.co"
-_LARGEST_METADATA = 32 * 1024 * 1024
-"""Bytes of a repository's metadata that are read at most; ten thousand files take two million."""
+_MAX_METADATA_SIZE = 32 * 1024 * 1024
+"""Largest metadata of a repository, in bytes; ten thousand files take two million."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _TRUE = ("1", "ON", "YES", "TRUE")
@@ -49,11 +51,11 @@ class HubRepository:
     """A repository at a revision.
 
     Args:
-        repository: Its id.
-        revision: Commit, tag or branch. Bytes are only fetched at a commit.
+        repository: Repository id.
+        revision: Commit, tag or branch. Files are only fetched at a commit.
         limits: Bounds on every wait.
-        unreachable: Endpoints that did not answer during this run, with the reason; shared between the repositories of
-            a run, so that a Hub that is out of reach is waited for once.
+        unreachable: Endpoints that did not answer during this run, with the reason. The repositories of a run share
+            it, so that the run waits only once for an endpoint that does not answer.
     """
 
     def __init__(
@@ -68,11 +70,11 @@ class HubRepository:
         self._endpoint = (os.environ.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT).rstrip("/")
 
     def list_files(self) -> Listing:
-        """Return the files of the commit that the revision stands for.
+        """Return the files of the commit that the revision points to.
 
         Raises:
             SourceUnreachableError: The endpoint does not answer.
-            SourceError: It answers that the repository or revision is not there, or not for this caller.
+            SourceError: The repository or revision does not exist, or requires other access rights.
         """
         self._check_reachable()
         try:
@@ -82,12 +84,12 @@ class HubRepository:
             raise
         files = tuple(_remote_file(sibling) for sibling in info.siblings or ())
         if not (isinstance(info.sha, str) and _COMMIT.fullmatch(info.sha)):
-            raise SourceError(f"expected the Hub to tell the commit of {self.label}, found {info.sha!r}")
-        # From here on the commit, so that what is fetched is what was listed, also if the branch moves on.
+            raise SourceError(f"expected the Hub to state the commit of {self.label}, found {info.sha!r}")
+        # Fetch from this commit, also if the branch moves on after the listing.
         self._commit = info.sha
         card = info.card_data or {}
         if not hasattr(card, "get"):
-            raise SourceError(f"expected the Hub to tell the model card's data as a table, found {card!r}")
+            raise SourceError(f"expected the Hub to state the model card's data as an object, found {card!r}")
         stated = card.get("license")
         return Listing(revision=info.sha, license=plain_license(stated), files=files)
 
@@ -112,13 +114,13 @@ class HubRepository:
         if any(os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")):
             raise SourceUnreachableError("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, so the Hub is not asked")
         if not _is_address(self._endpoint):
-            # Not repeated: it may hold a password.
+            # The value is not shown: it may contain a password.
             raise SourceUnreachableError("expected HF_ENDPOINT to be an address that begins with https:// or http://")
         if reason := self._unreachable.get(self._endpoint):
             raise SourceUnreachableError(f"not asked again, because before it was: {reason}")
 
     def _token(self) -> str | None:
-        """Return the token that the user has for the Hub; to get or renew one may itself ask a server."""
+        """Return the token of the user for the Hub; getting or renewing it may involve a request."""
         hub = _huggingface_hub()
         if hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
             return None
@@ -131,14 +133,14 @@ class HubRepository:
             raise SourceError(f"expected a token for {self.label}, found {found}") from error
 
     def _patient_model_info(self) -> Any:  # noqa: ANN401 - huggingface_hub's ModelInfo
-        for attempt in range(1, self._limits.attempts + 1):
+        async def attempt() -> Any:  # noqa: ANN401 - as above
             try:
                 return self._model_info()
-            except SourceUnreachableError:
-                if attempt == self._limits.attempts:
-                    raise
-                time.sleep(min(self._limits.backoff * 2 ** (attempt - 1), self._limits.backoff_most))
-        raise AssertionError("at least one attempt is made")
+            except SourceUnreachableError as error:
+                raise RetryableError(str(error), is_unanswered=True) from error
+
+        # An event loop for this one call: in the thread of _within(), which runs nothing else.
+        return asyncio.run(retried(attempt, self._limits, SourceError, SourceUnreachableError))
 
     def _model_info(self) -> Any:  # noqa: ANN401 - huggingface_hub's ModelInfo
         hub = _huggingface_hub()
@@ -148,8 +150,8 @@ class HubRepository:
         hooks = hub.get_session().event_hooks
         try:
             hub.get_session().event_hooks = {
-                "request": [*hooks["request"], _ask_as_it_is],
-                "response": [*hooks["response"], lambda response: cap_answer(response, _LARGEST_METADATA)],
+                "request": [*hooks["request"], _request_without_encoding],
+                "response": [*hooks["response"], lambda response: cap_body(response, _MAX_METADATA_SIZE, SourceError)],
             }
             return hub.HfApi(endpoint=self._endpoint, token=token or False).model_info(
                 self.repository,
@@ -161,41 +163,41 @@ class HubRepository:
         except SourceError:
             raise
         except hub.errors.HFValidationError as error:
-            # Nobody was asked, so this says nothing about the endpoint.
+            # No request was sent, so this says nothing about the endpoint.
             raise SourceError(f"expected a repository id that the Hub can have, found {self.repository!r}") from error
         except hub.errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
-            reason = f"expected {host} to tell about {self.label}, found HTTP status {status}: {_meaning(status)}"
+            reason = f"expected {host} to describe {self.label}, found HTTP status {status}: {_meaning(status)}"
             is_passing = status is None or status == 429 or status >= 500  # noqa: PLR2004 - HTTP's own numbers
             kind = SourceUnreachableError if is_passing else SourceError
             raise kind(without_secrets(reason, *secrets)) from error
         except Exception as error:
-            # Whatever else the client raises, it did not get an answer: it has no common base class for that.
+            # All other errors of the client mean that it got no answer; they have no common base class.
             detail = without_secrets(str(error), *secrets)
             raise SourceUnreachableError(
                 f"expected an answer from {host}, found {type(error).__name__}: {detail}"
             ) from error
         finally:
-            # The session is huggingface_hub's, and shared with whoever else uses it in this process.
+            # The session belongs to huggingface_hub, and other code in this process may use it.
             hub.get_session().event_hooks = hooks
 
 
-def _ask_as_it_is(request: Any) -> None:  # noqa: ANN401 - the HTTP client's request
+def _request_without_encoding(request: Any) -> None:  # noqa: ANN401 - the HTTP client's request
     request.headers["Accept-Encoding"] = "identity"
 
 
-def _remote_file(sibling: Any) -> RemoteFile:  # noqa: ANN401 - huggingface_hub's RepoSibling, whose types nobody checked
+def _remote_file(sibling: Any) -> RemoteFile:  # noqa: ANN401 - huggingface_hub's RepoSibling, with unchecked types
     path, size, blob_id = sibling.rfilename, sibling.size, sibling.blob_id
     stated = sibling.lfs.get("sha256") if sibling.lfs else None
     if not isinstance(path, str):
-        raise SourceError(f"expected the Hub to tell the paths of files, found {path!r}")
+        raise SourceError(f"expected the Hub to state the paths of files, found {path!r}")
     if size is not None and (type(size) is not int or size < 0):
-        raise SourceError(f"{path}: expected the Hub to tell its size in bytes, found {size!r}")
+        raise SourceError(f"{path}: expected the Hub to state its size in bytes, found {size!r}")
     try:
         sha256 = None if stated is None else Digest(str(stated))
     except ValueError as error:
         raise SourceError(f"{path}: {error}") from error
-    # A large file's blob id is that of the pointer kept in git, which says nothing about the content.
+    # The blob id of a file in large-file storage is that of a pointer, and says nothing about the content.
     if sibling.lfs or blob_id is None:
         return RemoteFile(path=path, size=size, sha256=sha256)
     if not (isinstance(blob_id, str) and _COMMIT.fullmatch(blob_id)):
@@ -218,7 +220,7 @@ def _meaning(status: int | None) -> str:
 
 
 def _huggingface_hub() -> Any:  # noqa: ANN401 - a module that takes a third of a second to import
-    # Read when the module is imported: without it, request headers are made after asking the Hub about agents.
+    # Read at import; without it, huggingface_hub sends a request to the Hub before the first call.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub  # noqa: PLC0415 - only where a Hub is asked
     import huggingface_hub.constants  # noqa: PLC0415
@@ -228,7 +230,7 @@ def _huggingface_hub() -> Any:  # noqa: ANN401 - a module that takes a third of 
 
 
 def _within(seconds: float, work: Callable[[], T], what: str) -> T:
-    """Run ``work`` in a thread and stop waiting after ``seconds``: a dripping server defeats timeouts per operation."""
+    """Run ``work`` in a thread and stop waiting after ``seconds``: a slow server defeats timeouts of operations."""
     outcome: list[T | BaseException] = []
 
     def run() -> None:

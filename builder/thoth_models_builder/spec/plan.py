@@ -1,4 +1,4 @@
-"""What a build has to do: which models, which of their files are still to be had, and who stands in for whom.
+"""Plan a build: which models it ships, which of their files exist already, and which models can stand in.
 
 Pure.
 """
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thoth_models_builder.errors import LockOutOfDateError, UsageError
-from thoth_models_builder.lockfile import differences
+from thoth_models_builder.spec.lockfile import differences
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from thoth_models.digest import ContentDigest
-    from thoth_models.manifest import Manifest
-    from thoth_models_builder.lockfile import Lock, LockedModel
-    from thoth_models_builder.spec import ModelSpec, Spec
+    from thoth_models.bundle.digest import ContentDigest
+    from thoth_models.bundle.manifest import Manifest
+    from thoth_models_builder.spec.lockfile import Lock, LockedModel
+    from thoth_models_builder.spec.models_yaml import ModelSpec, Spec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedModel:
-    """One model that a build is to ship: as specified, and as locked."""
+    """One model to build: as specified, and as locked."""
 
     name: str
     spec: ModelSpec
@@ -33,14 +33,14 @@ def plan_models(spec: Spec, lock: Lock, selected: Sequence[str] | None, lock_fil
     """Return the models to build, in the order of the specification.
 
     Args:
-        spec: What is wanted.
-        lock: What it resolved to.
+        spec: The specification.
+        lock: The lock.
         selected: Names of the models to build; None for all.
         lock_file: Path of the lock, for messages.
 
     Raises:
-        UsageError: ``selected`` names a model that the specification has not.
-        LockOutOfDateError: Specification and lock disagree about a model that is to be built.
+        UsageError: ``selected`` names a model that the specification does not have.
+        LockOutOfDateError: Specification and lock disagree about a selected model.
     """
     if unknown := [name for name in selected or () if name not in spec.models]:
         known = ", ".join(spec.models)
@@ -65,14 +65,15 @@ def held_contents(model: PlannedModel, previous: Manifest | None) -> dict[str, C
 
 
 def source_path(model: str, path: str) -> str:
-    """Return where a source file of a model lies in a bundle."""
+    """Return the path of a source file of a model in a bundle."""
     return f"{model}/source/{path}"
 
 
 def stand_ins(name: str, spec: Spec, present: Collection[str]) -> tuple[str, ...]:
-    """Return which of the ``present`` models may stand in for an absent one, alternates of alternates included.
+    """Return the ``present`` models that may stand in for an absent one, including alternates of alternates.
 
-    In order. Only alternates with ``other_space: accept`` may: the space of a model that is absent is not known.
+    They are in order of preference. Only alternates with ``other_space: accept`` qualify, because the space of an
+    absent model is unknown.
     """
     order: dict[str, None] = {}
     pending = [name]

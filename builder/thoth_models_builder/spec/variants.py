@@ -1,7 +1,7 @@
-"""What each variant is, and which files of a model it needs: an explicit include list, with a reason for every refusal.
+"""The variants, and the files of a model that they need: an explicit include list, with a reason for every refusal.
 
-Pure: paths in, decisions out. What is not on the list is never downloaded, so a repository cannot bring along pickled
-weights, code, or another framework's copy of the same weights.
+Pure: paths in, decisions out. Files that are not on the list are never downloaded, so a bundle cannot contain pickled
+weights, code, or the same weights for another framework.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from thoth_models.references import SENTENCE_CONFIG, reads
+from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG, reads
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -32,7 +32,7 @@ class VariantKind:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether it is made of the source files, rather than being them."""
+        """Whether the variant is compiled from the source files, instead of being those files."""
         return self.directory != SOURCE_DIRECTORY
 
 
@@ -52,7 +52,7 @@ _TOP: Final = re.compile(r"modules\.json|config\.json|config_sentence_transforme
 _TOKENIZER: Final = re.compile(
     r"tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
 )
-# Needed only where there is no tokenizer.json, which holds the same in the form that is loaded first.
+# Needed only without a tokenizer.json, which has the same content in the form that is loaded first.
 _TOKENIZER_SLOW: Final = re.compile(r"vocab\.json|merges\.txt|sentencepiece\.bpe\.model|spiece\.model|tokenizer\.model")
 _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 _MODULE: Final = re.compile(r"config\.json|model\.safetensors")
@@ -73,8 +73,8 @@ class Refusal:
     """A file that is left out.
 
     Attributes:
-        path: Its path in the source.
-        reason: Why.
+        path: Path in the source.
+        reason: Reason for leaving it out.
     """
 
     path: str
@@ -83,11 +83,11 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileChoice:
-    """Which files of a source the variants need.
+    """The files of a source that the variants need.
 
     Attributes:
         included: Sorted paths.
-        refused: Everything else, sorted, each with its reason.
+        refused: All other files, sorted, each with the reason.
     """
 
     included: tuple[str, ...]
@@ -99,11 +99,11 @@ def choose_files(paths: Iterable[str], module_directories: Collection[str], vari
 
     Args:
         paths: Every file of the source, relative to the model's directory.
-        module_directories: The ``path`` of each entry of modules.json; the empty string is the top.
-        variants: Names of variants. All that exist so far are made from the same source files.
+        module_directories: The ``path`` of each entry of modules.json; an empty string is the top directory.
+        variants: Names of variants. All existing ones need the same source files.
 
     Returns:
-        The files to lock, and the reason why each other one is left out.
+        The files to lock, and the reason for leaving out each of the others.
     """
     known = sorted(set(paths))
     has_fast_tokenizer = _has_fast(known, module_directories)
@@ -114,12 +114,12 @@ def choose_files(paths: Iterable[str], module_directories: Collection[str], vari
 
 
 def is_configuration(path: str) -> bool:
-    """Tell whether a file says what the model is, and so is read while the bundle is built."""
+    """Return whether a file describes the model, so that a build reads it."""
     return path in (MODULES_FILE, "config_sentence_transformers.json") or reads(path)
 
 
 def _has_fast(paths: Iterable[str], module_directories: Collection[str]) -> bool:
-    # Not any: repositories keep another one beside the graph that another framework loads.
+    # Only in these places: repositories have another tokenizer.json beside graphs for other frameworks.
     places = {"tokenizer.json", *(f"{directory}/tokenizer.json" for directory in module_directories if directory)}
     return not places.isdisjoint(paths)
 
@@ -128,7 +128,7 @@ def _is_needed(path: str, module_directories: Collection[str], *, has_fast_token
     directory, _, name = path.rpartition("/")
     if directory and directory not in module_directories:
         return False
-    # The first module may lie in a directory of its own, with all that belongs to a transformer.
+    # The first module may be in its own directory, with all files of a transformer.
     patterns = [_TOKENIZER, _WEIGHTS, _MODULE, SENTENCE_CONFIG]
     if not directory:
         patterns.append(_TOP)

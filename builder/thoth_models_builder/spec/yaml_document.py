@@ -1,7 +1,7 @@
-"""YAML as plain data, with the line of every key path, and with what YAML allows but a specification should not hold.
+"""Parse YAML into plain data with the line of every key path, and report features that a specification must not use.
 
-PyYAML composes the tree of nodes; this module turns it into dicts and lists, because PyYAML's own construction forgets
-the lines and lets a repeated key win silently.
+PyYAML composes the tree of nodes; this module turns it into dicts and lists, because the constructor of PyYAML loses
+the lines and accepts repeated keys silently.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from thoth_models_builder.errors import Finding, SpecError
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
-_LARGEST = 1024 * 1024
-"""Bytes of a specification that are read at most."""
+_MAX_FILE_SIZE = 1024 * 1024
+"""Largest specification, in bytes."""
 
-_MOST_NODES = 100_000
-"""Nodes, repeated ones counted each time: anchors could otherwise make a small file expand without end."""
+_MAX_NODES = 100_000
+"""Nodes, counting repeated ones each time: anchors could otherwise expand a small file without limit."""
 
-_DEEPEST = 50
+_MAX_DEPTH = 50
 
 _STANDARD = "tag:yaml.org,2002:"
 _STRING = f"{_STANDARD}str"
@@ -44,7 +44,7 @@ class YamlDocument:
     _lines: dict[KeyPath, int] = field(default_factory=dict)
 
     def line(self, path: KeyPath) -> int | None:
-        """Return the line of ``path``, or of the nearest part of it that is in the file."""
+        """Return the line of ``path``, or of its longest prefix that is in the file."""
         for length in range(len(path), -1, -1):
             if (line := self._lines.get(path[:length])) is not None:
                 return line
@@ -52,13 +52,13 @@ class YamlDocument:
 
 
 def key_path_text(path: KeyPath) -> str:
-    """Return a key path as people write it: ``models.mini.sources[0].revision``."""
+    """Return a key path as text, such as ``models.mini.sources[0].revision``."""
     text = ""
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            # A key may hold anything; a line break or an escape sequence must not reach a terminal.
+            # A key may contain anything; line breaks and escape sequences must not reach a terminal.
             key = part if part.isprintable() else json.dumps(part)
             text += f".{key}" if text else key
     return text
@@ -70,8 +70,8 @@ def parse_yaml(data: bytes, file: str) -> YamlDocument:
     Raises:
         SpecError: It is too large, not UTF-8, or not one YAML document.
     """
-    if len(data) > _LARGEST:
-        raise _error(file, None, f"expected at most {_LARGEST} bytes, found {len(data)}")
+    if len(data) > _MAX_FILE_SIZE:
+        raise _error(file, None, f"expected at most {_MAX_FILE_SIZE} bytes, found {len(data)}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -94,7 +94,7 @@ def parse_yaml(data: bytes, file: str) -> YamlDocument:
         found = " ".join(part for part in (error.context, error.problem) if part)
         raise _error(file, mark.line + 1 if mark else None, f"expected one YAML document, found: {found}") from error
     except (RecursionError, ValueError, OverflowError) as error:
-        # PyYAML's own: too deep, or an escape beyond the last character of Unicode.
+        # Raised by PyYAML for deep nesting, and for escapes beyond the last character of Unicode.
         message = f"expected one YAML document, found something else ({error})"
         raise _error(file, loader.line + 1, message) from error
     finally:
@@ -120,8 +120,8 @@ class _Reader:
     def read(self, node: yaml.Node, path: KeyPath) -> object:
         self._nodes += 1
         line = node.start_mark.line + 1
-        if self._nodes > _MOST_NODES or len(path) > _DEEPEST:
-            what = f"at most {_MOST_NODES} values, at most {_DEEPEST} deep"
+        if self._nodes > _MAX_NODES or len(path) > _MAX_DEPTH:
+            what = f"at most {_MAX_NODES} values, at most {_MAX_DEPTH} deep"
             raise _error(self._file, line, f"expected {what}, anchors expanded, found more")
         self._document._lines.setdefault(path, line)  # noqa: SLF001 - the one writer of that field
         self._refuse_tag(node, path)
@@ -132,21 +132,21 @@ class _Reader:
         return self._scalar(node, path)
 
     def _refuse_tag(self, node: yaml.Node, path: KeyPath) -> None:
-        """Note a tag that says something else than the value does; ``!!str`` before a scalar is as good as quotes."""
+        """Report a tag that contradicts its value; ``!!str`` before a scalar is accepted like quotes."""
         is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
         implied = self._loader.resolve(  # type: ignore[no-untyped-call]
             type(node), node.value, (is_plain, not is_plain)
         )
         if node.tag != implied and not (isinstance(node, yaml.ScalarNode) and node.tag == _STRING):
             self._note(node, path, f"expected no tag, found {node.tag.replace(_STANDARD, '!!')}")
-            # Read on as what it would be without, so that one report names everything.
+            # Continue without the tag, so that one report has all findings.
             node.tag = implied
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> object:
         try:
             return self._loader.construct_object(node, deep=True)
         except (ValueError, OverflowError) as error:
-            # It has the form of a number or a date, but is none: 2024-13-01, 0x_.
+            # It looks like a number or a date, but is not one: 2024-13-01, 0x_.
             reason = str(error).partition(":")[0]
             self._note(node, path, f"expected a value, found {_shortened(node.value)} ({reason}); quote it")
             return str(node.value)
@@ -156,11 +156,11 @@ class _Reader:
         self._document.findings.append(finding)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
-        table: dict[str, object] = {}
+        mapping: dict[str, object] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                self._note(key_node, path, "expected keys that are strings, found a table or list")
+                self._note(key_node, path, "expected keys that are strings, found a mapping or list")
                 continue
             if key_node.tag == _MERGE:
                 self._note(key_node, path, "expected keys that are strings, found a merge (<<); write the keys out")
@@ -171,10 +171,10 @@ class _Reader:
                 continue
             key = str(key_node.value)
             below = (*path, key)
-            if key in table:
+            if key in mapping:
                 first = self._document.line(below)
                 self._note(key_node, below, f"expected each key once, found it again (first in line {first})")
                 continue
             self._document._lines[below] = line  # noqa: SLF001 - the one writer of that field
-            table[key] = self.read(value_node, below)
-        return table
+            mapping[key] = self.read(value_node, below)
+        return mapping

@@ -1,4 +1,4 @@
-"""Whether the disks can hold what is about to be written, before any of it is."""
+"""Check before writing that the disks have enough space."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
-    """Bytes that are about to be written below a path, which need not exist yet."""
+    """Number of bytes to be written below a path, which may not exist yet."""
 
     path: Path
     bytes: int
 
 
 def require_space(needs: Iterable[Need]) -> list[tuple[Path, int, int]]:
-    """Return for each disk a path on it, the bytes that are needed, and those that are free.
+    """Return for each disk a path on it, the bytes needed, and the bytes free.
 
     Raises:
-        NotEnoughSpaceError: A disk has not enough of them.
+        NotEnoughSpaceError: A disk does not have enough space.
     """
     by_device: dict[int, list[tuple[Path, int]]] = defaultdict(list)
     for need in needs:

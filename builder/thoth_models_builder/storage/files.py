@@ -1,4 +1,4 @@
-"""Opening and replacing plain files, in the ways that more than one room needs."""
+"""Open, replace and link regular files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_MODE = 0o444
-"""Of every file in a bundle or in the store."""
+"""Mode of every file in a bundle or in the store."""
 
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading; a FIFO or a device in its place is an error, and is never waited for.
+    """Open a regular file for reading, without waiting for a FIFO or a device in its place.
 
     Raises:
-        OSError: There is none, or it cannot be read, or it is something else.
+        OSError: The file does not exist, cannot be read, or is not a regular file.
     """
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - Path.open has no opener; returned open
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -39,7 +39,7 @@ def _without_waiting(name: str, flags: int) -> int:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that it is there whole or not at all, also after a crash."""
+    """Write ``data`` to ``path`` atomically: after a crash, the file has all of it or its old content."""
     with replacing(path) as file:
         file.write(data)
         file.flush()
@@ -48,12 +48,12 @@ def replace_file(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of ``path`` at the end; if that is not reached, ``path`` stays as it is.
+    """Open a temporary file that replaces ``path`` at the end of the block, unless the block fails.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
-    # A name by chance: two containers that share the directory may both be process 1.
+    # A random name, not the process id: two containers that share the directory may both be process 1.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb", buffering=0) as file:
@@ -64,15 +64,15 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file that nobody changes a second name, or where that is not possible a clone or a copy, read-only.
+    """Link a file that never changes; where links are not possible, clone or copy it. The result is read-only.
 
     Raises:
-        OSError: It cannot be read, or the other one cannot be written.
+        OSError: The source cannot be read, or the target cannot be written.
     """
     try:
         os.link(source, target)
     except OSError:
-        # Another file system, no hard links, or a file of another user: its own copy, cloned where the system can.
+        # Another file system, no support for hard links, or a file of another user.
         with source.open("rb") as content, target.open("xb") as copy:
             try:
                 fcntl.ioctl(copy, _FICLONE, content.fileno())
@@ -87,7 +87,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory last."""
+    """Sync a directory, so that the names in it survive a crash."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,12 +1,12 @@
 """The content-addressed store: downloaded files named by their sha256.
 
-Nothing gets its final name before its digest was computed from what was written; a hit is hashed again before use. A
+A file gets its final name after the digest of the written bytes was computed; a hit is hashed again before use. A
 killed process leaves at most a partial file, which the next one continues. Processes may share a store: partial files
-are locked with ``flock``, which the kernel releases when their holder dies.
+are locked with ``flock``, which the kernel releases when the process ends.
 
-Layout: ``objects/ab/cdef…`` (0444); ``records/<key>``, which say what was derived from what; ``partial/<sha256>``;
-``scratch/``, where sources keep what they unpack from and models are compiled; and ``in-use``, which builds lock shared
-and :meth:`Store.gc` exclusively.
+Layout: ``objects/ab/cdef…`` (0444); ``records/<key>``, the results of compilations; ``partial/<sha256>``; ``scratch/``
+for downloaded wheels and running compilations; and ``in-use``, which builds lock shared and :meth:`Store.gc`
+exclusively.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from thoth_models.digest import READ_SIZE, ContentDigest, ContentHasher, Digest, hash_file
+from thoth_models.bundle.digest import READ_SIZE, ContentDigest, ContentHasher, Digest, hash_file
 from thoth_models_builder.errors import SourceError, StoreError, WrongContentError
-from thoth_models_builder.files import open_regular, replace_file, sync_directory
+from thoth_models_builder.storage.files import open_regular, replace_file, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _OBJECT_MODE = 0o444
 _LOCK_SECONDS = 60.0
-"""How long a build waits for a garbage collection to end; it takes a second or so."""
+"""Time that a build waits for a garbage collection, which takes about a second."""
 _LOCK_PAUSE = 0.2
-_LARGEST_UNKNOWN = 64 * 1024 * 1024
-"""Bytes accepted of a file whose size nobody told: these are configurations and tokenizers, never weights."""
+_MAX_UNKNOWN_SIZE = 64 * 1024 * 1024
+"""Largest file of unknown size, in bytes: a configuration or tokenizer, never weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """What a garbage collection removed: number of files and their length in bytes."""
+    """The files that a garbage collection removed: their number and total length in bytes."""
 
     files: int
     bytes: int
 
 
 class Store:
-    """A store below one directory, which is made when it is first needed.
+    """A store in one directory, which is created when it is first needed.
 
     Raises:
-        StoreError: The directory cannot be made or written.
+        StoreError: The directory cannot be created or written.
     """
 
     def __init__(self, root: Path) -> None:
@@ -59,7 +59,7 @@ class Store:
         self.scratch = root / "scratch"
 
     def prepare(self) -> None:
-        """Make the directories of the store."""
+        """Create the directories of the store."""
         try:
             for directory in (self._objects, self._partial, self._records, self.scratch):
                 directory.mkdir(parents=True, exist_ok=True)
@@ -68,19 +68,19 @@ class Store:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep a garbage collection by another process from removing what this one is about to use."""
+        """Prevent garbage collections by other processes during the block."""
         with self._open_in_use() as file:
             end = time.monotonic() + _LOCK_SECONDS
-            # Without an end, a garbage collection that hangs would hang every build without a word.
-            while not _flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB) and self._is_collected():
+            # Bounded, because a garbage collection that hangs would otherwise hang every build silently.
+            while not _flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB) and self._supports_locks():
                 if time.monotonic() > end:
                     waited = f"found one for {_LOCK_SECONDS:g} s"
                     raise StoreError(f"{self.root}: expected no garbage collection at work on the store, {waited}")
                 time.sleep(_LOCK_PAUSE)
             yield
 
-    def _is_collected(self) -> bool:
-        """Tell whether locks work here at all: where they do not, nobody can hold one."""
+    def _supports_locks(self) -> bool:
+        """Return whether locks work on this file system: without them, a lock that fails means nothing."""
         # Not in scratch, which a garbage collection removes.
         with tempfile.TemporaryFile(dir=self.root) as probe:
             return _flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,13 +93,13 @@ class Store:
             raise StoreError(f"{self.root}: expected a writable directory: {error.strerror}") from error
 
     def path(self, digest: Digest) -> Path:
-        """Return where an object of that digest is, or would be."""
+        """Return the path of an object, whether it exists or not."""
         return self._objects / digest.hex[:2] / digest.hex[2:]
 
     def find(self, digest: Digest, size: int) -> ContentDigest | None:
-        """Return the content of an object after hashing it again; None where there is none.
+        """Return the content of an object after hashing it again; None if it does not exist.
 
-        An object that is not what its name says is removed, so that it is fetched again.
+        An object that does not match its name is removed, so that it is fetched again.
         """
         path = self.path(digest)
         try:
@@ -107,8 +107,8 @@ class Store:
                 if os.fstat(file.fileno()).st_size == size:
                     content = hash_file(file)
                     if content.sha256 == digest:
-                        # The last use, for gc. As access time: bundles share the file, and its modification time
-                        # must not tell that somebody else has used it.
+                        # The time of the last use, for gc. In the access time: bundles link the file, and its
+                        # modification time must not change for them.
                         with contextlib.suppress(OSError):
                             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
                         return content
@@ -123,10 +123,10 @@ class Store:
         return None
 
     def read(self, digest: Digest) -> bytes:
-        """Return the content of a small object that :meth:`find` or a writer has just vouched for.
+        """Return the content of a small object that :meth:`find` or a writer has just verified.
 
         Raises:
-            StoreError: It is not there any more, or has changed.
+            StoreError: The object was removed or changed.
         """
         try:
             data = self.path(digest).read_bytes()
@@ -137,12 +137,12 @@ class Store:
         return data
 
     def read_record(self, key: Digest) -> bytes | None:
-        """Return what :meth:`write_record` kept under a key, or None. Nothing vouches for it but its writer."""
+        """Return the data that :meth:`write_record` stored under a key, or None. Its content is not verified."""
         path = self._records / key.hex
         try:
             data = path.read_bytes()
             with contextlib.suppress(OSError):
-                os.utime(path)  # the last use, for gc
+                os.utime(path)  # time of the last use, for gc
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -150,7 +150,7 @@ class Store:
         return data
 
     def write_record(self, key: Digest, data: bytes) -> None:
-        """Keep a note of what was derived, under the key of all that it was derived from."""
+        """Store the result of a derivation under the key of everything that it depends on."""
         try:
             replace_file(self._records / key.hex, data)
         except OSError as error:
@@ -158,12 +158,12 @@ class Store:
 
     @contextlib.contextmanager
     def writer(self, path: str, *, digest: Digest | None, size: int | None) -> Iterator[Writer]:
-        """Open a place for the bytes of one file; they become an object when :meth:`Writer.finish` accepts them.
+        """Open a writer for one file; the bytes become an object when :meth:`Writer.finish` accepts them.
 
         Args:
-            path: What the file is called, for messages.
-            digest: What the bytes must hash to; None where that is to be found out.
-            size: How many bytes there must be; None where that is to be found out.
+            path: Name of the file, for messages.
+            digest: Expected digest; None if it is unknown.
+            size: Expected number of bytes; None if it is unknown.
         """
         self.prepare()
         try:
@@ -175,19 +175,19 @@ class Store:
             yield writer
         finally:
             with file:
-                # What the next attempt finds by its digest is kept for it, also after an error.
+                # A partial file that is named by its digest is kept for the next attempt, also after an error.
                 is_found_again = digest is not None and Path(file.name) == self._partial / digest.hex
                 if not writer.is_finished and (not is_found_again or writer.offset == 0):
                     Path(file.name).unlink(missing_ok=True)
 
     def _open_partial(self, digest: Digest | None) -> IO[bytes]:
-        # A partial file that is read-only already belongs to a process that is about to move it to its final place, or
-        # that was killed there.
+        # A read-only partial file belongs to a process that is about to move it to its final place, or that was killed
+        # before it did.
         with contextlib.suppress(PermissionError):
             if digest is not None:
                 file = (self._partial / digest.hex).open("a+b", buffering=0)
-                # A process that held the lock may have moved the file to its final place since: then this is an object
-                # now, and must not be written to.
+                # The process that held the lock may have moved the file to its final place: then it is an object now,
+                # and must not be written to.
                 if _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is_at(file, self._partial / digest.hex):
                     return file
                 file.close()
@@ -198,12 +198,12 @@ class Store:
         return file
 
     def gc(self, keep: Collection[Digest], *, unused_seconds: float, dry_run: bool = False) -> Collected:
-        """Remove objects that are not in ``keep`` and were not used lately, so records, and partial files of nobody.
+        """Remove objects that are not in ``keep``, records and partial files, if they were not used recently.
 
         Args:
-            keep: Digests that stay in any case.
-            unused_seconds: Remove only what was last used longer ago than this.
-            dry_run: Only count.
+            keep: Digests of objects to keep in any case.
+            unused_seconds: Minimum time since the last use of a file that is removed.
+            dry_run: Count the files without removing them.
 
         Raises:
             StoreError: A build is using the store, or something in it cannot be removed.
@@ -212,7 +212,7 @@ class Store:
         before = time.time() - unused_seconds
         with self._open_in_use() as file:
             if not _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                raise StoreError(f"{self.root}: expected a store that nobody uses, found one in use by a build")
+                raise StoreError(f"{self.root}: expected a store that is not in use, found one in use by a build")
             candidates = [path for path in self._objects.glob("*/*") if path not in kept]
             candidates += [*self._partial.iterdir(), *self._records.iterdir()]
             removed = [(path, path.stat().st_size) for path in candidates if _last_use(path) <= before]
@@ -220,7 +220,7 @@ class Store:
                 try:
                     for path, _ in removed:
                         path.unlink()
-                    # Nobody uses the store, so what lies here was left by a process that was killed.
+                    # The store is not in use, so these files were left by processes that were killed.
                     shutil.rmtree(self.scratch)
                 except OSError as error:
                     raise StoreError(f"{error.filename}: cannot be removed: {error.strerror}") from error
@@ -228,9 +228,9 @@ class Store:
 
 
 class Writer:
-    """Where the bytes of one file go: hashed while they are written, and capped.
+    """Writes the bytes of one file, hashing and bounding them.
 
-    Made by :meth:`Store.writer`. Bytes that an earlier attempt left are taken over; :attr:`offset` counts them.
+    Created by :meth:`Store.writer`. Bytes of an earlier attempt are kept; :attr:`offset` counts them.
     """
 
     def __init__(self, store: Store, file: IO[bytes], path: str, *, digest: Digest | None, size: int | None) -> None:
@@ -245,7 +245,7 @@ class Writer:
 
     @property
     def offset(self) -> int:
-        """How many bytes there are already."""
+        """Number of bytes written so far."""
         return self._hasher.size
 
     def _take_over(self) -> None:
@@ -256,13 +256,13 @@ class Writer:
             self.restart()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take the next bytes.
+        """Append bytes.
 
         Raises:
-            SourceError: There are more than the expected number.
-            StoreError: They cannot be written, for instance because the disk is full.
+            SourceError: The file gets longer than expected.
+            StoreError: The bytes cannot be written, for instance because the disk is full.
         """
-        cap = _LARGEST_UNKNOWN if self._size is None else self._size
+        cap = _MAX_UNKNOWN_SIZE if self._size is None else self._size
         if self.offset + len(data) > cap:
             found = self.offset + len(data)
             self.restart()
@@ -278,18 +278,18 @@ class Writer:
         self._hasher.update(data)
 
     def restart(self) -> None:
-        """Forget all bytes."""
+        """Discard all bytes."""
         self._file.seek(0)
         self._file.truncate()
         self._hasher = ContentHasher(self._size)
 
     def finish(self) -> ContentDigest:
-        """Compare what was written with what was expected, and give it its place in the store.
+        """Compare digest and length with the expected ones, and move the file to its place in the store.
 
         Raises:
-            WrongContentError: Its digest is another one; the bytes are forgotten.
-            SourceError: Its length is another one; a short file can be continued.
-            StoreError: It cannot be written.
+            WrongContentError: The digest differs; the bytes are discarded.
+            SourceError: The length differs; a short file can be continued.
+            StoreError: The file cannot be moved.
         """
         if self._size is not None and self.offset != self._size:
             raise SourceError(f"{self._path}: expected {self._size} bytes, found {self.offset}")
@@ -311,7 +311,7 @@ class Writer:
 
 
 def _flock(file: IO[bytes], operation: int) -> bool:
-    """Lock a file and tell whether that worked; it does not where another process holds it, or without lock support."""
+    """Lock a file and return whether that worked: not if another process holds the lock, or without lock support."""
     try:
         fcntl.flock(file, operation)
     except OSError:

@@ -1,0 +1,1 @@
+"""The content-addressed store, and files on disk."""
