@@ -1,70 +1,107 @@
-"""What compiling a model follows from and leads to: the key that two equal compilations share, and their result.
+"""The cache key and the result of compiling a model.
 
-Pure but for :func:`toolchain`, which asks which versions are installed, and :func:`recipe`, which reads the code of the
-compile room. The result of a compilation is kept as the manifest of a bundle with this one model; the same function
-reads it back from there and from a bundle that was built before.
+Pure, except for :func:`toolchain`, which reads installed versions and the sources of the compiler. The store has a
+record of each compilation with the measured figures. An existing bundle only says which gates its compiled variants
+passed.
 """
 
 from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
-import thoth_models
-from thoth_models.canonical import canonical_json
-from thoth_models.digest import Digest
+from thoth_models.bundle.accuracy import Accuracy, Gate
+from thoth_models.bundle.canonical_json import canonical_json, parse_json, safe_path
+from thoth_models.bundle.digest import ContentDigest, Digest
+from thoth_models_builder.bundle.compiler_sources import sources_digest
 from thoth_models_builder.errors import AccuracyError, CompilerUnavailableError
-from thoth_models_builder.variants import SOURCE_DIRECTORY, VARIANTS
+from thoth_models_builder.spec.variants import SOURCE_DIRECTORY, VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from thoth_models.accuracy import Accuracy
-    from thoth_models.digest import ContentDigest
-    from thoth_models.manifest import Manifest
-    from thoth_models_builder.spec import Int8Floor
+    from thoth_models.bundle.manifest import Manifest
+    from thoth_models_builder.spec.models_yaml import Int8Floor
 
 _REFERENCE_LIBRARIES: Final = ("numpy", "sentence-transformers", "tokenizers", "torch", "transformers")
-_GRAPH_LIBRARIES: Final = ("onnx", "onnx-ir", "onnxruntime", "onnxscript")
+_GRAPH_LIBRARIES: Final = ("onnx", "onnx-ir", "onnxruntime", "onnxscript", "protobuf")
 
 FP32_COSINE: Final = 0.99999
-"""What every golden text must reach in fp32. Two machines differ by some 1e-6; another pooling by more than 1e-2."""
+"""Cosine that every golden text must reach in fp32. Machines differ by some 1e-6, a wrong pooling by more than 1e-2."""
 
-_OTHER_PROCESSORS: Final = 0.005
-"""What a quantised variant may lose on another machine; between AVX2 and VNNI it was 0.0004 (docs/decisions/0009)."""
-
-# Beside the compile room, what decides the golden texts and the figures, and the code that is measured.
-_ALSO_DECIDE: Final = ("describe.py", "variants.py")
-_RUNTIME_DECIDES: Final = ("accuracy.py", "agreement.py", "golden.py", "backends/batching.py", "backends/onnx.py")
+_RECORD_VERSION: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Derived:
-    """What was made of a model's source files.
+    """The result of compiling a model.
 
     Attributes:
-        files: Content of each file that was made, by path in the model's directory.
-        golden: Which of them holds the golden vectors.
-        accuracy: What was measured, by variant; those that could be made.
-        omitted: Why a variant could not be made, by variant.
-        derivation: Identity of all that this follows from.
+        files: Content of each compiled file, by path in the model's directory.
+        golden: Path of the golden vectors among them.
+        variants: Names of the variants that could be compiled.
+        omitted: By variant, the reason why it could not be compiled.
+        derivation: Cache key of the compilation.
         toolchain: Version of each library that took part, by name.
+        accuracy: Measured figures by variant; empty if they are not known any more, because only a bundle is left.
+        gates: The gate that each variant passed; empty before :func:`gated`.
     """
 
     files: Mapping[str, ContentDigest]
     golden: str
-    accuracy: Mapping[str, Accuracy]
+    variants: tuple[str, ...]
     omitted: Mapping[str, str]
     derivation: Digest
     toolchain: Mapping[str, str]
+    accuracy: Mapping[str, Accuracy] = field(default_factory=dict)
+    gates: Mapping[str, Gate] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Return the record for the store, without gates, which depend on the specification."""
+        return canonical_json(
+            {
+                "version": _RECORD_VERSION,
+                "files": {path: content.to_document() for path, content in self.files.items()},
+                "golden": self.golden,
+                "variants": list(self.variants),
+                "omitted": dict(self.omitted),
+                "derivation": self.derivation.hex,
+                "toolchain": dict(self.toolchain),
+                "accuracy": {name: accuracy.to_document() for name, accuracy in self.accuracy.items()},
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read the record of a compilation.
+
+        Raises:
+            FormatError: The record does not have the form that this release reads.
+        """
+        keys = parse_json(data).members(
+            "version", "files", "golden", "variants", "omitted", "derivation", "toolchain", "accuracy"
+        )
+        keys["version"].one_of(_RECORD_VERSION)
+        variants = tuple(item.one_of(*VARIANTS) for item in keys["variants"].items())
+        accuracy = {node.key: Accuracy.from_node(node) for node in keys["accuracy"].mapping()}
+        if accuracy.keys() != set(variants):
+            raise keys["accuracy"].wrong("what was measured of each variant")
+        return cls(
+            files={safe_path(node.key_node()): ContentDigest.from_node(node) for node in keys["files"].mapping()},
+            golden=safe_path(keys["golden"]),
+            variants=variants,
+            omitted=keys["omitted"].texts(),
+            derivation=keys["derivation"].digest(),
+            toolchain=keys["toolchain"].texts(),
+            accuracy=accuracy,
+        )
 
 
 def toolchain(variants: Collection[str]) -> dict[str, str]:
-    """Return the versions of all that decides which bytes a compilation of ``variants`` gives, by name.
+    """Return the versions of everything that decides the bytes of compiled ``variants``, by name.
 
     Raises:
         CompilerUnavailableError: A library is not installed; the message names each.
@@ -76,7 +113,7 @@ def toolchain(variants: Collection[str]) -> dict[str, str]:
         raise CompilerUnavailableError(f"expected the libraries that compile models, found no {', '.join(missing)}")
     known = {name: version for name, version in versions.items() if version is not None}
     python = ".".join(map(str, sys.version_info[:2]))
-    return {**known, "machine": platform.machine(), "python": python, "recipe": recipe().short}
+    return {**known, "machine": platform.machine(), "python": python, "compiler": sources_digest().short}
 
 
 def _version(name: str) -> str | None:
@@ -86,26 +123,12 @@ def _version(name: str) -> str | None:
         return None
 
 
-def recipe() -> Digest:
-    """Return the digest of the code that compiles: a change there makes other files, or at least may."""
-    builder, runtime = Path(__file__).parent, Path(thoth_models.__file__).parent
-    paths = [
-        *builder.glob("compile/*.py"),
-        *(builder / name for name in _ALSO_DECIDE),
-        *(runtime / name for name in _RUNTIME_DECIDES),
-    ]
-    names = {f"{path.parent.name}/{path.name}": Digest.of(path.read_bytes()).hex for path in paths}
-    return Digest.of(canonical_json(names))
-
-
-def derivation_key(
-    source: Mapping[str, ContentDigest], variants: Collection[str], toolchain: Mapping[str, str]
-) -> Digest:
-    """Return the identity of a compilation: equal where the result must be.
+def cache_key(source: Mapping[str, ContentDigest], variants: Collection[str], toolchain: Mapping[str, str]) -> Digest:
+    """Return the cache key of a compilation: equal keys have equal results.
 
     Args:
         source: Content of each source file, by path in the model's source directory.
-        variants: Names of the variants to make, in any order.
+        variants: Names of the variants to compile, in any order.
         toolchain: Versions, from :func:`toolchain`.
     """
     return Digest.of(
@@ -120,14 +143,17 @@ def derivation_key(
 
 
 def derived_from(manifest: Manifest, name: str, key: Digest) -> Derived | None:
-    """Return what a bundle holds of a compilation, or None if it holds nothing of one with that key."""
+    """Return the compilation with that cache key from a bundle, or None if the bundle does not have it.
+
+    A bundle does not have measured figures, so the result has only gates.
+    """
     model = manifest.models.get(name)
     built = None if model is None else model.built
-    if built is None or built.proof is None or built.proof.derivation != key:
+    if built is None or built.record is None or built.record.derivation != key:
         return None
-    made = {variant.name: variant.accuracy for variant in built.variants}
-    if None in made.values() or not made.keys() <= VARIANTS.keys():
-        return None  # a record that somebody has changed
+    gates = {variant.name: variant.gate for variant in built.variants}
+    if None in gates.values() or not gates.keys() <= VARIANTS.keys():
+        return None  # the manifest was changed by hand
     prefix, source = f"{name}/", f"{name}/{SOURCE_DIRECTORY}/"
     return Derived(
         files={
@@ -135,35 +161,49 @@ def derived_from(manifest: Manifest, name: str, key: Digest) -> Derived | None:
             for path, content in manifest.files.items()
             if path.startswith(prefix) and not path.startswith(source)
         },
-        golden=built.proof.golden.removeprefix(prefix),
-        accuracy={variant: accuracy for variant, accuracy in made.items() if accuracy is not None},
-        omitted=built.proof.omitted,
+        golden=built.record.golden.removeprefix(prefix),
+        variants=tuple(gates),
+        omitted=built.record.omitted,
         derivation=key,
-        toolchain=built.proof.toolchain,
+        toolchain=built.record.toolchain,
+        gates={variant: gate for variant, gate in gates.items() if gate is not None},
+    )
+
+
+def with_figures(derived: Derived, record: Derived | None) -> Derived:
+    """Return ``derived`` with the figures from the record of the same compilation, if it has the same files."""
+    if record is None or record.files != derived.files or set(record.variants) != set(derived.variants):
+        return derived
+    return replace(derived, accuracy=record.accuracy)
+
+
+def gate_for(variant: str, floor: Int8Floor) -> Gate:
+    """Return the gate of a variant. It depends on the specification alone, not on measured figures."""
+    if VARIANTS[variant].precision == "int8":
+        return Gate.of(floor.minimum_cosine, floor.neighbour_agreement)
+    return Gate.of(FP32_COSINE)
+
+
+def is_decided(derived: Derived, floor: Int8Floor) -> bool:
+    """Return whether each variant is known to pass or fail: from its figures, or because it passed the same gate."""
+    return all(
+        name in derived.accuracy or derived.gates.get(name) == gate_for(name, floor) for name in derived.variants
     )
 
 
 def gated(name: str, derived: Derived, floor: Int8Floor) -> Derived:
-    """Return ``derived`` with what each variant has to reach, once it was found to reach it.
+    """Return ``derived`` with the gates that its variants passed; requires :func:`is_decided`.
 
     Raises:
-        AccuracyError: A variant is not as close to its reference as it must be; the message has every figure.
+        AccuracyError: A variant does not pass its gate; the message has every figure.
     """
-    misses: list[str] = []
-    accuracy: dict[str, Accuracy] = {}
-    for variant, measured in derived.accuracy.items():
-        is_rounded = VARIANTS[variant].precision == "int8"
-        cosine = floor.minimum_cosine if is_rounded else FP32_COSINE
-        if measured.minimum_cosine < cosine:
-            misses.append(f"{variant}: expected a minimum cosine of {cosine}, found {measured.minimum_cosine}")
-        if is_rounded and measured.neighbour_agreement < floor.neighbour_agreement:
-            misses.append(
-                f"{variant}: expected a neighbour agreement of {floor.neighbour_agreement}, "
-                f"found {measured.neighbour_agreement}"
-            )
-        # What loading asks for is what this model reached, not the least that some model may: a drift is smaller.
-        reached = round(measured.minimum_cosine - _OTHER_PROCESSORS, 5)
-        accuracy[variant] = replace(measured, required_cosine=max(cosine, reached) if is_rounded else cosine)
+    gates = {variant: gate_for(variant, floor) for variant in derived.variants}
+    misses = [
+        f"{variant}: {miss}"
+        for variant, gate in gates.items()
+        if variant in derived.accuracy
+        for miss in gate.misses(derived.accuracy[variant])
+    ]
     if misses:
         raise AccuracyError(f"{name}: not close enough to sentence-transformers in fp32: {'; '.join(misses)}")
-    return replace(derived, accuracy=accuracy)
+    return replace(derived, gates=gates)

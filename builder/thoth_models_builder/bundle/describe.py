@@ -1,7 +1,7 @@
-"""What a model is, read from its small JSON files: dimension, pooling, length, prompts, and the identity of its space.
+"""Describe a model from its small JSON files: dimension, pooling, maximum length, prompts, and the space identity.
 
-Pure but for the function it is given to read a file with; no torch, and no code of the model. What this module cannot
-tell from the files is refused, because a bundle must not guess what a vector means.
+Pure, except for the function that it is given to read a file; without torch, and without code of the model. A model
+whose files do not say enough is refused, because a bundle must not guess what a vector means.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.canonical import canonical_json
-from thoth_models.digest import Digest
-from thoth_models.references import SENTENCE_CONFIG, unsafe_references
-from thoth_models.space import SpaceInputs, space_id
+from thoth_models.bundle.canonical_json import canonical_json
+from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.space import SpaceInputs, space_id
+from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG, unsafe_references
 from thoth_models_builder.errors import UnsupportedModelError
-from thoth_models_builder.variants import MODULES_FILE
+from thoth_models_builder.spec.variants import MODULES_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ _SUPPORTED = ("Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm",
 _WITH_WEIGHTS = ("Transformer", "StaticEmbedding", "Dense", "LayerNorm")
 _BEGINNINGS = (["Transformer", "Pooling"], ["StaticEmbedding"])
 
-# The order in which sentence-transformers joins several modes, and the flags of its older configurations.
+# The order in which sentence-transformers joins several pooling modes, and the flags of older configurations.
 _POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -35,31 +35,31 @@ _POOLING_FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
-# Keys that say where a file was made, not what it does; they must not make two equal spaces differ.
+# Keys about the origin of a file, not about its effect; they must not make equal spaces differ.
 _PROVENANCE = frozenset(
     {"_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "special_tokens_map_file",
      "tokenizer_file", "architectures", "use_cache", "gradient_checkpointing"}
 )  # fmt: skip
 
 _NO_LIMIT = 10**12
-"""Tokenizers write a number beyond 10**30 where they know no maximum length."""
+"""Tokenizers write a number beyond 10**30 if they have no maximum length."""
 
-_MOST_HEADER = 2**20
-"""Bytes of the longest header of a safetensors file that is read; with one tensor or three it has some hundred."""
+_MAX_HEADER_SIZE = 2**20
+"""Longest header of a safetensors file that is read, in bytes; with one to three tensors it has some hundred."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFacts:
-    """What the files of a model say of it.
+    """Facts about a model from its files.
 
     Attributes:
         dimension: Length of a vector.
-        max_seq_length: Longest input in tokens, or None where there is no limit.
+        max_seq_length: Longest input in tokens, or None for no limit.
         pooling: How token vectors become one; several modes are joined with ``+``.
-        has_normalize: Whether the published model itself makes vectors unit length.
-        similarity: Measure that the model was published for.
-        prompts: Text put before an input, by prompt name.
-        default_prompt_name: Prompt used where the caller names none, or None.
+        has_normalize: Whether the published model itself normalises vectors to unit length.
+        similarity: Similarity function that the model was published for.
+        prompts: Prompts by name; a prompt is a string that is added before a text.
+        default_prompt_name: Name of the prompt that is used if the caller names none, or None.
     """
 
     dimension: int
@@ -77,7 +77,7 @@ class ModelFiles:
     Args:
         digests: sha256 of each file.
         read: Returns the content of a small file.
-        start: Returns the first bytes of a file that may be large, given how many; without it, ``read`` is used.
+        start: Returns the first bytes of a file, given their number, for files that may be large; by default ``read``.
     """
 
     def __init__(
@@ -91,37 +91,37 @@ class ModelFiles:
         self._start = start or (lambda path, size: read(path)[:size])
 
     def json(self, path: str, kind: type[dict[str, Any] | list[Any]]) -> Any:  # noqa: ANN401
-        """Return a JSON file that holds a table or a list.
+        """Return the content of a JSON file whose root is an object or a list.
 
         Raises:
-            UnsupportedModelError: It is not there, or holds something else.
+            UnsupportedModelError: The file does not exist, or has something else.
         """
         if path not in self.digests:
             raise UnsupportedModelError(f"{path}: expected this file, found none")
         try:
             value = json.loads(self._read(path))
-            canonical_json(value)  # refuses what has no one spelling: NaN and lone surrogates
+            canonical_json(value)  # refuses values without a canonical form: NaN and lone surrogates
         except (ValueError, RecursionError) as error:
             raise UnsupportedModelError(f"{path}: expected JSON, found something else ({error})") from error
         if not isinstance(value, kind):
             raise UnsupportedModelError(f"{path}: expected a JSON {kind.__name__}, found {type(value).__name__}")
         return value
 
-    def optional_table(self, path: str) -> dict[str, Any]:
-        """Return a JSON table, empty where the file is not there."""
+    def optional_object(self, path: str) -> dict[str, Any]:
+        """Return the content of a JSON file whose root is an object; an empty object if the file is missing."""
         return self.json(path, dict) if path in self.digests else {}
 
     def shapes(self, path: str) -> dict[str, list[int]]:
         """Return the shape of each tensor of a safetensors file, by name, from its header.
 
-        The format: eight bytes that say how long the header is, little-endian; the header, which is JSON; the data.
+        The format: the length of the header in eight bytes, little-endian; the header, which is JSON; the data.
 
         Raises:
-            UnsupportedModelError: It is no such file, or its header is longer than that of a few tensors.
+            UnsupportedModelError: The file is not a safetensors file, or its header is longer than for a few tensors.
         """
         size = int.from_bytes(self._start(path, 8), "little")
-        if size > _MOST_HEADER:
-            raise UnsupportedModelError(f"{path}: expected a header of at most {_MOST_HEADER} bytes, found {size}")
+        if size > _MAX_HEADER_SIZE:
+            raise UnsupportedModelError(f"{path}: expected a header of at most {_MAX_HEADER_SIZE} bytes, found {size}")
         try:
             header = json.loads(self._start(path, 8 + size)[8:])
             return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
@@ -147,15 +147,15 @@ def read_modules(files: ModelFiles) -> list[Module]:
     """Return the steps of the pipeline, from modules.json.
 
     Raises:
-        UnsupportedModelError: There is none, it is malformed, or a step is code of the model's own or of a kind that
-            this release cannot describe.
+        UnsupportedModelError: The file is missing or malformed, or a step is code of the model itself, or of a kind
+            that this release cannot describe.
     """
     entries = files.json(MODULES_FILE, list)
     modules: list[Module] = []
     for index, entry in enumerate(entries):
         place = f"{MODULES_FILE}: [{index}]"
         if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
-            raise UnsupportedModelError(f"{place}: expected a table with a string under `type`, found {entry!r}")
+            raise UnsupportedModelError(f"{place}: expected an object with a string under `type`, found {entry!r}")
         reference, directory = entry["type"], entry.get("path", "")
         kind = reference.rpartition(".")[2]
         if not reference.startswith(_CODE_PREFIX):
@@ -165,7 +165,7 @@ def read_modules(files: ModelFiles) -> list[Module]:
             )
         if kind not in _SUPPORTED:
             raise UnsupportedModelError(f"{place}.type: expected one of {', '.join(_SUPPORTED)}, found {kind!r}")
-        # The library joins this to the model's own path, so an absolute one would replace it.
+        # The library joins this to the path of the model, and an absolute path would replace it.
         if not isinstance(directory, str) or (directory and any(p in ("", ".", "..") for p in directory.split("/"))):
             raise UnsupportedModelError(f"{place}.path: expected a directory of the model, found {directory!r}")
         modules.append(Module(kind=kind, directory=directory))
@@ -179,26 +179,21 @@ def read_modules(files: ModelFiles) -> list[Module]:
     return modules
 
 
-def weights_to_describe(modules: Sequence[Module]) -> list[str]:
-    """Return the weights whose headers :func:`describe` reads, since no configuration has what they say."""
-    return [module.path("model.safetensors") for module in modules if module.kind == "StaticEmbedding"]
-
-
 def refuse_unsafe(files: ModelFiles) -> None:
-    """Refuse a model that leads a library to code, or to files that are not its own.
+    """Refuse a model whose configuration refers to code, or to files outside of the model.
 
     Raises:
-        UnsupportedModelError: A configuration names such a thing; the message lists all of them.
+        UnsupportedModelError: There are such references; the message lists all of them.
     """
     if unsafe := unsafe_references(files.digests, lambda path: files.json(path, dict)):
         raise UnsupportedModelError("; ".join(map(str, unsafe)))
 
 
 def describe(files: ModelFiles) -> ModelFacts:
-    """Return what the files say of the model.
+    """Return the facts about a model from its files.
 
     Raises:
-        UnsupportedModelError: The files do not say it, or the model needs what a bundle refuses.
+        UnsupportedModelError: A fact is missing from the files, or the model needs something that a bundle refuses.
     """
     refuse_unsafe(files)
     modules = read_modules(files)
@@ -217,12 +212,12 @@ def describe(files: ModelFiles) -> ModelFacts:
     for module in rest:
         if module.kind == "Dense":
             width = _integer(files, module.path("config.json"), "out_features")
-    config = files.optional_table("config_sentence_transformers.json")
+    config = files.optional_object("config_sentence_transformers.json")
     if (model_type := config.get("model_type", "SentenceTransformer")) != "SentenceTransformer":
         raise UnsupportedModelError(
             f"config_sentence_transformers.json: model_type: expected SentenceTransformer, found {model_type!r}"
         )
-    # The first two are there in sentence-transformers always, and empty unless the model says otherwise.
+    # sentence-transformers always has the first two, empty unless the model defines them.
     prompts = {"query": "", "document": "", **_prompts(config)}
     default_prompt_name = config.get("default_prompt_name")
     if default_prompt_name is not None and default_prompt_name not in list(prompts):
@@ -248,21 +243,21 @@ def describe(files: ModelFiles) -> ModelFacts:
 
 
 def _ends_normalized(files: ModelFiles, modules: Sequence[Module]) -> bool:
-    """Tell whether what comes out has unit length: a Normalize that a Dense follows does not count."""
+    """Return whether vectors have unit length; a Normalize that is followed by a Dense does not count."""
     kept = [module for module in modules if module.kind != "Dropout"]
     if not kept or kept[-1].kind != "Normalize":
         return False
-    config = files.optional_table(kept[-1].path("config.json"))
+    config = files.optional_object(kept[-1].path("config.json"))
     return all(config.get(key) in (None, "sentence_embedding") for key in ("module_input_name", "module_output_name"))
 
 
 def space_of(files: ModelFiles, facts: ModelFacts, *, normalize: bool) -> Digest:
-    """Return the identity of the embedding space that the model makes, see :mod:`thoth_models.space`.
+    """Return the identity of the model's embedding space, see :mod:`thoth_models.bundle.space`.
 
     Args:
         files: The files of the model.
-        facts: What :func:`describe` said of them.
-        normalize: Whether the bundle makes vectors unit length; a model that does so itself makes no difference.
+        facts: The result of :func:`describe` for them.
+        normalize: Whether the bundle normalises vectors to unit length; no difference if the model does so itself.
     """
     weights: dict[str, str] = {}
     architecture: dict[str, str] = {}
@@ -272,9 +267,9 @@ def space_of(files: ModelFiles, facts: ModelFacts, *, normalize: bool) -> Digest
         if name.endswith(".safetensors"):
             weights[path] = digest.hex
         elif name.endswith(".safetensors.index.json"):
-            continue  # says which file holds which weight; the weights themselves are in
+            continue  # only says which file has which weight; the weights are included
         elif name == "config_sentence_transformers.json":
-            continue  # prompts and similarity, both told on their own
+            continue  # prompts and similarity are read separately
         elif name == "tokenizer_config.json":
             tokenizer[path] = _meaning(files, path)
         elif name.endswith("config.json") or path == MODULES_FILE:
@@ -296,9 +291,9 @@ def space_of(files: ModelFiles, facts: ModelFacts, *, normalize: bool) -> Digest
 
 
 def _meaning(files: ModelFiles, path: str) -> str:
-    """Return the digest of a configuration without what only says where it was made."""
-    table = {key: value for key, value in files.json(path, dict).items() if key not in _PROVENANCE}
-    return Digest.of(canonical_json(table)).hex
+    """Return the digest of a configuration, without the keys that are only about its origin."""
+    values = {key: value for key, value in files.json(path, dict).items() if key not in _PROVENANCE}
+    return Digest.of(canonical_json(values)).hex
 
 
 def _in(path: str, directory: str) -> bool:
@@ -327,12 +322,12 @@ def _pooling(files: ModelFiles, module: Module, transformer: Module) -> tuple[st
 
 
 def _row_length(files: ModelFiles, module: Module) -> int:
-    """Return the length of a row of a StaticEmbedding, which stands nowhere but in its weights."""
+    """Return the length of a row of a StaticEmbedding, which is only known from its weights."""
     path = module.path("model.safetensors")
     if path not in files.digests:
         raise UnsupportedModelError(f"{path}: expected this file, found none")
     shapes = files.shapes(path)
-    # The first as this library names it, the second as model2vec does.
+    # The first is the name of this library, the second that of model2vec.
     shape = shapes.get("embedding.weight", shapes.get("embeddings"))
     if not isinstance(shape, list) or len(shape) != 2 or type(shape[1]) is not int or shape[1] < 1:  # noqa: PLR2004
         raise UnsupportedModelError(
@@ -342,7 +337,7 @@ def _row_length(files: ModelFiles, module: Module) -> int:
 
 
 def _max_seq_length(files: ModelFiles, transformer: Module) -> int:
-    """Return the longest input in tokens, found in the order in which sentence-transformers looks for it."""
+    """Return the longest input in tokens, looked up in the same order as sentence-transformers does."""
     settings = [
         path
         for path in sorted(files.digests)
@@ -353,7 +348,7 @@ def _max_seq_length(files: ModelFiles, transformer: Module) -> int:
     if settings and files.json(settings[0], dict).get("max_seq_length") is not None:
         return _integer(files, settings[0], "max_seq_length")
     config = files.json(transformer.path("config.json"), dict)
-    tokenizer = files.optional_table(transformer.path("tokenizer_config.json"))
+    tokenizer = files.optional_object(transformer.path("tokenizer_config.json"))
     limits = [
         int(limit)
         for limit in (tokenizer.get("model_max_length"), config.get("max_position_embeddings"))
@@ -376,7 +371,9 @@ def _integer(files: ModelFiles, path: str, key: str) -> int:
 def _prompts(config: Mapping[str, Any]) -> dict[str, str]:
     prompts = config.get("prompts") or {}
     if not isinstance(prompts, dict):
-        raise UnsupportedModelError(f"config_sentence_transformers.json: prompts: expected a table, found {prompts!r}")
+        raise UnsupportedModelError(
+            f"config_sentence_transformers.json: prompts: expected an object, found {prompts!r}"
+        )
     # sentence-transformers reads null as the empty prompt.
     texts = {name: "" if text is None else text for name, text in prompts.items()}
     for name, text in texts.items():

@@ -1,8 +1,8 @@
-"""From verified files to a bundle: the manifest, the tree, and the one step that moves it into place.
+"""Write a bundle from a manifest and verified files, and move it into place atomically.
 
-Files are linked, cloned or, where neither works, copied, so the bytes are on the disk once. The tree is written beside
-its final place and verified there by the runtime; then it takes that place in one step. A killed build leaves the
-previous bundle or none, never half a one.
+Files are linked, cloned or, if neither works, copied, so that the bytes are on the disk only once. The tree is written
+beside its final place, verified there by the runtime, and then renamed in one step. A killed build leaves the previous
+bundle or none, never a partial one.
 """
 
 from __future__ import annotations
@@ -15,35 +15,21 @@ import re
 import shutil
 import stat
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 from thoth_models.errors import ThothModelsError
-from thoth_models.manifest import (
-    CHECKSUMS_NAME,
-    MANIFEST_NAME,
-    Alternate,
-    BuiltModel,
-    Manifest,
-    Model,
-    Origin,
-    Proof,
-    Variant,
-)
-from thoth_models.verify import VerificationReport, verify
-from thoth_models_builder.errors import AlternateError, OutputError
-from thoth_models_builder.files import FILE_MODE, link_or_copy, sync_directory
-from thoth_models_builder.variants import SOURCE_DIRECTORY, VARIANTS
+from thoth_models.verification.report_file import report_path
+from thoth_models.verification.verify import VerificationReport, verify
+from thoth_models_builder.errors import OutputError
+from thoth_models_builder.storage.files import FILE_MODE, link_or_copy, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
-    from thoth_models.digest import ContentDigest
-    from thoth_models_builder.derivation import Derived
-    from thoth_models_builder.describe import ModelFacts
-    from thoth_models_builder.plan import PlannedModel
+    from thoth_models.bundle.manifest import Manifest
 
 _DIRECTORY_MODE, _WORK_MODE = 0o555, 0o755
 _WORK_SUFFIX = ".building"
@@ -52,148 +38,14 @@ _MANIFEST_START = b'{"bundle":{"default":'
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ingredients:
-    """What one model of a bundle is made of.
-
-    Attributes:
-        model: As specified and locked.
-        contents: Content of each source file, by path in the model's source directory.
-        facts: What the files say of the model.
-        space: Identity of its embedding space.
-        derived: What was made of these files, or None for a model without golden vectors.
-    """
-
-    model: PlannedModel
-    contents: Mapping[str, ContentDigest]
-    facts: ModelFacts
-    space: Digest
-    derived: Derived | None
-
-    @property
-    def files(self) -> dict[str, ContentDigest]:
-        """Content of each file that the bundle ships of this model, by path in the model's directory."""
-        is_run = any(not VARIANTS[variant].is_compiled for variant in self.variants)
-        source = {f"{SOURCE_DIRECTORY}/{path}": content for path, content in self.contents.items()}
-        return {**(source if is_run else {}), **({} if self.derived is None else self.derived.files)}
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """Names of the variants that the bundle ships, in order of preference."""
-        listed = self.model.spec.variants
-        if self.derived is None:
-            return tuple(listed)
-        made = self.derived.accuracy
-        # What was made without being listed is what runs where nothing that is listed could be made.
-        return (*(name for name in listed if name in made), *(name for name in made if name not in listed))
-
-
-def compose(name: str, default: str, planned: Sequence[PlannedModel], present: Mapping[str, Ingredients]) -> Manifest:
-    """Return the manifest of a bundle.
-
-    Args:
-        name: Name of the bundle.
-        default: Model that answers when no name is asked for; left out if it is not among ``planned``.
-        planned: Every model of the bundle, also those that are absent.
-        present: What those are made of that are not absent.
-
-    Raises:
-        AlternateError: An alternate could never stand in, because of its dimension or its space.
-    """
-    names = {model.name for model in planned}
-    _check_alternates(planned, present)
-    models = {
-        model.name: Model(
-            name=model.name,
-            aliases=tuple(sorted(model.spec.aliases)),
-            alternates=tuple(
-                Alternate(model=alternate.model, accepts_other_space=alternate.other_space == "accept")
-                for alternate in model.spec.alternates
-                if alternate.model in names
-            ),
-            dimension=model.locked.dimension,
-            built=_built(present[model.name]) if model.name in present else None,
-        )
-        for model in planned
-    }
-    files = {
-        f"{model_name}/{path}": content
-        for model_name, ingredients in present.items()
-        for path, content in ingredients.files.items()
-    }
-    return Manifest(name=name, default=default if default in names else None, models=models, files=files)
-
-
-def _built(ingredients: Ingredients) -> BuiltModel:
-    model, facts, derived = ingredients.model, ingredients.facts, ingredients.derived
-    return BuiltModel(
-        origin=Origin(kind=model.locked.origin.kind, id=model.locked.origin.id, revision=model.locked.revision),
-        license=model.locked.license,
-        max_seq_length=facts.max_seq_length,
-        pooling=facts.pooling,
-        normalize=model.spec.normalize,
-        similarity=facts.similarity,
-        prompts=facts.prompts,
-        default_prompt_name=facts.default_prompt_name,
-        space=ingredients.space,
-        variants=tuple(_variant(ingredients, name) for name in ingredients.variants),
-        proof=None
-        if derived is None
-        else Proof(
-            golden=f"{model.name}/{derived.golden}",
-            derivation=derived.derivation,
-            toolchain=derived.toolchain,
-            omitted=derived.omitted,
-        ),
-    )
-
-
-def _variant(ingredients: Ingredients, name: str) -> Variant:
-    kind, model, derived = VARIANTS[name], ingredients.model.name, ingredients.derived
-    prefix = f"{kind.directory}/"
-    return Variant(
-        name=name,
-        backend=kind.backend,
-        precision=kind.precision,
-        directory=f"{model}/{kind.directory}",
-        files=tuple(sorted(f"{model}/{path}" for path in ingredients.files if path.startswith(prefix))),
-        accuracy=None if derived is None else derived.accuracy[name],
-    )
-
-
-def _check_alternates(planned: Sequence[PlannedModel], present: Mapping[str, Ingredients]) -> None:
-    by_name = {model.name: model for model in planned}
-    for model in planned:
-        for alternate in model.spec.alternates:
-            other = by_name.get(alternate.model)
-            if other is None:
-                continue
-            place = f"models.{model.name}.alternates: {alternate.model}"
-            if other.locked.dimension != model.locked.dimension:
-                raise AlternateError(
-                    f"{place}: expected {model.locked.dimension} dimensions, as {model.name} has, "
-                    f"found {other.locked.dimension}: it could never stand in"
-                )
-            both = [present.get(model.name), present.get(alternate.model)]
-            spaces = {ingredients.space for ingredients in both if ingredients is not None}
-            if alternate.other_space == "refuse" and len(spaces) > 1:
-                raise AlternateError(
-                    f"{place}: expected the embedding space of {model.name}, or `other_space: accept`, "
-                    "found another space"
-                )
-
-
-# --- the tree ---
-
-
 def read_previous(output: Path) -> tuple[VerificationReport | None, str | None]:
-    """Return what the runtime says of a bundle that is already at ``output``.
+    """Verify the bundle that exists at ``output``.
 
     Returns:
-        Its report if it is intact, else None and, where there is a bundle that is not, the reason.
+        The runtime's report if the bundle is intact; otherwise None, and the reason if there is a damaged bundle.
 
     Raises:
-        OutputError: There is something at ``output`` that is not a bundle, and must not be replaced.
+        OutputError: ``output`` exists but is not a bundle, so it must not be replaced.
     """
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise OutputError(f"{output}: expected a bundle directory or nothing, found a file or symlink")
@@ -203,7 +55,7 @@ def read_previous(output: Path) -> tuple[VerificationReport | None, str | None]:
     if not entries:
         return None, None
     if not _is_bundle(output):
-        raise OutputError(f"{output}: expected a bundle directory or nothing, found a directory of something else")
+        raise OutputError(f"{output}: expected a bundle directory or nothing, found another directory")
     try:
         return verify(output, strict=True), None
     except ThothModelsError as error:
@@ -211,14 +63,15 @@ def read_previous(output: Path) -> tuple[VerificationReport | None, str | None]:
 
 
 def _is_bundle(directory: Path) -> bool:
-    """Tell whether a directory is a bundle, be it a damaged one.
+    """Return whether a directory is a bundle, even a damaged one.
 
-    A ``manifest.json`` or ``SHA256SUMS`` as such may be anybody's; ours name each other, or begin as ours do.
+    Other programs use the names ``manifest.json`` and ``SHA256SUMS`` too; those of a bundle refer to each other, or
+    start in a specific way.
     """
     checksums, manifest = directory / CHECKSUMS_NAME, directory / MANIFEST_NAME
     try:
         begins_as_ours = manifest.is_file() and manifest.read_bytes().startswith(_MANIFEST_START)
-        # Others list a manifest.json as well; ours have no other files at the top.
+        # Other checksum lists may have a manifest.json as well; a bundle has no other files at the top.
         files = {entry.name for entry in directory.iterdir() if not entry.is_dir()}
         is_listed = checksums.is_file() and _MANIFEST_LINE.search(checksums.read_bytes()) is not None
     except OSError as error:
@@ -228,60 +81,69 @@ def _is_bundle(directory: Path) -> bool:
 
 @contextlib.contextmanager
 def claim(output: Path, locks: Path) -> Iterator[None]:
-    """Be the only build that writes ``output``, and remove what a killed one left beside it.
+    """Lock ``output`` for this build, and remove the leftovers of killed builds beside it.
 
     Raises:
-        OutputError: Another build is writing it, or its parent cannot be written.
+        OutputError: Another build is writing ``output``, or its parent cannot be written.
     """
     with contextlib.ExitStack() as stack:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             locks.mkdir(parents=True, exist_ok=True)
-            # In the store, not beside the output, where it would look like a part of somebody's project.
+            # The lock is in the store, not beside the output, where it would look like a part of the user's project.
             name = Digest.of(os.fsencode(output.parent.resolve() / output.name)).hex
             file = stack.enter_context((locks / name).open("a+b"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for temporary in _temporary_reports(output):
+                temporary.unlink(missing_ok=True)
             for leftover in _leftovers(output):
-                # A build with another store may be at work on it.
+                # A build with another store may be writing it.
                 if (descriptor := _lock_tree(leftover)) is not None:
                     stack.callback(os.close, descriptor)
                     _remove_tree(leftover)
         except BlockingIOError as error:
-            raise OutputError(f"{output}: expected to be its only writer, found another build at it") from error
+            raise OutputError(f"{output}: expected to be its only writer, found another build writing it") from error
         except OSError as error:
             raise _cannot_write(output, error) from error
         yield
 
 
 def _leftovers(output: Path) -> list[Path]:
-    """Return the work trees of builds of exactly this output: not those of ``b.x`` for ``b``, nor what is not ours."""
+    """Return the work trees for exactly this output: not those of ``b.x`` for ``b``, and no files of other programs."""
     pattern = re.compile(rf"\.{re.escape(output.name)}\.[a-z0-9_]{{8}}(\.building\.previous)?\.building", re.DOTALL)
     found = []
     for path in output.parent.iterdir():
         if pattern.fullmatch(path.name):
             status = path.lstat()
-            # In a directory that others may write to, a name proves nothing, and a link leads anywhere.
+            # In a directory that other users may write to, a name proves nothing, and a link may lead anywhere.
             if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
                 found.append(path)
     return found
+
+
+def _temporary_reports(output: Path) -> list[Path]:
+    """Return the temporary files of builds of exactly this output that were killed while writing the report."""
+    name = report_path(output).name
+    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}", re.DOTALL)
+    return [path for path in output.parent.iterdir() if pattern.fullmatch(path.name) and not path.is_dir()]
 
 
 def write_bundle(manifest: Manifest, locate: Callable[[str], Path], output: Path) -> VerificationReport:
     """Write the bundle that ``manifest`` describes, verify it, and move it to ``output`` in one step.
 
     Args:
-        manifest: What the bundle is to be.
-        locate: Returns where the content of a path of the manifest can be linked or copied from.
-        output: Where the bundle goes; replaced if it is there.
+        manifest: The manifest of the bundle.
+        locate: Returns the file from which the content of a manifest path can be linked or copied.
+        output: Target directory; an existing bundle is replaced.
 
     Raises:
-        VerificationError: What was written is not what the manifest says; ``output`` was not touched.
-        OutputError: It cannot be written.
+        VerificationError: The written tree does not match the manifest; ``output`` was not changed.
+        OutputError: The bundle cannot be written.
     """
     tree: Path | None = None
     descriptor: int | None = None
     try:
-        # Beside the output: a move within one directory is one step, and needs no permission on what is moved.
+        # Beside the output: a rename within one directory is atomic, and needs no permission for the moved directory.
         tree = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}.", suffix=_WORK_SUFFIX))
         descriptor = _lock_tree(tree)
         tree.chmod(_WORK_MODE)
@@ -305,7 +167,7 @@ def write_bundle(manifest: Manifest, locate: Callable[[str], Path], output: Path
 
 
 def _lock_tree(tree: Path) -> int | None:
-    """Lock a work tree until the descriptor is closed, or its process dies; None where another process holds it."""
+    """Lock a work tree until the descriptor is closed, or its process ends; None if another process has the lock."""
     descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -338,11 +200,11 @@ def _close_directories(tree: Path) -> None:
 
 
 def _move_into_place(tree: Path, output: Path) -> None:
-    """Give ``tree`` the name ``output``; what had it before gets the name of ``tree``, or one like it."""
+    """Rename ``tree`` to ``output``; the previous bundle gets the name of ``tree``, or a similar one."""
     if not output.exists():
         tree.rename(output)
     elif not _exchange(tree, output):
-        # Two steps: killed between them, there is no bundle, and the next build writes it anew.
+        # In two steps: a build that is killed between them leaves no bundle, and the next build writes it again.
         previous = tree.with_name(f"{tree.name}.previous{_WORK_SUFFIX}")
         output.rename(previous)
         try:
@@ -355,7 +217,7 @@ def _move_into_place(tree: Path, output: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Swap two names in one step, where kernel and file system can; False where they cannot."""
+    """Swap two names atomically, if kernel and file system support it; otherwise return False."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
     if renameat2 is None:
         return False
@@ -364,7 +226,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _remove_tree(path: Path) -> None:
-    """Remove a tree whose directories are read-only; nothing where there is none."""
+    """Remove a tree with read-only directories; do nothing if it does not exist."""
     # Another build may be removing the same leftover.
     with contextlib.suppress(FileNotFoundError):
         for directory, _, _ in os.walk(path):

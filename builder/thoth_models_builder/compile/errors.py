@@ -1,4 +1,4 @@
-"""What compiling may find out; only for use between the modules of this room."""
+"""Errors of compiling, for use within this package."""
 
 from __future__ import annotations
 

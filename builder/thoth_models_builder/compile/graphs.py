@@ -1,41 +1,50 @@
-"""ONNX graphs as files: optimised ahead of time, the same bytes every time, and laid out to be shared by processes.
+"""Write ONNX graphs: optimised ahead of time, the same bytes every time, and with weights that processes can share.
 
-Weights lie in one file beside the graph, each at the beginning of a page, so that a runtime maps them and all processes
-of a machine have one copy. What exporters write of the machine they ran on, of source files and lines, is left out.
+The weights are in one file beside the graph, each at the start of a page, so that a runtime can map them and all
+processes of a machine share one copy. Source files and line numbers that exporters record are removed.
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import onnx
 import onnxruntime
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
+
+from thoth_models_builder.compile.external_tensors import write_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 DATA_SUFFIX: Final = ".data"
-"""Behind the name of a graph: the file with its weights."""
+"""Appended to the name of a graph for the file with its weights."""
 
 _EXTERNAL_SIZE: Final = 1024
-"""Bytes from which on a tensor lies outside of the graph; shape arithmetic needs the small ones inside."""
+"""Minimum size in bytes of an external tensor; shape arithmetic needs small tensors inside the graph."""
 _PAGE: Final = 4096
 
 _SLOWER: Final = ("SkipLayerNormFusion", "BiasGeluFusion")
-"""Fusions whose kernels take longer on a CPU than what they replace: by 12 % of all-MiniLM-L6-v2, and by 0 to 3 %."""
+"""Fusions that are slower on a CPU than the nodes they replace: by 12 % of all-MiniLM-L6-v2, and by 0 to 3 %."""
 
 
 def finish_graph(raw: Path, target: Path) -> None:
-    """Optimise a graph as far as that does not depend on the machine, and write it; for a runtime that then need not.
+    """Optimise a graph as far as that does not depend on the machine, and write it.
 
     Args:
-        raw: A graph as :func:`~thoth_models_builder.compile.export.export_graph` writes it, or quantised.
-        target: Path of the finished graph. Its weights come to lie beside it, under the name with ``.data`` behind.
+        raw: A graph from :func:`~thoth_models_builder.compile.export.export_graph`, or a quantised one.
+        target: Path of the finished graph. Its weights are written beside it, with ``.data`` appended to the name, and
+            their list with ``.tensors.json``.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="finish-") as name:
         optimized = Path(name) / "optimized.onnx"
         options = onnxruntime.SessionOptions()
-        # The level above chooses memory layouts by what the processor can do.
+        # The next level chooses memory layouts that depend on the processor.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(optimized)
         options.intra_op_num_threads = 1
@@ -46,35 +55,67 @@ def finish_graph(raw: Path, target: Path) -> None:
             "session.optimized_model_external_initializers_min_size_in_bytes", str(_EXTERNAL_SIZE)
         )
         onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER)
-        finished = onnx.load(optimized)
-        # Shapes between the nodes, which every runtime works out on its own.
+        finished = onnx.load(optimized, load_external_data=False)
+        # Shapes of intermediate values, which every runtime infers itself.
         del finished.graph.value_info[:]
-        write_graph(finished, target)
+        write_graph(finished, target, external_weights(finished, optimized.parent))
+    write_tensors(target)
 
 
-def write_graph(model: onnx.ModelProto, target: Path) -> None:
-    """Write a graph and its weights: sorted, page by page, and without a word about where they come from.
+def external_weights(model: onnx.ModelProto, directory: Path) -> dict[str, NDArray[Any]]:
+    """Return the external weights of a graph by name, as views of their files.
 
     Args:
-        model: The graph, with all of its weights in memory; it is changed.
+        model: The graph, loaded without its external weights.
+        directory: Directory of the graph.
+    """
+    files: dict[str, NDArray[np.uint8]] = {}
+    weights: dict[str, NDArray[Any]] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            if (name := place["location"]) not in files:
+                files[name] = np.memmap(directory / name, np.uint8, "r")
+            start = int(place.get("offset", "0"))
+            data = files[name][start : start + int(place["length"])]
+            weights[tensor.name] = data.view(helper.tensor_dtype_to_np_dtype(tensor.data_type)).reshape(tensor.dims)
+    return weights
+
+
+def write_graph(model: onnx.ModelProto, target: Path, weights: Mapping[str, NDArray[Any]] | None = None) -> None:
+    """Write a graph and its weights, sorted and aligned to pages, without information about their origin.
+
+    Args:
+        model: The graph; it is modified.
         target: Path of the graph.
+        weights: Weights whose content is not in the graph, by name. They are not copied in memory.
     """
     _forget_origin(model)
-    weights = sorted(model.graph.initializer, key=lambda tensor: tensor.name)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    given = weights or {}
+    for name, array in given.items():
+        if name not in tensors:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            tensors[name] = onnx.TensorProto(name=name, data_type=kind, dims=array.shape)
     data = target.name + DATA_SUFFIX
     with target.with_name(data).open("wb") as file:
-        for tensor in weights:
-            if not tensor.HasField("raw_data") and tensor.data_type != onnx.TensorProto.STRING:
-                tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
-            size = len(tensor.raw_data)
-            if size < _EXTERNAL_SIZE:
+        for name, tensor in sorted(tensors.items()):
+            if name in given:
+                content: Any = np.ascontiguousarray(given[name]).reshape(-1).view(np.uint8).data
+            else:
+                if not tensor.HasField("raw_data") and tensor.data_type != onnx.TensorProto.STRING:
+                    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), name))
+                content = tensor.raw_data
+            if len(content) < _EXTERNAL_SIZE:
+                if name in given:
+                    tensor.CopyFrom(numpy_helper.from_array(np.asarray(given[name]), name))
                 continue
             file.write(bytes(-file.tell() % _PAGE))
-            _lay_out(tensor, location=data, offset=file.tell(), length=size)
-            file.write(tensor.raw_data)
+            _lay_out(tensor, location=data, offset=file.tell(), length=len(content))
+            file.write(content)
             tensor.ClearField("raw_data")
     del model.graph.initializer[:]
-    model.graph.initializer.extend(weights)
+    model.graph.initializer.extend(tensor for _, tensor in sorted(tensors.items()))
     target.write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -86,7 +127,7 @@ def _lay_out(tensor: onnx.TensorProto, **place: str | int) -> None:
 
 
 def _forget_origin(message: Any) -> None:  # noqa: ANN401 - the messages of ONNX have no common type
-    """Take out what exporters write of source files and lines, at every depth."""
+    """Remove source files and line numbers that exporters record, at every depth."""
     for field, value in list(message.ListFields()):
         if field.name in ("metadata_props", "doc_string"):
             message.ClearField(field.name)

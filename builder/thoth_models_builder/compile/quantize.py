@@ -1,18 +1,20 @@
-"""Weights of an ONNX graph as int8, such that a vector depends neither on its batch nor on what a processor can do.
+"""Quantize the weights of an ONNX graph to int8, so that vectors depend neither on their batch nor on the processor.
 
-The scheme, chosen by measurement (docs/decisions/0009-int8-scheme.md has the numbers and what else was tried):
+The scheme was chosen by measurement (docs/decisions/0009-int8-scheme.md has the numbers and the alternatives):
 
 - A product of activations and constant weights becomes one of uint8 and int8 with exact int32 sums. Each row of
-  activations, which is one token, has a scale of its own, found while the graph runs; each column of weights has one.
-- Before that, channels of activations are scaled to similar ranges and the rows of the weights the other way round
-  (SmoothQuant, arXiv:2211.10438, with its exponent of 0.5), since a few channels are tens of times as large as others.
-- Neighbouring weights are bounded together. Processors without VNNI add two products in 16 bits, where
-  255 x 127 + 255 x 127 saturates; here no pair can, for a third of a bit, so that sums are the same everywhere.
+  activations, which is one token, has its own scale, computed while the graph runs; each column of weights has one.
+- Before that, channels of activations are scaled to similar ranges, and the rows of the weights inversely
+  (SmoothQuant, arXiv:2211.10438, with its exponent of 0.5), because a few channels are tens of times larger than
+  others.
+- Neighbouring weights are limited together. Processors without VNNI add two products in 16 bits, where
+  255 x 127 + 255 x 127 saturates. Here no pair can saturate, at the cost of a third of a bit, so that sums are the same
+  on all processors.
 - Embedding tables are int8, with a scale for each row, after one for each column.
-- Whatever else there is, attention between activations too, stays as it was, in fp32.
+- Everything else, including attention between activations, stays in fp32.
 
-The ranges of activations come from running the graph on tokens evenly drawn from its own vocabulary: no texts are
-needed, and none that a variant is judged by can leak into it.
+The ranges of activations are measured by running the graph on tokens drawn evenly from its vocabulary. So no texts are
+needed, and no text that a variant is measured with can influence it.
 """
 
 from __future__ import annotations
@@ -38,35 +40,35 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float32]
 
 _OWN_DOMAIN: Final = "com.microsoft"
-_SMALLEST: Final = 1_024
-"""Numbers in a matrix from which on it is worth the operators around it."""
+_MIN_WEIGHTS: Final = 1_024
+"""Minimum size of a matrix for which quantization is worth the additional operators."""
 _TOKENS: Final = (32, 16)
-"""Batch and tokens that the ranges are found with: short, so that every encoder takes them."""
+"""Batch size and tokens for measuring the ranges; short, so that every encoder accepts them."""
 _STRIDE: Final = 0.6180339887498949
-"""Part of the vocabulary between two of those tokens: by the golden ratio, any number of them are evenly spread."""
+"""Distance between two of those tokens, as a share of the vocabulary; the golden ratio spreads any number evenly."""
 
-_HIGHEST: Final = 255
-_LARGEST: Final = 127
-"""Largest weight. Two of one sign add up to at most 128 after rounding, and 255 x 128 is within 16 bits."""
+_MAX_UINT8: Final = 255
+_MAX_INT8: Final = 127
+"""Largest weight. Two neighbours of one sign add up to at most 128 after rounding, and 255 x 128 fits into 16 bits."""
 _ZERO_POINTS: Final = tuple(range(16, 256, 16))
-"""What uint8 may stand for zero: 128 where activations are as often negative, fewer behind a GELU."""
+"""Possible zero points of uint8: 128 if activations are negative half of the time, smaller ones after a GELU."""
 _STEPS: Final = 4
-"""Factors of channels are whole powers of 2 ** (1 / 4): the last bits of the run that found them do not matter."""
+"""Channel factors are integer powers of 2 ** (1 / 4), so that the last bits of the measuring run do not matter."""
 _FURTHEST: Final = 4.0
-"""Largest power of 2 by which a channel is scaled, for one that those tokens left asleep."""
+"""Largest power of 2 for scaling a channel, for channels that were inactive in the measuring run."""
 _TINY: Final = 1e-12
 
 
 def quantize_graph(raw: Path, target: Path) -> None:
-    """Write a graph with int8 weights; the same bytes every time for one toolchain and one machine.
+    """Write a graph with int8 weights; with one toolchain, the bytes are the same every time.
 
     Args:
-        raw: A graph in fp32, as :func:`~thoth_models_builder.compile.export.export_graph` writes it: all inputs are
-            int64 of shape (batch, tokens).
-        target: Path of the quantized graph. Its weights come to lie beside it, under the name with ``.data`` behind.
+        raw: A graph in fp32 from :func:`~thoth_models_builder.compile.export.export_graph`: all inputs are int64 of
+            shape (batch, tokens).
+        target: Path of the quantized graph. Its weights are written beside it, with ``.data`` appended to the name.
 
     Raises:
-        NotExportableError: There is nothing in the graph that this scheme can quantize.
+        NotExportableError: The graph has nothing that this scheme can quantize.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="quantize-") as name:
         folded = _fold(raw, Path(name))
@@ -75,7 +77,7 @@ def quantize_graph(raw: Path, target: Path) -> None:
         if not graph.products and not graph.tables:
             raise NotExportableError(
                 f"nothing to quantize: expected a product with constant weights or a table of rows, of at least "
-                f"{_SMALLEST} numbers in fp32, found none"
+                f"{_MIN_WEIGHTS} numbers in fp32, found none"
             )
         graph.rewrite(_measure(folded, graph) if graph.products else {})
     write_graph(model, target)
@@ -93,7 +95,7 @@ class _Product:
 
 @dataclass(frozen=True)
 class _Rounding:
-    """How the activations of one name become uint8: what their channels are divided by, and what stands for zero."""
+    """The quantization of one activation to uint8: the divisors of its channels, and its zero point."""
 
     factors: FloatArray
     zero_point: int
@@ -103,8 +105,8 @@ class _Graph:
     """A graph in the process of being quantized.
 
     Attributes:
-        products: What will be quantized, by the name of the node's output.
-        tables: Names of the constants that rows will be gathered from, by the name of the node's output.
+        products: The products to quantize, by the name of the node's output.
+        tables: Names of the constants from which rows are gathered, by the name of the node's output.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -126,7 +128,7 @@ class _Graph:
             tensor is not None
             and tensor.data_type == onnx.TensorProto.FLOAT
             and len(tensor.dims) == 2  # noqa: PLR2004 - a matrix has two dimensions
-            and tensor.dims[0] * tensor.dims[1] >= _SMALLEST
+            and tensor.dims[0] * tensor.dims[1] >= _MIN_WEIGHTS
         )
 
     def weights(self, product: _Product) -> FloatArray:
@@ -135,7 +137,7 @@ class _Graph:
         return np.asarray(array.T if product.transposed else array, dtype=np.float32)
 
     def vocabulary(self) -> int | None:
-        """Return the number of rows of the table that ``input_ids`` chooses from."""
+        """Return the number of rows of the table that ``input_ids`` indexes."""
         rows = [
             int(self._constants[node.input[0]].dims[0])
             for node in self._model.graph.node
@@ -144,7 +146,7 @@ class _Graph:
         return min(rows, default=None)
 
     def rewrite(self, roundings: Mapping[str, _Rounding]) -> None:
-        """Put int8 operators in the place of those found, and drop the constants that nothing needs any more."""
+        """Replace the products by int8 operators, and remove the constants that are not used any more."""
         nodes: list[onnx.NodeProto] = []
         done: set[str] = set()
         for node in self._model.graph.node:
@@ -180,7 +182,7 @@ class _Graph:
         rows = numpy_helper.to_array(self._constants[table])
         factors = _even(np.log2(np.maximum(np.sqrt(np.square(rows).mean(axis=0)), _TINY)))
         even = rows / factors
-        scale = _or_one(np.abs(even).max(axis=1, keepdims=True) / np.float32(_LARGEST))
+        scale = _or_one(np.abs(even).max(axis=1, keepdims=True) / np.float32(_MAX_INT8))
         whole = self._constant(f"{table}/int8", np.rint(even / scale).astype(np.int8))
         scales = self._constant(f"{table}/scale", scale)
         columns = self._constant(f"{table}/factors", factors)
@@ -194,7 +196,7 @@ class _Graph:
         ]
 
     def _round(self, name: str, rounding: _Rounding) -> list[onnx.NodeProto]:
-        """Return what makes uint8 of activations, and a scale for each of their rows."""
+        """Return the nodes that quantize activations to uint8, with a scale for each row."""
         zero, prefix = rounding.zero_point, f"{name}/rounded"
         source, nodes = name, []
         if not (rounding.factors == 1).all():
@@ -202,16 +204,16 @@ class _Graph:
             source = f"{prefix}/smooth"
             nodes.append(_node("Mul", [name, factors], source))
         last = self._constant("int8/last", np.array([-1], np.int64))
-        above = self._constant(f"int8/above/{zero}", np.array(1 / (_HIGHEST - zero), np.float32))
+        above = self._constant(f"int8/above/{zero}", np.array(1 / (_MAX_UINT8 - zero), np.float32))
         below = self._constant(f"int8/below/{zero}", np.array(-1 / zero, np.float32))
         tiny = self._constant("int8/tiny", np.array(_TINY, np.float32))
         point = self._constant(f"int8/point/{zero}", np.array(zero, np.uint8))
-        # The scale is the smallest that leaves nothing out, on neither side of zero.
+        # The smallest scale that covers all values on both sides of zero.
         for kind, factor in (("Max", above), ("Min", below)):
             nodes.append(_node(f"Reduce{kind}", [source, last], f"{prefix}/{kind}", keepdims=1))
             nodes.append(_node("Mul", [f"{prefix}/{kind}", factor], f"{prefix}/by{kind}"))
-        # QuantizeLinear could divide too, given a scale for each row of a matrix; but then it takes twice as many nodes
-        # to put shapes right, which costs a single text more than a full batch gains.
+        # QuantizeLinear could divide as well, with a scale for each row of a matrix; but adapting the shapes takes
+        # twice as many nodes, which costs a single text more than a full batch gains.
         return [
             *nodes,
             _node("Max", [f"{prefix}/byMax", f"{prefix}/byMin", tiny], f"{prefix}/scale"),
@@ -225,7 +227,7 @@ class _Graph:
     def _multiply(self, node: onnx.NodeProto, product: _Product, rounding: _Rounding) -> list[onnx.NodeProto]:
         output, zero = node.output[0], rounding.zero_point
         whole, scale = _whole(self.weights(product) * rounding.factors[:, np.newaxis])
-        # Every use of a constant has the same factors, see _measure.
+        # All uses of a constant have the same factors, see _measure.
         stem = f"{product.weights}/transposed" if product.transposed else product.weights
         inputs = [
             f"{product.activations}/rounded",
@@ -256,12 +258,12 @@ def _node(kind: str, inputs: list[str], output: str, *, domain: str = "", **attr
 
 
 def _or_one(scale: NDArray[Any]) -> FloatArray:
-    """Return scales that one can divide by: for what is all zeros, any will do."""
+    """Return scales without zeros; for a row of zeros any scale is right."""
     return np.where(scale > 0, scale, 1).astype(np.float32)
 
 
 def _even(powers: NDArray[np.float32]) -> FloatArray:
-    """Return factors of channels from their powers of two, about 1 in the median."""
+    """Return channel factors from their powers of two, with a median of about 1."""
     powers = np.clip(powers - np.median(powers), -_FURTHEST, _FURTHEST)
     return np.asarray(np.exp2(np.rint(powers * _STEPS) / _STEPS), dtype=np.float32)
 
@@ -270,19 +272,19 @@ def _whole(weights: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
     """Return weights of shape (K, N) as int8, and the scale of each column, of shape (N,).
 
     Processors without VNNI multiply four rows at a time, and add the products of the first two, and of the last two, in
-    16 bits. So it is two neighbours that the scale bounds.
+    16 bits. So the scale limits pairs of neighbours.
     """
     padded = np.pad(weights, ((0, len(weights) % 2), (0, 0)))
     bound = np.abs(weights).max(axis=0)
     for sign in (1, -1):
         parts = np.maximum(sign * padded, 0)
         bound = np.maximum(bound, (parts[0::2] + parts[1::2]).max(axis=0))
-    scale = _or_one(bound / np.float32(_LARGEST))
+    scale = _or_one(bound / np.float32(_MAX_INT8))
     return np.rint(weights / scale).astype(np.int8), scale
 
 
 def _fold(raw: Path, place: Path) -> Path:
-    """Compute what is constant, so that weights are constants also where an exporter transposes them in the graph."""
+    """Fold constants, so that weights are constants even if an exporter transposes them in the graph."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(place / "folded.onnx")
@@ -294,14 +296,14 @@ def _fold(raw: Path, place: Path) -> Path:
 
 def _session(graph: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4
-    # One thread adds up in one order.
+    # A single thread, so that sums have a fixed order.
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.disable_prepacking", "1")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _measure(folded: Path, graph: _Graph) -> dict[str, _Rounding]:
-    """Run the graph on tokens from all over its vocabulary, and return how to round each of its activations."""
+    """Run the graph on tokens from its whole vocabulary, and return the quantization of each activation."""
     products: dict[str, list[_Product]] = {}
     users: dict[str, set[str]] = {}
     for product in graph.products.values():
@@ -312,7 +314,7 @@ def _measure(folded: Path, graph: _Graph) -> dict[str, _Rounding]:
     for name, same in products.items():
         rows = found[name].reshape(-1, found[name].shape[-1])
         factors = np.ones(rows.shape[1], np.float32)
-        # Layers that share their weights would need them once for each, with factors of their own.
+        # Layers that share weights would otherwise need a copy each, with different factors.
         if all(len(users[product.weights]) == 1 for product in same):
             factors = _factors(rows, [graph.weights(product) for product in same])
         roundings[name] = _Rounding(factors, _zero_point(rows / factors))
@@ -321,7 +323,7 @@ def _measure(folded: Path, graph: _Graph) -> dict[str, _Rounding]:
 
 def _activations(folded: Path, names: list[str], vocabulary: int | None) -> dict[str, FloatArray]:
     if vocabulary is None:
-        raise NotExportableError("cannot be quantized: expected a table whose rows input_ids chooses, found none")
+        raise NotExportableError("cannot be quantized: expected a table that input_ids indexes, found none")
     model = onnx.load(folded, load_external_data=False)
     del model.graph.output[:]
     model.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
@@ -331,15 +333,15 @@ def _activations(folded: Path, names: list[str], vocabulary: int | None) -> dict
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = _session(watched, options)
     ids = (np.arange(1, 1 + _TOKENS[0] * _TOKENS[1]) * _STRIDE % 1 * vocabulary).astype(np.int64).reshape(_TOKENS)
-    # Whatever else a graph takes says which tokens count: all do.
+    # All other inputs are masks of tokens: all count.
     given = {"input_ids": ids, "token_type_ids": np.zeros_like(ids)}
     feeds = {one.name: given.get(one.name, np.ones_like(ids)) for one in session.get_inputs()}
     return dict(zip(names, session.run(names, feeds), strict=True))
 
 
 def _factors(rows: FloatArray, weights: list[FloatArray]) -> FloatArray:
-    """Return what to divide each channel of activations by, for its range and that of its weights to be alike."""
-    # The mean of fourth powers is between what is usual and what is largest: no single token decides.
+    """Return divisors of the activation channels, so that the ranges of activations and weights become similar."""
+    # The mean of fourth powers is between the usual and the largest value, so that no single token decides.
     channels = np.square(np.square(rows)).mean(axis=0) ** 0.25
     against = np.max([np.abs(one).max(axis=1) for one in weights], axis=0)
     powers = (np.log2(np.maximum(channels, _TINY)) - np.log2(np.maximum(against, _TINY))) / 2
@@ -347,8 +349,8 @@ def _factors(rows: FloatArray, weights: list[FloatArray]) -> FloatArray:
 
 
 def _zero_point(rows: FloatArray) -> int:
-    """Return the zero point with the finest steps, in the mean of the squares over these rows."""
+    """Return the zero point with the smallest mean square of the step sizes over these rows."""
     high, low = np.maximum(rows.max(axis=1), 0), np.minimum(rows.min(axis=1), 0)
     return min(
-        _ZERO_POINTS, key=lambda zero: float(np.square(np.maximum(high / (_HIGHEST - zero), -low / zero)).mean())
+        _ZERO_POINTS, key=lambda zero: float(np.square(np.maximum(high / (_MAX_UINT8 - zero), -low / zero)).mean())
     )

@@ -1,4 +1,4 @@
-"""The reference: plain sentence-transformers in fp32, as anybody without this project would use it."""
+"""The reference: plain sentence-transformers in fp32, used as without this project."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 
 class Reference:
     """A model directory, loaded with sentence-transformers.
 
     Args:
-        directory: Absolute path of the directory; everything that the model consists of is in it.
+        directory: Absolute path of the directory, which contains the whole model.
+        threads: Number of threads of torch, for the whole process.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
         self._model = SentenceTransformer(
             str(directory),
             device="cpu",
@@ -36,7 +38,7 @@ class Reference:
     def encode(self, texts: Sequence[tuple[str, str]]) -> FloatArray:
         """Return the vectors of pairs of prompt and text, one at a time, float32 of shape (len(texts), dimension).
 
-        One at a time, so that no padding and no neighbour in a batch has a part in them.
+        They are encoded one at a time, so that neither padding nor other texts of a batch influence them.
         """
         vectors = [
             self._model.encode([text], prompt=prompt, show_progress_bar=False, convert_to_numpy=True)[0]

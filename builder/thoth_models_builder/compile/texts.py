@@ -1,7 +1,8 @@
-"""The texts that variants are measured with: golden ones for what is hard, a corpus for what is usual.
+"""The texts for measuring variants: golden texts that are difficult, and a corpus of usual ones.
 
-Pure and fixed: a change here changes the golden vectors of every bundle. Golden texts are where implementations like
-to differ; the corpus is like what services index, so that its nearest neighbours mean something.
+Pure and fixed: a change here changes the golden vectors of every bundle. Golden texts are those for which
+implementations tend to differ. The corpus resembles the texts that services index, so that its nearest neighbours are
+meaningful.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _USUAL: Final = (
-    # The first is what every load is checked with: case, accents, punctuation, digits and an identifier in one.
+    # Every load is checked with the first: case, accents, punctuation, digits and an identifier in one text.
     "Which Café in São Paulo opened before 1998, and what is its customer_id?",
     "The quick brown fox jumps over the lazy dog.",
     "A man is eating a piece of bread.",
@@ -61,12 +62,12 @@ _SCRIPTS: Final = (
     "Zażółć gęślą jaźń",
     "Сколько клиентов в Москве?",
     "Πόσοι πελάτες υπάρχουν;",
-    "客户的订单总数是多少？",  # noqa: RUF001 - Chinese has a question mark of its own
+    "客户的订单总数是多少？",  # noqa: RUF001 - Chinese has its own question mark
     "お客様の注文はいくつありますか。",
     "고객 주문이 몇 개입니까?",
     "ลูกค้ามีกี่คน",
     "ग्राहक कितने हैं?",
-    # From right to left, alone and mixed with what is not.
+    # From right to left, alone and mixed with left to right.
     "كم عدد العملاء في القاهرة؟",
     "כמה לקוחות יש בתל אביב?",
     "العمود customer_id في جدول orders",
@@ -89,20 +90,20 @@ _ODD: Final = (
 )
 
 _WORDS: Final = ("river", "order", "music", "Paris", "customer", "winter", "bread", "engine", "yellow", "invoice")
-_LONGEST = 9000
-"""Words of the longest golden text: beyond every maximum length but those of a few, and seconds to encode for these."""
+_MAX_WORDS = 9000
+"""Words of the longest golden text: longer than the maximum of most models, and a few seconds to encode for others."""
 _PROMPTED = 4
-"""How many of the usual texts are encoded again under each prompt of a model."""
+"""How many usual texts are encoded again with each prompt of a model."""
 
 
 def golden_texts(max_seq_length: int | None, prompts: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return pairs of prompt and text: 64 without a prompt, and some again under each prompt that the model has.
+    """Return pairs of prompt and text: 64 without a prompt, and some of them again with each prompt of the model.
 
     Args:
-        max_seq_length: Longest input of the model in tokens; the last text but the prompted ones is longer.
+        max_seq_length: Longest input of the model in tokens; the last text without a prompt is longer.
         prompts: Prompts of the model, by name.
     """
-    count = min((max_seq_length or 600) + 50, _LONGEST)
+    count = min((max_seq_length or 600) + 50, _MAX_WORDS)
     longest = " ".join(itertools.islice(itertools.cycle(_WORDS), count))
     texts = [*_USUAL, *_IDENTIFIERS, *_NUMBERS, *_SCRIPTS, *_ODD, longest]
     kinds = sorted({prompt for prompt in prompts.values() if prompt})

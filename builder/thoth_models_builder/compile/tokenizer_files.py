@@ -1,7 +1,7 @@
-"""What ``tokenizers`` alone needs to treat text as sentence-transformers does: tokenizer.json and settings.json.
+"""Write tokenizer.json and settings.json, with which ``tokenizers`` alone tokenizes as sentence-transformers does.
 
-Nothing is worked out anew: the library is asked to tokenize, and the Rust tokenizer below it is kept as it then stands.
-What comes out of the written files is compared with what the library makes of the same texts.
+The library is called to tokenize, and the Rust tokenizer that it uses is saved in the resulting state. The tokens of
+the written files are then compared with those of the library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, StaticEm
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from thoth_models.canonical import canonical_json
+from thoth_models.bundle.canonical_json import canonical_json
 from thoth_models_builder.compile.errors import NotExportableError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 POOLING_MASK: Final = "pooling_mask"
-"""Input of a graph that leaves the prompt out of pooling: which tokens are pooled."""
+"""Input of a graph that excludes the prompt from pooling: the mask of the pooled tokens."""
 
 _VERSION: Final = 1
 _INPUTS: Final = ("attention_mask", "input_ids", "token_type_ids")
@@ -35,19 +35,19 @@ _PROBES: Final = (
     "  Straße  ÉTÉ, e\u0301 und 42 日本語 🙂  ",
     "word " * 40,
 )
-_LONGEST: Final = 20_000
-"""Words of the longest probe, beyond the maximum of every model but a few."""
+_MAX_WORDS: Final = 20_000
+"""Words of the longest probe, longer than the maximum of most models."""
 
 
 def write_tokenizer(model: SentenceTransformer, directory: Path) -> None:
-    """Write ``tokenizer.json`` and ``settings.json``, the same bytes every time.
+    """Write ``tokenizer.json`` and ``settings.json``; the bytes are the same every time.
 
     Args:
-        model: As :func:`~thoth_models_builder.compile.export.load_reference` returns it.
-        directory: Where to; it exists.
+        model: A model from :func:`~thoth_models_builder.compile.export.load_reference`.
+        directory: Existing target directory.
 
     Raises:
-        NotExportableError: The tokenizer is none that ``tokenizers`` can run alone, or does more than it can.
+        NotExportableError: ``tokenizers`` cannot run the tokenizer alone, or cannot do everything that it does.
     """
     first = model[0]
     if isinstance(first, StaticEmbedding):
@@ -55,7 +55,7 @@ def write_tokenizer(model: SentenceTransformer, directory: Path) -> None:
         if tokenizer.truncation is not None:
             # It would, in the library too; but to the library, and so to the manifest, such a model has no maximum.
             raise NotExportableError(
-                f"StaticEmbedding: expected a tokenizer that cuts nothing off, found {tokenizer.truncation}"
+                f"StaticEmbedding: expected a tokenizer without truncation, found {tokenizer.truncation}"
             )
     else:
         tokenizer, padding = _as_called(model)
@@ -76,10 +76,10 @@ def write_tokenizer(model: SentenceTransformer, directory: Path) -> None:
 
 
 def graph_inputs(model: SentenceTransformer) -> list[str]:
-    """Return the inputs of the graph, sorted: what the tokenizer makes and the encoder takes.
+    """Return the inputs of the graph, sorted: those that the tokenizer gives and the encoder accepts.
 
     Raises:
-        NotExportableError: The encoder wants something that this release cannot make.
+        NotExportableError: The encoder needs an input that this release does not support.
     """
     first = model[0]
     if isinstance(first, StaticEmbedding):
@@ -93,7 +93,7 @@ def graph_inputs(model: SentenceTransformer) -> list[str]:
 
 
 def max_tokens(model: SentenceTransformer) -> int | None:
-    """Return the longest input in tokens, special ones counted, or None where nothing is cut off."""
+    """Return the longest input in tokens, including special tokens, or None if there is no truncation."""
     if isinstance(model[0], StaticEmbedding):
         return None
     _preprocessed(model, [_PROBES[0]])
@@ -102,7 +102,7 @@ def max_tokens(model: SentenceTransformer) -> int | None:
 
 
 def _as_called(model: SentenceTransformer) -> tuple[Tokenizer, dict[str, Any]]:
-    """Return the tokenizer as a call of the library leaves it, without its padding, and that padding."""
+    """Return the tokenizer in the state after a call of the library, without its padding, and that padding."""
     _preprocessed(model, [_PROBES[0]])
     backend = _backend(model[0])
     padding = backend.padding
@@ -111,11 +111,11 @@ def _as_called(model: SentenceTransformer) -> tuple[Tokenizer, dict[str, Any]]:
     return _copied(backend), padding
 
 
-def _backend(first: Any) -> Tokenizer:  # noqa: ANN401 - the modules of a model are no more to a type checker
+def _backend(first: Any) -> Tokenizer:  # noqa: ANN401 - the modules of a model have no more specific type
     if not isinstance(first, Transformer):
         raise NotExportableError(f"expected a Transformer or a StaticEmbedding first, found {type(first).__name__}")
     if "message" in first.modality_config:
-        raise NotExportableError("expected a model that takes text, found one with a chat template")
+        raise NotExportableError("expected a model for plain text, found one with a chat template")
     tokenizer = first.processor
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not tokenizer.is_fast:
         raise NotExportableError(f"expected a tokenizer that `tokenizers` runs, found {type(tokenizer).__name__}")
@@ -142,8 +142,8 @@ def _excludes_prompt(model: SentenceTransformer) -> bool:
 
 
 def _compare(model: SentenceTransformer, tokenizer: Tokenizer, settings: dict[str, Any]) -> None:
-    """Refuse settings that do not make of a text what the library makes of it."""
-    longest = "word " * min((settings["max_tokens"] or 0) + 10, _LONGEST)
+    """Refuse settings that do not give the same tokens as the library."""
+    longest = "word " * min((settings["max_tokens"] or 0) + 10, _MAX_WORDS)
     special = " ".join(token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special)
     for texts in ([_PROBES[2], longest], [_PROBES[2], special], *([text] for text in _PROBES)):
         encodings = tokenizer.encode_batch(texts, add_special_tokens=settings["add_special_tokens"])
@@ -159,7 +159,8 @@ def _compare(model: SentenceTransformer, tokenizer: Tokenizer, settings: dict[st
                     f"{name} of {texts[-1][:40]!r}: expected {str(told)[:200]}, found {str(rows)[:200]}"
                 )
     if settings["excludes_prompt"]:
-        # The length of a prompt is counted without the special token at its end, so both must know the same ones.
+        # The length of a prompt is counted without the special token at its end, so both must have the same special
+        # tokens.
         known = set(model.tokenizer.all_special_ids)
         marked = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
         if known != marked:
@@ -167,14 +168,14 @@ def _compare(model: SentenceTransformer, tokenizer: Tokenizer, settings: dict[st
 
 
 def _ragged(model: SentenceTransformer, texts: list[str]) -> dict[str, list[list[int]]]:
-    """Return what the library feeds to a bag of rows, a list for each text."""
+    """Return the token ids that the library passes to an EmbeddingBag, one list per text."""
     features = model.preprocess(texts)
     ids, starts = features["input_ids"].tolist(), features["offsets"].tolist()
     return {"input_ids": [ids[start:end] for start, end in itertools.pairwise([*starts, len(ids)])]}
 
 
 def _padded(encodings: list[Encoding], settings: dict[str, Any]) -> dict[str, list[list[int]]]:
-    """Return the inputs of a batch as a runtime makes them, padded to the longest."""
+    """Return the inputs of a batch as a runtime creates them, padded to the longest text."""
     width = max(len(encoding.ids) for encoding in encodings)
 
     def filled(values: list[int], pad: int) -> list[int]:

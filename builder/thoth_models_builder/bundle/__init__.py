@@ -1,0 +1,1 @@
+"""Describe a model, compose the manifest, write the tree."""

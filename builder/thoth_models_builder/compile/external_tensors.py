@@ -1,0 +1,46 @@
+"""Write the list of a graph's external tensors, which the runtime reads instead of the graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+from onnx import helper
+
+from thoth_models.backends.onnx_external_data import (
+    TENSORS_SUFFIX,
+    ExternalTensor,
+    count_external,
+    tensors_document,
+)
+from thoth_models_builder.compile.errors import NotExportableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_tensors(graph: Path) -> None:
+    """Write ``<graph>.tensors.json`` beside a finished graph, from the external data of the graph.
+
+    Args:
+        graph: A graph whose external tensors are all in one file.
+
+    Raises:
+        NotExportableError: A branch of the graph has an external tensor, which the runtime cannot give to it.
+    """
+    data = graph.read_bytes()
+    tensors = [_described(tensor) for tensor in onnx.load_from_string(data).graph.initializer if tensor.external_data]
+    if (external := count_external(data)) != len(tensors):
+        raise NotExportableError(f"{external - len(tensors)} large tensors of the graph belong to branches of it")
+    graph.with_name(graph.name + TENSORS_SUFFIX).write_bytes(tensors_document(tensors))
+
+
+def _described(tensor: onnx.TensorProto) -> ExternalTensor:
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    return ExternalTensor(
+        name=tensor.name,
+        type=helper.tensor_dtype_to_np_dtype(tensor.data_type).name,
+        shape=tuple(tensor.dims),
+        offset=int(place["offset"]),
+        length=int(place["length"]),
+    )
