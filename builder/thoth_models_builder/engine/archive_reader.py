@@ -1,8 +1,8 @@
-"""From what a Docker engine saves to an image layout: the old docker-archive, and the archive of newer engines.
+"""Turn what a Docker engine saves into an image layout: the old docker-archive, and the archive of newer engines.
 
-Both hold a ``manifest.json`` that names the configuration and the layers, whatever else is in them. The manifest
-that is made from it is the same for both, so that one image gives one layout. Each layer is compared with the
-``diff_ids`` of the configuration, which identify its content whether it is compressed or not.
+Both hold a ``manifest.json`` that names the configuration and the layers, whatever else is in them. The OCI manifest
+written from it is the same for both, so that one image gives one layout. Each layer is compared with the ``diff_ids``
+of the configuration, which identify its content whether it is compressed or not.
 """
 
 from __future__ import annotations
@@ -16,35 +16,39 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.digest import READ_SIZE, Digest
+from thoth_models.bundle.digest import READ_SIZE, Digest
 from thoth_models_builder.errors import EngineError, OutputError
-from thoth_models_builder.files import replace_file
+from thoth_models_builder.oci.descriptors import (
+    MAX_DOCUMENT_SIZE,
+    OCI_CONFIG,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Descriptor,
+)
+from thoth_models_builder.oci.image_config import document_descriptor, encode
+from thoth_models_builder.oci.layout_files import MARKER, blob_path, unwritable, write_blob, write_index
+from thoth_models_builder.storage.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-_INDEX = "application/vnd.oci.image.index.v1+json"
-_CONFIG = "application/vnd.oci.image.config.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar"
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_LARGEST_DOCUMENT = 4 * 1024 * 1024
-_MOST_LINKS = 8
+_MAX_LINKS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Stored:
-    """A file of an archive, where it lies for now."""
+    """A file of an archive, in its temporary place."""
 
     path: Path
     digest: Digest
     size: int
 
 
-class ByteReader:
-    """What tarfile reads a stream of bytes from."""
+class _ByteReader:
+    """Gives tarfile a stream of bytes to read from."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -93,18 +97,16 @@ def write_layout(pieces: Iterator[bytes], layout: Path, name: str) -> Digest:
         finally:
             shutil.rmtree(spool, ignore_errors=True)
     except OSError as error:
-        raise OutputError(
-            f"{layout}: expected to write an OCI image layout, found {error.strerror or error}"
-        ) from error
+        raise unwritable(layout, error) from error
 
 
 def _unpack(pieces: Iterator[bytes], spool: Path, name: str) -> dict[str, _Stored]:
-    """Write each file of an archive under a number, never under its own name; links become second names."""
+    """Write each file of an archive under a number, never under its own name, and resolve links to those files."""
     files: dict[str, _Stored] = {}
     links: dict[str, str] = {}
     try:
         # The type stubs ask for a whole file; reading a stream needs this one method.
-        with tarfile.open(fileobj=ByteReader(pieces), mode="r|", bufsize=READ_SIZE) as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=_ByteReader(pieces), mode="r|", bufsize=READ_SIZE) as archive:  # type: ignore[call-overload]
             for entry in archive:
                 path = posixpath.normpath(entry.name)
                 if entry.isreg():
@@ -117,7 +119,7 @@ def _unpack(pieces: Iterator[bytes], spool: Path, name: str) -> dict[str, _Store
         raise EngineError(f"{name}: expected a whole archive from the engine, found {error}") from error
     for path in links:
         target = path
-        for _ in range(_MOST_LINKS):
+        for _ in range(_MAX_LINKS):
             target = links.get(target, target)
         if target in files:
             files[path] = files[target]
@@ -162,29 +164,27 @@ class _Image:
             raise self._wrong(f"expected {len(diff_ids)} layers, as its configuration says, found {len(layers)}")
         manifest = {
             "schemaVersion": 2,
-            "mediaType": _MANIFEST,
-            "config": self._keep(config_file, _CONFIG),
-            "layers": [self._layer(path, diff_id) for path, diff_id in zip(layers, diff_ids, strict=True)],
+            "mediaType": OCI_MANIFEST,
+            "config": self._keep(config_file, OCI_CONFIG).as_json(),
+            "layers": [self._layer(path, diff_id).as_json() for path, diff_id in zip(layers, diff_ids, strict=True)],
         }
-        data = _canonical(manifest)
-        digest = Digest.of(data)
-        replace_file(self._place(digest), data)
+        data = encode(manifest)
+        write_blob(self.layout, data)
         platform = {
             key: config[key]
             for key in ("architecture", "os", "variant")
             if isinstance(config.get(key), str) and config[key]
         }
-        entry = {"mediaType": _MANIFEST, "digest": f"sha256:{digest}", "size": len(data), "platform": platform}
-        replace_file(self.layout / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-        index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]}
-        replace_file(self.layout / "index.json", _canonical(index))
-        return digest
+        entry = document_descriptor(data, OCI_MANIFEST, platform)
+        replace_file(self.layout / "oci-layout", MARKER)
+        write_index(self.layout, [entry])
+        return entry.digest
 
-    def _layer(self, path: object, diff_id: object) -> dict[str, Any]:
-        """Compare one layer with its digest, and keep it as it is."""
+    def _layer(self, path: object, diff_id: object) -> Descriptor:
+        """Compare one layer with its digest and move it into the layout unchanged."""
         stored = self._file(path, "layer")
         if f"sha256:{stored.digest}" == diff_id:
-            return self._keep(stored, _LAYER)
+            return self._keep(stored, OCI_LAYER)
         place = self._path_of(stored)
         with place.open("rb") as file:
             start = file.read(len(_ZSTD))
@@ -194,7 +194,7 @@ class _Image:
         found = _digest_within(place) if is_gzip else stored.digest
         if f"sha256:{found}" != diff_id:
             raise self._wrong(f"layer {path}: expected {diff_id!r:.100}, found sha256:{found}")
-        return self._keep(stored, f"{_LAYER}+gzip")
+        return self._keep(stored, f"{OCI_LAYER}+gzip")
 
     def _file(self, path: object, what: str) -> _Stored:
         stored = self.files.get(posixpath.normpath(path)) if isinstance(path, str) else None
@@ -202,33 +202,32 @@ class _Image:
             raise self._wrong(f"expected the {what} {path!r:.200}, found no such file")
         return stored
 
-    def _json(self, path: str) -> Any:  # noqa: ANN401 - whatever JSON there is
+    def _json(self, path: str) -> Any:  # noqa: ANN401 - any JSON value
         stored = self._file(path, "file")
-        if stored.size > _LARGEST_DOCUMENT:
-            raise self._wrong(f"{path}: expected at most {_LARGEST_DOCUMENT} bytes, found {stored.size}")
+        if stored.size > MAX_DOCUMENT_SIZE:
+            raise self._wrong(f"{path}: expected at most {MAX_DOCUMENT_SIZE} bytes, found {stored.size}")
         try:
             return json.loads(self._path_of(stored).read_bytes())
         except (ValueError, RecursionError) as error:
             raise self._wrong(f"{path}: expected JSON, found something else") from error
 
-    def _keep(self, stored: _Stored, media_type: str) -> dict[str, Any]:
-        if not self._place(stored.digest).exists():
-            stored.path.replace(self._place(stored.digest))
-        return {"mediaType": media_type, "digest": f"sha256:{stored.digest}", "size": stored.size}
+    def _keep(self, stored: _Stored, media_type: str) -> Descriptor:
+        """Move a file to its place among the blobs, unless the same content is there already."""
+        place = blob_path(self.layout, stored.digest)
+        if not place.exists():
+            stored.path.replace(place)
+        return Descriptor(media_type=media_type, digest=stored.digest, size=stored.size)
 
     def _path_of(self, stored: _Stored) -> Path:
-        """Return where a file is: a layer may be in an image twice."""
-        return stored.path if stored.path.exists() else self._place(stored.digest)
-
-    def _place(self, digest: Digest) -> Path:
-        return self.layout / "blobs" / "sha256" / str(digest)
+        """Return where a file is now: an image may list the same layer twice, and the first use moves it."""
+        return stored.path if stored.path.exists() else blob_path(self.layout, stored.digest)
 
     def _wrong(self, message: str) -> EngineError:
         return EngineError(f"{self.name}: archive of the engine: {message}")
 
 
 def _digest_within(path: Path) -> Digest:
-    """Return the digest of what a gzip file holds; of its own bytes where it is none after all."""
+    """Return the digest of the content of a gzip file; zeros, which match no layer, if it is not a gzip file."""
     hasher = hashlib.sha256()
     decompressor = zlib.decompressobj(wbits=31)
     try:
@@ -244,7 +243,3 @@ def _digest_within(path: Path) -> Digest:
     except zlib.error:
         return Digest("0" * 64)
     return Digest(hasher.hexdigest())
-
-
-def _canonical(document: object) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

@@ -1,8 +1,8 @@
-"""An image as ``docker load`` takes it, also by engines that know no other format; the same bytes each time.
+"""Write a docker-archive, the format of ``docker load`` that every engine supports; the bytes are deterministic.
 
 By https://github.com/moby/docker-image-spec/blob/main/v1.2.md: ``manifest.json`` names the configuration and the
-layers. Nothing has to be on the disk for it: layers come first, and the configuration, which has their digests, after
-them.
+layers. The archive is streamed without temporary files: layers come first, and the configuration with their digests
+after them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thoth_models.digest import READ_SIZE, Digest
+from thoth_models.bundle.digest import READ_SIZE, Digest
 from thoth_models_builder.errors import LayoutError
-from thoth_models_builder.files import open_regular
-from thoth_models_builder.oci import tar
-from thoth_models_builder.oci.image import encode
-from thoth_models_builder.oci.streams import LayerStream
+from thoth_models_builder.oci import tar_headers as tar
+from thoth_models_builder.oci.image_config import encode
+from thoth_models_builder.oci.layer_stream import LayerStream
+from thoth_models_builder.storage.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MANIFEST, _REPOSITORIES = "manifest.json", "repositories"
 _OTHER_FILES = 16 * 1024
-"""More bytes than the small files take beside the configuration."""
+"""Upper bound for the size of the small files besides the configuration, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +36,9 @@ class StoredLayer:
     """A layer that is a blob of a layout.
 
     Attributes:
-        path: Of the blob.
-        descriptor: What it must be.
-        name: What it is called in the archive; the same whether the layer was stored or not.
+        path: Path of the blob.
+        descriptor: Descriptor that the blob must match.
+        name: Name in the archive, which does not depend on whether the layer was stored.
     """
 
     path: Path
@@ -57,17 +57,17 @@ Part = StoredLayer | LayerStream
 def stream_archive(
     parts: Sequence[Part], finish: Callable[[list[Digest]], bytes], reference: Reference, *, mtime: int
 ) -> Iterator[bytes | memoryview]:
-    """Yield an archive with one image; a piece may be used until the next one is asked for.
+    """Yield an archive with one image; a piece is valid until the next one is requested.
 
     Args:
-        parts: Its layers, the lowest first.
-        finish: Returns the configuration, given the digests of all parts.
-        reference: What the image will be called.
+        parts: Layers, lowest first.
+        finish: Returns the configuration, given the digests of all layers.
+        reference: Name of the image.
         mtime: Time of every entry, in seconds since 1970.
 
     Raises:
         VerificationError: A file changed since it was verified.
-        LayoutError: A blob is not what its digest says.
+        LayoutError: A blob does not match its digest.
     """
     names: list[str] = []
     digests: list[Digest] = []
@@ -96,14 +96,14 @@ def stream_archive(
 
 
 def familiar_name(reference: Reference) -> tuple[str, str]:
-    """Return repository and tag as Docker calls them, which leaves out where its own registry is."""
+    """Return repository and tag in the short form of Docker, which omits its own registry."""
     full = str(reference.with_tag(None))
     short = full.removeprefix("docker.io/")
     return full if short == full else short.removeprefix("library/"), reference.tag or "latest"
 
 
 def largest_size(sizes: Sequence[int], config_size: int) -> int:
-    """Return how many bytes an archive of such layers takes at most."""
+    """Return an upper bound for the size of an archive with such layers, in bytes."""
     files = [_file("x" * 80, size) for size in (*sizes, config_size)]
     return tar.archive_size(files) + _OTHER_FILES
 
@@ -113,8 +113,8 @@ def _file(name: str, size: int) -> tar.Entry:
 
 
 def layer_name(layer: Layer) -> str:
-    """Return the name of a layer of ours, which is known before its digest is."""
-    return f"{layer.recipe}/layer.tar"
+    """Return the name of a layer in the archive, which is known before its digest."""
+    return f"{layer.input_digest}/layer.tar"
 
 
 def _name(part: Part) -> str:

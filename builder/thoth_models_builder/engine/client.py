@@ -1,8 +1,7 @@
-"""The only room that talks to a Docker engine: is there one, take this image, give me that one.
+"""The client of the Docker engine: check that one is available, load an image, save an image.
 
-By the engine's HTTP API (https://docs.docker.com/reference/api/engine/), with the client that downloads use too: this
-needs five requests, and each wait to end. The engine is where ``DOCKER_HOST`` says, else where Docker's current context
-says, else at its usual socket.
+It uses the HTTP API of the engine (https://docs.docker.com/reference/api/engine/): five requests, with every wait
+bounded. The engine is found by ``DOCKER_HOST``, else by the current context of Docker, else at the usual socket.
 """
 
 from __future__ import annotations
@@ -22,35 +21,36 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 
+from thoth_models_builder.engine.archive_reader import write_layout
 from thoth_models_builder.errors import EngineError, EngineUnavailableError, ImageNotFoundError, ImageReferenceError
-from thoth_models_builder.saved_images import write_layout
+from thoth_models_builder.net.body import read_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 
-    from thoth_models.digest import Digest
+    from thoth_models.bundle.digest import Digest
 
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
 PROBE_SECONDS = 3.0
-"""How long an engine may take to say who it is, where nobody asked for one."""
+"""Time limit for the version of an engine that the user did not ask for."""
 
 _WANTED_SECONDS = 30.0
-"""The same, where it was asked for: one that is busy with other images takes its time."""
+"""Time limit for the version of an engine that the user asked for, which may be busy with other images."""
 
 TRANSFER_SECONDS = 3600.0
-"""How long an image may take to go in or out, altogether."""
+"""Time limit for loading or saving an image."""
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0
 _SILENCE_SECONDS = 300.0
-"""Of an engine that unpacks a large layer, or gathers one, before it takes or gives the next byte."""
+"""Longest silence of an engine, which packs or unpacks a large layer before it continues."""
 
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
-_LARGEST_ANSWER = 4 * 1024 * 1024
-_LONGEST_REASON = 300
+_MAX_ANSWER_SIZE = 4 * 1024 * 1024
+_MAX_REASON_LENGTH = 300
 _OK, _NOT_FOUND = 200, 404
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}", re.ASCII)
 
@@ -60,11 +60,11 @@ class EngineInfo:
     """A Docker engine that answers.
 
     Attributes:
-        host: Where, such as ``unix:///var/run/docker.sock``.
-        version: Of the engine, such as ``20.10.24``.
-        api_version: The newest API that it speaks, such as ``1.41``.
-        os: Of its containers, such as ``linux``.
-        architecture: The same, such as ``amd64``.
+        host: Address, such as ``unix:///var/run/docker.sock``.
+        version: Version of the engine, such as ``20.10.24``.
+        api_version: Newest API version that it supports, such as ``1.41``.
+        os: Operating system of its containers, such as ``linux``.
+        architecture: Architecture of its containers, such as ``amd64``.
     """
 
     host: str
@@ -75,7 +75,7 @@ class EngineInfo:
 
 
 def available(*, seconds: float = PROBE_SECONDS) -> EngineInfo | None:
-    """Return the engine that answers within ``seconds``, or None; the log says why there is none."""
+    """Return the engine that answers within ``seconds``, or None; the reason is logged."""
     try:
         with _Connection() as connection:
             return connection.information(seconds)
@@ -86,11 +86,11 @@ def available(*, seconds: float = PROBE_SECONDS) -> EngineInfo | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineImage:
-    """An image as an engine has it.
+    """An image in an engine.
 
     Attributes:
-        id: ``sha256:…``, of the configuration or of the manifest, as the engine's store has it.
-        layers: Digest of each unpacked layer, ``sha256:…``, the lowest first.
+        id: ``sha256:…`` of the configuration or of the manifest, depending on the image store of the engine.
+        layers: Digest of each unpacked layer, ``sha256:…``, lowest first.
     """
 
     id: str
@@ -98,19 +98,20 @@ class EngineImage:
 
 
 def load(stream: Iterable[bytes], name: str, *, deadline: float = TRANSFER_SECONDS) -> EngineImage:
-    """Give the engine an image as a docker-archive, as it comes and without a temporary file.
+    """Load a docker-archive into the engine, streamed without a temporary file.
 
     Args:
-        stream: The archive, in pieces. What it raises ends the transfer and is raised as it is.
-        name: ``NAME:TAG``, as the archive has it too.
-        deadline: Seconds that all of it may take.
+        stream: The archive, in pieces. An exception that it raises ends the transfer and is raised unchanged.
+        name: ``NAME:TAG`` of the image in the archive.
+        deadline: Time limit, in seconds.
 
     Returns:
-        What the engine has under that name afterwards. Compare it: an engine may have had an image of that name.
+        The image that the engine has under that name afterwards. The caller has to compare it: the engine may have kept
+        an older image of that name.
 
     Raises:
-        EngineUnavailableError: No engine answers, or not in time.
-        EngineError: It refuses the archive, or has no image of that name afterwards.
+        EngineUnavailableError: No engine answers in time.
+        EngineError: The engine refuses the archive, or has no image of that name afterwards.
     """
     path = _image_path(name)
     with _Connection(deadline) as connection:
@@ -126,26 +127,26 @@ def load(stream: Iterable[bytes], name: str, *, deadline: float = TRANSFER_SECON
 
 
 def save(name: str, layout: Path, *, deadline: float = TRANSFER_SECONDS) -> Digest:
-    """Write an image of the engine as an OCI image layout, each layer compared with its digest.
+    """Save an image of the engine as an OCI image layout, and compare each layer with its digest.
 
     Args:
         name: ``NAME:TAG`` or an id.
         layout: A new or empty directory.
-        deadline: Seconds that all of it may take.
+        deadline: Time limit, in seconds.
 
     Returns:
         The digest of the manifest.
 
     Raises:
         ImageNotFoundError: The engine has no such image.
-        EngineUnavailableError: No engine answers, or not in time.
-        EngineError: What it gives is no image.
+        EngineUnavailableError: No engine answers in time.
+        EngineError: The archive is not an image.
         OutputError: The layout cannot be written.
     """
     path = _image_path(name)
     with _Connection(deadline) as connection:
         connection.information(_WANTED_SECONDS)
-        # Before the archive is asked for, whose status some engines send before they look.
+        # Before requesting the archive: some engines send its status before they look for the image.
         connection.json(f"{path}/json")
         return write_layout(connection.pieces(f"{path}/get"), layout, name)
 
@@ -158,7 +159,7 @@ def _image_path(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Endpoint:
-    """Where an engine is, and how to speak to it."""
+    """The address of an engine, with socket or TLS settings."""
 
     host: str
     url: str
@@ -205,7 +206,7 @@ def _configuration_directory() -> Path:
 
 
 def _context_host() -> str | None:
-    """Return the host of Docker's current context, which desktop and rootless engines are found by."""
+    """Return the host of the current context of Docker, which desktop and rootless engines set."""
     directory = _configuration_directory()
     try:
         name = (
@@ -222,7 +223,7 @@ def _context_host() -> str | None:
 
 
 class _Connection:
-    """One conversation with an engine: an event loop of its own, so that a deadline ends any step of it."""
+    """A connection to an engine with its own event loop, so that a deadline ends any step."""
 
     def __init__(self, seconds: float = TRANSFER_SECONDS) -> None:
         self._until = time.monotonic() + seconds
@@ -233,7 +234,7 @@ class _Connection:
         endpoint = _endpoint()
         self.host = endpoint.host
         self._runner = asyncio.Runner()
-        # A transport of its own: no proxy of the environment comes between this process and its engine.
+        # An explicit transport, so that proxies of the environment are not used.
         transport = httpx2.AsyncHTTPTransport(uds=endpoint.socket, verify=endpoint.tls or True, trust_env=False)
         timeout = httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         self._client = httpx2.AsyncClient(base_url=endpoint.url, transport=transport, timeout=timeout, trust_env=False)
@@ -244,7 +245,7 @@ class _Connection:
         self._runner.close()
 
     def call(self, work: Awaitable[_T], seconds: float | None = None) -> _T:
-        """Return what ``work`` returns, within its own seconds and those of the whole conversation."""
+        """Await ``work`` within its own time limit and that of the connection."""
         left = self._until - time.monotonic()
         bound = left if seconds is None else min(left, seconds)
 
@@ -260,13 +261,13 @@ class _Connection:
                 f"{self.host}: expected the Docker engine to answer within {stated:g} s, found it silent"
             ) from error
         except (httpx2.HTTPError, httpx2.StreamError, ssl.SSLError) as error:
-            # A refusal of this side's certificate comes with the first answer (TLS 1.3), where the client
-            # library hands it on as it is.
+            # With TLS 1.3, a refusal of the client certificate arrives with the first answer, and the HTTP client
+            # raises SSLError unchanged.
             found = f"{type(error).__name__} {error}".strip()
             raise EngineUnavailableError(f"{self.host}: expected a Docker engine, found {found}") from error
 
     def information(self, seconds: float) -> EngineInfo:
-        """Return who answers; later requests use the API that it speaks best."""
+        """Return version and platform of the engine; later requests use its newest API version."""
         values = self.json("/version", seconds)
         texts = {
             name: value if isinstance(value := values.get(name), str) else ""
@@ -284,10 +285,10 @@ class _Connection:
         )
 
     def json(self, path: str, seconds: float = _ANSWER_SECONDS) -> dict[str, Any]:
-        """Return the answer to one question.
+        """Return the JSON object at a path.
 
         Raises:
-            ImageNotFoundError: Status 404.
+            ImageNotFoundError: The answer has status 404.
         """
         data = self.call(self._get(path), seconds)
         try:
@@ -301,7 +302,7 @@ class _Connection:
         return values
 
     def pieces(self, path: str) -> Iterator[bytes]:
-        """Yield the body of an answer as it comes."""
+        """Yield the body of an answer as it arrives."""
         request = self._client.build_request("GET", self._version + path)
         response = self.call(self._client.send(request, stream=True))
         try:
@@ -314,13 +315,13 @@ class _Connection:
             self._runner.run(response.aclose())
 
     async def post_archive(self, stream: Iterable[bytes]) -> str:
-        """Send an archive and return what the engine says that it loaded."""
+        """Send an archive and return the message of the engine about the loaded image."""
 
         async def body() -> AsyncIterator[bytes]:
             for piece in stream:
                 yield piece
 
-        # quiet: its progress would fill the way back, which nobody reads while the archive goes out.
+        # quiet: the progress of the engine would fill the connection, which is not read while the archive is sent.
         request = self._client.build_request(
             "POST",
             f"{self._version}/images/load",
@@ -335,13 +336,13 @@ class _Connection:
             answer = (await self._read(response)).decode("utf-8", "replace")
         finally:
             await response.aclose()
-        said: list[str] = []
+        messages: list[str] = []
         for message in _objects(answer):
             if "error" in message:
-                # With status 200, because it had begun to answer.
+                # The status is 200, because the answer had already begun.
                 raise EngineError(f"{self.host}: expected the archive to be loaded, found {_shown(message['error'])}")
-            said.append(str(message.get("stream", "")).strip())
-        return _shown(", ".join(filter(None, said))) or "nothing"
+            messages.append(str(message.get("stream", "")).strip())
+        return _shown(", ".join(filter(None, messages))) or "nothing"
 
     async def _get(self, path: str) -> bytes:
         request = self._client.build_request("GET", self._version + path)
@@ -354,12 +355,7 @@ class _Connection:
             await response.aclose()
 
     async def _read(self, response: httpx2.Response) -> bytes:
-        data = bytearray()
-        async for piece in response.aiter_raw():
-            data += piece
-            if len(data) > _LARGEST_ANSWER:
-                raise EngineError(f"{self.host}: expected an answer of at most {_LARGEST_ANSWER} bytes, found more")
-        return bytes(data)
+        return await read_body(response, _MAX_ANSWER_SIZE, lambda message: EngineError(f"{self.host}: {message}"))
 
     async def _refusal(self, response: httpx2.Response) -> EngineError | ImageNotFoundError:
         try:
@@ -371,7 +367,7 @@ class _Connection:
 
 
 async def _next(body: AsyncIterator[bytes]) -> bytes:
-    """Return the next piece that has bytes; none at the end."""
+    """Return the next piece that is not empty; an empty one at the end."""
     async for piece in body:
         if piece:
             return piece
@@ -379,7 +375,7 @@ async def _next(body: AsyncIterator[bytes]) -> bytes:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of an answer, which follow each other with or without line ends."""
+    """Yield the JSON objects of an answer, with or without line breaks between them."""
     decoder = json.JSONDecoder()
     while start := text.find("{") + 1:
         text = text[start - 1 :]
@@ -393,4 +389,6 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _shown(text: object) -> str:
-    return "".join(character if character.isprintable() else " " for character in str(text))[:_LONGEST_REASON].strip()
+    return "".join(character if character.isprintable() else " " for character in str(text))[
+        :_MAX_REASON_LENGTH
+    ].strip()

@@ -1,1 +1,1 @@
-"""OCI images: deterministic layers, image configurations, layouts on disk, and the client of registries."""
+"""OCI images: deterministic layers, image configurations, and image layouts on disk."""

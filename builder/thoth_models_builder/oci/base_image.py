@@ -1,7 +1,7 @@
-"""Reading the image or images that layers are to be put on, from an image layout.
+"""Read base images, one per platform, from an image layout.
 
-The layers of a base are never touched: their descriptors and the digests of their content stay as they are, compressed
-or not. Media types of Docker are replaced by the ones of OCI that mean the same, because a manifest cannot mix them.
+The layers of a base are not changed: their descriptors and the digests of their content are kept, compressed or not.
+Media types of Docker are replaced by the equivalent ones of OCI, because a manifest cannot mix them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from thoth_models_builder.oci.descriptors import (
     parse_document,
     platform_name,
 )
-from thoth_models_builder.oci.image import BaseImage
-from thoth_models_builder.oci.stored import blob_path, read_document, read_index
+from thoth_models_builder.oci.image_config import BaseImage
+from thoth_models_builder.oci.layout_files import blob_path, read_document, read_index
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -37,7 +37,7 @@ _LAYERS: Final = {
     "application/vnd.docker.image.rootfs.diff.tar.zstd": f"{_LAYER}+zstd",
 }
 _REFERENCE_TYPE = "vnd.docker.reference.type"
-_DEEPEST = 4
+_MAX_DEPTH = 4
 
 
 def read_bases(layout: Path, platforms: Collection[str]) -> list[BaseImage]:
@@ -45,10 +45,10 @@ def read_bases(layout: Path, platforms: Collection[str]) -> list[BaseImage]:
 
     Args:
         layout: An image layout.
-        platforms: Such as ``linux/arm64`` or ``linux/arm/v7``; only these are returned. Empty for all.
+        platforms: Platforms to return, such as ``linux/arm64`` or ``linux/arm/v7``. Empty for all.
 
     Raises:
-        LayoutError: It is no layout, or its image is not what an image should be.
+        LayoutError: It is not a layout, or its image is malformed.
         ImageNotFoundError: It has no image for one of the platforms.
     """
     entries = read_index(layout)
@@ -70,13 +70,13 @@ def read_bases(layout: Path, platforms: Collection[str]) -> list[BaseImage]:
 
 def _manifests(layout: Path, entry: Descriptor, depth: int) -> Iterator[Descriptor]:
     if entry.media_type in INDEXES:
-        if depth >= _DEEPEST:
-            raise LayoutError(f"{layout}: expected indexes in at most {_DEEPEST} levels, found more")
+        if depth >= _MAX_DEPTH:
+            raise LayoutError(f"{layout}: expected indexes in at most {_MAX_DEPTH} levels, found more")
         for child in _children(layout, entry, _document(layout, entry)):
             yield from _manifests(layout, child, depth + 1)
     elif entry.media_type not in MANIFESTS:
         raise LayoutError(f"{layout}: expected a manifest or an index, found {entry.media_type!r:.120}")
-    elif _REFERENCE_TYPE not in entry.annotations:  # what a builder attested of the base does not hold for ours
+    elif _REFERENCE_TYPE not in entry.annotations:  # attestations about the base do not hold for the image made from it
         yield entry
 
 
@@ -106,7 +106,7 @@ def _read_image(layout: Path, entry: Descriptor) -> BaseImage:
 
 
 def _check_config(config: Mapping[str, Any], place: str) -> None:
-    """See that what is read of a configuration, or added to, has the types that it should have."""
+    """Check the types of the parts of a configuration that are read or extended."""
     settings = config.get("config") or {}
     if not isinstance(settings, dict):
         raise LayoutError(f"{place}: config: expected an object, found {type(settings).__name__}")

@@ -1,4 +1,4 @@
-"""From layers with digests to all documents of an image or artifact, for each platform. Pure."""
+"""Compose all documents of an image or artifact from its layers, for each platform. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from thoth_models_builder.errors import UsageError
-from thoth_models_builder.oci import image, modelpack
+from thoth_models_builder.oci import image_config as image
+from thoth_models_builder.oci import modelpack
 from thoth_models_builder.oci.descriptors import OCI_INDEX, OCI_MANIFEST, Descriptor, platform_name, unique
 from thoth_models_builder.oci.layers import layer_descriptor
 
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from thoth_models.digest import Digest
-    from thoth_models.manifest import Manifest
-    from thoth_models_builder.oci.image import BaseImage, Created
+    from thoth_models.bundle.digest import Digest
+    from thoth_models.bundle.manifest import Manifest
+    from thoth_models_builder.oci.image_config import BaseImage, Created
     from thoth_models_builder.oci.layers import Layer
 
 Format = Literal["image", "modelpack"]
@@ -24,14 +25,14 @@ Format = Literal["image", "modelpack"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Base:
-    """What layers are put on.
+    """The base that layers are put on.
 
     Attributes:
-        images: One per platform; of nothing but a platform where there is no base.
-        layout: Where the blobs of its layers are, or None.
-        is_temporary: Whether nobody else needs that layout, and its blobs were compared just now.
-        name: What it is called in its registry, or None.
-        is_from_engine: Whether an engine gave it, which knows no digest that others would know it by.
+        images: One per platform; without a base, they have a platform and nothing else.
+        layout: Layout with the blobs of its layers, or None.
+        is_temporary: Whether the layout was written by this run, so that its blobs are verified and may be moved.
+        name: Reference of the base in its registry, or None.
+        is_from_engine: Whether it comes from a Docker engine; registries do not know its digest.
     """
 
     images: tuple[BaseImage, ...]
@@ -42,22 +43,22 @@ class Base:
 
     @property
     def layers(self) -> list[Descriptor]:
-        """Its layers, of all platforms, each once."""
+        """The layers of all platforms, each once."""
         return unique([layer for base in self.images for layer in base.layers])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """All that the documents follow from, but the digests of the layers.
+    """Everything that the documents depend on, except the digests of the layers.
 
     Attributes:
-        format: What it is to be.
-        manifest: Of the bundle.
-        layers: The lowest first.
-        base: What they are put on.
+        format: Image or artifact.
+        manifest: Manifest of the bundle.
+        layers: Layers of the bundle, lowest first.
+        base: Base that the layers are put on.
         texts: Labels.
-        created: When.
-        root: Where the bundle is in the image.
+        created: Time of creation.
+        root: Path of the bundle in the image.
     """
 
     format: Format
@@ -71,15 +72,15 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Composed:
-    """An image.
+    """The documents of an image.
 
     Attributes:
         configs: Configuration for each platform; one for an artifact.
-        manifests: The same of manifests.
-        platforms: What each is for; empty for an artifact.
-        index: The index of the manifests; None where there is one only.
-        entry: What stands for all of it in a layout's index.json.
-        layers: Every layer, also those of the base, each once.
+        manifests: Manifest for each platform; one for an artifact.
+        platforms: Name of each platform; empty for an artifact.
+        index: Index of the manifests; None if there is only one manifest.
+        entry: Descriptor of the image in index.json of a layout.
+        layers: Every layer, including those of the base, each once.
     """
 
     configs: tuple[bytes, ...]
@@ -91,26 +92,26 @@ class Composed:
 
     @property
     def documents(self) -> tuple[bytes, ...]:
-        """Every document, each after those that it names."""
+        """Every document, each after the ones that it refers to."""
         return (*self.configs, *self.manifests, *(() if self.index is None else (self.index,)))
 
 
 def refuse_many_layers(base: Base, layers: Sequence[Layer]) -> None:
-    """See that engines can stack all layers.
+    """Check that engines can stack all layers.
 
     Raises:
-        UsageError: There are too many.
+        UsageError: There are too many layers.
     """
     most = max(len(image_.layers) for image_ in base.images) + len(layers)
-    if most > image.MOST_LAYERS:
-        raise UsageError(f"expected at most {image.MOST_LAYERS} layers, which is what engines can stack, found {most}")
+    if most > image.MAX_LAYERS:
+        raise UsageError(f"expected at most {image.MAX_LAYERS} layers, which is what engines can stack, found {most}")
 
 
 def refuse_bundle(base: Base, ours: Digest) -> None:
-    """See that no models of another bundle lie below ours: what is left of them would fail verification.
+    """Check that the base has no other bundle: its remaining files would fail verification.
 
     Raises:
-        UsageError: The base has a bundle already.
+        UsageError: The base has another bundle.
     """
     for one in base.images:
         settings = one.config.get("config")
@@ -170,7 +171,7 @@ def _artifact(plan: Plan, pairs: Sequence[tuple[Layer, Digest]]) -> Composed:
 
 
 def named(composed: Composed, tag: str) -> Descriptor:
-    """Return the entry of a layout's index.json under a name."""
+    """Return the entry of index.json with a reference name."""
     return replace(composed.entry, annotations={**composed.entry.annotations, image.REFERENCE_NAME: tag})
 
 

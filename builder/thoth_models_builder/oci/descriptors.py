@@ -1,4 +1,4 @@
-"""What points to content in OCI documents, and what documents point to: descriptors, manifests, indexes.
+"""Parse OCI documents: descriptors, and the manifests and indexes that contain them.
 
 By https://github.com/opencontainers/image-spec/blob/main/descriptor.md; the older media types of Docker mean the same
 documents. Pure.
@@ -10,10 +10,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -30,20 +30,20 @@ MANIFESTS = frozenset({OCI_MANIFEST, OCI_ARTIFACT, DOCKER_MANIFEST})
 INDEXES = frozenset({OCI_INDEX, DOCKER_INDEX})
 """Media types of documents that point to other documents."""
 
-LARGEST_DOCUMENT = 4 * 1024 * 1024
+MAX_DOCUMENT_SIZE = 4 * 1024 * 1024
 """Bytes of a manifest or an index: what registries accept, by the distribution specification."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Descriptor:
-    """What identifies one blob or document.
+    """Identifies one blob or document by its digest.
 
     Attributes:
-        media_type: What it is.
-        digest: Of its bytes.
+        media_type: Media type.
+        digest: Digest of the bytes.
         size: Length in bytes.
-        platform: ``os``, ``architecture``, ``variant`` …, where it is an image of an index; else empty.
-        annotations: As stated.
+        platform: ``os``, ``architecture``, ``variant`` … for an image of an index; else empty.
+        annotations: Annotations, by name.
     """
 
     media_type: str
@@ -58,7 +58,7 @@ class Descriptor:
         return self.media_type in MANIFESTS or self.media_type in INDEXES
 
     def as_json(self) -> dict[str, Any]:
-        """Return the descriptor as it stands in a document."""
+        """Return the descriptor in the form that documents contain."""
         value: dict[str, Any] = {"mediaType": self.media_type, "digest": f"sha256:{self.digest}", "size": self.size}
         if self.platform:
             value["platform"] = dict(self.platform)
@@ -68,10 +68,10 @@ class Descriptor:
 
 
 def parse_document(data: bytes) -> dict[str, Any]:
-    """Read a manifest or an index.
+    """Parse a manifest or an index.
 
     Raises:
-        ValueError: It is no JSON object.
+        ValueError: The bytes are not a JSON object.
     """
     try:
         document = json.loads(data)
@@ -83,10 +83,10 @@ def parse_document(data: bytes) -> dict[str, Any]:
 
 
 def parse_descriptor(value: object, place: str) -> Descriptor:
-    """Read one descriptor; ``place`` says where it stands.
+    """Parse one descriptor; ``place`` is its key path, for messages.
 
     Raises:
-        ValueError: It is none; the message says where and why.
+        ValueError: The value is not a descriptor; the message says where and why.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{place}: expected a descriptor, found a {type(value).__name__}")  # noqa: TRY004
@@ -113,10 +113,10 @@ def parse_descriptor(value: object, place: str) -> Descriptor:
 def children(document: Mapping[str, Any], media_type: str) -> list[Descriptor]:
     """Return everything that a manifest or an index points to, in its order.
 
-    A ``subject`` is not among them: it is another image, which has its own way to a registry.
+    A ``subject`` is not included: it is another image, which is transferred on its own.
 
     Raises:
-        ValueError: A descriptor is none, or the media type is not one of a document.
+        ValueError: A descriptor is malformed, or the media type is not one of a document.
     """
     if media_type in INDEXES:
         return _listed(document, "manifests")
@@ -128,7 +128,7 @@ def children(document: Mapping[str, Any], media_type: str) -> list[Descriptor]:
 
 
 def check_media_type(document: Mapping[str, Any], media_type: str) -> None:
-    """Compare what a document says about itself with how it was announced: the two must not be read differently.
+    """Check that the media type in a document is the one that it was announced with.
 
     Raises:
         ValueError: They disagree.
@@ -159,14 +159,17 @@ def _listed(document: Mapping[str, Any], name: str) -> list[Descriptor]:
 
 
 def _texts(value: object, place: str) -> dict[str, str]:
-    """Return the texts of a table; other values, such as a list of operating system features, are left out."""
+    """Return the texts of an object; other values, such as a list of operating system features, are left out."""
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ValueError(f"{place}: expected a table, found a {type(value).__name__}")  # noqa: TRY004
+        raise ValueError(f"{place}: expected an object, found a {type(value).__name__}")  # noqa: TRY004
     return {name: text for name, text in value.items() if isinstance(text, str)}
 
 
-def unique(descriptors: Sequence[Descriptor]) -> list[Descriptor]:
+def unique(descriptors: Iterable[Descriptor]) -> list[Descriptor]:
     """Return each content once, in the order of its first appearance."""
-    return list({descriptor.digest: descriptor for descriptor in reversed(descriptors)}.values())[::-1]
+    found: dict[Digest, Descriptor] = {}
+    for descriptor in descriptors:
+        found.setdefault(descriptor.digest, descriptor)
+    return list(found.values())

@@ -1,4 +1,4 @@
-"""The documents of an image: configuration, manifest and index, as bytes that follow from what they say. Pure.
+"""The documents of an image: configuration, manifest and index, as deterministic bytes. Pure.
 
 By https://github.com/opencontainers/image-spec; ``Healthcheck`` is Docker's own addition to the configuration.
 """
@@ -10,15 +10,15 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci.descriptors import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
-from thoth_models_builder.oci.tar import LATEST_TIME
+from thoth_models_builder.oci.tar_headers import LATEST_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from thoth_models.manifest import Manifest
+    from thoth_models.bundle.manifest import Manifest
     from thoth_models_builder.oci.layers import Layer
 
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
@@ -34,12 +34,12 @@ SOURCE, REVISION = f"{STANDARD}.source", f"{STANDARD}.revision"
 BASE_DIGEST, BASE_NAME = f"{STANDARD}.base.digest", f"{STANDARD}.base.name"
 REFERENCE_NAME = f"{STANDARD}.ref.name"
 
-MOST_LAYERS = 127
-"""What Docker's storage drivers can stack."""
+MAX_LAYERS = 127
+"""Number of layers that the storage drivers of Docker can stack."""
 
 USER = "65532:65532"
-"""Nobody in particular, by the number that distroless images made common; a number, so that no user database is needed
-and Kubernetes can see that it is not root."""
+"""An unprivileged user, by the number that distroless images use; a number needs no user database, and lets Kubernetes
+see that it is not root."""
 
 _SECOND = 1_000_000_000
 _HEALTHCHECK = {
@@ -53,11 +53,11 @@ _HEALTHCHECK = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Created:
-    """The time that everything in an image has.
+    """The time of everything in an image.
 
     Attributes:
-        seconds: Since 1970.
-        is_stated: Whether it was asked for; an image only says when it was made if somebody said so.
+        seconds: Seconds since 1970.
+        is_stated: Whether the environment states it; only then does the image carry a time of creation.
     """
 
     seconds: int = 0
@@ -65,10 +65,10 @@ class Created:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Created:
-        """Read ``SOURCE_DATE_EPOCH``; 0 where it is not set. See https://reproducible-builds.org/specs/source-date-epoch/.
+        """Read ``SOURCE_DATE_EPOCH``; 0 if it is not set. See https://reproducible-builds.org/specs/source-date-epoch/.
 
         Raises:
-            UsageError: It is not a number of seconds that an archive can hold.
+            UsageError: The value is not a number of seconds that fits an archive.
         """
         text = environment.get(EPOCH_VARIABLE)
         if not text:
@@ -80,19 +80,19 @@ class Created:
         return cls(seconds=int(text), is_stated=True)
 
     def __str__(self) -> str:
-        """Return the time by RFC 3339."""
+        """Return the time in the format of RFC 3339."""
         return dt.datetime.fromtimestamp(self.seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseImage:
-    """What layers are put on: an image for one platform, or nothing.
+    """The base image for one platform, or an empty base.
 
     Attributes:
-        platform: ``os``, ``architecture``, and ``variant`` and ``os.version`` where they matter.
-        config: Its configuration; empty for nothing.
-        layers: As its manifest has them.
-        digest: Of its manifest, or None for nothing.
+        platform: ``os``, ``architecture``, and ``variant`` and ``os.version`` where the base states them.
+        config: Configuration; empty for an empty base.
+        layers: Descriptors of the layers, as in its manifest.
+        digest: Digest of its manifest; None for an empty base.
     """
 
     platform: Mapping[str, str]
@@ -102,19 +102,19 @@ class BaseImage:
 
     @property
     def is_scratch(self) -> bool:
-        """Whether it is nothing."""
+        """Whether the base is empty."""
         return self.digest is None
 
 
 def encode(document: object) -> bytes:
-    """Return JSON in its one spelling: sorted keys, no spaces."""
+    """Return canonical JSON: sorted keys, no spaces."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def labels(
     manifest: Manifest, bundle_digest: Digest, set_digest: Digest, created: Created, more: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return what an image says of the bundle in it; ``more`` is what the caller knows besides, and decides."""
+    """Return the labels that describe the bundle of an image; those in ``more`` are added, or replace them."""
     built = {name: model.built for name, model in sorted(manifest.models.items()) if model.built is not None}
     licenses = sorted({model.license for model in built.values() if model.license})
     found = {
@@ -128,7 +128,7 @@ def labels(
     if manifest.default is not None:
         found[f"{PREFIX}.default"] = manifest.default
     if licenses:
-        # As expressions, so that one that is itself a choice stays one.
+        # In parentheses, so that an expression such as "MIT OR Apache-2.0" keeps its meaning.
         found[LICENSES] = " AND ".join(f"({name})" if " " in name else name for name in licenses)
     for name, model in built.items():
         found[f"{PREFIX}.model.{name}.space"] = f"sha256:{model.space}"
@@ -143,7 +143,7 @@ def labels(
 
 
 def as_annotations(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return those labels that manifests and indexes carry too, where registries show them."""
+    """Return the labels that manifests and indexes also carry as annotations, where registries show them."""
     return {
         name: text
         for name, text in texts.items()
@@ -157,15 +157,15 @@ def make_config(
     """Return the configuration of an image.
 
     Args:
-        base: What the layers are put on.
-        layers: Each with the digest of its archive, the lowest first.
+        base: Base that the layers are put on.
+        layers: Each layer with the digest of its archive, lowest first.
         texts: Labels.
-        created: When.
-        root: Where the bundle is in the image.
+        created: Time of creation.
+        root: Path of the bundle in the image.
     """
     document = dict(base.config)
     settings = dict(document.get("config") or {})
-    # What a base says of its own source, version or time, or of the bundle in it, would be wrong of this image.
+    # Labels of the base about its own source, version, time or bundle would be wrong for this image.
     inherited = settings.get("Labels") or {}
     kept = {name: text for name, text in inherited.items() if not name.startswith((f"{STANDARD}.", f"{PREFIX}."))}
     settings["Labels"] = {**kept, **texts}
@@ -187,14 +187,14 @@ def make_config(
             ),
         ],
     }
-    # What Docker notes of the container that an image was made in says nothing of this one.
+    # Docker adds these about the container that the base was committed from.
     for name in ("container", "container_config", "docker_version", "parent", "id"):
         document.pop(name, None)
     return encode(document)
 
 
 def make_manifest(config: bytes, layers: Sequence[Descriptor], texts: Mapping[str, str]) -> bytes:
-    """Return the manifest of an image; all of its ``layers``, the lowest first."""
+    """Return the manifest of an image with all of its ``layers``, lowest first."""
     return encode(
         {
             "schemaVersion": 2,
@@ -207,7 +207,7 @@ def make_manifest(config: bytes, layers: Sequence[Descriptor], texts: Mapping[st
 
 
 def make_index(manifests: Sequence[tuple[bytes, Mapping[str, str]]], texts: Mapping[str, str]) -> bytes:
-    """Return the index of the images for several platforms: each manifest with its platform."""
+    """Return the index of the manifests for several platforms."""
     return encode(
         {
             "schemaVersion": 2,
@@ -221,7 +221,7 @@ def make_index(manifests: Sequence[tuple[bytes, Mapping[str, str]]], texts: Mapp
 def document_descriptor(
     data: bytes, media_type: str, platform: Mapping[str, str] | None = None, texts: Mapping[str, str] | None = None
 ) -> Descriptor:
-    """Return what points to a document."""
+    """Return the descriptor of a document."""
     return Descriptor(
         media_type=media_type, digest=Digest.of(data), size=len(data), platform=platform or {}, annotations=texts or {}
     )
@@ -232,7 +232,7 @@ def _environment(before: Sequence[str], root: str) -> list[str]:
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.32 on Linux calls home where nobody says otherwise
+        "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.32 on Linux sends telemetry by default
         "THOTH_MODELS_DIR": root,
     }
     kept = [entry for entry in before if entry.partition("=")[0] not in ours]
@@ -240,9 +240,9 @@ def _environment(before: Sequence[str], root: str) -> list[str]:
 
 
 def _history(before: list[Any], count: int) -> list[Any]:
-    """Return the history of a base with one entry for each of its ``count`` layers, as tools that pair them expect."""
-    told = sum(1 for entry in before if isinstance(entry, dict) and not entry.get("empty_layer"))
-    return [*before, *({"created_by": "the base image"} for _ in range(count - told))]
+    """Return the history of a base, completed to one entry for each of its ``count`` layers; tools pair the two."""
+    listed = sum(1 for entry in before if isinstance(entry, dict) and not entry.get("empty_layer"))
+    return [*before, *({"created_by": "the base image"} for _ in range(count - listed))]
 
 
 def _comment(layer: Layer) -> str:

@@ -1,7 +1,7 @@
-"""The bytes of a layer, in one pass: read, hashed as a file and as a part of the layer, and handed on.
+"""Stream the bytes of a layer in one pass, hashing each file and the layer as a whole.
 
-The two hashes and whoever takes the bytes work at the same time, in threads: hashlib and the system calls do not hold
-the interpreter. Memory use does not depend on the size of the files.
+Both hashes are computed in threads while the consumer writes: hashlib and system calls release the interpreter lock.
+Memory use does not depend on the size of the files.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models.errors import Problem, VerificationError
-from thoth_models_builder.files import open_regular
-from thoth_models_builder.oci import tar
+from thoth_models_builder.oci import tar_headers as tar
 from thoth_models_builder.oci.layers import Segment
+from thoth_models_builder.storage.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 1024 * 1024
 _PIECES: Final = 8
-"""Buffers that go round: one is read into and one is written from while the hashes work on others."""
+"""Buffers used in turn: one is read into and one written from while others are being hashed."""
 
 
 class LayerStream:
-    """The bytes of a layer, to be taken once.
+    """The bytes of a layer, to be iterated over once.
 
-    A piece may be used until the next one is asked for.
+    A piece is valid until the next one is requested.
 
     Attributes:
-        layer: What it is.
-        digest: Of the layer, once all of it was taken; None before.
+        layer: The layer.
+        digest: Digest of the layer after the last piece; None before.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -48,14 +48,14 @@ class LayerStream:
 
     @property
     def size(self) -> int:
-        """Length of all in bytes."""
+        """Length of the layer in bytes."""
         return self.layer.size
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
-        """Yield headers and padding as bytes, content as views of memory.
+        """Yield headers and padding as bytes, and content as memory views.
 
         Raises:
-            VerificationError: A file has another content than it had when it was verified.
+            VerificationError: A file has changed since it was verified.
         """
         with ThreadPoolExecutor(1) as whole, ThreadPoolExecutor(1) as single:
             for entry, file in self.layer.entries():
@@ -81,7 +81,7 @@ class LayerStream:
             for piece, turn in self._read(file, file.origin):
                 self._busy[turn] = [whole.submit(self._whole.update, piece), single.submit(content.update, piece)]
                 yield piece
-            single.submit(lambda: None).result()  # the last one is done when this one is
+            single.submit(lambda: None).result()  # after all that were submitted before
         found = Digest(content.hexdigest())
         if found != file.sha256:
             raise _changed(file, f"sha256 {file.sha256}", f"sha256 {found}")
@@ -109,7 +109,7 @@ class LayerStream:
 
 
 def packed_digest(archive: Path, layer: Layer) -> Digest | None:
-    """Return the digest of an archive if it is this layer to the byte, else None."""
+    """Return the digest of an archive if every byte of it is that of this layer, else None."""
     stream = LayerStream(layer.packed_in(archive))
     position = 0
     try:
@@ -117,7 +117,7 @@ def packed_digest(archive: Path, layer: Layer) -> Digest | None:
             if os.fstat(file.fileno()).st_size != layer.size:
                 return None
             for piece in stream:
-                # Content was read from the archive itself; what lies between is compared here.
+                # Content was read from the archive itself; headers and padding are compared here.
                 if isinstance(piece, bytes) and os.pread(file.fileno(), len(piece), position) != piece:
                     return None
                 position += len(piece)

@@ -1,46 +1,46 @@
-"""Which file of a bundle goes into which layer of an image. Pure.
+"""Decide which file of a bundle goes into which layer of an image. Pure.
 
-One layer per model and variant, one per model for what is not of exactly one variant, and a small one on top with the
-manifest and the checksum list, which change with anything. So a change of one model changes its own layers and the top.
+One layer per model and variant, one per model for files that do not belong to exactly one variant, and a small one on
+top with the manifest and the checksum list. So a change of one model changes its own layers and the top one.
 
-Layers are sorted by name, so that the order does not follow from anything that changes more often than the names of
-models do: engines that name layers by all that lie below them fetch everything above a change again.
+Layers are sorted by name: the order changes only when models are added, removed or renamed.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from thoth_models.digest import Digest
-from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 from thoth_models_builder.errors import UsageError
-from thoth_models_builder.oci import tar
+from thoth_models_builder.oci import tar_headers as tar
 from thoth_models_builder.oci.descriptors import OCI_LAYER, Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from thoth_models.manifest import Manifest
+    from thoth_models.bundle.manifest import Manifest
 
 LAYER_NAME = "thoth-models.layer"
-LAYER_RECIPE = "thoth-models.recipe"
-"""Annotations of a layer: what people call it, and what its bytes follow from."""
+LAYER_INPUT_DIGEST = "thoth-models.input-digest"
+"""Annotations of a layer: its name, and a digest of everything that its bytes depend on."""
 
 DEFAULT_ROOT = "/models"
 RUNTIME_ROOT = "/models-runtime"
 
-_RECIPE_VERSION = 1
+_INPUT_VERSION = 1
 
 _NOT_OURS = frozenset(
     ("bin", "boot", "dev", "lib", "lib32", "lib64", "libx32", "proc", "root", "run", "sbin", "sys", "tmp")
 ) | {"var/lock", "var/run", "var/tmp"}
-"""Directories of a system that are links there, or that have modes of their own, or are mounted over."""
+"""Directories of a system that are links, have special modes, or are mounted over."""
 _ABOVE_ROOT_MODE = 0o755
-"""Of the directories that a bundle's root lies in: a base image has them too, for others to write to."""
+"""Mode of the directories above the root of a bundle: a base image has them too, and writes to them."""
 
 Kind = Literal["variant", "shared", "index", "runtime"]
 
@@ -51,7 +51,7 @@ class Segment:
 
     Attributes:
         path: The file.
-        offset: Where the part begins.
+        offset: Start of the part, in bytes.
     """
 
     path: Path
@@ -63,10 +63,10 @@ class LayerFile:
     """A file of a layer.
 
     Attributes:
-        path: In the layer.
+        path: Path in the layer.
         size: Length in bytes.
-        sha256: Of its content.
-        origin: Where the content is to be read, or the content itself.
+        sha256: Digest of the content.
+        origin: File or part of a file to read the content from, or the content itself.
     """
 
     path: str
@@ -76,21 +76,21 @@ class LayerFile:
 
     @classmethod
     def of(cls, path: str, data: bytes) -> LayerFile:
-        """Return a file whose content is at hand."""
+        """Return a file whose content is in memory."""
         return cls(path=path, size=len(data), sha256=Digest.of(data), origin=data)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, for the cached properties
 class Layer:
     """A layer that is to be written.
 
     Attributes:
-        name: What people call it, such as ``mini/onnx-fp32``.
+        name: Name in messages and annotations, such as ``mini/onnx-fp32``.
         kind: Files of one ``variant``, files ``shared`` by variants of a model or used by none, the bundle's ``index``
             (manifest and checksum list), or the ``runtime``.
-        directory: The deepest directory that has all of its files.
+        directory: The deepest directory that contains all files.
         files: Sorted by path.
-        directories: Mode of each directory that has them, by path.
+        directories: Mode of each directory above the files, by path.
         mtime: Time of every entry, in seconds since 1970.
     """
 
@@ -102,7 +102,7 @@ class Layer:
     mtime: int
 
     def entries(self) -> Iterator[tuple[tar.Entry, LayerFile | None]]:
-        """Yield every entry in its order, with the file it stands for; a directory precedes what is in it."""
+        """Yield every entry in order, with its file if it is one; a directory precedes its content."""
         by_path: dict[str, tuple[tar.Entry, LayerFile | None]] = {
             path: (tar.Entry(path=path, size=None, mode=mode), None) for path, mode in self.directories.items()
         }
@@ -111,23 +111,23 @@ class Layer:
         for path in sorted(by_path):
             yield by_path[path]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Length of the layer in bytes."""
         return tar.archive_size(entry for entry, _ in self.entries())
 
-    @property
-    def recipe(self) -> Digest:
-        """Identity of all that the bytes of the layer follow from, known before it is written."""
+    @cached_property
+    def input_digest(self) -> Digest:
+        """Digest of everything that the bytes of the layer depend on, known before the layer is written."""
         entries = [
             [entry.path, entry.mode, None if file is None else [file.size, file.sha256.hex]]
             for entry, file in self.entries()
         ]
-        document = {"version": _RECIPE_VERSION, "mtime": self.mtime, "entries": entries}
+        document = {"version": _INPUT_VERSION, "mtime": self.mtime, "entries": entries}
         return Digest.of(json.dumps(document, separators=(",", ":"), sort_keys=True).encode())
 
     def packed_in(self, archive: Path) -> Layer:
-        """Return the same layer, with the content of its files to be read from an archive of it."""
+        """Return the same layer, with the content of its files read from an archive of the layer."""
         offset, files = 0, []
         for entry, file in self.entries():
             if file is not None:
@@ -139,11 +139,11 @@ class Layer:
 
 
 def bundle_layers(manifest: Manifest, bundle: Path, *, root: str, mtime: int) -> tuple[Layer, ...]:
-    """Return the layers of a bundle, the lowest first.
+    """Return the layers of a bundle, lowest first.
 
     Args:
-        manifest: What it says of itself.
-        bundle: Where its files are.
+        manifest: Manifest of the bundle.
+        bundle: Directory of the bundle.
         root: Absolute path of the bundle in an image.
         mtime: Time of every entry, in seconds since 1970.
 
@@ -184,16 +184,16 @@ def runtime_layer(files: Iterable[LayerFile], *, mtime: int) -> Layer:
 
 
 def layer_descriptor(layer: Layer, digest: Digest) -> Descriptor:
-    """Return what an image's manifest says of a layer, given the digest of its archive."""
-    annotations = {LAYER_NAME: layer.name, LAYER_RECIPE: layer.recipe.hex}
+    """Return the descriptor of a layer, given the digest of its archive."""
+    annotations = {LAYER_NAME: layer.name, LAYER_INPUT_DIGEST: layer.input_digest.hex}
     return Descriptor(media_type=OCI_LAYER, digest=digest, size=layer.size, annotations=annotations)
 
 
 def image_path(root: str) -> str:
-    """Return a path in an image as archives have it: without the slash at its beginning.
+    """Return the path of a bundle root as it is written in archives: without the leading slash.
 
     Raises:
-        UsageError: It is not absolute, or is the root itself, or has ``.``, ``..`` or empty parts.
+        UsageError: The path is not absolute, is ``/`` or a system directory, or has ``.``, ``..`` or empty parts.
     """
     path = root.removeprefix("/")
     if path == root or any(part in ("", ".", "..") for part in path.split("/")) or not path.isprintable():

@@ -1,11 +1,11 @@
-"""Writing an image of ours into an image layout on disk: each layer once, under the name of its digest.
+"""Write the image of a bundle into an image layout on disk: each layer once, named by its digest.
 
-A layout holds one image of ours, which the next one replaces. Layers that are the same stay as they are, after each of
-their bytes was compared again. The old image is whole until the new ``index.json`` is there; what only the old one
-needed is removed after that.
+A layout holds one such image, which the next one replaces. Layers that are the same are kept, after every byte of them
+was compared again. The old image stays complete until the new ``index.json`` is written; blobs that only the old image
+needs are removed after that.
 
-Layers are not forced to the disk: everybody who reads a blob compares its digest, so a machine that loses its power
-costs another run, never an image that is wrong. ``index.json`` is.
+Layers are not synced to the disk: every reader of a blob compares its digest, so after a power failure another run is
+needed, but a wrong image is never used. ``index.json`` is synced.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models.digest import READ_SIZE, Digest
+from thoth_models.bundle.digest import READ_SIZE, Digest
 from thoth_models_builder.errors import LayoutError, OutputError
-from thoth_models_builder.files import FILE_MODE, link_or_copy, open_regular
 from thoth_models_builder.oci.descriptors import Descriptor, children, parse_document
-from thoth_models_builder.oci.image import BUNDLE_DIGEST
-from thoth_models_builder.oci.layers import LAYER_RECIPE
-from thoth_models_builder.oci.stored import (
+from thoth_models_builder.oci.image_config import BUNDLE_DIGEST
+from thoth_models_builder.oci.layer_stream import LayerStream, packed_digest
+from thoth_models_builder.oci.layers import LAYER_INPUT_DIGEST
+from thoth_models_builder.oci.layout_files import (
     blob_path,
     prepare_layout,
     read_document,
@@ -35,7 +35,7 @@ from thoth_models_builder.oci.stored import (
     write_blob,
     write_index,
 )
-from thoth_models_builder.oci.streams import LayerStream, packed_digest
+from thoth_models_builder.storage.files import FILE_MODE, link_or_copy, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -48,10 +48,11 @@ _REMOVABLE = re.compile(r"[0-9a-f]{64}|\..*", re.ASCII | re.DOTALL)
 
 @contextlib.contextmanager
 def claim(layout: Path) -> Iterator[None]:
-    """Be the only one that writes a layout, which is made where there is none.
+    """Lock a layout for writing; create it if it does not exist.
 
     Raises:
-        OutputError: Something else is there, or an image that is not ours, or somebody else is writing it.
+        OutputError: The directory contains something else or the image of something else, or another process writes
+            the layout.
     """
     prepare_layout(layout)
     try:
@@ -95,7 +96,7 @@ def _refuse_others(layout: Path) -> None:
     try:
         entries = read_index(layout)
     except LayoutError as error:
-        raise OutputError(f"expected an image layout of ours or an empty directory: {error}") from error
+        raise OutputError(f"expected an empty directory or an image layout written by thoth-bundle: {error}") from error
     for entry in entries:
         if BUNDLE_DIGEST not in entry.annotations:
             raise OutputError(
@@ -105,28 +106,28 @@ def _refuse_others(layout: Path) -> None:
 
 
 def find_layers(layout: Path, layers: Iterable[Layer]) -> dict[Digest, Digest]:
-    """Return those layers that a layout has already: the digest of the blob by recipe.
+    """Return the layers that a layout has already: blob digests by input digest.
 
-    Where to look is what the image in the layout says; every byte found there is compared.
+    The image in the layout names the candidates; every byte of each is compared.
     """
     try:
         claimed = {
-            entry.annotations[LAYER_RECIPE]: entry.digest
+            entry.annotations[LAYER_INPUT_DIGEST]: entry.digest
             for entry in _reachable(layout)
-            if LAYER_RECIPE in entry.annotations
+            if LAYER_INPUT_DIGEST in entry.annotations
         }
     except (LayoutError, OutputError):
-        return {}  # damaged: it is written anew
+        return {}  # damaged: all layers are written again
     found = {}
     for layer in layers:
-        digest = claimed.get(layer.recipe.hex)
+        digest = claimed.get(layer.input_digest.hex)
         if digest is not None and packed_digest(blob_path(layout, digest), layer) == digest:
-            found[layer.recipe] = digest
+            found[layer.input_digest] = digest
     return found
 
 
 def _reachable(layout: Path) -> Iterator[Descriptor]:
-    """Yield everything that the images of a layout consist of.
+    """Yield the descriptors of everything that the images of a layout consist of.
 
     Raises:
         LayoutError: A document is missing or wrong.
@@ -148,15 +149,15 @@ def _reachable(layout: Path) -> Iterator[Descriptor]:
 
 
 def write_layer(layout: Path, layer: Layer, advance: Callable[[int], None]) -> Digest:
-    """Write a layer and return its digest, which is found on the way.
+    """Write a layer and return its digest.
 
     Args:
-        layout: A layout that is claimed.
-        layer: What to write.
-        advance: Told of the bytes that were written.
+        layout: A claimed layout.
+        layer: The layer.
+        advance: Called with the number of bytes after each write.
 
     Raises:
-        VerificationError: A file changed since it was verified; nothing was kept.
+        VerificationError: A file changed since it was verified; nothing was written.
         OutputError: The layout cannot be written.
     """
     stream = LayerStream(layer)
@@ -171,10 +172,10 @@ def write_layer(layout: Path, layer: Layer, advance: Callable[[int], None]) -> D
 
 
 def copy_blob(source: Path, layout: Path, descriptor: Descriptor, advance: Callable[[int], None]) -> None:
-    """Copy a blob from another layout, and compare it with its digest on the way.
+    """Copy a blob from another layout and compare its digest.
 
     Raises:
-        LayoutError: It is missing there, or has other bytes.
+        LayoutError: The blob is missing there, or has another digest.
         OutputError: The layout cannot be written.
     """
     path = blob_path(source, descriptor.digest)
@@ -195,7 +196,7 @@ def copy_blob(source: Path, layout: Path, descriptor: Descriptor, advance: Calla
 
 
 def share_blob(source: Path, layout: Path, digest: Digest) -> None:
-    """Give a blob that was written or compared just now a second name in another layout; copy it where that fails.
+    """Link a blob that this run wrote or compared into another layout; copy it where links are not possible.
 
     Raises:
         OutputError: The layout cannot be written.
@@ -212,7 +213,7 @@ def share_blob(source: Path, layout: Path, digest: Digest) -> None:
 
 
 def write_image(layout: Path, documents: Iterable[bytes], entry: Descriptor) -> set[Digest]:
-    """Write documents, each after those that it names, then index.json; return their digests. What is there stays.
+    """Write documents, then index.json, and return their digests. Files with the same content are not rewritten.
 
     Raises:
         OutputError: The layout cannot be written.
@@ -240,10 +241,10 @@ def _is_there(path: Path, data: bytes) -> bool:
 
 
 def prune(layout: Path, keep: Collection[Digest]) -> int:
-    """Remove the blobs of a claimed layout that its image does not consist of, and return their bytes together.
+    """Remove the blobs of a claimed layout that its image does not use, and return their total size.
 
     Raises:
-        OutputError: One cannot be removed.
+        OutputError: A blob cannot be removed.
     """
     kept = {digest.hex for digest in keep}
     removed = 0
@@ -259,7 +260,7 @@ def prune(layout: Path, keep: Collection[Digest]) -> int:
 
 @contextlib.contextmanager
 def workspace(layout: Path) -> Iterator[Path]:
-    """Make an empty directory on the same disk as a claimed layout, until it is not needed any more.
+    """Create a temporary directory on the same disk as a claimed layout.
 
     Raises:
         OutputError: The layout cannot be written.
@@ -274,7 +275,7 @@ def workspace(layout: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _partial(layout: Path) -> Iterator[tuple[int, Callable[[Digest], None]]]:
-    """Open a file for a blob; it gets its name when that is known, and is removed if it never is."""
+    """Open a temporary file for a blob, and yield it with a function that moves it to its digest."""
     try:
         descriptor, name = tempfile.mkstemp(dir=layout, prefix=_PARTIAL)
     except OSError as error:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from thoth_models.digest import Digest, hash_file
+from thoth_models.bundle.digest import Digest, hash_file
 from thoth_models_builder.errors import LayoutError, OutputError
-from thoth_models_builder.files import open_regular, replace_file, sync_directory
 from thoth_models_builder.oci.descriptors import (
-    LARGEST_DOCUMENT,
+    MAX_DOCUMENT_SIZE,
     OCI_INDEX,
     Descriptor,
     parse_descriptor,
     parse_document,
 )
+from thoth_models_builder.storage.files import open_regular, replace_file, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 def blob_path(layout: Path, digest: Digest) -> Path:
-    """Return where a blob is, or belongs."""
+    """Return the path of a blob, whether it exists or not."""
     return layout / "blobs" / "sha256" / str(digest)
 
 
@@ -33,7 +33,7 @@ def read_index(layout: Path) -> list[Descriptor]:
     """Return the entries of a layout's index.json.
 
     Raises:
-        LayoutError: It is missing, or not what it should be, or the directory is no layout.
+        LayoutError: It is missing or malformed, or the directory is not a layout.
     """
     _read_small(layout / "oci-layout")
     path = layout / "index.json"
@@ -48,10 +48,10 @@ def read_index(layout: Path) -> list[Descriptor]:
 
 
 def read_document(layout: Path, descriptor: Descriptor) -> bytes:
-    """Return the bytes of a manifest or an index, compared with its digest.
+    """Return the bytes of a manifest or an index after comparing them with its digest.
 
     Raises:
-        LayoutError: They are missing, or others.
+        LayoutError: They are missing, or have another digest or length.
     """
     path = blob_path(layout, descriptor.digest)
     data = _read_small(path)
@@ -64,16 +64,16 @@ def read_document(layout: Path, descriptor: Descriptor) -> bytes:
 
 
 def prepare_layout(layout: Path) -> None:
-    """Make a new layout, or see that the directory is one or empty.
+    """Create a layout in a new or empty directory, or accept an existing layout.
 
     Raises:
-        OutputError: It holds something else, or cannot be made.
+        OutputError: The directory contains something else, or cannot be created.
     """
     try:
         layout.mkdir(parents=True, exist_ok=True)
         marker = layout / "oci-layout"
         if not marker.exists():
-            # What was begun of the marker is of a run that was killed.
+            # A run that was killed may have left a temporary file of the marker.
             if any(not path.name.startswith(".oci-layout.") for path in layout.iterdir()):
                 raise OutputError(f"{layout}: expected an OCI image layout or an empty directory, found other files")
             replace_file(marker, MARKER)
@@ -83,7 +83,7 @@ def prepare_layout(layout: Path) -> None:
 
 
 def has_blob(layout: Path, descriptor: Descriptor) -> bool:
-    """Return whether a blob is there already, by its digest and not by its name alone."""
+    """Return whether a layout has a blob; its content is hashed, the name alone does not count."""
     try:
         with open_regular(blob_path(layout, descriptor.digest)) as file:
             content = hash_file(file)
@@ -93,10 +93,10 @@ def has_blob(layout: Path, descriptor: Descriptor) -> bool:
 
 
 def write_index(layout: Path, entries: Sequence[Descriptor]) -> None:
-    """Write index.json; it comes last, so that a layout that has one is whole.
+    """Write index.json, as the last step: a layout that has one is complete.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The layout cannot be written.
     """
     document = {"manifests": [entry.as_json() for entry in entries], "mediaType": OCI_INDEX, "schemaVersion": 2}
     try:
@@ -111,7 +111,7 @@ def write_blob(layout: Path, data: bytes) -> Digest:
     """Write a small blob and return its digest.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The layout cannot be written.
     """
     digest = Digest.of(data)
     try:
@@ -129,9 +129,9 @@ def unwritable(layout: Path, error: OSError) -> OutputError:
 def _read_small(path: Path) -> bytes:
     try:
         with open_regular(path) as file:
-            data = file.read(LARGEST_DOCUMENT + 1)
+            data = file.read(MAX_DOCUMENT_SIZE + 1)
     except OSError as error:
         raise LayoutError(f"{path}: expected a file of an OCI image layout, found {error.strerror}") from error
-    if len(data) > LARGEST_DOCUMENT:
-        raise LayoutError(f"{path}: expected at most {LARGEST_DOCUMENT} bytes, found more")
+    if len(data) > MAX_DOCUMENT_SIZE:
+        raise LayoutError(f"{path}: expected at most {MAX_DOCUMENT_SIZE} bytes, found more")
     return data

@@ -2,7 +2,7 @@
 
 By https://github.com/modelpack/model-spec (docs/spec.md, docs/config.md, docs/annotations.md): an OCI manifest with an
 ``artifactType``, a configuration that describes the model, and layers of weights, of what configures them, and of data.
-That specification describes one model; what differs between the models of a bundle is left out.
+That specification describes one model; properties that differ between the models of a bundle are left out.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.oci.descriptors import OCI_MANIFEST, Descriptor
-from thoth_models_builder.oci.image import DESCRIPTION, REVISION, SOURCE, TITLE, VERSION, encode
+from thoth_models_builder.oci.image_config import DESCRIPTION, REVISION, SOURCE, TITLE, VERSION, encode
 from thoth_models_builder.oci.layers import layer_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from thoth_models.manifest import Manifest
-    from thoth_models_builder.oci.image import Created
+    from thoth_models.bundle.manifest import Manifest
+    from thoth_models_builder.oci.image_config import Created
     from thoth_models_builder.oci.layers import Layer
 
 _MODEL: Final = "application/vnd.cncf.model"
@@ -37,10 +37,10 @@ def make_config(
     """Return the configuration of an artifact.
 
     Args:
-        manifest: Of the bundle.
-        layers: Each with the digest of its archive, in their order.
+        manifest: Manifest of the bundle.
+        layers: Each layer with the digest of its archive, in order.
         texts: Labels of the image of the same bundle.
-        created: When.
+        created: Time of creation.
     """
     built = [model.built for model in manifest.models.values() if model.built is not None]
     variants = [variant for model in built for variant in model.variants]
@@ -75,9 +75,9 @@ def make_manifest(
 ) -> bytes:
     """Return the manifest of an artifact."""
     golden = {
-        model.built.proof.golden
+        model.built.record.golden
         for model in manifest.models.values()
-        if model.built is not None and model.built.proof is not None
+        if model.built is not None and model.built.record is not None
     }
     return encode(
         {
@@ -101,7 +101,7 @@ def _descriptor(layer: Layer, digest: Digest, golden: set[str]) -> Descriptor:
 def _media_type(layer: Layer, golden: set[str]) -> str:
     if layer.kind == "index":
         return WEIGHT_CONFIG
-    # Texts with the vectors that they must have: data to examine a model with.
+    # Golden vectors: texts with their expected vectors, which is data to examine a model with.
     if layer.kind == "shared" and all(any(file.path.endswith(f"/{path}") for path in golden) for file in layer.files):
         return DATASET
     return WEIGHT

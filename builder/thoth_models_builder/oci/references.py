@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Self
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import ImageReferenceError
 
 DOCKER_HUB = "docker.io"
@@ -19,8 +19,8 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
-_LONGEST_NAME = 255
-_HIGHEST_PORT = 65535
+_MAX_NAME_LENGTH = 255
+_MAX_PORT = 65535
 _SHOWN = 200
 
 
@@ -31,8 +31,8 @@ class Reference:
     Attributes:
         registry: Host and port as messages and credentials name it; ``docker.io`` for Docker Hub.
         repository: Path in the registry, such as ``acme/thoth-models``.
-        tag: None where there is none.
-        digest: Of the manifest or index that is meant, or None. Decides, where there is a tag too.
+        tag: Tag, or None.
+        digest: Digest of the manifest or index, or None. It takes precedence over the tag.
     """
 
     registry: str
@@ -42,10 +42,10 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a reference; a name without a host is one of Docker Hub.
+        """Parse a reference; a name without a host belongs to Docker Hub.
 
         Raises:
-            ImageReferenceError: It is none.
+            ImageReferenceError: The text is not a reference.
         """
         name, at, digest_text = text.partition("@")
         digest = _parse_digest(digest_text, text) if at else None
@@ -57,11 +57,11 @@ class Reference:
             if not _TAG.fullmatch(tag):
                 raise _wrong(text, f"a tag of letters, digits, '_', '.' and '-', found {tag[:_SHOWN]!r}")
         registry, repository = _split(name)
-        if not _HOST.fullmatch(registry) or _port(registry) > _HIGHEST_PORT:
+        if not _HOST.fullmatch(registry) or _port(registry) > _MAX_PORT:
             raise _wrong(text, f"the host of a registry, found {registry[:_SHOWN]!r}")
-        if len(registry) + 1 + len(repository) > _LONGEST_NAME:
+        if len(registry) + 1 + len(repository) > _MAX_NAME_LENGTH:
             raise _wrong(
-                text, f"a name of at most {_LONGEST_NAME} characters, found {len(registry) + 1 + len(repository)}"
+                text, f"a name of at most {_MAX_NAME_LENGTH} characters, found {len(registry) + 1 + len(repository)}"
             )
         if not _REPOSITORY.fullmatch(repository):
             raise _wrong(text, f"lower-case letters, digits, separators and slashes, found {repository[:_SHOWN]!r}")
@@ -79,10 +79,10 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """What a registry's API calls the version: the digest, or else the tag.
+        """Name of the version in the API of a registry: the digest, or else the tag.
 
         Raises:
-            ImageReferenceError: There is neither. Nobody is given ``latest`` who did not ask for it.
+            ImageReferenceError: The reference has neither; ``latest`` is never assumed.
         """
         if self.digest is not None:
             return f"sha256:{self.digest}"
@@ -92,7 +92,7 @@ class Reference:
 
 
 def is_loopback(registry: str) -> bool:
-    """Return whether a registry is on this computer, where plain HTTP goes without saying."""
+    """Return whether a registry is on this computer, where plain HTTP is the default."""
     host = host_of(registry)
     if host == "localhost":
         return True
@@ -115,7 +115,7 @@ def _port(registry: str) -> int:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Return registry and repository, as Docker tells them apart."""
+    """Return registry and repository, separated by the rules of Docker."""
     first, slash, rest = name.partition("/")
     if not slash or not (first == "localhost" or first != first.lower() or any(mark in first for mark in ".:[")):
         return DOCKER_HUB, name if slash else f"library/{name}"

@@ -1,9 +1,9 @@
-"""The headers of tar archives, of which each byte follows from what they are told. Pure.
+"""Deterministic tar headers: each byte depends only on the entry and the given time. Pure.
 
 By POSIX.1-2001 (pax): plain ``ustar`` headers, preceded by an extended header only where a path is longer than 100
-bytes or not ASCII, or a file has 8 GiB or more. Everything that tells who packed, when and where is a constant: owner
-0:0 without names, no devices, no times but the one that is given. The headers are made here rather than by
-:mod:`tarfile`, whose bytes have changed between versions of Python, while digests of layers must not.
+bytes or not ASCII, or a file has 8 GiB or more. Everything that would depend on the machine or the user is a constant:
+owner 0:0 without names, no devices, no times but the given one. :mod:`tarfile` is not used, because its bytes have
+changed between versions of Python, while digests of layers must not.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ FILE_MODE: Final = 0o444
 DIRECTORY_MODE: Final = 0o555
 
 END: Final = bytes(2 * BLOCK)
-"""What ends an archive."""
+"""The end of an archive."""
 
 LATEST_TIME: Final = 8**11 - 1
-"""Seconds since 1970 that fit a header: a day in the year 2242."""
+"""Largest time, in seconds since 1970, that fits a header: a day in the year 2242."""
 
-_LONGEST_NAME = 100
-_LARGEST_SIZE = 8**11 - 1
+_MAX_NAME_LENGTH = 100
+_MAX_SIZE = 8**11 - 1
 _FILE, _DIRECTORY, _EXTENDED = b"0", b"5", b"x"
 _EXTENDED_NAME = b"././@PaxHeader"
 
@@ -46,25 +46,25 @@ class Entry:
 
     @property
     def packed_size(self) -> int:
-        """Bytes that the entry takes in an archive: headers, content and padding."""
+        """Length of the entry in an archive, in bytes: headers, content and padding."""
         extended = _records(self)
         length = BLOCK + (BLOCK + len(extended) + _missing(len(extended)) if extended else 0)
         return length + (self.size or 0) + _missing(self.size or 0)
 
 
 def header(entry: Entry, mtime: int) -> bytes:
-    """Return everything of an entry that precedes its content.
+    """Return the headers of an entry, which precede its content.
 
     Args:
-        entry: What follows.
+        entry: The entry.
         mtime: Its time, in seconds since 1970; from 0 to :data:`LATEST_TIME`.
     """
     path, records = _path(entry), _records(entry)
     size = entry.size or 0
     plain = _header(
-        name=path.encode("ascii", "replace")[:_LONGEST_NAME],
+        name=path.encode("ascii", "replace")[:_MAX_NAME_LENGTH],
         mode=entry.mode,
-        size=size if size <= _LARGEST_SIZE else 0,
+        size=size if size <= _MAX_SIZE else 0,
         mtime=mtime,
         kind=_DIRECTORY if entry.size is None else _FILE,
     )
@@ -80,7 +80,7 @@ def padding(size: int) -> bytes:
 
 
 def archive_size(entries: Iterable[Entry]) -> int:
-    """Return the length of an archive in bytes, without making it."""
+    """Return the length of an archive in bytes, without creating it."""
     return sum(entry.packed_size for entry in entries) + len(END)
 
 
@@ -93,12 +93,12 @@ def _path(entry: Entry) -> str:
 
 
 def _records(entry: Entry) -> bytes:
-    """Return what an extended header has to say; empty where none is needed."""
+    """Return the records of the extended header; empty if the entry needs no such header."""
     path, size = _path(entry).encode(), entry.size or 0
     records = b""
-    if len(path) > _LONGEST_NAME or not path.isascii():
+    if len(path) > _MAX_NAME_LENGTH or not path.isascii():
         records += _record(b"path", path)
-    if size > _LARGEST_SIZE:
+    if size > _MAX_SIZE:
         records += _record(b"size", str(size).encode())
     return records
 
@@ -114,7 +114,7 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 def _header(*, name: bytes, mode: int, size: int, mtime: int, kind: bytes) -> bytes:
     fields = (
-        name.ljust(_LONGEST_NAME, b"\0"),
+        name.ljust(_MAX_NAME_LENGTH, b"\0"),
         _octal(mode, 8),
         _octal(0, 8),  # user
         _octal(0, 8),  # group

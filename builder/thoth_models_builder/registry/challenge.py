@@ -1,4 +1,4 @@
-"""What registries ask for, and how they are answered: HTTP's Basic scheme, and bearer tokens of a token server.
+"""Parse the challenges of registries and build the answers: HTTP Basic, and bearer tokens of a token server.
 
 The token protocol is that of https://distribution.github.io/distribution/spec/auth/token/ and, for identity tokens,
 https://distribution.github.io/distribution/spec/auth/oauth/. Pure.
@@ -18,7 +18,7 @@ from thoth_models_builder.oci.references import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from thoth_models_builder.oci.credentials import Credentials
+    from thoth_models_builder.registry.credentials import Credentials
 
 _CLIENT = "thoth-models-builder"
 _PARAMETER_OR_SCHEME = re.compile(
@@ -26,16 +26,16 @@ _PARAMETER_OR_SCHEME = re.compile(
     re.ASCII,
 )
 _DEFAULT_SECONDS = 60.0
-"""How long a token is good for where its server does not say, by the specification."""
+"""Lifetime of a token whose server does not state it, by the specification."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Challenge:
-    """One way in which a registry wants to be shown who asks.
+    """One authentication scheme that a registry accepts.
 
     Attributes:
-        scheme: ``basic`` or ``bearer``, in lower case; others are ignored.
-        parameters: As stated.
+        scheme: Name in lower case; only ``basic`` and ``bearer`` are used.
+        parameters: Parameters, by name in lower case.
     """
 
     scheme: str
@@ -44,12 +44,12 @@ class Challenge:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenRequest:
-    """What to send to a token server.
+    """A request to a token server.
 
     Attributes:
-        url: With the query of a GET request.
+        url: Address, with the query of a GET request.
         form: Body of a POST request, or None for GET.
-        headers: May hold the password.
+        headers: Headers, which may contain the password.
     """
 
     url: str
@@ -59,14 +59,14 @@ class TokenRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
-    """A bearer token, and for how many seconds it is good."""
+    """A bearer token and its lifetime in seconds."""
 
     value: str = field(repr=False)
     seconds: float
 
 
 def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
-    """Read the values of WWW-Authenticate headers, each of which may hold several challenges."""
+    """Parse the values of WWW-Authenticate headers, each of which may have several challenges."""
     challenges: list[Challenge] = []
     parameters: dict[str, str] = {}
     for match in (match for header in headers for match in _PARAMETER_OR_SCHEME.finditer(header)):
@@ -82,11 +82,11 @@ def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
 def token_request(
     challenge: Challenge, credentials: Credentials | None, scopes: Sequence[str], *, registry: str, plain_http: bool
 ) -> TokenRequest:
-    """Return what to ask the token server that a challenge names.
+    """Return the request to the token server of a challenge.
 
     Raises:
-        RegistryError: The challenge names no server.
-        CredentialsError: The password would go over an unprotected connection that nobody asked for.
+        RegistryError: The challenge has no address of a token server.
+        CredentialsError: The password would be sent without TLS although the user did not ask for plain HTTP.
     """
     realm = challenge.parameters.get("realm", "")
     address = urlsplit(realm)
@@ -123,17 +123,17 @@ def token_request(
 
 
 def read_token(data: bytes, registry: str) -> Token:
-    """Read the answer of a token server.
+    """Parse the answer of a token server.
 
     Raises:
-        RegistryError: It holds no token.
+        RegistryError: The answer has no token.
     """
     try:
         answer = json.loads(data)
         value = answer.get("token") or answer.get("access_token")
         seconds = float(answer.get("expires_in") or _DEFAULT_SECONDS)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        # The answer may hold the token: neither it nor the parser's words about it are shown.
+        # The answer may contain the token, and the message of the parser may quote it: neither is shown.
         raise RegistryError(f"{registry}: expected a token from its token server, found something else") from None
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         raise RegistryError(f"{registry}: expected a token from its token server, found none")
@@ -141,7 +141,7 @@ def read_token(data: bytes, registry: str) -> Token:
 
 
 def _is_covered(scope: str, wanted: Sequence[str]) -> bool:
-    """Return whether ``type:name:actions`` is part of what is asked for anyway."""
+    """Return whether the scope ``type:name:actions`` is part of the wanted ones."""
     head, _, actions = scope.rpartition(":")
     return any(
         head == other_head and set(actions.split(",")) <= set(other_actions.split(","))

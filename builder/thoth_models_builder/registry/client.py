@@ -1,7 +1,7 @@
-"""Sending images to registries and fetching them, by the OCI distribution specification.
+"""Push images to registries and pull them, by the OCI distribution specification.
 
-Credentials are those of the Docker configuration. Every wait has an end, and no message carries a secret. Plain HTTP is
-spoken to this computer only, unless it is asked for.
+Credentials come from the Docker configuration. Every wait is bounded, and no message contains a secret. Plain HTTP is
+used for registries on this computer only, unless the caller asks for it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from thoth_models_builder.errors import ImageReferenceError, RegistryUnreachableError
-from thoth_models_builder.oci.limits import Limits
-from thoth_models_builder.oci.pull import Puller
-from thoth_models_builder.oci.push import PushedBlob, Pusher, PushReport, read_contents
+from thoth_models_builder.oci.layout_files import prepare_layout, write_index
 from thoth_models_builder.oci.references import Reference
-from thoth_models_builder.oci.session import Session
-from thoth_models_builder.oci.stored import prepare_layout, write_index
+from thoth_models_builder.registry.limits import Limits
+from thoth_models_builder.registry.pull import Puller
+from thoth_models_builder.registry.push import PushedBlob, Pusher, PushReport, read_contents
+from thoth_models_builder.registry.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from thoth_models_builder.oci.descriptors import Descriptor
-    from thoth_models_builder.reports import Watcher
+    from thoth_models_builder.watcher import Watcher
 
 __all__ = ["Limits", "PushReport", "PushedBlob", "pull", "push"]
 
@@ -42,26 +42,26 @@ def push(  # noqa: PLR0913 - each a choice of its own
     plain_http: bool | None = None,
     limits: Limits | None = None,
 ) -> PushReport:
-    """Send the image, index or artifact of a layout to a registry: blobs that it lacks, manifests, then the tag.
+    """Push the image, index or artifact of a layout: missing blobs first, then manifests, then the tag.
 
     Args:
         layout: An OCI image layout with one entry in its index.json.
         reference: ``HOST/NAME:TAG``.
-        mount_from: References whose repositories may have some of the blobs, such as the one that the base image came
-            from. The registry then takes a blob from there; those of other registries are passed over.
-        watcher: Told of the bytes that are sent.
-        deadline: Seconds that all of it may take; None for what the size allows for.
-        plain_http: True for HTTP without TLS, False for TLS always; None for TLS but on this computer.
+        mount_from: References whose repositories may have some of the blobs, such as that of the base image. The
+            registry then mounts a blob from there; references to other registries are ignored.
+        watcher: Receives the progress.
+        deadline: Seconds for the whole push; None to derive them from the size.
+        plain_http: True for HTTP without TLS, False for TLS; None for TLS except on this computer.
         limits: Bounds on each wait.
 
     Returns:
-        What became of each blob. A second push of the same layout sends none.
+        The outcome for each blob. A second push of the same layout sends none.
 
     Raises:
-        ImageReferenceError: The reference is none, or has no tag, or another digest than the layout.
-        LayoutError: The layout is not whole, or a blob has other bytes than its digest says. No tag was put then.
-        CredentialsError: The registry wants others than the Docker configuration has.
-        RegistryError: The registry or the network failed, or it has another digest than was sent.
+        ImageReferenceError: The reference is malformed, or has no tag, or another digest than the layout.
+        LayoutError: The layout is incomplete, or a blob does not match its digest. The tag was not written then.
+        CredentialsError: The registry rejects the credentials of the Docker configuration, or requires some.
+        RegistryError: The registry or the network failed, or the registry reports another digest.
     """
     target = Reference.parse(reference)
     target.name  # noqa: B018 - a tag or a digest, before anything is read
@@ -108,27 +108,26 @@ def pull(  # noqa: PLR0913 - as above
     plain_http: bool | None = None,
     limits: Limits | None = None,
 ) -> Descriptor:
-    """Fetch an image, or an index with its images, into a layout; each blob is compared with its digest on the way.
+    """Pull an image, or an index with its images, into a layout; compare each blob with its digest.
 
     Args:
         reference: ``HOST/NAME:TAG`` or ``HOST/NAME@sha256:…``.
-        layout: A new directory, or a layout, whose blobs are taken over where they are whole and whose index.json is
-            replaced at the end.
-        platforms: Such as ``linux/amd64``: of an index only these are fetched, and if that leaves some out, the index
-            that is kept is another one, with another digest. None for all there is, byte for byte.
-        watcher: Told of the bytes that come.
-        deadline: Seconds that all of it may take; None for what the size allows for.
+        layout: A new directory or a layout. Intact blobs are reused, and index.json is replaced at the end.
+        platforms: Platforms to pull, such as ``linux/amd64``. If some images of an index are left out, the layout gets
+            a reduced index with another digest. None pulls everything unchanged.
+        watcher: Receives the progress.
+        deadline: Seconds for the whole pull; None to derive them from the size.
         plain_http: As for :func:`push`.
         limits: Bounds on each wait.
 
     Returns:
-        The entry of index.json. Documents keep their media types, also Docker's older ones.
+        The entry of index.json. Documents keep their media types, including the older ones of Docker.
 
     Raises:
-        ImageReferenceError: The reference is none, or has neither tag nor digest.
-        ImageNotFoundError: The registry has no such image, or not for these platforms.
-        CredentialsError: The registry wants others than the Docker configuration has.
-        RegistryError: The registry or the network failed, or what came has another digest.
+        ImageReferenceError: The reference is malformed, or has neither tag nor digest.
+        ImageNotFoundError: The registry has no such image, or none for these platforms.
+        CredentialsError: The registry rejects the credentials of the Docker configuration, or requires some.
+        RegistryError: The registry or the network failed, or a digest does not match.
         OutputError: The layout cannot be written.
     """
     source = Reference.parse(reference)
@@ -144,7 +143,7 @@ def pull(  # noqa: PLR0913 - as above
             blobs = puller.missing()
             size = sum(blob.size for blob in blobs)
             if deadline is None:
-                # How large it is, is known only now.
+                # The size is known only now.
                 clock.reschedule(asyncio.get_running_loop().time() + bounds.deadline(size))
             with _transfer(watcher, f"pull {source}", size) as advance:
                 await puller.fetch(blobs, advance)

@@ -1,4 +1,4 @@
-"""Fetching an image from a registry into an image layout: nothing gets its name before its digest was compared."""
+"""Pull an image from a registry into an image layout; a file gets its name after its digest was compared."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import asyncio
 import hashlib
 import json
 import os
-import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import ImageNotFoundError, RegistryError
+from thoth_models_builder.net.retry import RetryableError, StallDetector
 from thoth_models_builder.oci.descriptors import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
     INDEXES,
-    LARGEST_DOCUMENT,
+    MAX_DOCUMENT_SIZE,
     OCI_INDEX,
     OCI_MANIFEST,
     Descriptor,
@@ -28,19 +28,19 @@ from thoth_models_builder.oci.descriptors import (
     platform_name,
     unique,
 )
-from thoth_models_builder.oci.limits import RetryableError, together
-from thoth_models_builder.oci.stored import blob_path, has_blob, unwritable, write_blob
+from thoth_models_builder.oci.layout_files import blob_path, has_blob, unwritable, write_blob
+from thoth_models_builder.registry.limits import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from thoth_models_builder.oci.references import Reference
-    from thoth_models_builder.oci.session import Response, Session
+    from thoth_models_builder.registry.session import Response, Session
 
 _ACCEPT = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_INDEX}, {DOCKER_MANIFEST}"
 _OK, _PARTIAL = 200, 206
-_DEEPEST = 4
+_MAX_DEPTH = 4
 _REFERENCE_NAME = "org.opencontainers.image.ref.name"
 
 
@@ -49,10 +49,10 @@ class Puller:
     """One pull.
 
     Attributes:
-        session: With the registry.
-        reference: What.
-        layout: Where to; it is prepared already.
-        platforms: ``os/architecture`` or with a variant; None for all that there are.
+        session: Session with the registry.
+        reference: Image to pull.
+        layout: Target, already prepared.
+        platforms: ``os/architecture``, optionally with a variant; None for all.
     """
 
     session: Session
@@ -65,8 +65,8 @@ class Puller:
         """Fetch manifests and indexes, and return the descriptor for index.json.
 
         Raises:
-            ImageNotFoundError: There is no such image, or not for these platforms.
-            RegistryError: What came is not what it should be.
+            ImageNotFoundError: The registry has no such image, or none for these platforms.
+            RegistryError: A document is malformed or has another digest.
         """
         top, data = await self._document(self.reference.name, None)
         top = await self._follow(top, data, depth=0)
@@ -78,7 +78,7 @@ class Puller:
         return [blob for blob in unique(self._blobs) if not has_blob(self.layout, blob)]
 
     async def fetch(self, blobs: Sequence[Descriptor], advance: Callable[[int], None]) -> None:
-        """Fetch blobs; ``advance`` is told of bytes as they come."""
+        """Fetch blobs; ``advance`` is called with the number of bytes as they arrive."""
         places = asyncio.Semaphore(self.session.limits.concurrency)
 
         async def one(blob: Descriptor) -> None:
@@ -100,7 +100,7 @@ class Puller:
         async with session.exchange("GET", path, headers={"Accept": _ACCEPT}) as response:
             if response.status_code != _OK:
                 raise await session.refusal(response, f"an image {self.reference}", ImageNotFoundError)
-            data = await session.read(response, LARGEST_DOCUMENT)
+            data = await session.read(response, MAX_DOCUMENT_SIZE)
             media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
             stated = response.headers.get("Docker-Content-Digest")
         found = Digest.of(data)
@@ -114,7 +114,7 @@ class Puller:
             document = parse_document(data)
             media_type = expected.media_type if expected else media_type
             if media_type in {"", "application/json"}:
-                # A registry that does not know better; documents of today say themselves what they are.
+                # The registry does not know the media type; current documents state it themselves.
                 media_type = str(document.get("mediaType", ""))
             check_media_type(document, media_type)
             children(document, media_type)
@@ -123,9 +123,9 @@ class Puller:
         return Descriptor(media_type=media_type, digest=found, size=len(data)), data
 
     async def _follow(self, descriptor: Descriptor, data: bytes, *, depth: int) -> Descriptor:
-        """Take over a document and everything below it; return its descriptor, another one where some was left out."""
-        if depth > _DEEPEST:
-            raise RegistryError(f"{self.reference}: expected indexes nested at most {_DEEPEST} deep, found more")
+        """Write a document and all below it; return its descriptor, which is a new one if some images were left out."""
+        if depth > _MAX_DEPTH:
+            raise RegistryError(f"{self.reference}: expected indexes nested at most {_MAX_DEPTH} deep, found more")
         document = parse_document(data)
         found = children(document, descriptor.media_type)
         if descriptor.media_type not in INDEXES:
@@ -134,7 +134,7 @@ class Puller:
                 await self._check_platform(found)
             write_blob(self.layout, data)
             return descriptor
-        # An index in an index is taken as it is: it belongs to one entry of the other.
+        # A nested index is kept unchanged: it belongs to one entry of the outer one.
         kept = [child for child in found if depth or self._is_wanted(child)]
         if not kept:
             there = ", ".join(sorted({platform_name(child.platform) or "no platform" for child in found})) or "nothing"
@@ -159,11 +159,11 @@ class Puller:
         return normal_platform(name) in wanted or without_variant in wanted
 
     async def _check_platform(self, found: Sequence[Descriptor]) -> None:
-        """Compare the platform of a single image, which stands in its configuration, with those that are wanted."""
+        """Compare the platform of a single image, stated in its configuration, with the wanted ones."""
         if not found:
             return
         config = found[0]
-        if config.size > LARGEST_DOCUMENT:
+        if config.size > MAX_DOCUMENT_SIZE:
             raise RegistryError(f"{self.reference}: expected a small configuration, found {config.size} bytes")
         if not has_blob(self.layout, config):
             await self.fetch([config], lambda _: None)
@@ -180,7 +180,7 @@ class Puller:
 
 
 class _Partial:
-    """A blob that is being written beside its place, and hashed as it comes."""
+    """A blob that is written to a temporary file and hashed as it arrives."""
 
     def __init__(self, layout: Path, blob: Descriptor) -> None:
         self._layout = layout
@@ -218,7 +218,7 @@ class _Partial:
         self.size = 0
 
     def finish(self, registry: str) -> None:
-        """Compare the digest, and give the blob its name."""
+        """Compare the digest and move the blob to its place."""
         found = Digest(self._hash.hexdigest())
         if found != self._blob.digest:
             raise RegistryError(f"{registry}: blob: expected sha256 {self._blob.digest}, found {found}")
@@ -233,7 +233,7 @@ class _Partial:
 async def _fetch(
     session: Session, path: str, blob: Descriptor, target: _Partial, advance: Callable[[int], None]
 ) -> None:
-    """Ask once for what is missing of a blob, and write what comes."""
+    """Request the missing part of a blob once, and write the bytes as they arrive."""
     headers = {"Range": f"bytes={target.size}-"} if target.size else {}
     async with session.exchange("GET", path, headers=headers) as response:
         if response.status_code == _PARTIAL and target.size:
@@ -243,7 +243,7 @@ async def _fetch(
                 target.restart()
                 raise RetryableError(f"{session.registry}: expected the rest of a blob, found {stated!r:.80}")
         elif response.status_code == _OK:
-            # A registry without ranges sends all of it again.
+            # A registry without range support sends the whole blob again.
             advance(-target.size)
             target.restart()
         else:
@@ -254,21 +254,12 @@ async def _fetch(
 async def _receive(
     session: Session, response: Response, blob: Descriptor, target: _Partial, advance: Callable[[int], None]
 ) -> None:
-    limits = session.limits
-    window_start, window_bytes = time.monotonic(), 0
-    # As it comes: a size asked for here would hold bytes back, which a slow drip hides behind.
+    stall = StallDetector(session.limits, f"{session.registry}: blob {blob.digest.short}")
+    # Unbuffered: with a fixed piece size, bytes would be held back and a slow transfer would go unnoticed.
     async for data in response.aiter_raw():
         target.write(data)
         advance(len(data))
-        window_bytes += len(data)
-        elapsed = time.monotonic() - window_start
-        if elapsed >= limits.stall_window:
-            if window_bytes < limits.stall_bytes:
-                raise RetryableError(
-                    f"{session.registry}: blob {blob.digest.short}: expected at least {limits.stall_bytes} bytes in "
-                    f"{limits.stall_window:g} s, found {window_bytes} in {elapsed:.1f} s"
-                )
-            window_start, window_bytes = time.monotonic(), 0
+        stall.received(len(data))
     if target.size < blob.size:
         raise RetryableError(
             f"{session.registry}: blob {blob.digest.short}: expected {blob.size} bytes, "
@@ -277,7 +268,7 @@ async def _receive(
 
 
 def _narrowed(document: dict[str, Any], descriptor: Descriptor, kept: Collection[Digest]) -> tuple[Descriptor, bytes]:
-    """Return an index that has some of its images only: another document, with another digest."""
+    """Return an index reduced to some of its images: a new document with another digest."""
     names = {f"sha256:{digest}" for digest in kept}
     manifests = [entry for entry in document["manifests"] if entry["digest"] in names]
     data = json.dumps({**document, "manifests": manifests}, sort_keys=True, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""Sending an image layout to a registry: only what it lacks, each byte hashed on its way, the tag last."""
+"""Push an image layout to a registry: only missing blobs, each compared with its digest, and the tag last."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import ImageReferenceError, LayoutError, RegistryError
-from thoth_models_builder.files import open_regular
 from thoth_models_builder.oci.descriptors import INDEXES, Descriptor, check_media_type, children, parse_document, unique
-from thoth_models_builder.oci.limits import together
-from thoth_models_builder.oci.stored import blob_path, read_document, read_index
+from thoth_models_builder.oci.layout_files import blob_path, read_document, read_index
+from thoth_models_builder.registry.limits import together
+from thoth_models_builder.storage.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from thoth_models_builder.oci.references import Reference
-    from thoth_models_builder.oci.session import Session
+    from thoth_models_builder.registry.session import Session
 
 Outcome = Literal["sent", "present", "mounted"]
 
 _PIECE = 256 * 1024
-"""Bytes per write. Limits.write is how long one may take, so the two together say how slow is too slow."""
+"""Bytes per write. Together with ``Limits.write``, the time for one write, this bounds how slow an upload may be."""
 
 _OK, _CREATED, _ACCEPTED, _NOT_FOUND = 200, 201, 202, 404
-_DEEPEST = 4
+_MAX_DEPTH = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PushedBlob:
-    """What became of one blob.
+    """The outcome for one blob.
 
     Attributes:
-        digest: Its digest.
+        digest: Digest of the blob.
         size: Length in bytes.
-        media_type: What it is.
-        outcome: ``sent``, ``present`` where the registry had it in this repository, ``mounted`` from another one.
-        mounted_from: That repository; None otherwise.
+        media_type: Media type.
+        outcome: ``sent``, ``present`` if the repository had it, or ``mounted`` from another repository.
+        mounted_from: That repository, or None.
     """
 
     digest: Digest
@@ -53,12 +53,12 @@ class PushedBlob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PushReport:
-    """What a push did.
+    """The result of a push.
 
     Attributes:
-        reference: What was pushed, with its tag.
-        digest: Of the manifest or index that the reference names now, the same here and in the registry.
-        manifests: Digests of all manifests and indexes, the last one that of the reference.
+        reference: Reference that was pushed, with its tag.
+        digest: Digest of the manifest or index that the reference now points to.
+        manifests: Digests of all manifests and indexes; the last one is ``digest``.
         blobs: Each blob once, in the order of the manifests.
     """
 
@@ -75,12 +75,12 @@ class PushReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contents:
-    """Everything that a layout holds for one push.
+    """The content of a layout.
 
     Attributes:
-        top: The entry of its index.json.
-        documents: Manifests and indexes with their bytes, each after what it points to.
-        blobs: The others, each once.
+        top: The entry of index.json.
+        documents: Manifests and indexes with their bytes, each after those that it points to.
+        blobs: All other blobs, each once.
     """
 
     top: Descriptor
@@ -89,10 +89,10 @@ class Contents:
 
 
 def read_contents(layout: Path) -> Contents:
-    """Follow a layout from its index.json to every blob, and see that each is there with its length.
+    """Follow a layout from its index.json to every blob, and check that each exists with its length.
 
     Raises:
-        LayoutError: Something is missing or wrong, or there is not exactly one entry.
+        LayoutError: A file is missing or wrong, or index.json does not have exactly one entry.
     """
     entries = read_index(layout)
     if len(entries) != 1:
@@ -121,8 +121,8 @@ def _follow(
     *,
     depth: int,
 ) -> None:
-    if depth > _DEEPEST:
-        raise LayoutError(f"{layout}: expected indexes nested at most {_DEEPEST} deep, found more")
+    if depth > _MAX_DEPTH:
+        raise LayoutError(f"{layout}: expected indexes nested at most {_MAX_DEPTH} deep, found more")
     data = read_document(layout, descriptor)
     try:
         document = parse_document(data)
@@ -141,13 +141,13 @@ def _follow(
 
 @dataclass(kw_only=True, slots=True)
 class _Blob:
-    """A blob on its way."""
+    """The state of one blob during a push."""
 
     descriptor: Descriptor
     outcome: Outcome | None = None
     mounted_from: str | None = None
     upload: str | None = field(default=None, repr=False)
-    """Address of an upload that the registry has opened already, instead of mounting."""
+    """Address of an upload that the registry opened instead of mounting the blob."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,10 +155,10 @@ class Pusher:
     """One push.
 
     Attributes:
-        session: With the registry, for the repository of the reference.
-        reference: Where to.
-        layout: From where.
-        mount_from: Repositories of the same registry that may have a blob already, in the order of asking.
+        session: Session with the registry.
+        reference: Target.
+        layout: Layout to push.
+        mount_from: Repositories of the same registry that may have a blob, in the order of trying.
     """
 
     session: Session
@@ -167,24 +167,24 @@ class Pusher:
     mount_from: Sequence[str]
 
     async def find(self, contents: Contents) -> list[_Blob]:
-        """Ask for each blob whether the registry has it, and mount what it has elsewhere."""
+        """Check which blobs the registry has, and mount those that it has in another repository."""
         blobs = [_Blob(descriptor=descriptor) for descriptor in contents.blobs]
         await self._each(blobs, self._find_one)
         return blobs
 
     async def send(self, blobs: Sequence[_Blob], advance: Callable[[int], None]) -> None:
-        """Send the blobs that were found nowhere; ``advance`` is told of bytes as they leave."""
+        """Send the missing blobs; ``advance`` is called with the number of bytes as they are sent."""
         await self._each([blob for blob in blobs if blob.outcome is None], lambda blob: self._send_one(blob, advance))
 
     async def publish(self, contents: Contents) -> None:
-        """Put the manifests and indexes, then the reference, and compare the digest that the registry has for each."""
+        """Upload manifests and indexes, the reference last, and compare the digest that the registry has of each."""
         for descriptor, data in contents.documents:
             is_top = descriptor.digest == contents.top.digest
             name = self.reference.name if is_top else f"sha256:{descriptor.digest}"
             await self.session.retried(partial(self._put_document, descriptor, data, name))
 
     def report(self, contents: Contents, blobs: Sequence[_Blob]) -> PushReport:
-        """Return what was done."""
+        """Return the result."""
         return PushReport(
             reference=str(self.reference),
             digest=contents.top.digest,
@@ -202,7 +202,7 @@ class Pusher:
         )
 
     async def _each(self, blobs: Sequence[_Blob], work: Callable[[_Blob], Awaitable[None]]) -> None:
-        """Do something for several blobs at once; the first failure ends the others."""
+        """Run ``work`` for several blobs at once; the first failure cancels the others."""
         places = asyncio.Semaphore(self.session.limits.concurrency)
 
         async def one(blob: _Blob) -> None:
@@ -220,7 +220,7 @@ class Pusher:
             if response.status_code == _OK:
                 blob.outcome = "present"
                 return
-            # What lies behind a redirect may not answer HEAD as a registry does: sending again is then the safe way.
+            # A server behind a redirect may not answer HEAD as a registry does; the blob is then sent.
             if response.status_code != _NOT_FOUND and not response.history:
                 raise await self.session.refusal(response, f"to learn whether it has blob {digest.short}")
         for repository in self.mount_from:
@@ -231,11 +231,11 @@ class Pusher:
                     blob.outcome, blob.mounted_from = "mounted", repository
                     return
                 if response.status_code == _ACCEPTED:
-                    # It cannot mount that one, and has opened an upload instead.
+                    # It cannot mount the blob, and opened an upload instead.
                     blob.upload = self.session.location(response)
 
     async def _abandon(self, blob: _Blob) -> None:
-        """Close an upload that is not needed; a registry that cannot do so forgets it after a while."""
+        """Cancel an upload that is not needed; registries without cancellation let it expire."""
         if blob.upload is not None:
             async with self.session.exchange("DELETE", blob.upload):
                 blob.upload = None
@@ -251,27 +251,28 @@ class Pusher:
                 blob.upload = self.session.location(response)
         address, blob.upload = blob.upload, None
         address = f"{address}{'&' if '?' in address else '?'}digest=sha256%3A{digest}"
-        told: list[int] = []
+        sent = 0
 
-        def tell(count: int) -> None:
-            told.append(count)
+        def count_sent(count: int) -> None:
+            nonlocal sent
+            sent += count
             advance(count)
 
         try:
-            await self._put_blob(address, blob.descriptor, tell)
+            await self._put_blob(address, blob.descriptor, count_sent)
         except BaseException:
-            # Another attempt begins at the start.
-            advance(-sum(told))
+            # The next attempt starts from the beginning.
+            advance(-sent)
             raise
         blob.outcome = "sent"
 
-    async def _put_blob(self, address: str, descriptor: Descriptor, tell: Callable[[int], None]) -> None:
+    async def _put_blob(self, address: str, descriptor: Descriptor, sent: Callable[[int], None]) -> None:
         what = f"blob {descriptor.digest.short}"
         async with self.session.exchange(
             "PUT",
             address,
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(descriptor.size)},
-            content=_pieces(blob_path(self.layout, descriptor.digest), descriptor, tell),
+            content=_pieces(blob_path(self.layout, descriptor.digest), descriptor, sent),
             read_seconds=self.session.limits.commit,
         ) as response:
             if response.status_code != _CREATED:
@@ -288,7 +289,7 @@ class Pusher:
                 raise await self.session.refusal(response, f"{what} to be accepted with 201")
             stated = response.headers.get("Docker-Content-Digest")
         if stated is None:
-            # The header is optional: what it has under that name is then looked at.
+            # The header is optional; without it, the manifest is read back.
             headers = {"Accept": descriptor.media_type}
             async with self.session.exchange("GET", path, headers=headers) as response:
                 if response.status_code != _OK:
@@ -301,11 +302,11 @@ class Pusher:
             raise RegistryError(f"{self.session.registry}: {what}: expected sha256:{digest}, found {stated!r:.100}")
 
 
-async def _pieces(path: Path, descriptor: Descriptor, tell: Callable[[int], None]) -> AsyncIterator[bytes]:
-    """Read a blob in pieces and compare its digest before the last of them leaves: a changed blob never arrives whole.
+async def _pieces(path: Path, descriptor: Descriptor, sent: Callable[[int], None]) -> AsyncIterator[bytes]:
+    """Yield a blob in pieces; compare its digest before the last one, so that a changed blob never arrives complete.
 
     Raises:
-        LayoutError: The bytes are not those of the digest.
+        LayoutError: The bytes do not match the digest.
     """
     hasher = hashlib.sha256()
     size = 0
@@ -317,7 +318,7 @@ async def _pieces(path: Path, descriptor: Descriptor, tell: Callable[[int], None
                 size += len(piece)
                 if held:
                     yield held
-                    tell(len(held))
+                    sent(len(held))
                 held = piece
     except OSError as error:
         raise LayoutError(f"{path}: expected a blob of {descriptor.size} bytes, found {error.strerror}") from error
@@ -328,4 +329,4 @@ async def _pieces(path: Path, descriptor: Descriptor, tell: Callable[[int], None
         )
     if held:
         yield held
-        tell(len(held))
+        sent(len(held))

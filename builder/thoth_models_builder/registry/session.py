@@ -1,7 +1,7 @@
-"""Requests to one registry: who asks is shown where it wants to know, and every wait has an end.
+"""Authenticated requests to one registry; every wait is bounded.
 
-The only importer of the HTTP client in this room. asyncio, because a deadline there ends any wait: the timeouts of an
-HTTP client count per operation, and a server that sends a byte now and then never meets them.
+The only module of this package that imports the HTTP client. It uses asyncio, where a deadline ends any wait: timeouts
+of HTTP clients apply to single operations, and a server that sends a byte now and then never exceeds them.
 """
 
 from __future__ import annotations
@@ -16,42 +16,44 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import httpx2
 
 from thoth_models_builder.errors import CredentialsError, RegistryError, RegistryUnreachableError
-from thoth_models_builder.oci.authentication import Challenge, parse_challenges, read_token, token_request
-from thoth_models_builder.oci.credentials import find_credentials
-from thoth_models_builder.oci.limits import ExpiredError, Limits, NoAnswerError, RetryableError, retried
+from thoth_models_builder.net.body import read_body
+from thoth_models_builder.net.redact import without_secrets
+from thoth_models_builder.net.retry import RepeatError, RetryableError, retried, retry_after
 from thoth_models_builder.oci.references import DOCKER_HUB, is_loopback
-from thoth_models_builder.redact import without_secrets
+from thoth_models_builder.registry.challenge import Challenge, parse_challenges, read_token, token_request
+from thoth_models_builder.registry.credentials import find_credentials
+from thoth_models_builder.registry.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
     from thoth_models_builder.errors import BuildError
-    from thoth_models_builder.oci.credentials import Credentials
+    from thoth_models_builder.registry.credentials import Credentials
 
 _T = TypeVar("_T")
 _DOCKER_HUB_HOST = "registry-1.docker.io"
-_MOST_REDIRECTS = 10
+_MAX_REDIRECTS = 10
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 _RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
-_LARGEST_ANSWER = 64 * 1024
-_LONGEST_REASON = 300
+_MAX_ANSWER_SIZE = 64 * 1024
+_MAX_REASON_LENGTH = 300
 _EARLY = 0.8
-"""Of a token's time, after which the next request fetches another one."""
+"""Share of the lifetime of a token after which the next request fetches a new one."""
 
 
 Response = httpx2.Response
-"""An answer, whose body is read with :meth:`Session.read` or as it comes."""
+"""An answer; its body is read with :meth:`Session.read`, or piece by piece."""
 
 
 class Session:
-    """What goes between this process and one registry.
+    """A session with one registry.
 
     Args:
         registry: Host and port.
-        scopes: What tokens are asked for, such as ``repository:acme/app:pull,push``.
-        optional_scopes: The same, but it is no error where they are refused.
-        plain_http: Whether to speak plain HTTP; None for on this computer only.
+        scopes: Scopes to request tokens for, such as ``repository:acme/app:pull,push``.
+        optional_scopes: Scopes that the registry may refuse.
+        plain_http: Whether to use plain HTTP; None for registries on this computer only.
         limits: Bounds on every wait.
     """
 
@@ -80,18 +82,18 @@ class Session:
         self._token_secrets: list[str] = []
 
     async def __aenter__(self) -> Self:
-        """Find the credentials, and how the registry wants to be shown them."""
+        """Find the credentials and the authentication scheme of the registry."""
         self._credentials = find_credentials(self.registry)
         limits = self.limits
         timeout = httpx2.Timeout(limits.read, connect=limits.connect, write=limits.write)
         try:
             self._client = httpx2.AsyncClient(
                 timeout=timeout,
-                max_redirects=_MOST_REDIRECTS,
-                # As Go's clients: no proxy of the environment comes between this computer and itself.
+                max_redirects=_MAX_REDIRECTS,
+                # As the clients in Go: proxies of the environment are not used for this computer.
                 mounts={f"all://{host}": None for host in _LOOPBACK_HOSTS},
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=limits.concurrency),
-                # identity: what is hashed are the bytes of a blob, not a compressed form of them.
+                # identity: the digest is that of the blob, not of a compressed form of it.
                 headers={"Accept-Encoding": "identity", "User-Agent": "thoth-models-builder"},
             )
             self._origin = httpx2.URL(self._base).origin
@@ -112,8 +114,8 @@ class Session:
         await self._client.aclose()
 
     async def retried(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what an attempt returns, trying again within the limits of this session; see :func:`retried`."""
-        return await retried(attempt, self.limits)
+        """Await attempts within the limits of this session; see :func:`thoth_models_builder.net.retry.retried`."""
+        return await retried(attempt, self.limits, RegistryError, RegistryUnreachableError)
 
     @contextlib.asynccontextmanager
     async def exchange(  # noqa: PLR0913 - what makes up a request
@@ -126,19 +128,19 @@ class Session:
         read_seconds: float | None = None,
         is_optional: bool = False,
     ) -> AsyncIterator[httpx2.Response]:
-        """Send one request and yield the answer, whose body is not read yet.
+        """Send one request and yield the answer before its body is read.
 
         Args:
-            method: GET and HEAD follow redirects; the others have none to follow.
+            method: HTTP method; redirects are followed for GET and HEAD.
             target: An address, or a path below ``/v2/``.
-            headers: Beyond those of every request.
-            content: The body; an iterator can be sent once only, so a challenge for it is an ExpiredError.
-            read_seconds: Of silence before the answer, where it is more than usual.
-            is_optional: Whether being refused is an answer too: no other token is fetched for it.
+            headers: Headers in addition to those of every request.
+            content: The body. An iterator can be sent only once, so a challenge for it raises RepeatError.
+            read_seconds: Longest silence before the answer, where it differs from the usual limit.
+            is_optional: Whether a refusal is a valid answer, for which no new token is fetched.
 
         Raises:
-            RetryableError: There is no answer, or one that says to try again.
-            CredentialsError: The registry wants other credentials, or any.
+            RetryableError: The registry did not answer, or asks to try again.
+            CredentialsError: The registry rejects the credentials, or requires some.
         """
         url = self._url(target)
         for is_last in (False, True):
@@ -149,11 +151,11 @@ class Session:
                 if is_challenge and not is_last and not (is_optional and used):
                     await self._challenged(response, used)
                     if content is not None and not isinstance(content, bytes):
-                        raise ExpiredError(f"{self.registry}: expected its token to last, found it expired")
+                        raise RepeatError(f"{self.registry}: expected a valid token, found it expired")
                     continue
                 if response.status_code in _RETRYABLE:
                     reason = await self.reason(response)
-                    raise RetryableError(f"{self._what(method, url)}, {reason}", _retry_after(response))
+                    raise RetryableError(f"{self._what(method, url)}, {reason}", after=retry_after(response.headers))
                 yield response
             except httpx2.HTTPError as error:
                 # While the caller read the body.
@@ -162,24 +164,16 @@ class Session:
                 await response.aclose()
             return
 
-    async def read(self, response: httpx2.Response, most: int = _LARGEST_ANSWER) -> bytes:
+    async def read(self, response: httpx2.Response, max_size: int = _MAX_ANSWER_SIZE) -> bytes:
         """Return the body of an answer.
 
         Raises:
-            RegistryError: It is longer than ``most`` bytes, or encoded.
+            RegistryError: It is longer than ``max_size`` bytes, or encoded.
         """
-        encoding = response.headers.get("Content-Encoding", "identity")
-        if encoding != "identity":
-            raise RegistryError(f"{self.registry}: expected an answer as it is, found it encoded as {encoding!r:.20}")
-        data = bytearray()
-        async for piece in response.aiter_raw():
-            data += piece
-            if len(data) > most:
-                raise RegistryError(f"{self.registry}: expected an answer of at most {most} bytes, found more")
-        return bytes(data)
+        return await read_body(response, max_size, lambda message: RegistryError(f"{self.registry}: {message}"))
 
     async def reason(self, response: httpx2.Response) -> str:
-        """Return what an answer says went wrong: the status, and the registry's own words."""
+        """Return the status of an answer and the error message of the registry."""
         found = f"found HTTP status {response.status_code}"
         try:
             errors = json.loads(await self.read(response))["errors"]
@@ -187,12 +181,12 @@ class Session:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RegistryError, httpx2.HTTPError):
             return found
         shown = "".join(character if character.isprintable() else " " for character in words)
-        return f"{found} ({without_secrets(shown, *self._secrets)[:_LONGEST_REASON]})"
+        return f"{found} ({without_secrets(shown, *self._secrets)[:_MAX_REASON_LENGTH]})"
 
     async def refusal(
         self, response: httpx2.Response, expected: str, absent: type[BuildError] = RegistryError
     ) -> BuildError:
-        """Return the error for an answer that is not what was ``expected``; ``absent`` is its kind for 404."""
+        """Return the error for an unexpected answer; ``absent`` is its class for status 404."""
         message = f"{self.registry}: expected {expected}, {await self.reason(response)}"
         if response.status_code in {_UNAUTHORIZED, _FORBIDDEN}:
             shown = "the credentials of the Docker configuration" if self._credentials else "no credentials"
@@ -200,10 +194,10 @@ class Session:
         return (absent if response.status_code == httpx2.codes.NOT_FOUND else RegistryError)(message)
 
     def location(self, response: httpx2.Response) -> str:
-        """Return the address that an answer points to.
+        """Return the address in the Location header of an answer.
 
         Raises:
-            RegistryError: There is none, or it is another host's without the protection that this one has.
+            RegistryError: The header is missing, or points to another host without TLS while this one has it.
         """
         stated = response.headers.get("Location", "")
         try:
@@ -213,7 +207,7 @@ class Session:
         if not stated or url.scheme not in {"http", "https"}:
             raise RegistryError(f"{self.registry}: expected a Location to upload to, found {stated!r:.200}")
         if url.scheme == "http" and not self._plain_http:
-            # A proxy before the registry that the registry does not know of; the host it forgot is the one it has.
+            # The registry does not know that a proxy adds TLS: the host is right, the scheme is not.
             if url.host != response.url.host:
                 raise RegistryError(f"{self.registry}: expected a Location with https, found one at {url.host!r}")
             url = url.copy_with(scheme="https", port=response.url.port)
@@ -241,29 +235,31 @@ class Session:
         if read_seconds is not None:
             request.extensions["timeout"] = {**request.extensions["timeout"], "read": read_seconds}
         try:
-            # An Authorization header stays behind where a redirect leaves the origin.
+            # The client drops the Authorization header where a redirect leaves the origin.
             return await self._client.send(request, stream=True, follow_redirects=method in {"GET", "HEAD"})
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise self._transport_error(method, url, error) from None
 
-    def _transport_error(self, method: str, url: httpx2.URL, error: Exception) -> RegistryError:
+    def _transport_error(self, method: str, url: httpx2.URL, error: Exception) -> BuildError:
         found = without_secrets(f"{type(error).__name__} {error}".strip(), *self._secrets)
         message = f"{self._what(method, url)}, found {found}"
         if isinstance(error, (httpx2.TooManyRedirects, httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
             return RegistryError(message)
         if isinstance(error, httpx2.ConnectError) and _is_tls(error):
-            # A certificate that nobody trusts, or a server without TLS: the same the next time.
+            # An untrusted certificate, or a server without TLS; another attempt would fail as well.
             return RegistryUnreachableError(message)
-        has_no_answer = isinstance(error, (httpx2.ConnectError, httpx2.TimeoutException, httpx2.ProxyError))
-        return (NoAnswerError if has_no_answer else RetryableError)(message)
+        is_unanswered = isinstance(error, (httpx2.ConnectError, httpx2.TimeoutException, httpx2.ProxyError))
+        return RetryableError(message, is_unanswered=is_unanswered)
 
     async def _ping(self) -> None:
-        """Learn how the registry wants to be asked; nothing is uploaded in vain for want of a token then."""
+        """Request ``/v2/`` to get the challenge before anything is uploaded."""
         response = await self._send("GET", self._url(""), {}, None, None)
         try:
             if response.status_code in _RETRYABLE:
                 reason = await self.reason(response)
-                raise RetryableError(f"{self._what('GET', self._url(''))}, {reason}", _retry_after(response))
+                raise RetryableError(
+                    f"{self._what('GET', self._url(''))}, {reason}", after=retry_after(response.headers)
+                )
             if response.status_code == _UNAUTHORIZED:
                 await self._challenged(response, {})
             elif response.status_code != _OK:
@@ -272,17 +268,17 @@ class Session:
             await response.aclose()
 
     async def _authorize(self, url: httpx2.URL) -> dict[str, str]:
-        """Return the headers that show who asks; none for another origin than the registry's."""
+        """Return the Authorization header; nothing for another origin than that of the registry."""
         if url.origin != self._origin or self._challenge is None:
             return {}
         if time.monotonic() > self._authorized_until:
             async with self._authorizing:
                 if time.monotonic() > self._authorized_until:
-                    await self._obtain(self._challenge)
+                    await self._authenticate(self._challenge)
         return {"Authorization": self._authorization} if self._authorization else {}
 
     async def _challenged(self, response: httpx2.Response, used: Mapping[str, str]) -> None:
-        """Take what a registry asks for with status 401, and get it."""
+        """Answer the challenge of a response with status 401."""
         known = {
             challenge.scheme: challenge
             for challenge in reversed(parse_challenges(response.headers.get_list("WWW-Authenticate")))
@@ -295,11 +291,11 @@ class Session:
             raise RegistryError(f"{self.registry}: expected a challenge for Basic or Bearer, found {asked:.80}")
         async with self._authorizing:
             if self._authorization is None or used.get("Authorization") == self._authorization:
-                # Not renewed by another request in the meantime.
-                await self._obtain(challenge)
+                # No other request has renewed it in the meantime.
+                await self._authenticate(challenge)
 
-    async def _obtain(self, challenge: Challenge) -> None:
-        """Make the value of the Authorization header, with the help of the token server where there is one."""
+    async def _authenticate(self, challenge: Challenge) -> None:
+        """Set the value of the Authorization header, with a token of the token server if the registry has one."""
         credentials = self._credentials
         self._challenge, self._authorized_until = challenge, float("inf")
         if credentials is not None and credentials.registry_token:
@@ -326,12 +322,12 @@ class Session:
         try:
             if response.status_code in _RETRYABLE:
                 reason = await self.reason(response)
-                raise RetryableError(f"{self._what(method, url)}, {reason}", _retry_after(response))
+                raise RetryableError(f"{self._what(method, url)}, {reason}", after=retry_after(response.headers))
             if response.status_code != _OK:
                 if self._optional_scopes and response.status_code in {400, _UNAUTHORIZED, _FORBIDDEN}:
-                    # Another repository that these credentials may not read: nothing is mounted from it then.
+                    # These credentials may not read another repository, so nothing is mounted from it.
                     self._optional_scopes.clear()
-                    raise ExpiredError(f"{self.registry}: expected a token for other repositories too, found none")
+                    raise RepeatError(f"{self.registry}: expected a token for other repositories too, found none")
                 raise await self.refusal(response, f"a token from {url.host}", CredentialsError)
             token = read_token(await self.read(response, 1024 * 1024), self.registry)
         except httpx2.HTTPError as error:
@@ -341,12 +337,6 @@ class Session:
         self._authorization = f"Bearer {token.value}"
         self._token_secrets.append(token.value)
         return token.seconds
-
-
-def _retry_after(response: httpx2.Response) -> float | None:
-    stated = response.headers.get("Retry-After", "")
-    # The other form, a date, is rare enough to be met with the ordinary backoff.
-    return float(stated) if stated.isascii() and stated.isdecimal() else None
 
 
 def _is_tls(error: BaseException | None) -> bool:

@@ -1,6 +1,6 @@
-"""What changes between two bundles, and what that means for vectors that are already in an index.
+"""Compare two bundles, and decide what the differences mean for vectors that are already in an index.
 
-Pure: two manifests in, a report out.
+Pure: two manifests in, and the measured figures where they are known; a comparison out.
 """
 
 from __future__ import annotations
@@ -8,18 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from thoth_models.bundle.selection import select
 from thoth_models.errors import CallerError
-from thoth_models.selection import select
 
 if TYPE_CHECKING:
-    from thoth_models.digest import Digest
-    from thoth_models.manifest import BuiltModel, Manifest, Model
+    from thoth_models.bundle.accuracy import Accuracy, Gate
+    from thoth_models.bundle.digest import Digest
+    from thoth_models.bundle.manifest import BuiltModel, Manifest, Model
+    from thoth_models.bundle.report import Report
 
 Verdict = Literal["same vectors", "same space", "new space", "added", "removed", "absent"]
 
 MEANINGS: dict[Verdict, str] = {
     "same vectors": "the same files answer first, and give the same vectors; nothing to index again",
-    "same space": "the same space from other files; vectors differ by no more than the recorded accuracy, no re-index",
+    "same space": "the same space from other files; vectors differ by no more than the gates allow, no re-index",
     "new space": "other vectors: everything that was indexed with the old ones must be indexed again",
     "added": "nothing answered to this name before",
     "removed": "nothing answers to this name any more",
@@ -29,7 +31,7 @@ MEANINGS: dict[Verdict, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One thing that is another one now, both as text."""
+    """A changed property, with both values as text."""
 
     what: str
     before: str
@@ -38,16 +40,16 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelDiff:
-    """What changes in one model.
+    """The differences in one model.
 
     Attributes:
-        name: Its name.
-        verdict: What that means for the vectors that callers of this name get, whoever answers; see :data:`MEANINGS`.
-        changes: Licence, dimension, maximum length, space, variants and the like, where they differ.
-        added: Paths that are new, sorted.
-        removed: Paths that are gone, sorted.
-        changed: Paths with another content, sorted.
-        bytes: Length in bytes of all that is new or has another content.
+        name: Name of the model.
+        verdict: Meaning for the vectors that callers of this name get, from whichever model; see :data:`MEANINGS`.
+        changes: Licence, dimension, maximum length, space, variants and similar properties that differ.
+        added: New paths, sorted.
+        removed: Removed paths, sorted.
+        changed: Paths with other content, sorted.
+        bytes: Total length of the added and changed files, in bytes.
     """
 
     name: str
@@ -61,7 +63,7 @@ class ModelDiff:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NameDiff:
-    """An alias, or the default (with the name None), and who answers to it: ``model/variant``, or None for nobody."""
+    """An alias, or the default (named None), with the ``model/variant`` that answers to it, or None."""
 
     name: str | None
     before: str | None
@@ -71,13 +73,13 @@ class NameDiff:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BundleDiff:
-    """What changes between two bundles.
+    """The differences between two bundles.
 
     Attributes:
         changes: Name and default model, where they differ.
         models: Every model of either bundle, sorted by name.
-        names: Aliases and the default, where another variant or nobody answers.
-        needs_reindex: Whether some name gives vectors of another space, or none at all, where it gave some before.
+        names: Aliases and the default, if another variant answers to them, or none does any more.
+        needs_reindex: Whether a name that gave vectors before gives vectors of another space now, or none.
     """
 
     changes: tuple[Change, ...]
@@ -86,13 +88,18 @@ class BundleDiff:
     needs_reindex: bool
 
 
-def diff(before: Manifest, after: Manifest) -> BundleDiff:
-    """Compare two bundles by what their manifests say.
+def diff(before: Manifest, after: Manifest, reports: tuple[Report | None, Report | None] = (None, None)) -> BundleDiff:
+    """Compare two bundles by their manifests, and by the measured figures of both.
 
-    A verdict is about a name, not about a model: what counts is who answers to it, be it through an alias, or as a
-    stand-in for a model that is absent.
+    A verdict is about a name, not about a model: it depends on which model answers to the name, also through an alias
+    or as a stand-in for an absent model.
+
+    Args:
+        before: Manifest of the old bundle.
+        after: Manifest of the new bundle.
+        reports: Measured figures of each; figures of only one of them are ignored.
     """
-    models = tuple(_model(name, before, after) for name in sorted({*before.models, *after.models}))
+    models = tuple(_model(name, before, after, reports) for name in sorted({*before.models, *after.models}))
     names: list[str | None] = [*sorted(({*before.names(), *after.names()}) - {model.name for model in models}), None]
     moved = tuple(found for name in names if (found := _name(name, before, after)) is not None)
     verdicts = [model.verdict for model in models] + [name.verdict for name in moved]
@@ -104,7 +111,7 @@ def diff(before: Manifest, after: Manifest) -> BundleDiff:
     )
 
 
-def _model(name: str, before: Manifest, after: Manifest) -> ModelDiff:
+def _model(name: str, before: Manifest, after: Manifest, reports: tuple[Report | None, Report | None]) -> ModelDiff:
     prefix = f"{name}/"
     files = {path: content.sha256 for path, content in before.files.items() if path.startswith(prefix)}
     now = {path: content for path, content in after.files.items() if path.startswith(prefix)}
@@ -113,7 +120,7 @@ def _model(name: str, before: Manifest, after: Manifest) -> ModelDiff:
     return ModelDiff(
         name=name,
         verdict=_verdict(_answer(name, before), _answer(name, after)),
-        changes=tuple(_facts(before.models.get(name), after.models.get(name))),
+        changes=(*_facts(before.models.get(name), after.models.get(name)), *_measured(name, *reports)),
         added=tuple(added),
         removed=tuple(sorted(files.keys() - now.keys())),
         changed=tuple(changed),
@@ -135,7 +142,7 @@ def _name(name: str | None, before: Manifest, after: Manifest) -> NameDiff | Non
 
 
 class _Answer(NamedTuple):
-    """Who answers first to a name: its place, its space, and what decides the vectors that a caller gets from it."""
+    """The first candidate for a name: its place, its space, and everything that its vectors depend on."""
 
     place: str
     space: Digest
@@ -146,7 +153,7 @@ def _answer(name: str | None, manifest: Manifest) -> _Answer | None:
     try:
         candidates = select(manifest, name).candidates
     except CallerError:
-        return None  # no such name, no default, or nobody who may stand in
+        return None  # no such name, no default, or no model that may stand in
     if not candidates:
         return None
     model, built, variant = candidates[0].model, candidates[0].built, candidates[0].variant
@@ -175,12 +182,31 @@ def _facts(old: Model | None, new: Model | None) -> list[Change]:
         "aliases": (", ".join(old.aliases), ", ".join(new.aliases)),
     }
     if old.built is not None and new.built is not None:
-        first, now = _told(old.built), _told(new.built)
+        first, now = _properties(old.built), _properties(new.built)
         pairs |= {what: (first[what], now[what]) for what in first}
     return _changes(pairs)
 
 
-def _told(built: BuiltModel) -> dict[str, object]:
+def _measured(name: str, before: Report | None, after: Report | None) -> list[Change]:
+    """Return the changes in the measured accuracy of variants that both reports have."""
+    if before is None or after is None:
+        return []
+    old, new = before.models.get(name, {}), after.models.get(name, {})
+    return _changes(
+        {
+            f"accuracy of {variant}": (_figures(old[variant]), _figures(new[variant]))
+            for variant in old
+            if variant in new
+        }
+    )
+
+
+def _figures(accuracy: Accuracy) -> str:
+    # Rounded, because the last digits differ between processors that built the same bundle.
+    return f"cosine at least {accuracy.minimum_cosine:.4f}, neighbours {accuracy.neighbour_agreement:.2f} the same"
+
+
+def _properties(built: BuiltModel) -> dict[str, object]:
     origin = built.origin
     return {
         "origin": f"{origin.kind}:{origin.id}" + (f"@{origin.revision}" if origin.revision else ""),
@@ -193,10 +219,16 @@ def _told(built: BuiltModel) -> dict[str, object]:
         "default prompt": built.default_prompt_name,
         "space": built.space.hex,
         "variants": ", ".join(variant.name for variant in built.variants),
+        "gates": ", ".join(f"{variant.name} {_gate(variant.gate)}" for variant in built.variants if variant.gate),
         "toolchain": "none"
-        if built.proof is None
-        else ", ".join(f"{name} {version}" for name, version in sorted(built.proof.toolchain.items())),
+        if built.record is None
+        else ", ".join(f"{name} {version}" for name, version in sorted(built.record.toolchain.items())),
     }
+
+
+def _gate(gate: Gate) -> str:
+    agreement = "" if gate.required_agreement is None else f" and neighbours {gate.required_agreement:.3f} the same"
+    return f"cosine {gate.required_cosine:.5f}{agreement}"
 
 
 def _alternates(model: Model) -> str:

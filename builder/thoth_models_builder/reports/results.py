@@ -1,46 +1,30 @@
-"""What the pipeline tells of its work: frozen data for the command line to show, and what it may be watched with.
-
-Pure.
-"""
+"""The results of each command, as frozen data that the command line shows. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping
 
     from thoth_models_builder.errors import SourceAttempt
-    from thoth_models_builder.variants import Refusal
-
-
-class Watcher(Protocol):
-    """What is told about work that takes time."""
-
-    def transfer(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Begin a transfer of ``total`` bytes; the function that is given takes the number of bytes that came."""
-        ...
-
-    def note(self, message: str) -> None:
-        """Take a line that a person should see."""
-        ...
+    from thoth_models_builder.spec.variants import Refusal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedModelReport:
-    """What became of one model's lock entry.
+    """The result for the lock entry of one model.
 
     Attributes:
         name: Name of the model.
-        state: ``resolved`` anew with another content than before, ``unchanged``, ``kept`` because the sources did not
-            answer, ``missing`` because there was nothing to keep either, or ``removed`` with its model.
-        source: Label of the source that was asked with success, or None.
+        state: ``resolved`` with new content, ``unchanged``, ``kept`` because no source answered, ``missing`` because
+            there was no entry to keep, or ``removed`` together with its model.
+        source: Label of the source that answered, or None.
         files: Number of files.
-        bytes: Their length together.
-        refused: Files that the source has and the lock leaves out, each with the reason.
-        attempts: Sources that did not deliver.
+        bytes: Total length of the files.
+        refused: Files of the source that the lock leaves out, each with the reason.
+        attempts: Failed attempts.
     """
 
     name: str
@@ -54,13 +38,13 @@ class LockedModelReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockReport:
-    """What ``lock`` did.
+    """The result of ``lock``.
 
     Attributes:
-        file: The lock.
+        file: Path of the lock.
         is_rewritten: Whether its bytes changed.
-        models: In the order of the specification.
-        differences: What in the lock still does not fit the specification.
+        models: Results in the order of the specification.
+        differences: Remaining differences between lock and specification.
     """
 
     file: str
@@ -71,7 +55,7 @@ class LockReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuiltFileReport:
-    """One file of a bundle: its path below the model's directory, and where its bytes came from in this build."""
+    """One file of a bundle: its path in the directory of the model, and the source of its bytes in this build."""
 
     path: str
     size: int
@@ -85,14 +69,16 @@ class BuiltModelReport:
 
     Attributes:
         name: Name of the model.
-        is_absent: Whether the bundle lacks it.
-        stand_ins: Models of the bundle that may stand in for it, in order.
-        license: As published, or None.
+        is_absent: Whether the model is missing from the bundle.
+        stand_ins: Models of the bundle that may stand in for an absent model, in order of preference.
+        license: Licence as published, or None.
         dimension: Length of a vector.
         space: Identity of the embedding space, or None for an absent model.
-        variants: In order of preference; those that could be made.
-        accuracy: What was measured of each variant, see :class:`thoth_models.accuracy.Accuracy`.
-        files: Sorted by path; empty for an absent model.
+        variants: Variants that could be built, in order of preference.
+        gates: Thresholds that each variant passed, see :class:`thoth_models.bundle.accuracy.Gate`.
+        accuracy: Measured figures of each variant, see :class:`thoth_models.bundle.accuracy.Accuracy`; empty if they
+            are unknown.
+        files: Files, sorted by path; empty for an absent model.
     """
 
     name: str
@@ -102,28 +88,32 @@ class BuiltModelReport:
     dimension: int
     space: str | None
     variants: tuple[str, ...]
+    gates: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     accuracy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     files: tuple[BuiltFileReport, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildReport:
-    """What ``build`` did.
+    """The result of ``build``.
 
     Attributes:
         output: The bundle directory.
-        is_unchanged: Whether it was there already, and nothing was written.
+        report: Path of the file with the measured figures beside the bundle; None if nothing was
+            measured, or it could not be written.
+        is_unchanged: Whether the bundle existed already, and nothing was written.
         bundle_digest: sha256 of the manifest.
         set_digest: sha256 of the checksum list.
-        models: In the order of the specification.
-        attempts: Sources that did not deliver.
-        notes: What else a person should know, such as that a damaged bundle was replaced.
+        models: Results in the order of the specification.
+        attempts: Failed attempts.
+        notes: Remarks for the user, such as that a damaged bundle was replaced.
         own_seconds: Time spent by the builder itself.
         source_seconds: Time spent waiting for sources.
         compile_seconds: Time spent compiling and measuring.
     """
 
     output: str
+    report: str | None
     is_unchanged: bool
     bundle_digest: str
     set_digest: str
@@ -137,15 +127,15 @@ class BuildReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckReport:
-    """What ``verify`` found in an intact bundle.
+    """The result of ``verify`` for an intact bundle.
 
     Attributes:
         output: The bundle directory.
         bundle_digest: sha256 of the manifest.
         set_digest: sha256 of the checksum list.
-        files: Number of files that were compared.
-        bytes: Their length together.
-        warnings: Entries that others than their owner may write.
+        files: Number of verified files.
+        bytes: Total length of the files.
+        warnings: Files and directories that other users than their owner may write.
         seconds: Time spent.
     """
 
@@ -160,7 +150,7 @@ class CheckReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageLayerReport:
-    """One layer of an image: its name, length and digest, and whether the layout had it already."""
+    """One layer of an image: name, length, digest, and whether the layout had it already."""
 
     name: str
     size: int
@@ -170,7 +160,7 @@ class ImageLayerReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageManifestReport:
-    """One image of an index, or the only one: its platform (empty for an artifact) and digests."""
+    """One image of an index, or a single image: its platform (empty for an artifact) and digests."""
 
     platform: str
     digest: str
@@ -179,11 +169,10 @@ class ImageManifestReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageOutputReport:
-    """One destination: as it was asked for, the name of the image there, its digest, and the bytes that went there.
+    """One destination: the text that the user gave, the name and digest of the image there, and the bytes written.
 
-    The digest is that of the index or manifest; in an engine or a docker-archive it is that of the configuration, which
-    is the image's id. Bytes of a layout are those of layers that were written anew; of a registry, those of blobs that
-    it lacked.
+    The digest is that of the index or manifest; in an engine or a docker-archive it is that of the configuration, the
+    id of the image. For a layout, the bytes are those of new layers; for a registry, those of blobs that it lacked.
     """
 
     destination: str
@@ -194,17 +183,17 @@ class ImageOutputReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageReport:
-    """What ``image`` did.
+    """The result of ``image``.
 
     Attributes:
         format: ``image`` or ``modelpack``.
-        digest: Of the index, or of the manifest where there is one only.
+        digest: Digest of the index, or of the manifest if there is only one.
         bundle_digest: sha256 of the bundle's manifest.
         set_digest: sha256 of its checksum list.
-        manifests: In the order of the index.
-        base_layers: Number of layers, of all platforms, that came from a base.
-        layers: Ours, the lowest first.
-        outputs: In the order of the destinations.
+        manifests: Images in the order of the index.
+        base_layers: Number of layers of the base, over all platforms.
+        layers: Layers of the bundle, lowest first.
+        outputs: Results in the order of the destinations.
         seconds: Time spent.
     """
 
@@ -221,7 +210,7 @@ class ImageReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionReport:
-    """What ``gc`` removed, or would remove: number of files and their length in bytes."""
+    """The files that ``gc`` removed, or would remove: their number and total length in bytes."""
 
     store: str
     files: int

@@ -1,9 +1,9 @@
-"""The bill of materials of a bundle, by https://cyclonedx.org: models, their files, hashes, origins and licences.
+"""Write the bill of materials of a bundle, by https://cyclonedx.org: models, files, hashes, origins and licences.
 
-A CycloneDX 1.6 document in JSON, made from the manifest alone. Nothing in it depends on when, where or by whom it was
-made: the serial number follows from the bundle digest, and there is no time.
+A CycloneDX 1.6 document in JSON, generated from the manifest alone. It does not depend on time, machine or user: the
+serial number is derived from the bundle digest, and there is no timestamp.
 
-The library is in the extra ``sbom``, since a bundle is built without it.
+The library is in the extra ``sbom``, because builds do not need it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder import __version__
 from thoth_models_builder.errors import UsageError
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from cyclonedx.model.license import License
     from packageurl import PackageURL
 
-    from thoth_models.digest import ContentDigest
-    from thoth_models.manifest import BuiltModel, Manifest, Model, Origin
+    from thoth_models.bundle.digest import ContentDigest
+    from thoth_models.bundle.manifest import BuiltModel, Manifest, Model, Origin
 
 PREFIX = "thoth-models"
-"""What the names of properties begin with that CycloneDX has no field for."""
+"""Prefix of the names of properties that have no field in CycloneDX."""
 
 _NAMESPACE = uuid.UUID("3bd76a1b-9a0d-5a43-8c62-2f8f6f6c7a10")
-"""Of the serial numbers: uuid5 of the bundle digest in here. Made once, at random but for its version."""
+"""Namespace of the serial numbers, which are uuid5 of the bundle digest. Generated randomly once."""
 
 
 def sbom(manifest: Manifest, bundle_digest: Digest) -> str:
@@ -69,11 +69,11 @@ def sbom(manifest: Manifest, bundle_digest: Digest) -> str:
         components=models,
     )
     document.register_dependency(bundle, models)
-    return _spelled(JsonV1Dot6(document).output_as_string())
+    return _canonical(JsonV1Dot6(document).output_as_string())
 
 
-def _spelled(text: str) -> str:
-    """Return the document in one spelling, and without the time, which the library cannot leave out."""
+def _canonical(text: str) -> str:
+    """Return the document in canonical form, without the timestamp that the library always adds."""
     document: dict[str, Any] = json.loads(text)
     del document["metadata"]["timestamp"]
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -89,7 +89,7 @@ def _model(model: Model, manifest: Manifest) -> Component:
         "state": "absent" if model.built is None else "present",
     }
     if model.built is None:
-        # It has a place in the list and none in the bundle: whoever reads the bill should know that.
+        # The model is declared but not in the bundle, which the bill must show.
         return Component(
             name=model.name,
             type=ComponentType.MACHINE_LEARNING_MODEL,
@@ -112,7 +112,7 @@ def _model(model: Model, manifest: Manifest) -> Component:
 
 
 def model_digest(files: Mapping[str, ContentDigest]) -> Digest:
-    """Return what identifies all files of a model: the sha256 of their lines in ``SHA256SUMS``."""
+    """Return the digest of all files of a model: the sha256 of their lines in ``SHA256SUMS``."""
     lines = "".join(f"{files[path].sha256}  {path}\n" for path in sorted(files))
     return Digest(hashlib.sha256(lines.encode()).hexdigest())
 
@@ -127,7 +127,9 @@ def _facts(built: BuiltModel) -> dict[str, str | None]:
         "unit-length": "yes" if built.normalize else "no",
         "max-seq-length": None if built.max_seq_length is None else str(built.max_seq_length),
         "variants": ", ".join(variant.name for variant in built.variants),
-        **({} if built.proof is None else {f"toolchain:{name}": text for name, text in built.proof.toolchain.items()}),
+        **(
+            {} if built.record is None else {f"toolchain:{name}": text for name, text in built.record.toolchain.items()}
+        ),
     }
 
 
@@ -150,14 +152,14 @@ def _hash(digest: Digest) -> HashType:
 
 
 def _licenses(text: str | None) -> list[License]:
-    """Return a licence as CycloneDX has it: an SPDX identifier or expression where it is one, else its name."""
+    """Return a licence in CycloneDX form: an SPDX identifier or expression if it is one, else its name."""
     from cyclonedx.contrib.license.factories import LicenseFactory  # noqa: PLC0415
 
     return [] if not text else [LicenseFactory().make_from_string(text)]
 
 
 def _purl(origin: Origin) -> PackageURL | None:
-    """Return the package URL of an origin that has one, by https://github.com/package-url/purl-spec."""
+    """Return the package URL of an origin, by https://github.com/package-url/purl-spec; None if it has none."""
     from packageurl import PackageURL  # noqa: PLC0415
 
     if origin.kind == "hub":

@@ -1,0 +1,1 @@
+"""The client of the Docker engine, and the archives it reads and writes."""

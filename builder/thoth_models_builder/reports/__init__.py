@@ -1,0 +1,1 @@
+"""The results of commands, and the comparison of two bundles."""

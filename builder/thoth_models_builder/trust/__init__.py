@@ -1,0 +1,1 @@
+"""Statements about a bundle: its bill of materials."""
