@@ -1,7 +1,7 @@
-"""``python -m thoth_models_builder``: the command line, where its script is not on the path."""
+"""``python -m thoth_models_builder``: the command line, for environments whose scripts are not on the path."""
 
 import sys
 
-from thoth_models_builder.cli import main
+from thoth_models_builder.cli.main import main
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""``thoth-bundle diff | sbom``: the commands that only tell; apart from the others because those are many."""
+"""``thoth-bundle diff | sbom``: the commands that only read."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models.command import print_json
-from thoth_models_builder import pipeline, progress, reporting
-from thoth_models_builder.pull_report import render
+from thoth_models.cli.command import print_json
+from thoth_models_builder.cli import terminal
+from thoth_models_builder.pipeline import inspect
+from thoth_models_builder.reports.pull_request import render
 
 if TYPE_CHECKING:
     import argparse
 
-    from thoth_models_builder.reporting import LayerDiff
+    from thoth_models_builder.pipeline.inspect import LayerDiff
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
 
@@ -34,7 +35,7 @@ def add_diff(commands: Commands) -> None:
         type=Path,
         nargs=2,
         metavar=("BEFORE", "AFTER"),
-        help="image layouts of the two; say as well which layers a service pulls again",
+        help="image layouts of the two; also list the layers that a service pulls again",
     )
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON document instead of text")
@@ -50,20 +51,20 @@ def add_sbom(commands: Commands) -> None:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    report = pipeline.diff(options.before, options.after)
-    images = None if options.layers is None else reporting.compare_layers(*options.layers)
+    report = inspect.diff(options.before, options.after)
+    images = None if options.layers is None else inspect.compare_layers(*options.layers)
     document: dict[str, object] = {"ok": not (options.check and report.needs_reindex), **dataclasses.asdict(report)}
     if images is not None:
         document["layers"] = [dataclasses.asdict(image) for image in images]
     if options.json:
         print_json(document)
     elif options.markdown:
-        # A report is no verdict: what it is about decides whether there is one.
-        progress.show_text(render(json.dumps({**document, "ok": True}).encode()))
+        # The report is rendered also if an index must be made again.
+        terminal.show_text(render(json.dumps({**document, "ok": True}).encode()))
     else:
-        progress.show_diff(report)
+        terminal.show_diff(report)
         for image in images or ():
-            progress.show_differences(_layer_lines(image))
+            terminal.show_differences(_layer_lines(image))
     return _MUST_INDEX if options.check and report.needs_reindex else _DONE
 
 
@@ -71,15 +72,13 @@ def _layer_lines(image: LayerDiff) -> list[str]:
     lines = [f"layers for {', '.join(image.platforms)}:"]
     width = max((len(layer.name) for layer in image.layers), default=0)
     for layer in image.layers:
-        state = f"{layer.state}: {reporting.STATES[layer.state]}"
+        state = f"{layer.state}: {inspect.STATES[layer.state]}"
         lines.append(f"  {layer.name:<{width}} {layer.size:>15,} bytes  {layer.digest[:12]}  {state}")
     lines += [f"  {name}: gone" for name in image.gone]
-    lines.append(f"  pulled again by digest: {image.pulled:,} of {image.bytes:,} bytes")
-    if image.pulled_by_place != image.pulled:
-        lines.append(f"  pulled again where layers are known by their place: {image.pulled_by_place:,} bytes")
+    lines.append(f"  pulled again: {image.pulled:,} of {image.bytes:,} bytes")
     return lines
 
 
 def _sbom(options: argparse.Namespace) -> int:
-    progress.show_text(reporting.sbom(options.root))
+    terminal.show_text(inspect.sbom(options.root))
     return _DONE

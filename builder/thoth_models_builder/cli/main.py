@@ -1,6 +1,6 @@
-"""``thoth-bundle lock | build | image | verify | inspect | diff | sbom | schema | gc``: one verb, one call.
+"""``thoth-bundle lock | build | image | verify | inspect | diff | sbom | schema | gc``: one call for each command.
 
-Exit codes: 0 done, 1 verification failed, 2 bad usage or models.yaml, 3 a source failed, 4 anything else.
+Exit codes: 0 done, 1 verification failed, 2 wrong usage or models.yaml, 3 a source failed, 4 any other error.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from thoth_models.command import FAILED, print_json, run_command
+from thoth_models.cli.command import FAILED, print_json, run_command
 from thoth_models.errors import ManifestError, VerificationError
-from thoth_models_builder import __version__, pipeline, progress, subcommands
+from thoth_models_builder import __version__
+from thoth_models_builder.cli import diff_and_sbom, terminal
 from thoth_models_builder.errors import (
     AccuracyError,
     AlternateError,
@@ -31,6 +32,7 @@ from thoth_models_builder.errors import (
     UnsupportedModelError,
     UsageError,
 )
+from thoth_models_builder.pipeline import build, image, inputs, inspect, lock, store_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +54,7 @@ _HINTS: tuple[tuple[type[Exception], str], ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
-    progress.configure_logging(verbose=options.verbose)
+    terminal.configure_logging(verbose=options.verbose)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
     return run_command(
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _terminated(number: int, _: object) -> NoReturn:
-    """Leave by the way that removes what was begun: a build that an orchestrator ends is ended by SIGTERM."""
+    """Exit through the cleanup code: orchestrators end a build with SIGTERM."""
     raise SystemExit(128 + number)
 
 
@@ -78,14 +80,16 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--lock", type=Path, help="the lock (default: models.lock beside the specification)")
     store = argparse.ArgumentParser(add_help=False)
     store.add_argument(
-        "--store", type=Path, help=f"the store (default: {pipeline.STORE_VARIABLE}, else the user's cache directory)"
+        "--store",
+        type=Path,
+        help=f"the store (default: {store_directory.STORE_VARIABLE}, else the user's cache directory)",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser(
         "lock", parents=[as_json, files, store, _limits()], help="resolve the specification to commits and digests"
     )
-    command.add_argument("--check", action="store_true", help="only say whether specification and lock agree")
+    command.add_argument("--check", action="store_true", help="only check whether specification and lock agree")
     command.set_defaults(run=_lock)
 
     command = commands.add_parser(
@@ -93,12 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--output", type=Path, default=Path("bundle"), help="the bundle directory (default: bundle)")
     command.add_argument("--model", action="append", help="build this model only; repeat for several")
-    command.add_argument("--strict", action="store_true", help="refuse to go without a model or variant")
+    command.add_argument("--strict", action="store_true", help="fail if a model or variant is missing")
     command.add_argument(
         "--compile-deadline",
         type=_positive,
         default=3600.0,
-        help="seconds for each of the two steps of compiling a model (default: 3600)",
+        help="seconds for compiling one model (default: 3600)",
     )
     command.set_defaults(run=_build)
 
@@ -106,27 +110,29 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("verify", parents=[as_json], help="compare every file of a bundle with its manifest")
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
-    command.add_argument("--strict", action="store_true", help="files that others may write are errors")
+    command.add_argument(
+        "--strict", action="store_true", help="files that users other than the owner may write are errors"
+    )
     command.set_defaults(run=_verify)
 
-    command = commands.add_parser("inspect", parents=[as_json], help="print what the manifest of a bundle says")
+    command = commands.add_parser("inspect", parents=[as_json], help="print the manifest and report of a bundle")
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
     command.set_defaults(run=_inspect)
 
-    subcommands.add_diff(commands)
-    subcommands.add_sbom(commands)
+    diff_and_sbom.add_diff(commands)
+    diff_and_sbom.add_sbom(commands)
 
     command = commands.add_parser("schema", help="print the JSON Schema of models.yaml")
     command.set_defaults(run=_schema)
 
-    command = commands.add_parser("gc", parents=[as_json, store], help="remove what no lock names from the store")
+    command = commands.add_parser("gc", parents=[as_json, store], help="remove files from the store that no lock names")
     command.add_argument(
         "--lock", type=Path, action="append", help="a lock whose files stay; repeat for several (default: models.lock)"
     )
     command.add_argument(
-        "--unused-days", type=_days, default=14.0, help="remove only what was not used for so long (default: 14)"
+        "--unused-days", type=_days, default=14.0, help="remove only files unused for this many days (default: 14)"
     )
-    command.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    command.add_argument("--dry-run", action="store_true", help="only report what would be removed")
     command.set_defaults(run=_gc)
     return parser
 
@@ -157,7 +163,7 @@ def _add_image(commands: Commands, as_json: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help=f"such as linux/amd64; repeat for several (default: those of the base, "
-        f"else {' and '.join(pipeline.DEFAULT_PLATFORMS)})",
+        f"else {' and '.join(image.DEFAULT_PLATFORMS)})",
     )
     command.add_argument(
         "--format",
@@ -166,28 +172,32 @@ def _add_image(commands: Commands, as_json: argparse.ArgumentParser) -> None:
         help="an image, or an artifact by the CNCF's ModelPack",
     )
     command.add_argument(
-        "--models-root", default=pipeline.DEFAULT_ROOT, help=f"where it lies (default: {pipeline.DEFAULT_ROOT})"
+        "--models-root", default=image.DEFAULT_ROOT, help=f"path of the bundle (default: {image.DEFAULT_ROOT})"
     )
     command.add_argument("--name", metavar="NAME:TAG", help="in an engine or archive (default: the bundle's, latest)")
     command.add_argument(
         "--label", type=_label, action="append", default=[], metavar="KEY=VALUE", help="a label; repeat for several"
     )
-    command.add_argument("--plain-http", action="store_true", help="speak HTTP without TLS to every registry")
+    command.add_argument("--plain-http", action="store_true", help="use HTTP without TLS for every registry")
     command.set_defaults(run=_image)
 
 
 def _limits() -> argparse.ArgumentParser:
-    """Return the options that bound waiting; each field of Limits that an operator may need to change."""
-    defaults = pipeline.Limits()
+    """Return the options for limits on waiting that an operator may need to change."""
+    defaults = build.Limits()
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("limits on waiting for sources, in seconds unless said otherwise")
-    group.add_argument("--connect-timeout", type=_positive, default=defaults.connect, help="until a connection stands")
+    group.add_argument(
+        "--connect-timeout", type=_positive, default=defaults.connect, help="until a connection is established"
+    )
     group.add_argument("--read-timeout", type=_positive, default=defaults.read, help="of silence in an answer")
-    group.add_argument("--stall-window", type=_positive, default=defaults.stall_window, help="to judge the rate over")
+    group.add_argument(
+        "--stall-window", type=_positive, default=defaults.stall_window, help="time span for measuring the rate"
+    )
     group.add_argument(
         "--stall-bytes", type=_count, default=defaults.stall_bytes, help="fewer bytes in a window are a stall"
     )
-    group.add_argument("--attempts", type=_count, default=defaults.attempts, help="tries in vain, per file")
+    group.add_argument("--attempts", type=_count, default=defaults.attempts, help="failed attempts in a row, per file")
     group.add_argument(
         "--file-deadline",
         type=_positive,
@@ -233,8 +243,8 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"expected a number, found {text}") from None
 
 
-def _limits_of(options: argparse.Namespace) -> pipeline.Limits:
-    return pipeline.Limits(
+def _limits_of(options: argparse.Namespace) -> build.Limits:
+    return build.Limits(
         connect=options.connect_timeout,
         read=options.read_timeout,
         stall_window=options.stall_window,
@@ -251,51 +261,51 @@ def _lock_path(options: argparse.Namespace) -> Path:
 
 def _lock(options: argparse.Namespace) -> int:
     if options.check:
-        differences = pipeline.check_lock(options.file, _lock_path(options))
+        differences = lock.check_lock(options.file, _lock_path(options))
         if options.json:
             print_json({"ok": not differences, "differences": differences})
         else:
-            progress.show_differences(differences or ["specification and lock agree"])
+            terminal.show_differences(differences or ["specification and lock agree"])
         return VERIFICATION_FAILED if differences else DONE
-    report = pipeline.lock(
+    report = lock.lock(
         options.file,
         _lock_path(options),
-        options.store or pipeline.default_store(),
+        options.store or store_directory.default_store(),
         limits=_limits_of(options),
-        watcher=progress.TerminalWatcher(),
+        watcher=terminal.TerminalWatcher(),
     )
     if options.json:
         print_json({"ok": not report.differences, **dataclasses.asdict(report)})
     else:
-        progress.show_lock(report)
+        terminal.show_lock(report)
     return SOURCE_FAILED if report.differences else DONE
 
 
 def _build(options: argparse.Namespace) -> int:
-    report = pipeline.build(
-        pipeline.BuildOptions(
+    report = build.build(
+        build.BuildOptions(
             file=options.file,
             lock=_lock_path(options),
             # Its name and its parent are used, so neither may be empty or "..". resolve() would follow a symlink.
             output=Path(os.path.abspath(options.output)),  # noqa: PTH100
-            store=options.store or pipeline.default_store(),
+            store=options.store or store_directory.default_store(),
             models=options.model,
             strict=options.strict,
             limits=_limits_of(options),
             compile_deadline=options.compile_deadline,
         ),
-        progress.TerminalWatcher(),
+        terminal.TerminalWatcher(),
     )
     if options.json:
         print_json({"ok": True, **dataclasses.asdict(report)})
     else:
-        progress.show_build(report)
+        terminal.show_build(report)
     return DONE
 
 
 def _image(options: argparse.Namespace) -> int:
-    report = pipeline.image(
-        pipeline.ImageOptions(
+    report = image.image(
+        image.ImageOptions(
             bundle=options.root,
             to=options.to,
             base=options.base,
@@ -307,41 +317,41 @@ def _image(options: argparse.Namespace) -> int:
             labels=dict(options.label),
             plain_http=options.plain_http,
         ),
-        progress.TerminalWatcher(),
+        terminal.TerminalWatcher(),
     )
     if options.json:
         print_json({"ok": True, **dataclasses.asdict(report)})
     else:
-        progress.show_image(report)
+        terminal.show_image(report)
     return DONE
 
 
 def _verify(options: argparse.Namespace) -> int:
-    report = pipeline.verify(options.root, strict=options.strict)
+    report = inspect.verify(options.root, strict=options.strict)
     if options.json:
         print_json({"ok": True, **dataclasses.asdict(report)})
     else:
-        progress.show_check(report)
+        terminal.show_check(report)
     return DONE
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    document = pipeline.inspect(options.root)
+    document = inspect.inspect(options.root)
     if options.json:
         print_json({"ok": True, **document})
     else:
-        progress.show_inspection(document)
+        terminal.show_inspection(document)
     return DONE
 
 
 def _schema(_options: argparse.Namespace) -> int:
-    progress.show_text(pipeline.schema())
+    terminal.show_text(inputs.schema())
     return DONE
 
 
 def _gc(options: argparse.Namespace) -> int:
-    report = pipeline.gc(
-        options.store or pipeline.default_store(),
+    report = store_directory.gc(
+        options.store or store_directory.default_store(),
         options.lock or [Path("models.lock")],
         unused_days=options.unused_days,
         dry_run=options.dry_run,
@@ -349,7 +359,7 @@ def _gc(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"ok": True, **dataclasses.asdict(report)})
     else:
-        progress.show_collection(report)
+        terminal.show_collection(report)
     return DONE
 
 
@@ -362,7 +372,7 @@ def _report_error(error: Exception, *, as_json: bool) -> int:
         }
         print_json({"ok": False, "error": type(error).__name__, "message": str(error), **details})
     else:
-        progress.show_error(str(error), next((hint for kind, hint in _HINTS if isinstance(error, kind)), None))
+        terminal.show_error(str(error), next((hint for kind, hint in _HINTS if isinstance(error, kind)), None))
     return _exit_code(error)
 
 

@@ -1,7 +1,7 @@
-"""The one place that draws on a terminal: progress while work goes on, and reports when it is done.
+"""Output on a terminal: progress while work goes on, and reports when it is done.
 
-Progress goes to standard error, reports to standard output. Where standard error is no terminal, transfers are told in
-plain lines, a few per transfer.
+Progress goes to standard error, reports to standard output. If standard error is not a terminal, the progress of a
+transfer is printed as a few plain lines.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
-from thoth_models_builder.diff import MEANINGS
+from thoth_models_builder.cli.compile_progress import compile_progress
+from thoth_models_builder.reports.bundle_diff import MEANINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-    from thoth_models_builder.diff import BundleDiff
-    from thoth_models_builder.reports import (
+    from thoth_models_builder.reports.bundle_diff import BundleDiff
+    from thoth_models_builder.reports.results import (
         BuildReport,
         BuiltModelReport,
         CheckReport,
@@ -34,21 +36,22 @@ if TYPE_CHECKING:
         LockedModelReport,
         LockReport,
     )
+    from thoth_models_builder.watcher import CompileProgress
 
 _PLAIN_INTERVAL = 5.0
-"""Seconds between two lines about one transfer, where there is no terminal to draw on."""
+"""Seconds between two lines about one transfer, without a terminal."""
 
 _LOG_WIDTH = 200
-"""Columns that a table may take where there is no terminal."""
+"""Width of tables in columns, without a terminal."""
 
 _MEGABYTE = 1_000_000
 _SHORT_DIGEST = 12
 
 
 def configure_logging(*, verbose: bool) -> None:
-    """Show this package's log on standard error: errors and warnings, and with ``verbose`` every attempt."""
+    """Show the log of this package on standard error: errors and warnings, and with ``verbose`` every attempt."""
     logger = logging.getLogger("thoth_models_builder")
-    # This package's own loggers only: the HTTP client's log full URLs, which may carry signatures.
+    # Only loggers of this package: the HTTP client logs full URLs, which may contain signatures.
     console = _Console(stderr=True)
     logger.handlers = [RichHandler(console=console, show_time=False, show_path=False, markup=False)]
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
@@ -57,11 +60,11 @@ def configure_logging(*, verbose: bool) -> None:
 
 class _Console(Console):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - what rich takes
-        # No emoji: rich would turn `:dog:` in a prompt or path into one.
+        # rich would turn `:dog:` in a prompt or path into an emoji.
         super().__init__(emoji=False, **options)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the caller: rich would exit with 1, which says that verification failed."""
+        """Raise instead of exiting with 1, as rich does: that code means that verification failed."""
         raise BrokenPipeError
 
 
@@ -77,14 +80,14 @@ class TerminalWatcher:
 
     @contextlib.contextmanager
     def transfer(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show a transfer: a bar with rate and time left on a terminal, else a plain line now and then."""
+        """Show a transfer: a bar with rate and time left on a terminal, else a plain line every few seconds."""
         if not self._console.is_terminal:
             plain = _PlainTransfer(self._console, label, total)
             plain.show()
             yield plain.advance
             plain.show()
             return
-        # One line whatever the width: the label, with its long commit, is what gives way.
+        # One line at any width: the label, which contains a commit, is shortened.
         columns = (
             TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             BarColumn(bar_width=16),
@@ -95,6 +98,10 @@ class TerminalWatcher:
         with Progress(*columns, console=self._console, transient=True, expand=True) as progress:
             task = progress.add_task(escape(label), total=total)
             yield lambda count: progress.advance(task, count)
+
+    def compiling(self) -> AbstractContextManager[CompileProgress]:
+        """Show which steps of compiling run, for how long, and what is left."""
+        return compile_progress(self._console)
 
 
 class _PlainTransfer:
@@ -122,13 +129,13 @@ class _PlainTransfer:
 
 
 def show_build(report: BuildReport) -> None:
-    """Print the table of a build: models, files, sizes, digests, sources; and who is absent."""
+    """Print the table of a build: models, files, sizes, digests, sources, and absent models."""
     console = _output()
     for model in report.models:
         if not model.is_absent:
             _show_built_model(console, model)
     for attempt in report.attempts:
-        console.print(f"not from here: {escape(str(attempt))}")
+        console.print(f"failed: {escape(str(attempt))}")
     for note in report.notes:
         console.print(f"note: {escape(note)}")
     for model in report.models:
@@ -142,6 +149,8 @@ def show_build(report: BuildReport) -> None:
     console.print(f"{escape(report.output)}: {done}")
     console.print(f"bundle digest {report.bundle_digest}")
     console.print(f"set digest    {report.set_digest}")
+    if report.report is not None:
+        console.print(f"measured figures: {escape(report.report)}")
     console.print(
         f"{report.own_seconds:.2f} s of its own, {report.source_seconds:.2f} s waiting for sources, "
         f"{report.compile_seconds:.2f} s compiling"
@@ -158,25 +167,29 @@ def _show_built_model(console: Console, model: BuiltModelReport) -> None:
     table.add_column("sha256", no_wrap=True)
     table.add_column("from", overflow="fold")
     for file in model.files:
-        # On a terminal the whole digest would not fit; in a log it is what one looks for.
+        # A whole digest does not fit on a terminal; in a log it is needed for searching.
         digest = file.sha256[:_SHORT_DIGEST] if console.is_terminal else file.sha256
         table.add_row(escape(file.path), f"{file.size:,}", digest, escape(file.source))
     table.add_section()
     table.add_row(f"{len(model.files)} files", f"{sum(file.size for file in model.files):,}")
     console.print(table)
-    for variant, figures in model.accuracy.items():
+    for variant, gate in model.gates.items():
+        figures = model.accuracy.get(variant)
+        if figures is None:
+            console.print(f"{variant}: passed the gate of a cosine of {gate['required_cosine']:.5f}; not measured here")
+            continue
         cosines = f"at least {figures['minimum_cosine']:.5f}, {figures['mean_cosine']:.5f} on average"
         neighbours = f"{figures['neighbour_agreement']:.3f} of the ten nearest texts are the same"
         console.print(f"{variant}: cosine to sentence-transformers {cosines}; {neighbours}")
 
 
 def show_lock(report: LockReport) -> None:
-    """Print what became of each model's entry."""
+    """Print the result for the entry of each model."""
     console = _output()
     for model in report.models:
         console.print(escape(f"{model.name}: {_lock_state(model)}"))
         for attempt in model.attempts:
-            console.print(f"  not from here: {escape(str(attempt))}")
+            console.print(f"  failed: {escape(str(attempt))}")
         for refusal in model.refused:
             console.print(f"  left out: {escape(refusal.path)} ({escape(refusal.reason)})")
     console.print(f"{escape(report.file)}: {'written' if report.is_rewritten else 'unchanged'}")
@@ -197,14 +210,14 @@ def _lock_state(model: LockedModelReport) -> str:
 
 
 def show_differences(lines: tuple[str, ...] | list[str]) -> None:
-    """Print where specification and lock disagree."""
+    """Print lines about differences."""
     console = _output()
     for line in lines:
         console.print(escape(line))
 
 
 def show_check(report: CheckReport) -> None:
-    """Print what a verification found."""
+    """Print the result of a verification."""
     console = _output()
     for warning in report.warnings:
         console.print(f"warning: {escape(warning)}")
@@ -216,7 +229,7 @@ def show_check(report: CheckReport) -> None:
 
 
 def show_image(report: ImageReport) -> None:
-    """Print the layers of an image, its digests, and where it went."""
+    """Print the layers of an image, its digests and destinations."""
     console = _output()
     table = Table(box=box.SIMPLE)
     table.add_column("layer", overflow="fold")
@@ -243,7 +256,7 @@ def show_image(report: ImageReport) -> None:
 
 
 def show_inspection(document: dict[str, object]) -> None:
-    """Print what a manifest says, as indented JSON, after the digests."""
+    """Print a manifest as indented JSON, after the digests."""
     console = _output()
     for name in ("root", "bundle_digest", "set_digest"):
         console.print(escape(f"{name:<13} {document[name]}"))
@@ -251,7 +264,7 @@ def show_inspection(document: dict[str, object]) -> None:
 
 
 def show_diff(report: BundleDiff) -> None:
-    """Print what changes from one bundle to another, and the verdict on each model."""
+    """Print the differences between two bundles, and the verdict on each model."""
     console = _output()
     for change in report.changes:
         console.print(escape(f"{change.what}: {change.before} -> {change.after}"))
@@ -272,18 +285,18 @@ def show_diff(report: BundleDiff) -> None:
 
 
 def show_collection(report: CollectionReport) -> None:
-    """Print what a garbage collection removed."""
+    """Print the result of a garbage collection."""
     verb = "would remove" if report.is_dry_run else "removed"
     _output().print(escape(f"{report.store}: {verb} {report.files} files, {report.bytes:,} bytes"))
 
 
 def show_text(text: str) -> None:
-    """Print text as it is."""
+    """Print text unchanged."""
     _output().print(text, end="", markup=False, highlight=False)
 
 
 def show_error(message: str, hint: str | None) -> None:
-    """Print an error, and what to do about it."""
+    """Print an error and a hint."""
     console = _Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"thoth-bundle: {escape(message)}")
     if hint is not None:
@@ -291,6 +304,6 @@ def show_error(message: str, hint: str | None) -> None:
 
 
 def _output() -> Console:
-    # Digests and paths that are piped elsewhere must not be broken at column 80.
+    # Digests and paths in a pipe must not be wrapped at column 80.
     console = _Console(soft_wrap=True, highlight=False)
     return console if console.is_terminal else _Console(soft_wrap=True, highlight=False, width=_LOG_WIDTH)

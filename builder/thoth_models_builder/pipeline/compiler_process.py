@@ -1,194 +1,391 @@
-"""Compiling a model in a process of its own, once for each set of inputs; what comes of it goes into the store.
+"""The compiler process of a build: it is started on demand, receives jobs, and has a deadline for each.
 
-Wires the compile room to the store, which do not know each other.
+This module connects the compile package and the store, which do not import each other. The result of a job goes into
+the store, once for each cache key, even if another job of the same build fails.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-import shutil
+import queue
+import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+import threading
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, Self
 
-from thoth_models.errors import ManifestError, ThothModelsError
-from thoth_models.golden import GOLDEN_NAME
-from thoth_models.manifest import MANIFEST_NAME, BuiltModel, Manifest, Model, Origin, Proof, Variant
-from thoth_models.verify import verify
-from thoth_models_builder.derivation import Derived, derived_from
-from thoth_models_builder.errors import CompileError, StoreError
-from thoth_models_builder.files import link_or_copy
-from thoth_models_builder.variants import SOURCE_DIRECTORY
+from thoth_models.bundle.canonical_json import FormatError
+from thoth_models.bundle.golden import GOLDEN_NAME
+from thoth_models_builder.bundle.derivation import Derived
+from thoth_models_builder.errors import CompileError, SourceError, StoreError
+from thoth_models_builder.spec.compile_job import (
+    COMPILER_ENVIRONMENT,
+    JOB_NAME,
+    LOG_DIRECTORY,
+    MODEL_DIRECTORY,
+    PLAIN_ARITHMETIC,
+    RESULT_NAME,
+    CompileJob,
+    CompileResult,
+    Event,
+    Request,
+    log_name,
+)
+from thoth_models_builder.spec.variants import SOURCE_DIRECTORY
+from thoth_models_builder.storage.files import link_or_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from thoth_models.digest import ContentDigest, Digest
-    from thoth_models_builder.describe import ModelFacts
-    from thoth_models_builder.store import Store
+    from thoth_models.bundle.digest import ContentDigest, Digest
+    from thoth_models_builder.storage.store import Store
+    from thoth_models_builder.watcher import BuildWatcher, CompileProgress
 
-_MODEL: Final = "model"
-"""What the model is called while it is compiled: its name is not among what the result follows from."""
+_SERVER: Final = "thoth_models_builder.compile.server"
+_MAX_LOG_SHOWN: Final = 4000
+"""Number of characters from the end of a failed step's log that a message contains."""
 
-_WORKER: Final = "thoth_models_builder.compile.worker"
-_LOG_SHOWN = 4000  # last characters of a failed worker's log that a message repeats
-
-# Matrix products come out differently in the last bits with other instructions or more threads. These make the
-# libraries of torch use what every x86-64 processor has, in one order.
-_PLAIN_ARITHMETIC: Final = {
-    "ATEN_CPU_CAPABILITY": "default",
-    "MKL_CBWR": "COMPATIBLE",
-    "MKL_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "ONEDNN_MAX_CPU_ISA": "SSE41",
-}
+_START_SECONDS: Final = 600.0
+"""Time limit for the compiler to import its libraries, possibly from a slow disk."""
+_END_SECONDS: Final = 30.0
+"""Time limit for the compiler to end, or to end a job."""
+_POLL_SECONDS: Final = 0.5
+"""Interval of checks that the compiler process is alive, in addition to its events."""
 
 
-def find_compiled(store: Store, key: Digest) -> Derived | None:
-    """Return an earlier compilation with that key if the store still has all of its files, hashed again."""
-    record = store.read_record(key)
-    if record is None:
-        return None
-    try:
-        derived = derived_from(Manifest.from_bytes(record), _MODEL, key)
-    except ManifestError:
-        return None  # of another release of the builder
-    if derived is None or any(store.find(file.sha256, file.size) is None for file in derived.files.values()):
-        return None
-    return derived
+@dataclass(eq=False, kw_only=True)
+class _Pending:
+    """A job that the compiler has not finished.
+
+    Attributes:
+        directory: The directory of the job.
+        job: The job.
+        key: Cache key of the compilation.
+        toolchain: Versions of the libraries that take part.
+        running: Names of the running steps, in the order of their start.
+        resumed: When the first of them started; None while the job waits for cores or memory that others have.
+        seconds: Time that the job has run for before.
+        cancelled: When it was cancelled, or None.
+    """
+
+    directory: tempfile.TemporaryDirectory[str]
+    job: CompileJob
+    key: Digest
+    toolchain: Mapping[str, str]
+    running: dict[str, None] = field(default_factory=dict)
+    resumed: float | None = None
+    seconds: float = 0.0
+    cancelled: float | None = None
+
+    @property
+    def place(self) -> Path:
+        return Path(self.directory.name)
+
+    def begin_step(self, step: str, now: float) -> None:
+        if not self.running:
+            self.resumed = now
+        self.running[step] = None
+
+    def end_step(self, step: str, now: float) -> None:
+        self.running.pop(step, None)
+        if not self.running and self.resumed is not None:
+            self.seconds += now - self.resumed
+            self.resumed = None
+
+    def has_run_for(self, seconds: float, now: float) -> bool:
+        return self.resumed is not None and self.seconds + now - self.resumed >= seconds
 
 
-def compile_model(  # noqa: PLR0913 - all of them decide what is made
-    contents: Mapping[str, ContentDigest],
-    places: Mapping[str, Path],
-    facts: ModelFacts,
-    variants: Sequence[str],
-    *,
-    key: Digest,
-    toolchain: Mapping[str, str],
-    store: Store,
-    deadline: float,
-) -> Derived:
-    """Compile a model, keep the result in the store, and return it.
+class Compiler:
+    """The compiler process of one build. Use it as a context manager, which ends the process.
 
     Args:
-        contents: Content of each source file, by path in the model's source directory.
-        places: Where each of them can be read.
-        facts: What they say of the model.
-        variants: Names of the variants to make.
-        key: Identity of the compilation.
-        toolchain: Versions of what takes part.
-        store: Where the result goes.
-        deadline: Seconds for each of the two steps.
-
-    Raises:
-        CompileError: The worker failed or took too long; the message has the end of its log.
-        StoreError: The store cannot be written.
+        store: Receives the results.
+        watcher: Receives the progress.
+        deadline: Time limit for each model in seconds, while steps of it run.
     """
-    with _job(store) as root:
-        for path, place in places.items():
-            target = root / _MODEL / SOURCE_DIRECTORY / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(place, target)
-        manifest = _before(contents, facts, key, toolchain)
-        (root / MANIFEST_NAME).write_bytes(manifest.to_bytes())
-        _run(["golden", str(root)], _PLAIN_ARITHMETIC, deadline)
-        _run(["variants", str(root), *sorted(set(variants))], {}, deadline)
-        shutil.rmtree(root / "work", ignore_errors=True)
+
+    def __init__(self, store: Store, watcher: BuildWatcher, *, deadline: float) -> None:
+        self._store = store
+        self._watcher = watcher
+        self._deadline = deadline
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._log: IO[bytes] | None = None
+        self._begun_by = 0.0
+        self._events: queue.SimpleQueue[tuple[float, Event]] = queue.SimpleQueue()  # with the time it came
+        self._pending: dict[str, _Pending] = {}
+        self._failed: dict[str, str] = {}
+        self._finished: dict[str, Derived] = {}
+
+    def __enter__(self) -> Self:
+        """Return the object; :meth:`start` starts the process."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process and its running jobs; keep the results of finished ones, which were not collected."""
+        self._end()
+        while not self._events.empty():
+            event = self._events.get()[1]
+            if event.kind == "done" and event.job in self._pending:
+                with contextlib.suppress(FormatError, FileNotFoundError, SourceError, StoreError):
+                    self._keep(self._pending[event.job])
+        for pending in self._pending.values():
+            pending.directory.cleanup()
+        if self._log is not None:
+            self._log.close()
+
+    def start(self) -> None:
+        """Start the process, unless it runs already; it imports its libraries while the builder fetches files."""
+        if self._process is not None:
+            return
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the context ends
+        own = {name: os.environ[name] for name in PLAIN_ARITHMETIC if name in os.environ}
+        events, write_end = os.pipe()
+        self._reader = threading.Thread(target=self._read, args=(events,), name="compiler-events", daemon=True)
         try:
-            report = verify(root)
-        except ThothModelsError as error:
-            raise CompileError(f"expected the compiler to leave an intact bundle: {error}") from error
-        derived = derived_from(report.manifest, _MODEL, key)
-        if derived is None:
-            raise CompileError(f"expected the compiler to keep the key {key.short}, found another one")
-        for path, content in derived.files.items():
-            _keep(store, root / _MODEL / path, path, content)
-        store.write_record(key, report.manifest.to_bytes())
-    return derived
+            # The input is open as long as this process lives, and the compiler ends when it closes.
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-P", "-m", _SERVER, str(write_end), json.dumps(own)],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=(write_end,),
+                process_group=0,
+                bufsize=0,
+                env={**os.environ, **COMPILER_ENVIRONMENT},
+            )
+            self._reader.start()
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread
+            os.close(events)
+            raise CompileError(f"expected to start the compiler, found: {error}") from error
+        finally:
+            os.close(write_end)
+        self._begun_by = time.monotonic() + _START_SECONDS
+
+    def submit(
+        self, name: str, job: CompileJob, places: Mapping[str, Path], *, key: Digest, toolchain: Mapping[str, str]
+    ) -> None:
+        """Send a job to the compiler; :meth:`collect` waits for it.
+
+        Args:
+            name: Name of the model, for progress and messages.
+            job: The job.
+            places: File to read each source file from, by path in the model's source directory.
+            key: Cache key of the compilation.
+            toolchain: Versions of the libraries that take part.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        self.start()
+        with _reported(self._store):
+            self._store.prepare()
+            directory = tempfile.TemporaryDirectory(
+                dir=self._store.scratch, prefix="compile-", ignore_cleanup_errors=True
+            )
+            self._pending[name] = _Pending(directory=directory, job=job, key=key, toolchain=toolchain)
+            place = Path(directory.name)
+            for path, source in places.items():
+                target = place / MODEL_DIRECTORY / SOURCE_DIRECTORY / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(source, target)
+            (place / JOB_NAME).write_bytes(job.to_bytes())
+        weights = sum(content.size for path, content in job.source.items() if path.endswith(".safetensors"))
+        self._request(Request(kind="compile", job=name, directory=directory.name, weight_bytes=weights))
+        # The process may have been started long before, while files were still downloaded.
+        self._begun_by = max(self._begun_by, time.monotonic() + _START_SECONDS)
+
+    def collect(self) -> dict[str, Derived]:
+        """Wait for all jobs, and return the result of each, by name of the model.
+
+        Raises:
+            CompileError: Compiling a model failed, or took too long. The results of other models are in the store. The
+                message has the end of the log.
+            StoreError: The store cannot be written.
+        """
+        if self._pending:
+            with self._watcher.compiling() as progress:
+                while self._pending:
+                    self._advance(progress)
+        if self._failed:
+            raise CompileError("\n".join(f"{name}: {reason}" for name, reason in self._failed.items()))
+        return self._finished
+
+    def _advance(self, progress: CompileProgress) -> None:
+        """Handle the next event, if there is one soon, and after the last one check the deadlines."""
+        with contextlib.suppress(queue.Empty):
+            self._handle(*self._events.get(timeout=_POLL_SECONDS), progress)
+        if not self._events.empty():
+            return
+        process = self._process
+        if process is not None and (code := process.poll()) is not None:
+            self._fail_all(f"expected the compiler to go on, found that it ended with {_ending(code)}")
+            return
+        now = time.monotonic()
+        for name, pending in list(self._pending.items()):
+            if pending.cancelled is not None and now >= pending.cancelled + _END_SECONDS:
+                self._fail_all(f"expected the compiler to end a job within {_END_SECONDS:g} s, found it at work still")
+                return
+            if pending.cancelled is None and pending.has_run_for(self._deadline, now):
+                steps = ", ".join(map(repr, pending.running))
+                self._failed[name] = (
+                    f"expected the compiler to end within {self._deadline:g} s, found it at work still on {steps}"
+                    f"{self._logs(pending, pending.running)}"
+                )
+                pending.cancelled = now
+                self._request(Request(kind="cancel", job=name))
+        if not any(pending.running for pending in self._pending.values()) and now >= self._begun_by:
+            self._fail_all(f"expected the compiler to begin within {_START_SECONDS:g} s, found it at work still")
+
+    def _handle(self, now: float, event: Event, progress: CompileProgress) -> None:
+        pending = self._pending.get(event.job)
+        if pending is None:
+            return
+        match event.kind:
+            case "begun":
+                progress.begin(event.job, event.steps)
+            case "step_begun":
+                pending.begin_step(event.step, now)
+                progress.begin_step(event.job, event.step)
+            case "step_ended":
+                pending.end_step(event.step, now)
+                progress.end_step(event.job, event.step, event.seconds)
+            case "failed":
+                reason = f"expected the compiler's step {event.step!r} to succeed, found {event.reason}"
+                self._failed.setdefault(event.job, f"{reason}{self._logs(pending, [event.step])}")
+                self._forget(event.job, progress)
+            case _:
+                try:
+                    self._finished[event.job] = self._keep(pending)
+                except (FormatError, FileNotFoundError, SourceError) as error:
+                    self._failed[event.job] = f"expected the compiler to leave a complete result, found: {error}"
+                self._forget(event.job, progress)
+        # Time limit for the next step to begin, which takes the compiler milliseconds.
+        self._begun_by = time.monotonic() + _START_SECONDS
+
+    def _forget(self, name: str, progress: CompileProgress) -> None:
+        progress.end(name)
+        self._pending.pop(name).directory.cleanup()
+
+    def _fail_all(self, reason: str) -> None:
+        """Kill the process, and fail every remaining job."""
+        self._end()
+        log = _end_of(self._log)
+        for name in list(self._pending):
+            self._failed.setdefault(name, f"{reason}{log}")
+            self._pending.pop(name).directory.cleanup()
+
+    def _keep(self, pending: _Pending) -> Derived:
+        """Move the files of a job into the store, whose writer compares them with the digests in the result."""
+        with _reported(self._store, but=FileNotFoundError):
+            result = CompileResult.from_bytes((pending.place / RESULT_NAME).read_bytes())
+            _check_complete(result, pending.job)
+            for path, content in result.files.items():
+                _copy(self._store, pending.place / MODEL_DIRECTORY / path, path, content)
+            derived = Derived(
+                files=result.files,
+                golden=GOLDEN_NAME,
+                variants=tuple(result.accuracy),
+                omitted=result.omitted,
+                derivation=pending.key,
+                toolchain=pending.toolchain,
+                accuracy=result.accuracy,
+            )
+            self._store.write_record(pending.key, derived.to_bytes())
+        return derived
+
+    def _logs(self, pending: _Pending, steps: Mapping[str, None] | list[str]) -> str:
+        texts = []
+        for step in steps:
+            with contextlib.suppress(OSError), (pending.place / LOG_DIRECTORY / log_name(step)).open("rb") as log:
+                texts.append(_end_of(log))
+        return "".join(texts)
+
+    def _request(self, request: Request) -> None:
+        # If the compiler has ended, waiting for its events detects it.
+        with contextlib.suppress(BrokenPipeError):
+            if self._process is not None and self._process.stdin is not None:
+                self._process.stdin.write(request.to_line())
+
+    def _read(self, descriptor: int) -> None:
+        """Read events into the queue until the compiler and all of its children have ended."""
+        pending = b""
+        with open(descriptor, "rb", buffering=0) as stream:
+            while data := stream.read(65536):
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    self._events.put((time.monotonic(), Event.from_line(line)))
+
+    def _end(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.stdin is not None and not process.stdin.closed:
+            process.stdin.close()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel keeps it, such as in a dead file system
+                process.wait(_END_SECONDS)
+        if self._reader is not None and self._reader.ident is not None:
+            # Wait for the children, which end by themselves: one that still writes would disturb the removal of its
+            # directory.
+            self._reader.join(_END_SECONDS)
+            if self._reader.is_alive():  # but for one that hangs in a library and lets no other thread run
+                _kill(process)
+                self._reader.join(_END_SECONDS)
 
 
-@contextmanager
-def _job(store: Store) -> Iterator[Path]:
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the compiler and its children, which are one process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _reported(store: Store, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
     try:
-        store.prepare()
-        with tempfile.TemporaryDirectory(dir=store.scratch, prefix="compile-") as directory:
-            yield Path(directory)
+        yield
+    except but:
+        raise
     except OSError as error:
         raise StoreError(f"{store.scratch}: cannot be written: {error.strerror or error}") from error
 
 
-def _before(
-    contents: Mapping[str, ContentDigest], facts: ModelFacts, key: Digest, toolchain: Mapping[str, str]
-) -> Manifest:
-    """Return the manifest of a bundle that has only the source files of the model, and nothing to load."""
-    files = {f"{_MODEL}/{SOURCE_DIRECTORY}/{path}": content for path, content in contents.items()}
-    golden = f"{_MODEL}/{GOLDEN_NAME}"
-    placeholder = Variant(
-        name="torch-fp32",
-        backend="torch",
-        precision="fp32",
-        directory=f"{_MODEL}/{SOURCE_DIRECTORY}",
-        files=tuple(sorted(files)),
-    )
-    built = BuiltModel(
-        # None of these has a part in what is made; they are left out of the bundle that the user gets.
-        origin=Origin(kind="directory", id=SOURCE_DIRECTORY, revision=None),
-        license=None,
-        max_seq_length=facts.max_seq_length,
-        pooling=facts.pooling,
-        normalize=False,
-        similarity=facts.similarity,
-        prompts=facts.prompts,
-        default_prompt_name=facts.default_prompt_name,
-        space=key,
-        variants=(placeholder,),
-        proof=Proof(golden=golden, derivation=key, toolchain=toolchain, omitted={}),
-    )
-    model = Model(name=_MODEL, aliases=(), alternates=(), dimension=facts.dimension, built=built)
-    # The golden vectors are not there yet, but the manifest must list them.
-    files[golden] = next(iter(contents.values()))
-    return Manifest(name="compile", default=_MODEL, models={_MODEL: model}, files=files)
+def _check_complete(result: CompileResult, job: CompileJob) -> None:
+    """Refuse a result that lacks something or has a file in the place of a source file; it would be kept for good."""
+    if missing := set(job.variants) - result.accuracy.keys() - result.omitted.keys():
+        raise FormatError(f"{RESULT_NAME}: expected each variant as compiled or omitted, found no {min(missing)}")
+    if GOLDEN_NAME not in result.files:
+        raise FormatError(f"{RESULT_NAME}: expected the golden vectors among the files, found no {GOLDEN_NAME}")
+    if wrong := [path for path in result.files if path.startswith(f"{SOURCE_DIRECTORY}/")]:
+        raise FormatError(f"{RESULT_NAME}: expected compiled files only, found {wrong[0]}")
 
 
-def _run(arguments: Sequence[str], environment: Mapping[str, str], deadline: float) -> None:
-    """Run one step of the worker, and wait for it no longer than ``deadline`` seconds."""
-    command = [sys.executable, "-P", "-m", _WORKER, *arguments]
-    # Hash order must not decide anything; if it ever does, then at least the same every time.
-    fixed = {"PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "ORT_DISABLE_TELEMETRY": "1"}
-    settings = {**os.environ, **fixed, **environment}
-    with tempfile.TemporaryFile() as log:
-        # The pipe stays open as long as this process lives, and the worker ends when it closes.
-        with subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=settings
-        ) as process:
-            try:
-                code = process.wait(deadline)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise CompileError(
-                    f"expected the compiler's step {arguments[0]!r} to end within {deadline:g} s, found it at work "
-                    f"still\n{_end_of(log)}"
-                ) from None
-            except BaseException:
-                process.kill()
-                raise
-        if code:
-            how = f"exit code {code}" if code > 0 else f"signal {-code} (9 is often a lack of memory)"
-            raise CompileError(f"expected the compiler's step {arguments[0]!r} to succeed, found {how}\n{_end_of(log)}")
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code} (9 is often a lack of memory)"
 
 
-def _end_of(log: IO[bytes]) -> str:
-    log.seek(0)
-    return log.read().decode(errors="replace")[-_LOG_SHOWN:].strip()
+def _end_of(log: IO[bytes] | None) -> str:
+    """Return the end of a log as additional lines of a message."""
+    if log is None:
+        return ""
+    log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_LOG_SHOWN))
+    text = log.read().decode(errors="replace").strip()
+    return f"\n{text}" if text else ""
 
 
-def _keep(store: Store, file: Path, path: str, content: ContentDigest) -> None:
+def _copy(store: Store, file: Path, path: str, content: ContentDigest) -> None:
     with store.writer(path, digest=content.sha256, size=content.size) as writer, file.open("rb") as data:
-        data.seek(writer.offset)
+        writer.restart()  # the rest of an interrupted copy may be wrong, and copying is quick
         while block := data.read(1024 * 1024):
             writer.write(block)
         writer.finish()

@@ -1,7 +1,7 @@
-"""Bringing an image to where it is to go: layouts, archives, engines and registries.
+"""Deliver an image to its destinations: layouts, archives, engines and registries.
 
-Layouts share the blobs of the first one. The engine and docker-archives take layers from there, or, where nothing needs
-a layout, straight from the bundle.
+Layouts share the blobs of the first one. The engine and docker-archives take layers from there or, if no destination
+needs a layout, directly from the bundle.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.engine.archive_writer import StoredLayer, familiar_name, layer_name, stream_archive
 from thoth_models_builder.errors import EngineError, OutputError, UsageError
-from thoth_models_builder.files import replacing
-from thoth_models_builder.oci.archive import StoredLayer, familiar_name, layer_name, stream_archive
 from thoth_models_builder.oci.compose import compose, config_for, named
 from thoth_models_builder.oci.descriptors import normal_platform, platform_name
+from thoth_models_builder.oci.layer_stream import LayerStream
 from thoth_models_builder.oci.layers import layer_descriptor
 from thoth_models_builder.oci.layout import copy_blob, prune, share_blob, write_image, write_layer
-from thoth_models_builder.oci.stored import blob_path, has_blob
-from thoth_models_builder.oci.streams import LayerStream
-from thoth_models_builder.reports import ImageOutputReport
+from thoth_models_builder.oci.layout_files import blob_path, has_blob
+from thoth_models_builder.reports.results import ImageOutputReport
+from thoth_models_builder.storage.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from thoth_models_builder.destinations import Destination
-    from thoth_models_builder.oci.archive import Part
+    from thoth_models_builder.engine.archive_writer import Part
     from thoth_models_builder.oci.compose import Composed, Plan
-    from thoth_models_builder.oci.image import BaseImage
+    from thoth_models_builder.oci.image_config import BaseImage
     from thoth_models_builder.oci.layers import Layer
-    from thoth_models_builder.reports import Watcher
+    from thoth_models_builder.pipeline.destinations import Destination
+    from thoth_models_builder.watcher import Watcher
 
 _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What every step of one run needs.
+    """The state that all steps of one run share.
 
     Attributes:
-        targets: Where the image is to go.
-        layers: Ours, the lowest first.
-        watcher: Told of what takes time.
-        work: The layout in which the layers lie, where any destination needs one; it is claimed.
-        plain_http: As for :func:`thoth_models_builder.oci.registry.push`.
+        targets: Destinations.
+        layers: Layers of the bundle, lowest first.
+        watcher: Receives the progress.
+        work: Claimed layout with the layers, or None if no destination needs one.
+        plain_http: As for :func:`thoth_models_builder.registry.client.push`.
     """
 
     targets: Sequence[Destination]
@@ -58,7 +58,7 @@ class Run:
 
     @property
     def layouts(self) -> list[Path]:
-        """Directories of the layouts that were asked for."""
+        """Directories of the requested layouts."""
         return [Path(target.place) for target in self.targets if target.kind == "oci"]
 
 
@@ -66,8 +66,8 @@ class Run:
 
 
 def write_layouts(run: Run, work: Path, plan: Plan, known: Mapping[Digest, Digest]) -> Sequence[Digest]:
-    """Write the image to each layout, and return the digests of our layers."""
-    missing = [layer for layer in run.layers if layer.recipe not in known]
+    """Write the image to each layout, and return the digests of the bundle's layers."""
+    missing = [layer for layer in run.layers if layer.input_digest not in known]
     written = dict(known)
     brought = [] if plan.base.layout is None else [blob for blob in plan.base.layers if not has_blob(work, blob)]
     copied = [] if plan.base.is_temporary else brought
@@ -75,7 +75,7 @@ def write_layouts(run: Run, work: Path, plan: Plan, known: Mapping[Digest, Diges
     with contextlib.ExitStack() as stack:
         advance = stack.enter_context(run.watcher.transfer("layers", total)) if total else lambda _: None
         for layer in missing:
-            written[layer.recipe] = write_layer(work, layer, advance)
+            written[layer.input_digest] = write_layer(work, layer, advance)
         for blob in brought:
             if plan.base.layout is None:
                 raise RuntimeError("layers of a base without a layout")
@@ -83,7 +83,7 @@ def write_layouts(run: Run, work: Path, plan: Plan, known: Mapping[Digest, Diges
                 share_blob(plan.base.layout, work, blob.digest)
             else:
                 copy_blob(plan.base.layout, work, blob, advance)
-    digests = [written[layer.recipe] for layer in run.layers]
+    digests = [written[layer.input_digest] for layer in run.layers]
     composed = compose(plan, digests)
     _finish_layout(work, composed, run.targets)
     for other in run.layouts[1:]:
@@ -94,7 +94,7 @@ def write_layouts(run: Run, work: Path, plan: Plan, known: Mapping[Digest, Diges
 
 
 def _finish_layout(layout: Path, composed: Composed, targets: Sequence[Destination]) -> None:
-    """Write the documents, the last of which is index.json, and remove what only the image before needed."""
+    """Write the documents, index.json last, and remove the blobs that only the previous image needs."""
     tag = next((target.reference.tag for target in targets if target.kind == "oci"), None)
     digests = write_image(layout, composed.documents, named(composed, tag or "latest"))
     prune(layout, {*digests, *(layer.digest for layer in composed.layers)})
@@ -106,7 +106,7 @@ def _finish_layout(layout: Path, composed: Composed, targets: Sequence[Destinati
 def deliver(
     run: Run, target: Destination, plan: Plan, digests: Sequence[Digest] | None, known: Mapping[Digest, Digest]
 ) -> tuple[ImageOutputReport, Sequence[Digest] | None]:
-    """Bring the image to a destination; returns what became of it, and the digests of our layers."""
+    """Deliver the image to a destination; return the result, and the digests of the bundle's layers."""
     if target.kind in ("docker", "docker-archive"):
         return _deliver_archive(run, target, plan, digests)
     if run.work is None or digests is None:
@@ -114,10 +114,10 @@ def deliver(
     composed = compose(plan, digests)
     if target.kind == "oci":
         is_first = Path(target.place) == run.work
-        sent = sum(layer.size for layer in run.layers if layer.recipe not in known) if is_first else 0
+        sent = sum(layer.size for layer in run.layers if layer.input_digest not in known) if is_first else 0
         name = target.place
     else:
-        from thoth_models_builder.oci.registry import push  # noqa: PLC0415 - as above
+        from thoth_models_builder.registry.client import push  # noqa: PLC0415 - the HTTP client takes long to import
 
         report = push(
             run.work,
@@ -158,7 +158,7 @@ def _deliver_archive(
     pieces = stream_archive(parts, finish, target.reference, mtime=plan.created.seconds)
     with run.watcher.transfer(target.text, total) as advance:
         if target.kind == "docker":
-            from thoth_models_builder.engine import load  # noqa: PLC0415 - as above
+            from thoth_models_builder.engine.client import load  # noqa: PLC0415 - the same
 
             loaded = load(_counted(pieces, advance), f"{repository}:{tag}")
             if list(loaded.layers) != json.loads(config_for(plan, base, found))["rootfs"]["diff_ids"]:
@@ -176,14 +176,16 @@ def _deliver_archive(
 def _counted(pieces: Iterator[bytes | memoryview], advance: Callable[[int], None]) -> Iterator[bytes]:
     for piece in pieces:
         advance(len(piece))
-        yield bytes(piece)  # a view may be used until the next piece is asked for, which whoever sends may do earlier
+        yield bytes(
+            piece
+        )  # a view is valid until the next piece is requested, and the client may request it before sending this one
 
 
 def _for_this_machine(images: Sequence[BaseImage]) -> BaseImage:
-    """Return the image that an engine here can run; where there is one only, that one, which an engine may emulate.
+    """Return the image for this machine; a single image is accepted, because the engine may emulate its platform.
 
     Raises:
-        UsageError: There are several, and none is for this machine.
+        UsageError: There are several images, and none of them is for this machine.
     """
     wanted = f"linux/{_ARCHITECTURES.get(platform.machine(), platform.machine())}"
     names = [normal_platform(platform_name(one.platform)) for one in images]
@@ -195,10 +197,10 @@ def _for_this_machine(images: Sequence[BaseImage]) -> BaseImage:
 
 
 def _write_file(path: Path, pieces: Iterator[bytes | memoryview], advance: Callable[[int], None]) -> int:
-    """Write an archive so that it is there whole or not at all, and return its length."""
+    """Write an archive atomically, and return its length."""
     total = 0
     try:
-        with replacing(path.resolve()) as file:  # a link stays one
+        with replacing(path.resolve()) as file:  # a symlink is kept, and its target replaced
             for piece in pieces:
                 view = memoryview(piece)
                 while view:

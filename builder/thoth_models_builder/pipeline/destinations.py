@@ -1,7 +1,7 @@
-"""Where images come from and go to, as the command line says it. Pure.
+"""Parse the destinations and base images of the command line. Pure.
 
-``oci:DIR`` is an image layout, ``docker-archive:FILE`` what ``docker load`` takes, ``docker`` or ``docker:NAME:TAG``
-the local engine, and ``registry:HOST/NAME:TAG`` a registry.
+``oci:DIR`` is an image layout, ``docker-archive:FILE`` an archive for ``docker load``, ``docker`` or
+``docker:NAME:TAG`` the local engine, and ``registry:HOST/NAME:TAG`` a registry.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _FORMS: dict[str, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Destination:
-    """One place that an image is to go to.
+    """A destination of an image.
 
     Attributes:
-        text: As it was asked for.
-        kind: What it is.
+        text: Text that the user gave.
+        kind: Kind of the destination.
         place: Directory, file or reference; empty for the engine.
-        reference: What the image will be called there.
+        reference: Name of the image there.
     """
 
     text: str
@@ -44,10 +44,10 @@ class Destination:
 
 
 def parse_all(texts: Sequence[str], name: str) -> list[Destination]:
-    """Read destinations; ``name`` is for those that state none.
+    """Parse destinations; ``name`` is for those without a name.
 
     Raises:
-        UsageError: One is none, or the same as another one, or there are none.
+        UsageError: A destination is malformed or given twice, or there are none.
     """
     if not texts:
         raise UsageError(f"expected at least one destination: {', '.join(_FORMS.values())}")
@@ -73,7 +73,7 @@ def _parse(text: str, name: str) -> Destination:
     if reference.digest is not None:
         raise UsageError(f"expected a name and a tag, found a digest, which follows from the content: {text!r}")
     if kind == "registry":
-        reference.name  # noqa: B018 - a tag, before anything is done
+        reference.name  # noqa: B018 - raises without a tag
     elif reference.tag is None:
         reference = reference.with_tag("latest")
     return Destination(text=text, kind=cast("Kind", kind), place=place, reference=reference)
@@ -81,21 +81,21 @@ def _parse(text: str, name: str) -> Destination:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseSource:
-    """Where a base image comes from: an ``oci`` layout, the ``docker`` engine or a ``registry``; and its name there."""
+    """Source of a base image: an ``oci`` layout, the ``docker`` engine or a ``registry``, and its name there."""
 
     kind: Literal["oci", "docker", "registry"]
     place: str
 
 
 def parse_base(text: str) -> BaseSource:
-    """Read ``oci:DIR``, ``docker:NAME`` or ``registry:HOST/NAME:TAG``.
+    """Parse ``oci:DIR``, ``docker:NAME`` or ``registry:HOST/NAME:TAG``.
 
     Raises:
-        UsageError: It is none of them.
+        UsageError: The text is none of them.
     """
     kind, _, place = text.partition(":")
     if kind not in ("oci", "docker", "registry") or not place:
         raise UsageError(f"expected a base image (oci:DIR, docker:NAME or registry:HOST/NAME:TAG), found {text!r}")
     if kind == "registry":
-        Reference.parse(place).name  # noqa: B018 - a tag or a digest, before anything is done
+        Reference.parse(place).name  # noqa: B018 - raises without a tag or a digest
     return BaseSource(kind=cast('Literal["oci", "docker", "registry"]', kind), place=place)

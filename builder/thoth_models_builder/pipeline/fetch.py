@@ -1,6 +1,6 @@
-"""Getting a model's files: from the store, else from its sources in order, each into the store.
+"""Fetch the files of a model into the store: from the first of its sources that delivers each of them.
 
-Wires sources to the store, which do not know each other, and keeps every attempt for the final message.
+Connects sources and store, which do not import each other, and records every failed attempt for the final message.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from thoth_models_builder.errors import SourceAttempt, SourceUnreachableError, WrongContentError
-from thoth_models_builder.sources import RemoteFile
 from thoth_models_builder.sources.directory import DirectoryTree
+from thoth_models_builder.sources.source import RemoteFile
 from thoth_models_builder.sources.wheel import WheelArchive
-from thoth_models_builder.spec import DirectorySource, HubSource
+from thoth_models_builder.spec.models_yaml import DirectorySource, HubSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from thoth_models.digest import ContentDigest
-    from thoth_models_builder.plan import PlannedModel
-    from thoth_models_builder.reports import Watcher
-    from thoth_models_builder.sources import Failure, Sink, Source
+    from thoth_models.bundle.digest import ContentDigest
     from thoth_models_builder.sources.limits import Limits
-    from thoth_models_builder.spec import ModelSpec
-    from thoth_models_builder.store import Store, Writer
+    from thoth_models_builder.sources.source import Failure, Sink, Source
+    from thoth_models_builder.spec.models_yaml import ModelSpec
+    from thoth_models_builder.spec.plan import PlannedModel
+    from thoth_models_builder.storage.store import Store, Writer
+    from thoth_models_builder.watcher import Watcher
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Supply:
-    """What obtaining files needs, and what it learns on the way; one per command.
+class FetchContext:
+    """Store, sources and progress that all fetches of one command share.
 
     Attributes:
-        store: Where files end up.
+        store: Receives the files.
         base: Directory that relative paths of the specification start from.
         limits: Bounds on every wait.
-        watcher: Told about transfers.
-        attempts: Sources that did not deliver, over all models, in order.
+        watcher: Receives the progress of transfers.
+        attempts: Failed attempts of all models, in order.
         source_seconds: Time spent in sources.
     """
 
@@ -59,10 +59,10 @@ class Supply:
 
         Args:
             model: The model as specified.
-            revision: Commit that its origin is locked to; None to take the specification's word.
-            limits: Other bounds than the usual ones.
+            revision: Commit that its origin is locked to; None for the revision of the specification.
+            limits: Bounds to use instead of the usual ones.
         """
-        # The HTTP client takes long to import, and most commands ask no Hub.
+        # The HTTP client takes long to import, and most commands need no Hub.
         from thoth_models_builder.sources.hub import HubRepository  # noqa: PLC0415
 
         bounds = limits or self.limits
@@ -86,20 +86,20 @@ class Supply:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count the time of the block as time spent in sources."""
+        """Count the time of the block in :attr:`source_seconds`."""
         started = time.monotonic()
         try:
             yield
         finally:
             self.source_seconds += time.monotonic() - started
 
-    def fetch(
+    def fetch_from(
         self, source: Source, files: Sequence[RemoteFile], label: str
     ) -> tuple[dict[str, ContentDigest], list[Failure]]:
         """Fetch ``files`` from one source into the store.
 
         Returns:
-            The content of each file that came, by path, and the files that did not, each with the reason.
+            The content of each file that was fetched, by path, and the failures.
         """
         contents: dict[str, ContentDigest] = {}
 
@@ -114,14 +114,14 @@ class Supply:
                 failures = source.fetch(files, open_sink)
         return contents, failures
 
-    def obtain(
+    def fetch(
         self, planned: PlannedModel, limits: Limits | None = None
     ) -> tuple[dict[str, ContentDigest], dict[str, str]]:
-        """Get every locked file of a model into the store.
+        """Fetch every locked file of a model that the store does not have.
 
         Returns:
-            The content of each file that is there now, by path, and where each came from. The model is complete if
-            every locked file is there, whatever failed on the way; :attr:`attempts` keeps that.
+            The content of each file that the store has now, by path, and the label of the source of each. The model is
+            complete if every locked file is among them; failures on the way are in :attr:`attempts`.
         """
         contents: dict[str, ContentDigest] = {}
         origins: dict[str, str] = {}
@@ -138,33 +138,33 @@ class Supply:
             for source in sources:
                 if not remaining:
                     break
-                came, failures = self.fetch(source, remaining, f"{planned.name} from {source.label}")
-                contents |= came
-                origins |= dict.fromkeys(came, source.label)
+                fetched, failures = self.fetch_from(source, remaining, f"{planned.name} from {source.label}")
+                contents |= fetched
+                origins |= dict.fromkeys(fetched, source.label)
                 remaining = [failure.file for failure in failures]
-                self._keep(planned.name, source, failures)
+                self._record(planned.name, source, failures)
         return contents, origins
 
-    def _keep(self, model: str, source: Source, failures: Sequence[Failure]) -> None:
-        """Keep what failed: each file of its own, but a source that does not answer at all once."""
-        away = [failure for failure in failures if isinstance(failure.error, SourceUnreachableError)]
+    def _record(self, model: str, source: Source, failures: Sequence[Failure]) -> None:
+        """Record one attempt for each file that failed, but only one for a source that does not answer at all."""
+        unreachable = [failure for failure in failures if isinstance(failure.error, SourceUnreachableError)]
         for failure in failures:
-            if failure not in away:
+            if failure not in unreachable:
                 self.failed(model, source, failure.file.path, failure.error)
-        if away:
-            self.failed(model, source, None, away[0].error)
+        if unreachable:
+            self.failed(model, source, None, unreachable[0].error)
 
     def failed(self, model: str, source: Source, path: str | None, error: Exception) -> SourceAttempt:
-        """Keep and log an attempt that failed."""
+        """Record and log a failed attempt."""
         attempt = SourceAttempt(model=model, source=source.label, path=path, reason=str(error))
         self.attempts.append(attempt)
-        # Wrong bytes are worth a louder word than a mirror that is away.
+        # Wrong bytes are an error to look into; a mirror that does not answer is not.
         _log.log(logging.ERROR if isinstance(error, WrongContentError) else logging.INFO, "%s", attempt)
         return attempt
 
 
 class _WatchedSink:
-    """A writer of the store that also tells how far it is, and what came of it."""
+    """A writer of the store that reports progress and the finished content."""
 
     def __init__(self, writer: Writer, advance: Callable[[int], None], done: Callable[[ContentDigest], None]) -> None:
         self._writer = writer

@@ -1,6 +1,6 @@
-"""``image``: from a verified bundle to images, as a readable sequence of steps; wires the rooms ``oci`` and ``engine``.
+"""``image``: pack a verified bundle as an image, and deliver it to its destinations.
 
-What brings an image to where it goes is in :mod:`thoth_models_builder.delivering`.
+Delivery is in :mod:`thoth_models_builder.pipeline.deliver`.
 """
 
 from __future__ import annotations
@@ -14,56 +14,56 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models.digest import Digest, hash_file
-from thoth_models.verify import open_bundle, verify
-from thoth_models_builder.delivering import Run, deliver, write_layouts
-from thoth_models_builder.destinations import parse_all, parse_base
+from thoth_models.bundle.digest import Digest, hash_file
+from thoth_models.verification.verify import open_bundle, verify
+from thoth_models_builder.engine.archive_writer import largest_size
 from thoth_models_builder.errors import UsageError
-from thoth_models_builder.files import open_regular
-from thoth_models_builder.oci.append import read_bases
-from thoth_models_builder.oci.archive import largest_size
+from thoth_models_builder.oci.base_image import read_bases
 from thoth_models_builder.oci.compose import Base, Plan, compose, refuse_bundle, refuse_many_layers
-from thoth_models_builder.oci.image import PREFIX, BaseImage, Created, labels
+from thoth_models_builder.oci.image_config import PREFIX, BaseImage, Created, labels
 from thoth_models_builder.oci.layers import DEFAULT_ROOT, LayerFile, bundle_layers, runtime_layer
 from thoth_models_builder.oci.layout import claim, find_layers, workspace
-from thoth_models_builder.reports import ImageLayerReport, ImageManifestReport, ImageReport
-from thoth_models_builder.space_on_disk import Need, require_space
+from thoth_models_builder.pipeline.deliver import Run, deliver, write_layouts
+from thoth_models_builder.pipeline.destinations import parse_all, parse_base
+from thoth_models_builder.reports.results import ImageLayerReport, ImageManifestReport, ImageReport
+from thoth_models_builder.storage.disk_space import Need, require_space
+from thoth_models_builder.storage.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from thoth_models.verify import VerificationReport
-    from thoth_models_builder.destinations import Destination
+    from thoth_models.verification.verify import VerificationReport
     from thoth_models_builder.oci.compose import Format
     from thoth_models_builder.oci.layers import Layer
-    from thoth_models_builder.reports import Watcher
+    from thoth_models_builder.pipeline.destinations import Destination
+    from thoth_models_builder.watcher import Watcher
 
 __all__ = ["DEFAULT_PLATFORMS", "DEFAULT_ROOT", "ImageOptions", "image"]
 
 DEFAULT_PLATFORMS = ("linux/amd64", "linux/arm64")
-"""What a data image is for where nobody says otherwise: its files are the same on all of them."""
+"""Default platforms of an image without a base; its files are the same on all of them."""
 
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?", re.ASCII)
 _WHEEL = ".whl"
 _DOCUMENTS = 1024 * 1024
-"""More bytes than configurations, manifests and indexes take."""
+"""Upper bound for the size of configurations, manifests and indexes, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageOptions:
-    """What to make an image of, and where it is to go.
+    """Options of ``image``.
 
     Attributes:
         bundle: The bundle directory.
-        to: Destinations, such as ``oci:DIR``; see :mod:`thoth_models_builder.destinations`.
-        base: What the layers are put on, such as ``docker:NAME``; None for an image of nothing else.
-        wheels: Wheels, or directories of wheels, that are to lie in ``/models-runtime``.
-        platforms: Such as ``linux/amd64``; empty for all of the base, or :data:`DEFAULT_PLATFORMS`.
-        format: ``image``, or ``modelpack`` for an artifact by the CNCF's specification.
-        root: Where the bundle is in the image.
-        name: ``NAME:TAG`` for destinations that have none of their own; None for the bundle's name and ``latest``.
-        labels: What the labels are to say besides, or instead.
-        plain_http: Speak HTTP without TLS to registries also elsewhere than on this computer.
+        to: Destinations, such as ``oci:DIR``; see :mod:`thoth_models_builder.pipeline.destinations`.
+        base: Base image, such as ``docker:NAME``; None for an image with only the bundle.
+        wheels: Wheels, or directories of wheels, to put into ``/models-runtime``.
+        platforms: Platforms, such as ``linux/amd64``; empty for all of the base, or :data:`DEFAULT_PLATFORMS`.
+        format: ``image``, or ``modelpack`` for an artifact by the specification of the CNCF.
+        root: Path of the bundle in the image.
+        name: ``NAME:TAG`` for destinations without a name; None for the name of the bundle and ``latest``.
+        labels: Additional labels; they replace generated ones of the same name.
+        plain_http: Use HTTP without TLS also for registries on other computers.
     """
 
     bundle: Path
@@ -79,15 +79,15 @@ class ImageOptions:
 
 
 def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
-    """Make an image of a bundle, and bring it to each destination.
+    """Pack a bundle as an image, and deliver it to each destination.
 
     Raises:
-        BundleNotFoundError, ManifestError, VerificationError: There is no intact bundle, or it changed meanwhile.
-        UsageError: What was asked for does not go together.
-        NotEnoughSpaceError: A disk cannot hold it; nothing was written.
+        BundleNotFoundError, ManifestError, VerificationError: The bundle is missing or not intact, or it changed.
+        UsageError: The options contradict each other.
+        NotEnoughSpaceError: A disk does not have enough space; nothing was written.
         OutputError: A destination cannot be written.
-        ImageNotFoundError, LayoutError: The base is not there, or not an image.
-        RegistryError, CredentialsError, EngineError: A registry or an engine does not do its part.
+        ImageNotFoundError, LayoutError: The base is missing, or malformed.
+        RegistryError, CredentialsError, EngineError: A registry or an engine failed, or refused a request.
     """
     started = time.monotonic()
     created = Created.read(os.environ)
@@ -142,7 +142,7 @@ def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
         base_layers=len(base.layers),
         layers=tuple(
             ImageLayerReport(
-                name=layer.name, size=layer.size, digest=digest.hex, is_reused=known.get(layer.recipe) == digest
+                name=layer.name, size=layer.size, digest=digest.hex, is_reused=known.get(layer.input_digest) == digest
             )
             for layer, digest in zip(layers, digests, strict=True)
         ),
@@ -158,7 +158,7 @@ def _refuse_contradictions(options: ImageOptions, targets: Sequence[Destination]
                 raise UsageError(f"expected oci: or registry: for a ModelPack artifact, found {target.text}")
         for option, value in (("--base", options.base), ("--platform", options.platforms)):
             if value:
-                raise UsageError(f"expected no {option} for a ModelPack artifact, which is no image that runs")
+                raise UsageError(f"expected no {option} for a ModelPack artifact, which is not a runnable image")
     if own := sorted(name for name in options.labels if name.startswith(f"{PREFIX}.")):
         raise UsageError(f"expected labels other than those that say what the bundle is, found {', '.join(own)}")
     if len(set(options.platforms)) < len(options.platforms):
@@ -170,7 +170,7 @@ def _refuse_contradictions(options: ImageOptions, targets: Sequence[Destination]
 
 
 def _refuse_places_within(options: ImageOptions, targets: Sequence[Destination]) -> None:
-    """Refuse destinations in what the image is made of, which writing would change."""
+    """Refuse destinations inside the bundle or the base, which writing would change."""
     kept = [options.bundle.resolve()]
     if options.base is not None and (source := parse_base(options.base)).kind == "oci":
         kept.append(Path(source.place).resolve())
@@ -208,7 +208,7 @@ def _wheels(places: Sequence[Path]) -> list[LayerFile]:
 
 
 def _claim(targets: Sequence[Destination], stack: contextlib.ExitStack) -> Path | None:
-    """Claim every layout that is to be written, and return the first; a temporary one where only registries need it."""
+    """Claim every layout to be written, and return the first; a temporary one if only registries need a layout."""
     layouts = [Path(target.place) for target in targets if target.kind == "oci"]
     if not layouts and any(target.kind == "registry" for target in targets):
         layouts = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thoth-bundle-"))) / "layout"]
@@ -221,17 +221,17 @@ def _announce(run: Run, known: Mapping[Digest, Digest]) -> None:
     total = sum(layer.size for layer in run.layers)
     run.watcher.note(f"{len(run.layers)} layers, {total:,} bytes")
     for layer in run.layers:
-        there = ", there already" if layer.recipe in known else ""
+        there = ", there already" if layer.input_digest in known else ""
         run.watcher.note(f"  {layer.name}: {layer.size:,} bytes{there}")
 
 
 def _require_space(run: Run, known: Mapping[Digest, Digest], base: Base | None) -> None:
-    """See that every disk can hold its part, and say how much that is at the most."""
-    ours = sum(layer.size for layer in run.layers if layer.recipe not in known)
+    """Check that every disk has enough space, and report the peak usage."""
+    ours = sum(layer.size for layer in run.layers if layer.input_digest not in known)
     theirs = 0 if base is None else sum(layer.size for layer in base.layers)
     needs = []
     if run.work is not None:
-        # What was fetched just now gets a second name only, where that is possible.
+        # Blobs that this run fetched are linked where that is possible.
         needs.append(Need(path=run.work, bytes=ours + _DOCUMENTS + (0 if base and base.is_temporary else theirs)))
         for layout in run.layouts[1:]:
             if layout.stat().st_dev != run.work.stat().st_dev:
@@ -264,13 +264,13 @@ def _open_base(options: ImageOptions, run: Run, stack: contextlib.ExitStack) -> 
         else stack.enter_context(workspace(run.work))
     )
     layout = directory / "base"
-    # These bring an HTTP client, which nothing else here needs.
+    # Imported here, because the HTTP client takes long to import and other destinations do not need it.
     if source.kind == "docker":
-        from thoth_models_builder.engine import save  # noqa: PLC0415
+        from thoth_models_builder.engine.client import save  # noqa: PLC0415
 
         save(source.place, layout)
     else:
-        from thoth_models_builder.oci.registry import pull  # noqa: PLC0415
+        from thoth_models_builder.registry.client import pull  # noqa: PLC0415
 
         pull(
             source.place,

@@ -1,4 +1,4 @@
-"""Resolving one model: from its specification and its sources to its lock entry."""
+"""``lock``: resolve each model of a specification through its sources, and write its lock entry."""
 
 from __future__ import annotations
 
@@ -6,51 +6,107 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
-from thoth_models.canonical import FormatError, Node, safe_path
-from thoth_models_builder.describe import ModelFiles, describe, read_modules
+from thoth_models.bundle.canonical_json import FormatError, Node, safe_path
+from thoth_models_builder.bundle.describe import ModelFiles, describe, read_modules
 from thoth_models_builder.errors import SourceError, UnsupportedModelError
-from thoth_models_builder.lockfile import LockedFile, LockedModel, entry_differences, locked_sources
-from thoth_models_builder.reports import LockedModelReport
-from thoth_models_builder.spec import HubSource
-from thoth_models_builder.variants import MODULES_FILE, choose_files, is_configuration
+from thoth_models_builder.pipeline.fetch import FetchContext
+from thoth_models_builder.pipeline.inputs import read_lock, read_lock_bytes, read_spec
+from thoth_models_builder.reports.results import LockedModelReport, LockReport
+from thoth_models_builder.spec.lockfile import (
+    Lock,
+    LockedFile,
+    LockedModel,
+    differences,
+    entry_differences,
+    locked_sources,
+)
+from thoth_models_builder.spec.models_yaml import HubSource
+from thoth_models_builder.spec.variants import MODULES_FILE, choose_files, is_configuration
+from thoth_models_builder.storage.files import replace_file
+from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from thoth_models.digest import Digest
+    from thoth_models.bundle.digest import Digest
     from thoth_models_builder.errors import SourceAttempt
-    from thoth_models_builder.obtain import Supply
-    from thoth_models_builder.sources import Listing, RemoteFile, Source
-    from thoth_models_builder.spec import ModelSpec
-    from thoth_models_builder.variants import FileChoice
+    from thoth_models_builder.sources.limits import Limits
+    from thoth_models_builder.sources.source import Listing, RemoteFile, Source
+    from thoth_models_builder.spec.models_yaml import ModelSpec
+    from thoth_models_builder.spec.variants import FileChoice
+    from thoth_models_builder.watcher import Watcher
 
 _log = logging.getLogger(__name__)
 
 
-def lock_model(
-    name: str, model: ModelSpec, existing: LockedModel | None, supply: Supply
+def check_lock(file: Path, lock: Path) -> list[str]:
+    """Return each difference between ``lock`` and the specification in ``file``, without asking a source.
+
+    Raises:
+        SpecError: The specification has errors.
+        LockError: The lock is missing or cannot be read.
+    """
+    return differences(read_spec(file), read_lock(lock))
+
+
+def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: Watcher) -> LockReport:
+    """Resolve every model of a specification and write the lock.
+
+    Raises:
+        SpecError: The specification has errors.
+        LockError: The existing lock cannot be read; it is never overwritten silently.
+        UnsupportedModelError: A model needs something that bundles refuse; the lock was not changed.
+    """
+    spec = read_spec(file)
+    before = read_lock_bytes(lock_file) if lock_file.exists() else b""
+    existing = Lock.from_bytes(before, str(lock_file)) if before else Lock(models={})
+    context = FetchContext(store=Store(store), base=file.parent, limits=limits, watcher=watcher)
+    models = {}
+    reports: list[LockedModelReport] = []
+    with context.store.in_use():
+        for name, model in spec.models.items():
+            entry, report = _lock_model(name, model, existing.models.get(name), context)
+            reports.append(report)
+            if entry is not None:
+                models[name] = entry
+    reports += [LockedModelReport(name=name, state="removed") for name in existing.models if name not in spec.models]
+    result = Lock(models=models)
+    after = result.to_bytes()
+    if after != before:
+        replace_file(lock_file, after)
+    return LockReport(
+        file=str(lock_file),
+        is_rewritten=after != before,
+        models=tuple(reports),
+        differences=tuple(differences(spec, result)),
+    )
+
+
+def _lock_model(
+    name: str, model: ModelSpec, existing: LockedModel | None, context: FetchContext
 ) -> tuple[LockedModel | None, LockedModelReport]:
     """Resolve one model through the first of its sources that answers.
 
-    An entry that fits the specification is kept when the origin, which is the first source, does not answer: a mirror
-    has the same bytes, but does not know the origin's commits and ids.
+    An existing entry that fits the specification is kept if the origin, the first source, does not answer: a mirror has
+    the same bytes, but does not know the commits and ids of the origin.
 
     Returns:
-        The entry to record, or None where there is none; and what to tell about it.
+        The entry to record, or None, and the report about it.
 
     Raises:
-        UnsupportedModelError: The model needs what a bundle refuses.
+        UnsupportedModelError: The model needs something that bundles refuse.
     """
     attempts: list[SourceAttempt] = []
     fits = existing is not None and not entry_differences(name, model, existing)
-    with supply.sources(model, None) as sources:
+    with context.sources(model, None) as sources:
         for index, source in enumerate(sources):
             if index and (fits or not _is_interchangeable(model)):
                 break
             try:
-                entry, choice = _resolve(name, model, source, supply)
+                entry, choice = _resolve(name, model, source, context)
             except SourceError as error:
-                attempts.append(supply.failed(name, source, None, error))
+                attempts.append(context.failed(name, source, None, error))
             except UnsupportedModelError as error:
                 raise UnsupportedModelError(f"{name} ({source.label}): {error}") from error
             else:
@@ -73,28 +129,28 @@ def lock_model(
 
 
 def _is_interchangeable(model: ModelSpec) -> bool:
-    """Whether another source can speak for the origin: not for a branch or tag, whose commit only the origin knows."""
+    """Return whether another source can replace the origin: for a branch or tag, only the origin knows the commit."""
     origin = model.sources[0]
     return not isinstance(origin, HubSource) or origin.is_pinned
 
 
-def _resolve(name: str, model: ModelSpec, source: Source, supply: Supply) -> tuple[LockedModel, FileChoice]:
-    with supply.waiting():
+def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> tuple[LockedModel, FileChoice]:
+    with context.waiting():
         listing = source.list_files()
     revision = _revision(model, listing)
     remote = {_checked(file): file for file in listing.files}
     if MODULES_FILE not in remote:
         raise UnsupportedModelError(f"{MODULES_FILE}: expected a model of sentence-transformers, found no such file")
-    modules_file = _ingest(name, source, [remote[MODULES_FILE]], supply)
-    modules = read_modules(_files(modules_file, supply))
+    modules_file = _ingest(name, source, [remote[MODULES_FILE]], context)
+    modules = read_modules(_files(modules_file, context))
     choice = choose_files(remote, {module.directory for module in modules}, model.variants)
     chosen = [remote[path] for path in choice.included if path != MODULES_FILE]
-    # Files that the source told a digest of are not downloaded to be locked; the build compares them.
-    told = {file.path: file.sha256 for file in chosen if file.sha256 is not None and not is_configuration(file.path)}
-    known = {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in told.items()}
-    ingested = _ingest(name, source, [file for file in chosen if file.path not in told], supply)
+    # Files whose digest the source states are not downloaded now; the build compares them.
+    stated = {file.path: file.sha256 for file in chosen if file.sha256 is not None and not is_configuration(file.path)}
+    known = {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in stated.items()}
+    ingested = _ingest(name, source, [file for file in chosen if file.path not in stated], context)
     locked = {**known, **ingested, **modules_file}
-    facts = describe(_files(locked, supply))
+    facts = describe(_files(locked, context))
     entry = LockedModel(
         sources=locked_sources(model),
         variants=tuple(sorted(model.variants)),
@@ -107,7 +163,7 @@ def _resolve(name: str, model: ModelSpec, source: Source, supply: Supply) -> tup
 
 
 def _revision(model: ModelSpec, listing: Listing) -> str | None:
-    """Return the commit of the origin, as far as the answering source or the specification tells it."""
+    """Return the commit of the origin, from the answering source or the specification."""
     origin = model.sources[0]
     if not isinstance(origin, HubSource):
         return None
@@ -130,18 +186,18 @@ def _locked(file: RemoteFile, size: int | None, sha256: Digest) -> LockedFile:
     return LockedFile(path=file.path, size=size, sha256=sha256, blob_id=file.blob_id)
 
 
-def _ingest(name: str, source: Source, files: Sequence[RemoteFile], supply: Supply) -> dict[str, LockedFile]:
-    """Fetch files whose digest nobody told into the store, and return their lock entries."""
+def _ingest(name: str, source: Source, files: Sequence[RemoteFile], context: FetchContext) -> dict[str, LockedFile]:
+    """Fetch files of unknown digest into the store, and return their lock entries."""
     if not files:
         return {}
-    contents, failures = supply.fetch(source, files, f"{name} from {source.label}")
+    contents, failures = context.fetch_from(source, files, f"{name} from {source.label}")
     if failures:
         raise failures[0].error
     locked: dict[str, LockedFile] = {}
     for file in files:
         content = contents[file.path]
         if file.blob_id is not None:
-            _check_blob_id(file, supply.store.read(content.sha256))
+            _check_blob_id(file, context.store.read(content.sha256))
         locked[file.path] = _locked(file, content.size, content.sha256)
     return locked
 
@@ -152,8 +208,8 @@ def _check_blob_id(file: RemoteFile, data: bytes) -> None:
         raise SourceError(f"{file.path}: expected the git blob {file.blob_id}, found {found}")
 
 
-def _files(locked: dict[str, LockedFile], supply: Supply) -> ModelFiles:
+def _files(locked: dict[str, LockedFile], context: FetchContext) -> ModelFiles:
     return ModelFiles(
         {path: file.sha256 for path, file in locked.items()},
-        lambda path: supply.store.read(locked[path].sha256),
+        lambda path: context.store.read(locked[path].sha256),
     )

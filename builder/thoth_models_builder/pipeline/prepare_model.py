@@ -1,31 +1,41 @@
-"""Gathering what one model of a bundle is made of: its source files, what they say, and what is derived from them.
+"""Collect the inputs for one model of a bundle: its source files, the facts in them, and the compiled files.
 
-Everything is taken from where it already is: the bundle that was there, the store, then the sources and the compiler.
+Files are taken from the previous bundle or the store if they have them, otherwise from the sources and the compiler.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from thoth_models.digest import ContentDigest
-from thoth_models_builder import assemble
-from thoth_models_builder.compiling import compile_model, find_compiled
-from thoth_models_builder.derivation import derivation_key, derived_from, gated, toolchain
-from thoth_models_builder.describe import ModelFacts, ModelFiles, describe, space_of
-from thoth_models_builder.errors import LockError, UnsupportedModelError
-from thoth_models_builder.plan import held_contents, source_path
-from thoth_models_builder.variants import SOURCE_DIRECTORY, VARIANTS
+from thoth_models.bundle.canonical_json import FormatError
+from thoth_models.bundle.digest import ContentDigest
+from thoth_models_builder.bundle.compile_job import compile_job
+from thoth_models_builder.bundle.compose_manifest import ModelInputs
+from thoth_models_builder.bundle.derivation import (
+    Derived,
+    cache_key,
+    derived_from,
+    gated,
+    is_decided,
+    toolchain,
+    with_figures,
+)
+from thoth_models_builder.bundle.describe import ModelFacts, ModelFiles, describe, space_of
+from thoth_models_builder.errors import CompilerUnavailableError, LockError, UnsupportedModelError
+from thoth_models_builder.spec.plan import held_contents, source_path
+from thoth_models_builder.spec.variants import SOURCE_DIRECTORY, VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from thoth_models.verify import VerificationReport
-    from thoth_models_builder.derivation import Derived
-    from thoth_models_builder.obtain import Supply
-    from thoth_models_builder.plan import PlannedModel
+    from thoth_models.bundle.digest import Digest
+    from thoth_models.verification.verify import VerificationReport
+    from thoth_models_builder.pipeline.compiler_process import Compiler
+    from thoth_models_builder.pipeline.fetch import FetchContext
+    from thoth_models_builder.spec.plan import PlannedModel
+    from thoth_models_builder.storage.store import Store
 
 _IN_BUNDLE = "the bundle that was there"
 _IN_STORE = "store"
@@ -34,79 +44,133 @@ _COMPILED = "compiled"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gathered:
-    """A model that is present.
+    """A model that is not absent.
 
     Attributes:
-        ingredients: What it is made of.
-        places: Where the bytes of each file lie, by path in the model's directory.
-        origins: Where each of them came from in this build, likewise.
-        compile_seconds: Time spent compiling.
+        inputs: The inputs for the manifest.
+        places: File with the bytes of each file, by path in the model's directory.
+        origins: Where each file came from in this build, by the same paths.
     """
 
-    ingredients: assemble.Ingredients
+    inputs: ModelInputs
     places: Mapping[str, Path]
     origins: Mapping[str, str]
-    compile_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compiling:
+    """A model whose source files are complete, and which is being compiled.
+
+    Attributes:
+        model: The model as specified and locked.
+        source: Its source files.
+        facts: Facts about the model from its files.
+        space: Identity of its embedding space.
+    """
+
+    model: PlannedModel
+    source: _Source
+    facts: ModelFacts
+    space: Digest
+
+    def gathered(self, derived: Derived, store: Store) -> Gathered:
+        """Return the model with its compiled files, which are in ``store``.
+
+        Raises:
+            AccuracyError: A variant is not close enough to the reference.
+        """
+        places = {path: store.path(content.sha256) for path, content in derived.files.items()}
+        return _gathered(self, gated(self.model.name, derived, self.model.spec.int8_floor), places, _COMPILED)
+
+
+def is_compiled_now(model: PlannedModel, previous: VerificationReport | None, store: Store) -> bool:
+    """Return whether a model probably has to be compiled, because neither the bundle nor the store has it.
+
+    False if the bundle already lacks the model, or if libraries are missing, because then a compilation is unlikely.
+    """
+    before = None if previous is None else previous.manifest.models.get(model.name)
+    if not model.spec.golden or (before is not None and before.built is None):
+        return False
+    try:
+        key = cache_key(_locked_contents(model), model.spec.variants, toolchain(model.spec.variants))
+    except CompilerUnavailableError:
+        return False
+    held = None if previous is None else _held(model, previous, key, store)
+    return held is None and read_compilation(store, key) is None
 
 
 def gather(
-    model: PlannedModel, previous: VerificationReport | None, supply: Supply, *, compile_deadline: float
-) -> Gathered | None:
-    """Gather a model; None if its sources did not deliver all of its files.
+    model: PlannedModel, previous: VerificationReport | None, context: FetchContext, compiler: Compiler
+) -> Gathered | Compiling | None:
+    """Collect the inputs of a model; return None if its sources did not deliver all of its files.
+
+    If the model has to be compiled, the job is sent to ``compiler``, without waiting for it.
 
     Args:
-        model: As specified and locked.
-        previous: An intact bundle that is already there, or None.
-        supply: Store and sources.
-        compile_deadline: Seconds for each step of a compilation.
+        model: The model as specified and locked.
+        previous: The previous bundle if it is intact, or None.
+        context: Store and sources.
+        compiler: The compiler of this build.
 
     Raises:
-        UnsupportedModelError: The files are not what a bundle can hold.
-        LockError: The files say another dimension than the lock.
-        CompilerUnavailableError, CompileError: A variant cannot be made here.
+        UnsupportedModelError: A bundle cannot contain the files.
+        LockError: The dimension in the files differs from the one in the lock.
+        CompilerUnavailableError: A variant cannot be compiled on this machine.
         AccuracyError: A variant is not close enough to the reference.
     """
-    if (kept := _kept(model, previous)) is not None:
+    if (kept := _kept(model, previous, context.store)) is not None:
         return kept
-    source = _source(model, previous, supply)
+    source = _source(model, previous, context)
     if source is None:
         return None
     digests = {path: content.sha256 for path, content in source.contents.items()}
     files = ModelFiles(digests, lambda path: source.places[path].read_bytes())
     facts = _facts(model, files)
-    started = time.monotonic()
-    derived, derived_places, derived_origin = _derive(
-        model, source, facts, previous=previous, supply=supply, deadline=compile_deadline
-    )
+    space = space_of(files, facts, normalize=model.spec.normalize)
+    part = Compiling(model=model, source=source, facts=facts, space=space)
+    if not model.spec.golden:
+        return _gathered(part, None, {}, _IN_STORE)
+    versions = toolchain(model.spec.variants)
+    key = cache_key(source.contents, model.spec.variants, versions)
+    floor = model.spec.int8_floor
+    if previous is not None and (derived := _held(model, previous, key, context.store)) is not None:
+        places = {path: previous.root / model.name / path for path in derived.files}
+        return _gathered(part, gated(model.name, derived, floor), places, _IN_BUNDLE)
+    if (derived := find_compiled(context.store, key)) is not None:
+        places = {path: context.store.path(content.sha256) for path, content in derived.files.items()}
+        return _gathered(part, gated(model.name, derived, floor), places, _IN_STORE)
+    job = compile_job(facts, source.contents, model.spec.variants)
+    context.watcher.note(f"{model.name}: compiling and measuring {', '.join(model.spec.variants)}")
+    compiler.submit(model.name, job, source.places, key=key, toolchain=versions)
+    return part
+
+
+def _gathered(part: Compiling, derived: Derived | None, places: Mapping[str, Path], origin: str) -> Gathered:
+    source = part.source
     return Gathered(
-        ingredients=assemble.Ingredients(
-            model=model,
-            contents=source.contents,
-            facts=facts,
-            space=space_of(files, facts, normalize=model.spec.normalize),
-            derived=derived,
+        inputs=ModelInputs(
+            model=part.model, contents=source.contents, facts=part.facts, space=part.space, derived=derived
         ),
-        places={**{f"{SOURCE_DIRECTORY}/{path}": place for path, place in source.places.items()}, **derived_places},
+        places={**{f"{SOURCE_DIRECTORY}/{path}": place for path, place in source.places.items()}, **places},
         origins={
             **{f"{SOURCE_DIRECTORY}/{path}": origin for path, origin in source.origins.items()},
-            **dict.fromkeys(derived_places, derived_origin),
+            **dict.fromkeys(places, origin),
         },
-        compile_seconds=time.monotonic() - started if derived_origin == _COMPILED else 0.0,
     )
 
 
-def _kept(model: PlannedModel, previous: VerificationReport | None) -> Gathered | None:
-    """Take a model whose source files the bundle does not ship from the one that was there, without asking for them."""
+def _kept(model: PlannedModel, previous: VerificationReport | None, store: Store) -> Gathered | None:
+    """Take a model from the previous bundle if bundles do not ship its source files, without fetching them."""
     before = None if previous is None else previous.manifest.models.get(model.name)
     if previous is None or before is None or before.built is None or not model.spec.golden:
         return None
     built = before.built
-    contents = {file.path: ContentDigest(size=file.size, sha256=file.sha256) for file in model.locked.files}
-    key = derivation_key(contents, model.spec.variants, toolchain(model.spec.variants))
-    derived = derived_from(previous.manifest, model.name, key)
-    # The same source files and the same builder, so all that they say is what it was.
+    contents = _locked_contents(model)
+    key = cache_key(contents, model.spec.variants, toolchain(model.spec.variants))
+    derived = _held(model, previous, key, store)
+    # The same source files and the same builder, so the facts are the same.
     is_same = before.dimension == model.locked.dimension and built.normalize == model.spec.normalize
-    if derived is None or not is_same or any(not VARIANTS[name].is_compiled for name in derived.accuracy):
+    if derived is None or not is_same or any(not VARIANTS[name].is_compiled for name in derived.variants):
         return None
     facts = ModelFacts(
         dimension=before.dimension,
@@ -118,7 +182,7 @@ def _kept(model: PlannedModel, previous: VerificationReport | None) -> Gathered 
         default_prompt_name=built.default_prompt_name,
     )
     return Gathered(
-        ingredients=assemble.Ingredients(
+        inputs=ModelInputs(
             model=model,
             contents=contents,
             facts=facts,
@@ -127,8 +191,20 @@ def _kept(model: PlannedModel, previous: VerificationReport | None) -> Gathered 
         ),
         places={path: previous.root / model.name / path for path in derived.files},
         origins=dict.fromkeys(derived.files, _IN_BUNDLE),
-        compile_seconds=0.0,
     )
+
+
+def _locked_contents(model: PlannedModel) -> dict[str, ContentDigest]:
+    return {file.path: ContentDigest(size=file.size, sha256=file.sha256) for file in model.locked.files}
+
+
+def _held(model: PlannedModel, previous: VerificationReport, key: Digest, store: Store) -> Derived | None:
+    """Return what the bundle holds of a compilation; None where that is nothing, or whether it passes is not known."""
+    derived = derived_from(previous.manifest, model.name, key)
+    if derived is None:
+        return None
+    derived = with_figures(derived, read_compilation(store, key))
+    return derived if is_decided(derived, model.spec.int8_floor) else None
 
 
 class _Source(NamedTuple):
@@ -139,20 +215,20 @@ class _Source(NamedTuple):
     origins: Mapping[str, str]
 
 
-def _source(model: PlannedModel, previous: VerificationReport | None, supply: Supply) -> _Source | None:
+def _source(model: PlannedModel, previous: VerificationReport | None, context: FetchContext) -> _Source | None:
     held = held_contents(model, previous.manifest if previous is not None else None)
     if previous is not None and held is not None:
         root = previous.root
         places = {path: root / source_path(model.name, path) for path in held}
         return _Source(held, places, dict.fromkeys(held, _IN_BUNDLE))
-    # A model that the bundle already goes without is asked for once, so that nothing to do stays quick.
+    # If the bundle already lacks the model, only one attempt is made, so that a build with nothing to do is quick.
     before = None if previous is None else previous.manifest.models.get(model.name)
     was_absent = before is not None and before.built is None
-    limits = replace(supply.limits, attempts=1) if was_absent else None
-    contents, origins = supply.obtain(model, limits)
+    limits = replace(context.limits, attempts=1) if was_absent else None
+    contents, origins = context.fetch(model, limits)
     if len(contents) < len(model.locked.files):
         return None
-    places = {path: supply.store.path(content.sha256) for path, content in contents.items()}
+    places = {path: context.store.path(content.sha256) for path, content in contents.items()}
     return _Source(contents, places, origins)
 
 
@@ -168,40 +244,21 @@ def _facts(model: PlannedModel, files: ModelFiles) -> ModelFacts:
     return facts
 
 
-def _derive(  # noqa: PLR0913 - a step of gather, with what that has found out so far
-    model: PlannedModel,
-    source: _Source,
-    facts: ModelFacts,
-    *,
-    previous: VerificationReport | None,
-    supply: Supply,
-    deadline: float,
-) -> tuple[Derived | None, dict[str, Path], str]:
-    """Return what is made of the source files, where it lies, and where it came from."""
-    if not model.spec.golden:
-        return None, {}, _IN_STORE
-    versions = toolchain(model.spec.variants)
-    key = derivation_key(source.contents, model.spec.variants, versions)
-    store = supply.store
-    origin = _IN_BUNDLE
-    derived = None if previous is None else derived_from(previous.manifest, model.name, key)
-    if derived is None:
-        origin, derived = _IN_STORE, find_compiled(store, key)
-    if derived is None:
-        origin = _COMPILED
-        supply.watcher.note(f"{model.name}: compiling and measuring {', '.join(model.spec.variants)}")
-        derived = compile_model(
-            source.contents,
-            source.places,
-            facts,
-            model.spec.variants,
-            key=key,
-            toolchain=versions,
-            store=store,
-            deadline=deadline,
-        )
-    if previous is not None and origin == _IN_BUNDLE:
-        derived_places = {path: previous.root / model.name / path for path in derived.files}
-    else:
-        derived_places = {path: store.path(content.sha256) for path, content in derived.files.items()}
-    return gated(model.name, derived, model.spec.int8_floor), derived_places, origin
+def find_compiled(store: Store, key: Digest) -> Derived | None:
+    """Return an earlier compilation with that cache key, if the store still has all of its files; hashes them again."""
+    derived = read_compilation(store, key)
+    if derived is None or any(store.find(file.sha256, file.size) is None for file in derived.files.values()):
+        return None
+    return derived
+
+
+def read_compilation(store: Store, key: Digest) -> Derived | None:
+    """Return the store's record of an earlier compilation with that cache key; its files may be missing."""
+    data = store.read_record(key)
+    if data is None:
+        return None
+    try:
+        record = Derived.from_bytes(data)
+    except FormatError:
+        return None  # written by another release of the builder
+    return record if record.derivation == key else None

@@ -1,0 +1,1 @@
+"""One module for each command: the sequence of its steps, which connects the other packages."""

@@ -1,0 +1,64 @@
+"""Read the input files of commands: models.yaml and models.lock."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from thoth_models_builder.errors import Finding, LockError, SpecError
+from thoth_models_builder.spec.lockfile import Lock
+from thoth_models_builder.spec.models_yaml import json_schema, parse_spec
+from thoth_models_builder.storage.files import open_regular
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from thoth_models_builder.spec.models_yaml import Spec
+
+_MAX_INPUT_SIZE = 64 * 1024 * 1024
+"""Maximum bytes to read of a specification or lock; the parsers refuse longer ones."""
+
+
+def schema() -> str:
+    """Return the JSON Schema of models.yaml as the text of models.schema.json."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_spec(file: Path) -> Spec:
+    """Read and parse a specification.
+
+    Raises:
+        SpecError: The file cannot be read, or has errors.
+    """
+    try:
+        data = _read_bounded(file)
+    except OSError as error:
+        finding = Finding(line=None, path="", message=f"expected a readable file, found: {error.strerror}")
+        raise SpecError(str(file), [finding]) from error
+    return parse_spec(data, str(file))
+
+
+def read_lock(file: Path) -> Lock:
+    """Read and parse a lock.
+
+    Raises:
+        LockError: The lock is missing, cannot be read, or is malformed.
+    """
+    return Lock.from_bytes(read_lock_bytes(file), str(file))
+
+
+def read_lock_bytes(file: Path) -> bytes:
+    """Return the bytes of a lock.
+
+    Raises:
+        LockError: The lock is missing or cannot be read.
+    """
+    try:
+        return _read_bounded(file)
+    except OSError as error:
+        raise LockError(f"{file}: expected a readable lock, found: {error.strerror}") from error
+
+
+def _read_bounded(file: Path) -> bytes:
+    with open_regular(file) as opened:
+        return opened.read(_MAX_INPUT_SIZE + 1)

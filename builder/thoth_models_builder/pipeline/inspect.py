@@ -1,0 +1,90 @@
+"""``verify``, ``inspect``, ``diff`` and ``sbom``: read bundles and images that already exist."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from thoth_models.bundle.digest import Digest
+from thoth_models.verification.report_file import read_report
+from thoth_models.verification.verify import open_bundle
+from thoth_models.verification.verify import verify as verify_bundle
+from thoth_models_builder.oci.layer_diff import STATES, LayerDiff, compare_layouts
+from thoth_models_builder.reports.bundle_diff import diff as compare_bundles
+from thoth_models_builder.reports.results import CheckReport
+from thoth_models_builder.trust import sbom as bill_of_materials
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from thoth_models_builder.reports.bundle_diff import BundleDiff
+
+__all__ = ["STATES", "LayerDiff", "compare_layers", "diff", "inspect", "sbom", "verify"]
+
+
+def verify(root: Path, *, strict: bool) -> CheckReport:
+    """Verify a whole bundle with the code of the runtime.
+
+    Raises:
+        BundleError: The bundle is missing, malformed or changed.
+    """
+    report = verify_bundle(root, strict=strict)
+    return CheckReport(
+        output=str(report.root),
+        bundle_digest=report.bundle_digest.hex,
+        set_digest=report.set_digest.hex,
+        files=report.files,
+        bytes=report.bytes,
+        warnings=tuple(map(str, report.warnings)),
+        seconds=report.seconds,
+    )
+
+
+def inspect(root: Path) -> dict[str, object]:
+    """Return the manifest, the report and the digests of a bundle; model files are not verified.
+
+    Raises:
+        BundleError: The bundle is missing, or its manifest is malformed or changed.
+    """
+    bundle = open_bundle(root)
+    document: dict[str, object] = json.loads(bundle.manifest.to_bytes())
+    found = read_report(bundle.root, bundle.bundle_digest)
+    return {
+        "root": str(bundle.root),
+        "bundle_digest": bundle.bundle_digest.hex,
+        "set_digest": Digest.of(bundle.manifest.checksums()).hex,
+        "manifest": document,
+        "report": None if found.report is None else json.loads(found.report.to_bytes()),
+        "report_note": found.note,
+    }
+
+
+def diff(before: Path, after: Path) -> BundleDiff:
+    """Compare two bundles by their manifests and reports; model files are not verified.
+
+    Raises:
+        BundleError: A bundle is missing, or its manifest is malformed or changed.
+    """
+    bundles = [open_bundle(root) for root in (before, after)]
+    reports = [read_report(bundle.root, bundle.bundle_digest).report for bundle in bundles]
+    return compare_bundles(bundles[0].manifest, bundles[1].manifest, (reports[0], reports[1]))
+
+
+def compare_layers(before: Path, after: Path) -> tuple[LayerDiff, ...]:
+    """Compare the images in two layouts layer by layer; return one result for each group of platforms.
+
+    Raises:
+        LayoutError: One of them is not a layout, or a document in it is missing or wrong.
+    """
+    return compare_layouts(before, after)
+
+
+def sbom(root: Path) -> str:
+    """Return the bill of materials of a bundle, derived from its manifest; model files are not read.
+
+    Raises:
+        BundleError: The bundle is missing, or its manifest is malformed or changed.
+        UsageError: The extra ``sbom`` is not installed.
+    """
+    bundle = open_bundle(root)
+    return bill_of_materials.sbom(bundle.manifest, bundle.bundle_digest)

@@ -1,0 +1,41 @@
+"""The default directory of the store, and ``gc``, which removes unused files from it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from thoth_models_builder.errors import UsageError
+from thoth_models_builder.pipeline.inputs import read_lock
+from thoth_models_builder.reports.results import CollectionReport
+from thoth_models_builder.storage.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STORE_VARIABLE = "THOTH_STORE"
+
+
+def default_store() -> Path:
+    """Return ``THOTH_STORE``, or a directory in the user's cache."""
+    if configured := os.environ.get(STORE_VARIABLE):
+        return Path(configured)
+    try:
+        return Path(platformdirs.user_cache_dir("thoth-models")) / "store"
+    except RuntimeError as error:
+        raise UsageError(f"expected --store or {STORE_VARIABLE}, because this user has no home directory") from error
+
+
+def gc(store: Path, locks: Sequence[Path], *, unused_days: float, dry_run: bool) -> CollectionReport:
+    """Remove files from the store that no lock names and that were not used for ``unused_days``.
+
+    Raises:
+        LockError: A lock is missing or cannot be read; nothing was removed.
+        StoreError: A build is using the store.
+    """
+    keep = {file.sha256 for path in locks for model in read_lock(path).models.values() for file in model.files}
+    collected = Store(store).gc(keep, unused_seconds=unused_days * 24 * 60 * 60, dry_run=dry_run)
+    return CollectionReport(store=str(store), files=collected.files, bytes=collected.bytes, is_dry_run=dry_run)
