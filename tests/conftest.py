@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import thoth_models
-from tests import tiny_models
-from tests.bundles import invented_model, make_bundle, make_writable, tiny_plan
+from tests.support import tiny_models
+from tests.support.bundles import invented_model, make_bundle, make_writable, tiny_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.tiny_models import TinyModel
+    from tests.support.tiny_models import TinyModel
 
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY")
 
@@ -32,16 +32,24 @@ _HUB_CONSTANTS = "huggingface_hub.constants"
 _SWITCH_BEFORE = {name: os.environ.get(name) for name in _OFFLINE_VARIABLES}
 
 
+_TESTS = Path(__file__).parent
+
 _LONGEST_FIRST = (
     "test_compiled_bundles",
     "test_real_bundle",
     "test_guides",
-    "test_forking_libraries",
+    "test_fork_libraries",
+    "test_any_processor",
     "test_manager_under_stress",
     "test_export",
     "test_graphs",
+    "test_exporters",
     "test_large_file",
-    "test_layers",
+    "test_layer_stream",
+    "test_killed_build",
+    "test_cgroup_files",
+    "test_frameworks",
+    "test_chroma",
 )
 """Files that take a minute or more. Begun last, they would be waited for by all other processes of a divided run."""
 
@@ -70,9 +78,18 @@ if sys.version_info < (3, 12):
     threading._sys = _PatientSys()  # type: ignore[attr-defined]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+_UNMEASURED = ("bench", "migration", "property", "scenarios", "service", "wheels", "workflows")
+"""Directories whose tests are of the whole, many of them in processes of their own. Coverage is that of the others:
+measuring it makes Python code two times as slow."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    if getattr(config.pluginmanager.getplugin("_cov"), "cov_controller", None) is not None:
+        for item in items:
+            if item.path.relative_to(_TESTS).parts[0] in _UNMEASURED:
+                item.add_marker("no_cover")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -17,8 +17,8 @@ from huggingface_hub import HfApi, constants, errors, get_hf_file_metadata, hf_h
 from huggingface_hub.hf_api import ModelInfo
 from huggingface_hub.utils._http import close_session
 
-from tests import hub_simulator as faults
-from tests.hub_simulator import DEFAULT_COMMIT, Fault, HubSimulator, SilentServer, Status
+from tests.support import hub_simulator as faults
+from tests.support.hub_simulator import DEFAULT_COMMIT, Fault, HubSimulator, SilentServer, Status
 
 REPO = "some-organisation/some-model"
 CONFIG_NAME, CONFIG = "config.json", b'{"model_type": "bert"}\n'

@@ -8,8 +8,8 @@ import pytest
 
 from tests.adapters.served import PROMPTS
 from tests.adapters.worlds import Backends, model, use_words, world
-from tests.bundles import make_writable
-from tests.pages import run_page
+from tests.support.bundles import make_writable
+from tests.support.pages import run_page
 from thoth_models import EmbeddingManager, ManagerConfig
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from chromadb.config import Settings
 from chromadb.utils.embedding_functions import known_embedding_functions
 
 from tests.adapters.worlds import COLUMNS, DIMENSION, identity, model, use_words, world
-from tests.bundles import make_writable
-from tests.pages import run_page
+from tests.support.bundles import make_writable
+from tests.support.pages import run_page
 from thoth_models import (
     EmbeddingManager,
     FallbackWarning,
@@ -155,7 +155,7 @@ def test_another_space_under_the_name_is_refused(
     collection = open_client().get_collection("columns")
     expected = (
         f"this Chroma collection: expected vectors of the embedding space {identity('one')}, "
-        f"found {identity('three')}, which 'mini' of the bundle makes for 'mini'"
+        f"found {identity('three')}, which is the space of 'mini', the model that answers for 'mini'"
     )
     with pytest.raises(SpaceMismatchError) as caught:
         collection.query(**texts) if texts else collection.add(ids=["late"], documents=["late"])
@@ -243,14 +243,14 @@ def test_a_function_that_chroma_kept_though_it_was_refused_is_taken_back(
     ours = ThothEmbeddingFunction("mini", config).space
     collection = open_collection(client, "columns", "mini", config, metadata={"of": "the shop"})
     assert collection.metadata == {"of": "the shop", SPACE: ours}
-    with pytest.raises(SpaceMismatchError, match="open_collection puts back"):
+    with pytest.raises(SpaceMismatchError, match="open_collection restores"):
         collection.modify(configuration={"embedding_function": passed(ThothEmbeddingFunction("mini", elsewhere))})
     assert kept_space(client) != ours  # or there is nothing to be taken back any more
     with pytest.raises(SpaceMismatchError, match=f"found {ours}"):
         open_collection(client, "columns", "mini", elsewhere)
     assert open_collection(client, "columns", "mini", config).name == "columns"
     assert kept_space(client) == ours
-    assert "kept a function of" in caplog.text
+    assert "restoring the function of space" in caplog.text
 
 
 @pytest.mark.parametrize("metadata", [None, {"of": "the shop"}])
@@ -359,7 +359,7 @@ def test_measures_of_other_models(
     request.addfinalizer(lambda: make_writable(tmp_path / "measures"))
     config = world(tmp_path / "measures", replace(model("mini", normalize=False), similarity=similarity))
     if expected is None:
-        with pytest.raises(InvalidInputError, match=r"measures that Chroma has, .* found manhattan"):
+        with pytest.raises(InvalidInputError, match=r"similarity function that Chroma has .* found manhattan"):
             ThothEmbeddingFunction("mini", config)
     else:
         assert ThothEmbeddingFunction("mini", config).supported_spaces() == [expected]

@@ -9,9 +9,9 @@ import pytest
 from haystack import Document, Pipeline
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
-from tests.bundles import FakeBackend, invented_model, make_bundle, make_writable
-from tests.runtime.compat.test_multilingual import unit
-from thoth_models import BackendUnavailableError, ManagerConfig, loads
+from tests.support.bundles import FakeBackend, invented_model, make_bundle, make_writable, put_backend
+from tests.support.old_names import unit
+from thoth_models import BackendUnavailableError, ManagerConfig
 from thoth_models.compat import ExternalEmbeddingManager, LocalEmbeddingProvider, MultilingualEmbeddingManager
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManagerConfig]:
-    monkeypatch.setattr(loads, "load_backend", lambda verified: FakeBackend(verified.model.dimension))
-    monkeypatch.setattr(loads, "import_libraries", lambda name: None)
+    put_backend(monkeypatch, lambda verified: FakeBackend(verified.model.dimension))
     old = "paraphrase-multilingual-MiniLM-L12-v2"
     make_bundle(tmp_path / "bundle", [invented_model("small", aliases=("default", old))], default="small")
     yield ManagerConfig(root=tmp_path / "bundle")

@@ -10,8 +10,8 @@ import pytest
 from haystack import Document
 
 from tests.adapters.served import assert_close, expected
-from tests.bundles import make_bundle, make_writable
-from tests.runtime.forks import BOUND, run_forks
+from tests.support.bundles import make_bundle, make_writable
+from tests.support.forks import BOUND, run_forks
 from thoth_models import EmbeddingManager
 from thoth_models.adapters.haystack import ThothDocumentEmbedder, ThothTextEmbedder
 from thoth_models.adapters.langchain import ThothEmbeddings
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def onnx_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A bundle that the real backend reads."""
-    from tests.runtime.backends.onnx_models import plan, variant_files
+    from tests.support.onnx_models import plan, variant_files
 
     place = tmp_path_factory.mktemp("frameworks")
     make_bundle(place / "bundle", [plan(variant_files(place / "files"))], default="mini")

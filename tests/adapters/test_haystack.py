@@ -130,9 +130,9 @@ def test_settings_that_cannot_be_used(config: ManagerConfig) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("a", "expects a list of documents as input, found str; for a str there is ThothTextEmbedder"),
-        (["a"], "expects a list of documents as input, found str"),
-        ([Document(content="a"), None], "expects a list of documents as input, found NoneType"),
+        ("a", "expected a list of documents as input, found str; use ThothTextEmbedder for a str"),
+        (["a"], "expected a list of documents as input, found str"),
+        ([Document(content="a"), None], "expected a list of documents as input, found NoneType"),
     ],
 )
 def test_what_is_no_document(config: ManagerConfig, given: Any, message: str) -> None:
@@ -142,7 +142,7 @@ def test_what_is_no_document(config: ManagerConfig, given: Any, message: str) ->
 
 @pytest.mark.parametrize("given", [None, ["a"], Document(content="a")])
 def test_what_is_no_text(config: ManagerConfig, given: Any) -> None:
-    with pytest.raises(TypeError, match=r"ThothTextEmbedder expects a str as input, found .*ThothDocumentEmbedder"):
+    with pytest.raises(TypeError, match=r"ThothTextEmbedder: expected a str as input, found .*ThothDocumentEmbedder"):
         ThothTextEmbedder("mini", config).run(given)
 
 

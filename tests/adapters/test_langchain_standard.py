@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import make_bundle, make_writable
+from tests.support.bundles import make_bundle, make_writable
 
 if TYPE_CHECKING:
     import subprocess
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.onnx
 def test_the_suites_pass(tmp_path: Path, run_python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    from tests.runtime.backends.onnx_models import plan, variant_files
+    from tests.support.onnx_models import plan, variant_files
 
     root = tmp_path / "bundle"
     make_bundle(root, [plan(variant_files(tmp_path / "files"))], default="mini")

@@ -102,7 +102,7 @@ def test_settings_that_cannot_be_used() -> None:
 
 def test_arguments_that_there_are_not(config: ManagerConfig) -> None:
     """LlamaIndex drops them: a model of another name would answer, or nothing be expected of its space."""
-    with pytest.raises(InvalidInputError, match="found model; the model is called model_name here"):
+    with pytest.raises(InvalidInputError, match="found model; use model_name for the model"):
         ThothEmbedding(model="legacy")
     with pytest.raises(InvalidInputError, match="expected arguments of ThothEmbedding, found confg, device"):
         ThothEmbedding("mini", confg=config, device="cuda")

@@ -16,8 +16,8 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from tests.adapters.qdrant_server import serving
 from tests.adapters.worlds import COLUMNS, DIMENSION, identity, model, use_words, world
-from tests.bundles import make_writable
-from tests.pages import run_page
+from tests.support.bundles import make_writable
+from tests.support.pages import run_page
 from thoth_models import (
     EmbeddingManager,
     EnvironmentFault,
@@ -155,7 +155,7 @@ def test_another_name_for_the_same_space_fits(columns: ThothCollection, elsewher
 def test_a_collection_that_keeps_no_space_is_refused(which: int, client: QdrantClient, config: ManagerConfig) -> None:
     vectors = models.VectorParams(size=DIMENSION, distance=models.Distance.COSINE)
     client.create_collection("columns", vectors_config=vectors, metadata={"owner": "shop"})
-    with pytest.raises(SpaceMismatchError, match=r"expected a collection that keeps the embedding space .* found none"):
+    with pytest.raises(SpaceMismatchError, match=r"expected the embedding space of its vectors .* found none"):
         calls(ThothCollection(client, "columns", "mini", config))[which]()
     assert client.count("columns").count == 0
 
@@ -191,7 +191,7 @@ def test_a_collection_is_adopted_by_who_knows(
         (
             {"title": models.VectorParams(size=DIMENSION, distance=models.Distance.DOT)},
             InvalidInputError,
-            "expected one vector without a name",
+            "expected a collection with one unnamed vector",
         ),
     ],
 )
@@ -355,7 +355,7 @@ def test_the_space_that_a_collection_is_made_with_is_its_models(client: QdrantCl
 
 def test_what_follows_from_the_model_is_no_option(client: QdrantClient, config: ManagerConfig) -> None:
     columns = ThothCollection(client, "columns", "mini", config)
-    with pytest.raises(InvalidInputError, match="vectors_config: expected options of create_collection but for that"):
+    with pytest.raises(InvalidInputError, match="expected other options of create_collection, found vectors_config"):
         columns.create(vectors_config=None)
 
 
@@ -460,13 +460,13 @@ def test_a_server_that_keeps_no_metadata_gets_no_collection(config: ManagerConfi
         client = QdrantClient(url=server.url, check_compatibility=False)
         collection = ThothCollection(client, "columns", "mini", config)
         with pytest.raises(
-            EnvironmentFault, match=r"expected a server that keeps the metadata of collections, .* 1\.16"
+            EnvironmentFault, match=r"expected a server that stores the metadata of collections .*1\.16"
         ):
             collection.create()
         assert server.collections == {}
         vectors = models.VectorParams(size=DIMENSION, distance=models.Distance.DOT)
         client.create_collection("columns", vectors_config=vectors)
-        with pytest.raises(EnvironmentFault, match="keeps the metadata"):
+        with pytest.raises(EnvironmentFault, match="stores the metadata"):
             collection.adopt()
         assert list(server.collections) == ["columns"]
         client.close()
@@ -505,7 +505,7 @@ def test_an_asynchronous_client(
 def test_an_asynchronous_client_of_a_server_that_keeps_no_metadata(config: ManagerConfig) -> None:
     async def use(url: str) -> None:
         client = AsyncQdrantClient(url=url, check_compatibility=False)
-        with pytest.raises(EnvironmentFault, match="keeps the metadata"):
+        with pytest.raises(EnvironmentFault, match="stores the metadata"):
             await AsyncThothCollection(client, "columns", "mini", config).create()
         await client.close()
 

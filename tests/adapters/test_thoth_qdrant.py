@@ -26,8 +26,8 @@ from qdrant_client import QdrantClient, models
 import thoth_models
 from tests.adapters.served import assert_the_loop_goes_on
 from tests.adapters.worlds import COLUMNS, DIMENSION, identity, model, use_words, world
-from tests.bundles import make_writable
-from tests.pages import run_page
+from tests.support.bundles import make_writable
+from tests.support.pages import run_page
 from thoth_models import (
     EmbeddingManager,
     FallbackWarning,

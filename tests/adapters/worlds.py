@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tests.bundles import invented_model, make_bundle
-from thoth_models import BackendError, ManagerConfig, loads
-from thoth_models.digest import Digest
+from tests.support.bundles import invented_model, make_bundle, put_backend
+from thoth_models import BackendError, ManagerConfig
+from thoth_models.bundle.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tests.bundles import ModelPlan
-    from thoth_models.embedding import FloatArray
-    from thoth_models.verify import VerifiedVariant
+    from tests.support.bundles import ModelPlan
+    from thoth_models.types import FloatArray
+    from thoth_models.verification.verify import VerifiedVariant
 
 DIMENSION = 64
 
@@ -86,8 +86,7 @@ class Backends:
 def use_words(monkeypatch: pytest.MonkeyPatch) -> Backends:
     """Have the runtime load these backends instead of files."""
     backends = Backends()
-    monkeypatch.setattr(loads, "load_backend", backends)
-    monkeypatch.setattr(loads, "import_libraries", lambda name: None)
+    put_backend(monkeypatch, backends)
     return backends
 
 

@@ -7,7 +7,7 @@ from bench.images import DOCKER_BUILD, IMAGE
 from bench.parts import BUILD_REWRITTEN, BUILD_SECONDS, BUILDER, LARGE_MEMORY, VERIFY, VERIFY_SHARE
 from bench.results import FIRST_VECTOR, PSS_FOUR, RSS, throughput
 from bench.subjects import SUBJECTS
-from tests.bench.runs import empty_results, make_results, scaled, without
+from tests.bench.runs import MACHINE, OLDER, empty_results, make_results, scaled, without
 
 SHORT = throughput("short", 1, 1)
 
@@ -25,7 +25,7 @@ def test_a_slow_machine_is_judged_by_ratios() -> None:
 @pytest.mark.parametrize(
     ("metric", "subject", "factor", "missed"),
     [
-        (FIRST_VECTOR, "mini/onnx-fp32", 1.3, 1),  # still below half of fastembed
+        (FIRST_VECTOR, "mini/onnx-fp32", 1.3, 1),  # still below 0.45 of fastembed
         (FIRST_VECTOR, "mini/onnx-fp32", 2.0, 2),
         (FIRST_VECTOR, "mini/torch-fp32", 1.05, 1),
         (SHORT, "mini/onnx-fp32", 0.8, 1),
@@ -43,6 +43,25 @@ def test_a_slow_machine_is_judged_by_ratios() -> None:
 def test_what_gets_worse_misses_its_budget(metric: str, subject: str, factor: float, missed: int) -> None:
     verdicts = judge(scaled(make_results(), subject, metric, factor))
     assert len([verdict for verdict in verdicts if not verdict.is_met]) == missed
+
+
+def test_budgets_are_those_of_the_processor() -> None:
+    old, new = judge(make_results(machine=OLDER)), judge(make_results())
+    of_each = [{one.budget.what: one.budget.limit for one in verdicts} for verdicts in (old, new)]
+    assert of_each[0].keys() == of_each[1].keys()
+    changed = {what: limit for what, limit in of_each[0].items() if limit != of_each[1][what]}
+    assert changed == {
+        "encode throughput, onnx-fp32 / sentence-transformers": 1.4,
+        "encode throughput, onnx-int8 / sentence-transformers": 2.3,
+    }
+    slow = scaled(make_results(machine=OLDER), "mini/onnx-int8", SHORT, 0.5)
+    assert all(one.is_met for one in judge(slow)), "2.75 times is enough without AVX-512"
+
+
+def test_a_processor_that_nobody_set_a_figure_for_is_not_judged_by_it() -> None:
+    found = judge(make_results(machine={**MACHINE, "instructions": []}))
+    assert not any(verdict.budget.metric == SHORT and "onnx" in verdict.budget.subject for verdict in found)
+    assert len(found) > 15
 
 
 def test_one_file_rewritten_is_too_many() -> None:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench.compare import caveats, compare
+from bench.compare import alike, caveats, compare
 from bench.parts import BUILD_SECONDS, BUILDER, LARGE_MEMORY, VERIFY, VERIFY_SHARE
 from bench.results import CALLERS, FIRST_VECTOR, PSS_FOUR, Results, throughput
-from tests.bench.runs import MACHINE, make_results, scaled, without
+from tests.bench.runs import MACHINE, OLDER, make_results, scaled, without
 
 MIXED = throughput("mixed", CALLERS, CALLERS)
 
@@ -63,6 +63,16 @@ def test_what_is_new_is_no_change() -> None:
 def test_memory_of_the_builder_below_its_floor_is_noise() -> None:
     assert past_their_trigger(scaled(make_results(), BUILDER, LARGE_MEMORY, 1.8)) == []
     assert past_their_trigger(scaled(make_results(), BUILDER, LARGE_MEMORY, 1.9)) == [LARGE_MEMORY]
+
+
+def test_like_is_compared_with_like() -> None:
+    older, other = make_results(machine=OLDER), make_results(machine={**MACHINE, "processor": "A Third One"})
+    here = make_results()
+    assert alike([older, other, here], make_results(slowness=2)) is here
+    assert alike([older, other], here) is other, "not the same machine, but the same kind of processor"
+    assert alike([older], here) is None
+    more = make_results(machine={**OLDER, "instructions": ["avx2", "fma"]})
+    assert alike([here, more], older) is more
 
 
 def test_what_makes_runs_hard_to_compare_is_said() -> None:

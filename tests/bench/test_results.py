@@ -5,37 +5,54 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.results import FIRST_VECTOR, RSS, Results
+from bench.cli import RESULTS
+from bench.processors import AVX512, kind_of, name_of
+from bench.results import FIRST_VECTOR, RSS, beside, read_runs, to_json
 from bench.spread import Spread
-from tests.bench.runs import empty_results, make_results, without
+from tests.bench.runs import MACHINE, OLDER, empty_results, make_results, without
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    results = make_results()
-    results.fail(RSS, "mini/openvino", "no memory")
+    runs = [make_results(), make_results(machine=OLDER)]
+    runs[0].fail(RSS, "mini/openvino", "no memory")
     file = tmp_path / "results.json"
-    file.write_text(results.to_json([]), encoding="utf-8")
-    assert Results.read(file) == results
+    file.write_text(to_json([run.to_document([]) for run in runs]), encoding="utf-8")
+    assert read_runs(file) == runs
 
 
 def test_every_single_measurement_is_in_the_file() -> None:
     results = make_results()
-    document = json.loads(results.to_json([]))
+    (document,) = json.loads(to_json([results.to_document([])]))["runs"]
     assert len(document["measurements"]) == len(results.measurements)
     assert {"metric", "subject", "repetition", "value"} == set(document["measurements"][0])
     first = next(one for one in document["summary"] if one["subject"] == "mini/raw" and one["metric"] == FIRST_VECTOR)
     assert (first["median"], first["count"]) == (5.5, 3)
+    assert document["name"] == "Some Processor, 2 cores (avx2, avx512f, avx512_vnni)"
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"version": 0}', "3"])
+def test_a_run_takes_the_place_of_one_of_the_same_machine_only() -> None:
+    old, other, new = make_results(), make_results(machine=OLDER), make_results(slowness=2)
+    assert beside([old, other], new) == [new, other]
+    other_size = make_results(machine={**MACHINE, "cores": 8})
+    assert beside([old, other], other_size) == [other_size, old, other]
+
+
+def test_the_committed_runs_are_of_machines_that_are_named() -> None:
+    runs = read_runs(RESULTS)
+    assert any(kind_of(run.machine) == AVX512 for run in runs)
+    assert len({name_of(run.machine) for run in runs}) == len(runs)
+    assert not any(run.is_quick for run in runs)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"version": 1}', "3"])
 def test_other_files_are_refused(content: str, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match="expected results of version"):
-        Results.read(file)
+        read_runs(file)
 
 
 def test_a_ratio_pairs_the_repetitions() -> None:

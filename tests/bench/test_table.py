@@ -6,13 +6,16 @@ import pytest
 
 from bench.budgets import judge
 from bench.spread import Spread
-from bench.table import BEGIN, END, number, report, with_spread, write_page
-from tests.bench.runs import make_results, scaled, without
+from bench.table import BEGIN, END, number, report, report_all, with_spread, write_page
+from tests.bench.runs import OLDER, make_results, scaled, without
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.results import Results
+
+
+THROUGHPUT = "throughput of short texts, one caller"
 
 
 def reported(results: Results) -> str:
@@ -45,12 +48,23 @@ def test_a_median_comes_with_its_quartiles_unless_there_is_one_value_only() -> N
 
 
 def test_the_table_of_budgets_shows_figure_and_verdict() -> None:
-    results = scaled(make_results(), "mini/onnx-int8", "throughput of short texts, one caller", 0.5)
+    results = scaled(make_results(), "mini/onnx-int8", THROUGHPUT, 0.5)
     line = line_of(reported(results), "encode throughput, onnx-int8")
-    assert "at least 2.20" in line
-    assert "1.25 (1.25 to 1.25)" in line
+    assert "at least 5 (AVX-512 with VNNI)" in line
+    assert "2.75 (2.75 to 2.75)" in line
     assert line.endswith("| **no** |")
     assert line_of(reported(results), "encode throughput, onnx-fp32").endswith("| yes |")
+
+
+def test_machines_stand_side_by_side() -> None:
+    runs = [make_results(), scaled(make_results(machine=OLDER), "mini/onnx-int8", THROUGHPUT, 0.3)]
+    text = report_all([(run, judge(run)) for run in runs])
+    table = text.partition("\n### Some Processor")[0]
+    assert "| Some Processor (AVX-512 with VNNI) | An Older Processor (AVX2 alone) |" in table
+    line = line_of(table, "encode throughput, onnx-int8")
+    assert "at least 5 (AVX-512 with VNNI); at least 2.30 (AVX2 alone) | 5.50 | 1.65 (**not met**) |" in line
+    assert "- instruction sets: avx2, avx512f, avx512_vnni: AVX-512 with VNNI" in text
+    assert "- instruction sets: avx2: AVX2 alone" in text
 
 
 def test_subjects_are_shown_with_their_ratio_to_sentence_transformers() -> None:

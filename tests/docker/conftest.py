@@ -4,45 +4,63 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from tests import tiny_models
-from tests.builder.projects import run_builder
-from tests.bundles import make_bundle, make_writable, tiny_plan
+from tests.docker.ledger import FIGURE, HANG, Ledger
+from tests.support import tiny_models
+from tests.support.bundles import make_bundle, make_writable, tiny_plan
+from tests.support.real_model import mini_bundle_at
+from tests.support.turns import alone, together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import docker
     from tests.docker.hang_images import HangImages
     from tests.docker.hang_lab import Lab
-    from tests.docker.hangs import Controls, Hang, Ledger
-    from thoth_models.embedding import FloatArray
+    from tests.docker.hangs import Controls, Hang
+    from thoth_models.types import FloatArray
 
 # testcontainers would start a container of its own that cleans up, from an image that has to be pulled. The fixtures
 # remove what they make.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
-BUNDLE_VARIABLE = "THOTH_TEST_BUNDLE"
-"""Where a bundle with `mini` lies, as onnx-fp32 and torch-fp32; if it is not set, one is built."""
-
-STORE_VARIABLE = "THOTH_TEST_STORE"
-"""The builder's store to build it with; if it is not set, a new one."""
-
-_ROOT = Path(__file__).parents[2]
 _BUILD_SECONDS = 1200.0
-_LEDGER = pytest.StashKey["Ledger"]()
 _ENGINE = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "hang(row, control): a row of the table of hangs, and who hangs there")
+    config.addinivalue_line("markers", "alone: measures, so nothing else of the run is at work meanwhile")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last what measures: it waits until no control is left, and others run meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep in one process what shares images and a network (``--dist=loadgroup``)."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    # Not by xdist_group, which pytest-xdist 3.8 writes into an attribute that pytest 9 does not read.
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]  # it publishes no types
+        def _split_scope(self, nodeid: str) -> str:
+            if not nodeid.startswith("tests/docker/"):
+                return "engine"
+            if nodeid.startswith("tests/docker/test_hangs_"):
+                return "hangs"
+            return "images" if nodeid.startswith("tests/docker/test_images.py") else "services"
+
+    return Groups(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -72,11 +90,36 @@ def _missing_engine() -> str:
     return found
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if ledger := config.stash.get(_LEDGER, None):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have written down, in whichever process they ran."""
+    ledger, figures = Ledger(), []
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        for name, value in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "teardown" else ():
+            if name == HANG:
+                ledger.add(*value)
+            elif name == FIGURE:
+                figures.append(value)
+    if ledger.rows:
         terminalreporter.section("hangs: the unprotected libraries, and ours in the same place")
-        for line in ledger.lines():
-            terminalreporter.write_line(line)
+    for line in ledger.lines() if ledger.rows else []:
+        terminalreporter.write_line(line)
+    if figures:
+        terminalreporter.section("figures of images and services")
+    for line in figures:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What measures is alone with it; everything else goes side by side."""
+    with alone() if request.node.get_closest_marker("alone") is not None else together():
+        yield
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Write down a figure, which is shown in the end, also where the test passes."""
+    return lambda figure: request.node.user_properties.append((FIGURE, figure))
 
 
 @pytest.fixture(scope="session")
@@ -91,24 +134,8 @@ def engine() -> Iterator[docker.DockerClient]:
 @pytest.fixture(scope="session")
 def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The real model, from the committed list and lock."""
-    if given := os.environ.get(BUNDLE_VARIABLE):
-        yield Path(given)
-        return
-    place = tmp_path_factory.mktemp("mini")
-    store = os.environ.get(STORE_VARIABLE) or str(place / "store")
-    built = run_builder(
-        "build",
-        f"--file={_ROOT / 'models.yaml'}",
-        f"--store={store}",
-        f"--output={place / 'bundle'}",
-        "--model=mini",
-        "--strict",
-        timeout=_BUILD_SECONDS,
-    )
-    assert built.returncode == 0, built.stderr
-    yield place / "bundle"
-    make_writable(place / "bundle")
-    shutil.rmtree(place)
+    with mini_bundle_at(tmp_path_factory.mktemp("mini")) as bundle:
+        yield bundle
 
 
 @pytest.fixture(scope="session")
@@ -173,11 +200,9 @@ def controls(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Controls]:
         yield controls
 
 
-@pytest.fixture(scope="session")
-def ledger(pytestconfig: pytest.Config) -> Ledger:
-    from tests.docker.hangs import Ledger
-
-    return pytestconfig.stash.setdefault(_LEDGER, Ledger())
+@pytest.fixture
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    return Ledger(lambda row: request.node.user_properties.append((HANG, row)))
 
 
 @pytest.fixture

@@ -44,6 +44,18 @@ LABEL = "io.github.thoth-models.test"
 CURRENT = ("torch", "sentence-transformers", "onnxruntime", "gunicorn")
 OURS = ("./runtime[onnx]", "gunicorn")
 
+IMPORTED = {
+    "current": (
+        *("torch", "sentence_transformers", "onnxruntime", "tokenizers", "huggingface_hub"),
+        *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert"),
+        *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),
+        *("sentence_transformers.base.modules", "sentence_transformers.sentence_transformer.modules"),
+        *("gunicorn.app.wsgiapp", "gunicorn.workers.sync", "multiprocessing.pool", "concurrent.futures.process"),
+    ),
+    "old": ("onnxruntime", "tokenizers", "huggingface_hub", "hf_xet", "requests", "tqdm.auto", "yaml"),
+}
+"""What is compiled when an environment is made. All of its modules would take longer than the tests save by it."""
+
 _SUBJECTS = "/subjects/tests/docker/subjects"
 _INSTALL = (
     "python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --root-user-action=ignore "
@@ -109,12 +121,15 @@ class HangImages:
         base = self.client.images.get(PYTHON_IMAGE).id
         # What a file says, not where this checkout has it.
         named = [text for text in requirements if not text.startswith("--file=")]
-        facts = "\n".join([str(base), *named, constraints.read_text(encoding="utf-8")])
+        facts = "\n".join([str(base), *named, *IMPORTED[name], constraints.read_text(encoding="utf-8")])
         repository = f"thoth-hangs-{name}-environment"
         target = f"{repository}:{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
         if not self.client.images.list(target):
             outdated = [tag for image in self.client.images.list(repository) for tag in image.tags]
-            self._build_from(target, PYTHON_IMAGE, {"wheels": self._gather(name, requirements, constraints)})
+            code = "; ".join(f"import {module}" for module in IMPORTED[name])
+            options = f" --no-compile && python3 -c '{code}'"
+            wheels = self._gather(name, requirements, constraints)
+            self._build_from(target, PYTHON_IMAGE, {"wheels": wheels}, options=options)
             for tag in outdated:
                 with contextlib.suppress(APIError):  # another run is using it
                     self.client.images.remove(tag)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pytest
 
-from tests.docker.hang_lab import READY_SECONDS, Subject
+from tests.docker.hang_lab import READY_SECONDS, TORCH_READY_SECONDS, Subject
 
 if TYPE_CHECKING:
     from tests.docker.hang_lab import Lab, Outcome
-    from thoth_models.embedding import FloatArray
+    from tests.docker.ledger import Ledger
+    from thoth_models.types import FloatArray
 
 _AT_ONCE = 10
 """Controls that stand still beside each other; each holds some hundred megabytes."""
@@ -64,23 +65,6 @@ class Controls:
 
 
 @dataclass
-class Ledger:
-    """What the tests found, for the table at the end."""
-
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-
-    def add(self, *cells: object) -> None:
-        self.rows.append(tuple(map(str, cells)))
-
-    def lines(self) -> list[str]:
-        """Return the table, in the order of the rows of HANGS."""
-        head = ("row", "test", "control", "connections", "ours", "outcome", "connections")
-        rows = [head, *sorted(self.rows, key=lambda row: (int(row[0]) if row[0].isdigit() else 99, row))]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-        return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-@dataclass
 class Hang:
     """One row, in one test.
 
@@ -110,12 +94,16 @@ class Hang:
             image: See :mod:`tests.docker.hang_images`.
         """
         subject = replace(self.subject, image=image, command=(OURS, name, variant, *more), seconds=_OURS_SECONDS)
+        bound = TORCH_READY_SECONDS if variant.startswith("torch") else READY_SECONDS
         outcome = self.lab.run(subject, control=False)
+        if outcome.ready and outcome.seconds > bound:
+            # Beside much else, perhaps. What is late by itself is late again.
+            outcome = self.lab.run(subject, control=False)
         self._found.append((subject, outcome))
         what = f"{' '.join(subject.command)}: {outcome}\n{outcome.output[-3000:]}"
         assert outcome.ready, what
         assert outcome.exit_code == 0, what
-        assert outcome.seconds <= READY_SECONDS, what
+        assert outcome.seconds <= bound, what
         assert outcome.accepted == 0, what
         assert outcome.attempts == {"connections": 0, "datagrams": 0}, what
         np.testing.assert_allclose(np.array(outcome.facts["vectors"]), self.references, rtol=0, atol=TOLERANCE)

@@ -24,17 +24,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.containers import HARDENED
-from tests.builder.projects import environment_of_children, run_builder, specification
-from tests.bundles import make_writable
-from thoth_models.golden import Golden
-from thoth_models.verify import verify
+from tests.support.bundles import make_writable
+from tests.support.projects import environment_of_children, run_builder, specification
+from thoth_models.bundle.golden import Golden
+from thoth_models.verification.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pytest
-
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -308,12 +306,6 @@ def cosines(first: FloatArray, second: FloatArray) -> FloatArray:
     """Return the cosine of each row of one array to the same row of the other."""
     left, right = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (first, second))
     return np.asarray((left * right).sum(axis=1), dtype=np.float32)
-
-
-def tell(capsys: pytest.CaptureFixture[str], figure: str) -> None:
-    """Show a figure in the report of the tests, also where they pass."""
-    with capsys.disabled():
-        sys.stdout.write(f"\n{figure}\n")
 
 
 def _specify_real(root: Path) -> Path:

@@ -16,7 +16,7 @@ CODE = """
 import dataclasses, json, os, sys
 for path in sys.argv[1:]:
     os.unlink(path)
-from thoth_models.detection import EnvironmentDetector
+from thoth_models.compat.environment_detector import EnvironmentDetector
 found = dataclasses.asdict(EnvironmentDetector.describe())
 print(json.dumps({**found, "bundle": str(found["bundle"])}))
 """

@@ -13,7 +13,7 @@ from tests.docker.subjects import neighbour
 
 if TYPE_CHECKING:
     from tests.docker.hangs import Hang
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 pytestmark = [pytest.mark.docker, pytest.mark.torch, pytest.mark.onnx]
 

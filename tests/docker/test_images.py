@@ -21,10 +21,10 @@ from tests.docker.service_support import (
     inspect,
     python_in,
     shared_images,
-    tell,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = [pytest.mark.docker, pytest.mark.torch, pytest.mark.onnx]
@@ -53,21 +53,21 @@ def layers_above_python(image: str) -> list[str]:
 # --- size and contents of the runtime base ---
 
 
-def test_the_lean_runtime_keeps_to_its_size(images: Images, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_lean_runtime_keeps_to_its_size(images: Images, tell: Callable[[str], None]) -> None:
     size = added_bytes(images.runtime())
-    tell(capsys, f"lean runtime: {size / 1e6:.1f} MB above its Python base (bound {LEAN_BUDGET / 1e6:g} MB)")
+    tell(f"lean runtime: {size / 1e6:.1f} MB above its Python base (bound {LEAN_BUDGET / 1e6:g} MB)")
     assert 50_000_000 < size <= LEAN_BUDGET  # below is an engine that does not tell, or an empty image
 
 
-def test_the_runtime_with_torch_answers_and_its_size_is_told(
-    images: Images, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_runtime_with_torch_answers_and_its_size_is_told(images: Images, tell: Callable[[str], None]) -> None:
     image = images.models(variant="onnx,torch")
     size = added_bytes(images.runtime("onnx,torch"))
-    tell(capsys, f"runtime with torch: {size / 1e6:.1f} MB above its Python base")
+    tell(f"runtime with torch: {size / 1e6:.1f} MB above its Python base")
     assert size > LEAN_BUDGET
     golden = golden_of(images.bundle(MODEL))
-    code = "import sys; from thoth_models.cli import main; sys.exit(main([*sys.argv[1:], '--variant', 'torch-fp32']))"
+    code = (
+        "import sys; from thoth_models.cli.main import main; sys.exit(main([*sys.argv[1:], '--variant', 'torch-fp32']))"
+    )
     # torch wants a directory for temporary files, already when it is imported.
     vectors = embed(image, golden.texts[:4], "--memory=2g", "--tmpfs=/tmp", python=["python3", "-c", code])
     assert cosines(vectors, golden.vectors[:4]).min() > 0.9999
@@ -85,7 +85,7 @@ def test_a_start_compiles_no_module(images: Images) -> None:
     # -v says of each module whether bytecode that fits was found; "code object from" is a source that was compiled.
     code = """
 import json, subprocess, sys
-modules = "thoth_models.cli, thoth_models.backends.onnx, thoth_models.golden, thoth_models.agreement"
+modules = "thoth_models.cli.main, thoth_models.backends.onnx, thoth_models.bundle.golden, thoth_models.bundle.agreement"
 said = subprocess.run([sys.executable, "-v", "-c", f"import {modules}"], capture_output=True, text=True, check=True)
 print(json.dumps([
     [line for line in said.stderr.splitlines() if line.startswith("# code object from /") and line.endswith(".py")],

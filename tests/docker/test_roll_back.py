@@ -19,12 +19,11 @@ from tests.docker.service_support import (
     docker_result,
     inspect,
     shared_images,
-    tell,
 )
-from tests.registry_server import RegistryServer
+from tests.support.registry_server import RegistryServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.docker, pytest.mark.torch, pytest.mark.onnx]
@@ -134,7 +133,7 @@ def deployment(compose: list[str], releases: tuple[Release, Release]) -> Iterato
 
 @pytest.mark.parametrize("place", ["on the engine", "in the registry only"])
 def test_one_command_goes_back_to_the_previous_digest(
-    place: str, deployment: Deployment, releases: tuple[Release, Release], capsys: pytest.CaptureFixture[str]
+    place: str, deployment: Deployment, releases: tuple[Release, Release], tell: Callable[[str], None]
 ) -> None:
     previous, current = releases
     deployment.up(previous)
@@ -159,5 +158,5 @@ def test_one_command_goes_back_to_the_previous_digest(
         address = f"http://{address_of(deployment.container())}:8020/generate-sql"
         assert httpx2.post(address, json=QUESTION, timeout=30).status_code == 200
     figures = ", ".join(f"{command:.1f}/{wait:.1f}" for command, wait in zip(commands, waits, strict=True))
-    tell(capsys, f"roll-back, previous image {place}, seconds of the command / until ready: {figures}")
+    tell(f"roll-back, previous image {place}, seconds of the command / until ready: {figures}")
     assert max(waits) < ROLL_BACK_SECONDS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.builder.projects import environment_of_children
+from tests.support.projects import environment_of_children
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ROOT / "docs" / "migration"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import thoth_models
-from thoth_models.selection import DEFAULT
+from thoth_models.bundle.selection import DEFAULT
 from tools.migration.__main__ import main
 from tools.migration.audit import PAGE, audit
 from tools.migration.changes import Change, breaks_of, compare

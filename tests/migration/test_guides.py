@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from tests.hub_simulator import HubSimulator
 from tests.migration.guides import GUIDES, ROOT, SERVICES, Surroundings, apply, copy_of, diffs, paths_of
+from tests.support.hub_simulator import HubSimulator
 from thoth_models import load_embedding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 TOLERANCE = 2e-5
@@ -276,11 +277,12 @@ class TestIndexOfBefore:
 
     @pytest.fixture
     def file(self, runs: Runs, tmp_path: Path) -> Path:
-        """An index that the former code made."""
-        file = tmp_path / "index.npz"
-        done = self.run(runs, "before", file, "manage.py", "index_documents")
-        assert done.returncode == 0, done.stderr
-        return file
+        """A copy of an index that the former code made, once for all tests."""
+        made = runs.place / "index.npz"
+        if not made.exists():
+            done = self.run(runs, "before", made, "manage.py", "index_documents")
+            assert done.returncode == 0, done.stderr
+        return Path(shutil.copy(made, tmp_path))
 
     def run(self, runs: Runs, when: str, file: Path, *arguments: str) -> Any:
         surroundings = runs.surroundings(

@@ -8,9 +8,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from tests.bundles import invented_model, make_bundle, make_writable
+from tests.support.bundles import invented_model, make_bundle, make_writable
 from thoth_models.errors import BundleError, BundleNotFoundError
-from thoth_models.verify import open_bundle, verify
+from thoth_models.verification.verify import open_bundle, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ import json
 import hypothesis.strategies as st
 from hypothesis import given
 
-from tests.property.test_manifest_roundtrip import digests, names, parts, texts
-from thoth_models_builder.lockfile import Lock, LockedFile, LockedModel, LockedSource
+from tests.support.strategies import digests, names, parts, texts
+from thoth_models_builder.spec.lockfile import Lock, LockedFile, LockedModel, LockedSource
 
 paths = st.lists(parts, min_size=1, max_size=3).map("/".join)
 hexadecimal = st.text("0123456789abcdef", min_size=40, max_size=40)

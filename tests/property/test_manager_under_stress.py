@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from tests.bundles import invented_model, make_bundle, make_writable
+from tests.support.bundles import invented_model, make_bundle, make_writable
 
 if TYPE_CHECKING:
     import subprocess
@@ -27,10 +27,11 @@ lock = threading.RLock()
 # Before the runtime's: hooks of forks run in reverse, and its own waits for threads that take this lock.
 os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 # Now: a child that is forked while another thread imports cannot load a model, and says so.
-import thoth_models.agreement, thoth_models.embedding, thoth_models.golden
-from thoth_models import BackendError, EmbeddingManager, ManagerConfig, ModelUnavailableError, loads
-from thoth_models.memory import resident_bytes
-from thoth_models.verify import open_bundle
+import thoth_models.bundle.agreement, thoth_models.embedding, thoth_models.bundle.golden
+from thoth_models import BackendError, EmbeddingManager, ManagerConfig, ModelUnavailableError
+from thoth_models import backends
+from thoth_models.manager.memory import resident_bytes
+from thoth_models.verification.verify import open_bundle
 
 root, seconds, seed = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 # Whoever deadlocks is ended, and says where it stood.
@@ -74,8 +75,7 @@ def load_backend(verified):
         with lock:
             loading[place] -= 1
 
-loads.load_backend = load_backend
-loads.import_libraries = lambda name: None
+backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: load_backend))
 manifest = open_bundle(root).manifest
 names = sorted(manifest.models)
 size = max(resident_bytes(manifest, variant) for name in names for variant in manifest.models[name].built.variants)

@@ -6,19 +6,12 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import given
 
-from thoth_models.accuracy import Accuracy
-from thoth_models.canonical import canonical_json
-from thoth_models.digest import CHUNK_SIZE, CHUNKED_ABOVE, ContentDigest, Digest
-from thoth_models.manifest import Alternate, BuiltModel, Manifest, Model, Origin, Proof, Variant
-
-# Text of any kind but for lone surrogates, which have no UTF-8.
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,12}", fullmatch=True)
-digests = st.binary(min_size=32, max_size=32).map(lambda data: Digest(data.hex()))
-_forbidden = {chr(code) for code in range(32)} | {"\x7f", "\\", "/"}
-parts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=_forbidden), min_size=1, max_size=8).filter(
-    lambda part: part not in (".", "..")
-)
+from tests.support.strategies import digests, names, parts, texts
+from thoth_models.bundle.accuracy import Accuracy, Gate
+from thoth_models.bundle.canonical_json import canonical_json
+from thoth_models.bundle.digest import CHUNK_SIZE, CHUNKED_ABOVE, ContentDigest, Digest
+from thoth_models.bundle.manifest import Alternate, BuildRecord, BuiltModel, Manifest, Model, Origin, Variant
+from thoth_models.bundle.report import Report
 
 
 @st.composite
@@ -34,19 +27,19 @@ def decimals(low: int, high: int, places: int) -> st.SearchStrategy[float]:
     return st.integers(low * 10**places, high * 10**places).map(lambda number: number / 10**places)
 
 
+gates = st.builds(Gate, required_cosine=decimals(0, 1, 5), required_agreement=st.none() | decimals(0, 1, 3))
 accuracies = st.builds(
     Accuracy,
     minimum_cosine=decimals(-1, 1, 5),
     mean_cosine=decimals(-1, 1, 5),
     largest_difference=decimals(0, 9, 9),
     neighbour_agreement=decimals(0, 1, 3),
-    required_cosine=decimals(0, 1, 5),
 )
 
 
 @st.composite
 def variants(
-    draw: st.DrawFn, name: str, directory: str, files: dict[str, ContentDigest], accuracy: st.SearchStrategy[Any]
+    draw: st.DrawFn, name: str, directory: str, files: dict[str, ContentDigest], gate: st.SearchStrategy[Any]
 ) -> Variant:
     # The file names all begin differently from the directories, so no path is both.
     paths = sorted({f"{directory}/f{part}" for part in draw(st.lists(parts, min_size=1, max_size=3))})
@@ -57,7 +50,7 @@ def variants(
         precision=draw(texts),
         directory=directory,
         files=tuple(paths),
-        accuracy=draw(accuracy),
+        gate=draw(gate),
     )
 
 
@@ -66,19 +59,19 @@ def built_models(draw: st.DrawFn, directory: str, files: dict[str, ContentDigest
     prompts = draw(st.dictionaries(texts, texts, max_size=3))
     variant_names = draw(st.lists(names, min_size=1, max_size=2, unique=True))
     golden = f"{directory}/golden.json"
-    proof = draw(
+    record = draw(
         st.none()
         | st.builds(
-            Proof,
+            BuildRecord,
             golden=st.just(golden),
             derivation=digests,
             toolchain=st.dictionaries(texts, texts, max_size=3),
             omitted=st.dictionaries(texts, texts, max_size=2),
         )
     )
-    if proof is not None:
+    if record is not None:
         files[golden] = draw(contents())
-    accuracy = st.none() if proof is None else st.none() | accuracies
+    gate = st.none() if record is None else st.none() | gates
     return BuiltModel(
         origin=Origin(
             kind=draw(st.sampled_from(["hub", "wheel", "directory"])),
@@ -93,8 +86,8 @@ def built_models(draw: st.DrawFn, directory: str, files: dict[str, ContentDigest
         prompts=prompts,
         default_prompt_name=draw(st.none() | st.sampled_from(sorted(prompts)) if prompts else st.none()),
         space=draw(digests),
-        variants=tuple(draw(variants(name, f"{directory}/d{name}", files, accuracy)) for name in variant_names),
-        proof=proof,
+        variants=tuple(draw(variants(name, f"{directory}/d{name}", files, gate)) for name in variant_names),
+        record=record,
     )
 
 
@@ -131,8 +124,19 @@ def test_any_manifest_survives_its_bytes(manifest: Manifest) -> None:
     assert Manifest.from_bytes(data).to_bytes() == data
 
 
+@given(
+    st.builds(
+        Report,
+        bundle_digest=digests,
+        models=st.dictionaries(texts, st.dictionaries(texts, accuracies, max_size=3), max_size=3),
+    )
+)
+def test_any_report_survives_its_bytes(report: Report) -> None:
+    assert Report.from_bytes(report.to_bytes()) == report
+
+
 @given(manifests())
-def test_the_bytes_do_not_depend_on_the_order_in_which_tables_were_filled(manifest: Manifest) -> None:
+def test_the_bytes_do_not_depend_on_the_order_in_which_mappings_were_filled(manifest: Manifest) -> None:
     def reverse(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: reverse(value[key]) for key in reversed(value)}

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import invented_model, make_bundle, make_writable
-from tests.runtime.invented import Backends
-from thoth_models import loads
+from tests.support.bundles import invented_model, make_bundle, make_writable, put_backend
+from tests.support.invented import Backends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def backends(monkeypatch: pytest.MonkeyPatch) -> Backends:
     backends = Backends()
-    monkeypatch.setattr(loads, "load_backend", backends)
-    monkeypatch.setattr(loads, "import_libraries", lambda name: None)
+    put_backend(monkeypatch, backends)
     return backends
 
 

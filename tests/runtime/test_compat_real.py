@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.runtime.forks import BOUND, run_forks
-from tests.tiny_models import MIXED_TEXTS
+from tests.support.forks import BOUND, run_forks
+from tests.support.tiny_models import MIXED_TEXTS
 from thoth_models import ManagerConfig
 from thoth_models.compat import ExternalEmbeddingManager, LegacyEmbeddingAdapter, LocalEmbeddingProvider
 from thoth_models.compat import MultilingualEmbeddingManager as Multilingual
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.tiny_models import TinyModel
+    from tests.support.tiny_models import TinyModel
 
 TOLERANCE = 1e-5
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.bundles import DIMENSION, FakeBackend, embedding_of, invented_model
+from tests.support.bundles import DIMENSION, FakeBackend, embedding_of, invented_model
 from thoth_models import CallerError, Embedding, InvalidInputError, UnknownPromptError
 from thoth_models.embedding import unit_length
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 PROMPTS = {"query": "q: ", "passage": "p: ", "empty": ""}
 
@@ -86,13 +86,25 @@ def test_no_texts(nothing: Iterable[str]) -> None:
     assert backend.texts == []
 
 
+class Table:
+    """As a DataFrame, which iterates over the names of its columns."""
+
+    ndim = 2
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["text"])
+
+
 @pytest.mark.parametrize(
     ("sentences", "message"),
     [
         (["a", "b", None], r"^sentences\[2\]: expected a str, found NoneType$"),
         ([b"a"], r"^sentences\[0\]: expected a str, found bytes$"),
         ([["a"]], r"^sentences\[0\]: expected a str, found list$"),
-        (np.array([["a", "b"]]), r"^sentences\[0\]: expected a str, found ndarray$"),
+        (np.array([["a", "b"]]), "^sentences: expected a str or an iterable of str, found ndarray of 2 dimensions$"),
+        ({"a"}, "^sentences: expected a str or an iterable of str, found set$"),
+        (frozenset("a"), "^sentences: expected a str or an iterable of str, found frozenset$"),
+        (Table(), "^sentences: expected a str or an iterable of str, found Table of 2 dimensions$"),
         ([float("nan")], r"^sentences\[0\]: expected a str, found float$"),
         (b"a", "^sentences: expected a str or an iterable of str, found bytes$"),
         (bytearray(b"a"), "^sentences: expected a str or an iterable of str, found bytearray$"),

@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from thoth_models.events import tell
+from thoth_models.events import log_event
 
 if TYPE_CHECKING:
     import pytest
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def test_a_line_and_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "thoth_models")
-    tell("load", model="mini", variant="onnx-fp32", seconds=0.09123456789, bytes=12)
+    log_event("load", model="mini", variant="onnx-fp32", seconds=0.09123456789, bytes=12)
     (record,) = caplog.records
     assert record.message == "load model=mini variant=onnx-fp32 seconds=0.0912346 bytes=12"
     assert (record.name, record.levelno) == ("thoth_models.events", logging.INFO)
@@ -24,7 +24,7 @@ def test_a_line_and_its_fields(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_what_has_several_lines_stays_on_one(caplog: pytest.LogCaptureFixture) -> None:
     reason = 'it "hangs" in\nThread 1: ünd\r\x1b[31m'
-    tell("refusal", model="mini", reason=reason)
+    log_event("refusal", model="mini", reason=reason)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     line, _, quoted = record.message.partition(" reason=")
@@ -35,5 +35,5 @@ def test_what_has_several_lines_stays_on_one(caplog: pytest.LogCaptureFixture) -
 
 def test_nothing_is_made_of_what_nobody_reads(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, "thoth_models.events")
-    tell("fallback", requested="a b")
+    log_event("fallback", requested="a b")
     assert caplog.records == []

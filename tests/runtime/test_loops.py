@@ -23,7 +23,7 @@ ROOT = Path(thoth_models.__file__).parent
 MODULES = sorted(
     str(path.relative_to(ROOT))
     for path in ROOT.rglob("*.py")
-    if "Lock(" in path.read_text(encoding="utf-8") or path.name == "forking.py"
+    if "Lock(" in path.read_text(encoding="utf-8") or path.name == "fork.py"
 )
 
 CONTROL = """

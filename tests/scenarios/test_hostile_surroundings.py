@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.projects import FAST, Project, run_builder
-from tests.hub_simulator import Status
+from tests.support.hub_simulator import Status
+from tests.support.projects import FAST, Project, run_builder
 from thoth_models_builder.errors import LockError, SourceError, SpecError, UsageError
 from thoth_models_builder.sources import hub as hub_module
 from thoth_models_builder.sources.hub import HubRepository
 
 if TYPE_CHECKING:
-    from tests.hub_simulator import HubSimulator
+    from tests.support.hub_simulator import HubSimulator
 
 REPOSITORY = "some-organisation/some-model"
 
@@ -44,7 +44,7 @@ def test_a_fifo_in_place_of_a_file_is_not_waited_for(local: Project, which: str)
 
 @pytest.mark.parametrize(("output", "store"), [("store/objects/zz", "store"), ("bundle", "bundle/store"), ("a", "a")])
 def test_output_and_store_must_be_apart(local: Project, output: str, store: str) -> None:
-    with pytest.raises(UsageError, match="expected --output and --store apart from each other"):
+    with pytest.raises(UsageError, match="expected --output and --store outside of each other"):
         local.build(output=local.root / output, store=local.root / store)
     assert not (local.root / output).exists()
 
@@ -67,7 +67,7 @@ def listing(hub: HubSimulator, body: bytes, headers: dict[str, str] | None = Non
 
 
 def test_metadata_without_end_does_not_fill_the_memory(hub: HubSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "_LARGEST_METADATA", 10_000)
+    monkeypatch.setattr(hub_module, "_MAX_METADATA_SIZE", 10_000)
     body = json.dumps(metadata(description="x" * 20_000)).encode()
     assert listing(hub, body) == "expected an answer of at most 10000 bytes, found more"
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import (
+from tests.support.bundles import make_writable
+from tests.support.hub_simulator import HubSimulator, SlowDrip
+from tests.support.projects import (
     COMMIT,
     Project,
     contents,
@@ -23,9 +25,7 @@ from tests.builder.projects import (
     run_builder,
     snapshot,
 )
-from tests.bundles import make_writable
-from tests.hub_simulator import HubSimulator, SlowDrip
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,10 +137,11 @@ def test_a_build_killed_at_any_moment_and_restarted_gives_the_same_bundle(
 
 _DIE = """
 import importlib, os, signal, sys
-from thoth_models_builder import assemble, cli
+from thoth_models_builder.cli import main as cli
+from thoth_models_builder.bundle import write_tree
 
 module, name, when, left = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-owner = assemble if module == "assemble" else importlib.import_module("pathlib").Path
+owner = write_tree if module == "write_tree" else importlib.import_module("pathlib").Path
 real = getattr(owner, name)
 
 def die_at_some_call(*arguments, **options):
@@ -153,8 +154,8 @@ def die_at_some_call(*arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return result
 
-if owner is not assemble:
-    assemble._exchange = lambda *_: False
+if owner is not write_tree:
+    write_tree._exchange = lambda *_: False
 setattr(owner, name, die_at_some_call)
 sys.exit(cli.main(sys.argv[5:]))
 """
@@ -201,7 +202,7 @@ def test_a_build_killed_at_each_step_of_assembling(
         previous = contents(threatened.output)
         # With a previous bundle there, it is verified first.
         call += function == "verify"
-    die(threatened, "assemble", function, when, call)
+    die(threatened, "write_tree", function, when, call)
     is_moved = (function, when) == ("_move_into_place", "after")
     assert content_of(threatened.output) == (expected if is_moved else previous)
     check_left(threatened, previous, expected)

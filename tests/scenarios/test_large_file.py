@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import Project, environment_of_children, model_files, write_files
-from tests.bundles import make_writable
+from tests.support.bundles import make_writable
+from tests.support.projects import Project, environment_of_children, model_files, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ MEMORY = 200 * 1000 * 1000
 # The peak of this very process: getrusage() also counts what its parent had in memory when it forked.
 _WITH_PEAK = """
 import sys
-from thoth_models_builder.cli import main
+from thoth_models_builder.cli.main import main
 code = main(sys.argv[1:])
 with open("/proc/self/status") as status:
     peak = next(line for line in status if line.startswith("VmHWM:"))

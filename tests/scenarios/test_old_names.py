@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import REPOSITORY, Project, model_files, spec_of, write_files
-from tests.bundles import FakeBackend, make_writable
-from thoth_models import EmbeddingManager, ManagerConfig, loads
+from tests.support.bundles import FakeBackend, make_writable, put_backend
+from tests.support.projects import REPOSITORY, Project, model_files, spec_of, write_files
+from thoth_models import EmbeddingManager, ManagerConfig
 from thoth_models.compat import LegacyEmbeddingAdapter, MultilingualEmbeddingManager
-from thoth_models_builder.spec import parse_spec
+from thoth_models_builder.spec.models_yaml import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,7 @@ def listed() -> dict[str, dict[str, object]]:
 
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManagerConfig]:
-    monkeypatch.setattr(loads, "load_backend", lambda verified: FakeBackend(verified.model.dimension))
-    monkeypatch.setattr(loads, "import_libraries", lambda name: None)
+    put_backend(monkeypatch, lambda verified: FakeBackend(verified.model.dimension))
     project = Project(tmp_path)
     for name, (dimension, _) in MODELS.items():
         write_files(tmp_path / "weights" / name, model_files(name, dimension=dimension))

@@ -6,6 +6,7 @@ test here is one promise to users, seen from outside.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -21,15 +22,17 @@ import numpy as np
 import pytest
 
 import thoth_models
-from tests.bundles import make_writable
-from tests.hub_simulator import SilentServer
+from tests.support.bundles import make_writable
+from tests.support.hub_simulator import SilentServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from thoth_models.types import FloatArray
 
 pytestmark = [pytest.mark.torch, pytest.mark.onnx]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CONTROL_SECONDS = 30.0
 """How long the unprotected library must be seen hanging before the control counts."""
 
@@ -92,7 +95,7 @@ def locked(model: str) -> dict[str, dict[str, Any]]:
     return {file["path"]: file for file in lock["models"][model]["files"]}
 
 
-GRAPH_FILES = ("model.onnx", "model.onnx.data", "settings.json", "tokenizer.json")
+GRAPH_FILES = ("model.onnx", "model.onnx.data", "model.onnx.tensors.json", "settings.json", "tokenizer.json")
 DERIVED = ("golden.json", *(f"{variant}/{name}" for variant in ("onnx-fp32", "onnx-int8") for name in GRAPH_FILES))
 
 
@@ -149,17 +152,25 @@ def mixed_texts() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("variant", "tolerance"), [("torch-fp32", 1e-6), ("onnx-fp32", 2e-6), ("onnx-int8", 0.08)])
-def test_vectors_equal_those_of_plain_sentence_transformers(real_bundle: Path, variant: str, tolerance: float) -> None:
+@pytest.fixture(scope="module")
+def plain(real_bundle: Path) -> FloatArray:
+    """The vectors of plain sentence-transformers."""
     from sentence_transformers import SentenceTransformer
 
+    model = SentenceTransformer(str(real_bundle / "mini" / "source"), device="cpu", local_files_only=True)
+    return np.asarray(model.encode(mixed_texts()))
+
+
+@pytest.mark.parametrize(("variant", "tolerance"), [("torch-fp32", 1e-6), ("onnx-fp32", 2e-6), ("onnx-int8", 0.08)])
+def test_vectors_equal_those_of_plain_sentence_transformers(
+    real_bundle: Path, plain: FloatArray, variant: str, tolerance: float
+) -> None:
     texts = mixed_texts()
     assert len(texts) == 200
     assert max(len(text.split()) for text in texts) >= 5000
     embedding = thoth_models.load_embedding("mini", root=real_bundle, variants=[variant])
     assert embedding.info.variant == variant
     ours = embedding.encode(texts)
-    plain = SentenceTransformer(str(real_bundle / "mini" / "source"), device="cpu", local_files_only=True).encode(texts)
     np.testing.assert_allclose(ours, plain, rtol=0, atol=tolerance)
 
 
@@ -276,14 +287,24 @@ _MODULES = (
 )
 
 
-@pytest.mark.parametrize("variant", ["onnx-fp32", "onnx-int8"])
-def test_the_default_path_imports_neither_torch_nor_transformers_nor_the_hub(real_bundle: Path, variant: str) -> None:
-    def modules(name: str) -> set[str]:
+@pytest.fixture(scope="module")
+def modules(real_bundle: Path) -> Callable[[str], set[str]]:
+    """What a process has imported that encodes with a variant; each is asked once."""
+
+    @functools.cache
+    def imported(variant: str) -> set[str]:
         finished = subprocess.run(
-            [sys.executable, "-c", _MODULES, str(real_bundle), name], capture_output=True, text=True, check=True
+            [sys.executable, "-c", _MODULES, str(real_bundle), variant], capture_output=True, text=True, check=True
         )
         return set(json.loads(finished.stdout))
 
+    return imported
+
+
+@pytest.mark.parametrize("variant", ["onnx-fp32", "onnx-int8"])
+def test_the_default_path_imports_neither_torch_nor_transformers_nor_the_hub(
+    modules: Callable[[str], set[str]], variant: str
+) -> None:
     heavy = {"torch", "transformers", "sentence_transformers", "huggingface_hub"}
     assert modules(variant) & heavy == set()
     # The positive control: the same question about the variant that needs them.

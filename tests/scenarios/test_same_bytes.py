@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.projects import (
+from tests.support.bundles import make_writable
+from tests.support.projects import (
     COMMIT,
     Project,
     contents,
@@ -27,8 +28,7 @@ from tests.builder.projects import (
     run_builder,
     snapshot,
 )
-from tests.bundles import make_writable
-from thoth_models_builder import assemble
+from thoth_models_builder.bundle import write_tree
 from thoth_models_builder.errors import (
     OutputError,
 )
@@ -36,7 +36,7 @@ from thoth_models_builder.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.hub_simulator import HubSimulator
+    from tests.support.hub_simulator import HubSimulator
 
 
 HUB = {"hub": "org/mini", "revision": COMMIT}
@@ -47,7 +47,7 @@ DIRECTORY = {"directory": "model"}
 _AS_ANOTHER_USER = """
 import contextlib, io, os, sys
 import thoth_models_builder.sources.hub
-from thoth_models_builder.cli import main
+from thoth_models_builder.cli.main import main
 # What is imported late, codecs above all, is imported now: another user may not reach the interpreter.
 with contextlib.redirect_stdout(io.StringIO()):
     main(["lock", "--check", "--json", *sys.argv[3:5]])
@@ -146,7 +146,7 @@ def test_two_processes_share_a_store(hub: HubSimulator, tmp_path: Path) -> None:
 def test_two_builds_at_one_output(local: Project) -> None:
     local.build()
     with (
-        assemble.claim(local.output, local.store / "locks"),
-        pytest.raises(OutputError, match="found another build at it"),
+        write_tree.claim(local.output, local.store / "locks"),
+        pytest.raises(OutputError, match="found another build writing it"),
     ):
         local.build()

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docker.conftest import mini_bundle as mini_bundle  # noqa: PLC0414 - the same bundle, a fixture here as well
-from tests.hub_simulator import HubSimulator
 from tests.servers.documented import MODEL
 from tests.servers.driving import Ledger, Trial
 from tests.servers.serving import Surroundings
-from thoth_models.golden import Golden
+from tests.support.hub_simulator import HubSimulator
+from tests.support.real_model import mini_bundle_at
+from thoth_models.bundle.golden import Golden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("servers")
         for line in ledger.lines:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The real model, from the committed list and lock."""
+    with mini_bundle_at(tmp_path_factory.mktemp("mini")) as bundle:
+        yield bundle
 
 
 @pytest.fixture(scope="session")

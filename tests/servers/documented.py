@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tests.pages import blocks_of
+from tests.support.pages import blocks_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import statistics
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.servers.serving import Surroundings, WebServer
-    from thoth_models.golden import Golden
+    from thoth_models.bundle.golden import Golden
 
 REQUESTS = 2000
 CLIENTS = 8
@@ -26,7 +27,7 @@ REPLACED = 8
 """Workers that have to be replaced meanwhile, at least."""
 
 COLD_START_SECONDS = 2.0
-"""From the beginning of a process to its first vector, imports included."""
+"""From the beginning of a process to its first vector, imports included, with a processor to itself."""
 
 
 @dataclass
@@ -84,10 +85,11 @@ class Trial:
         # Those that answered are among those that have begun; the last ones may have come too late.
         assert len(answers.processes) >= REPLACED
         assert {int(process) for process in answers.processes} <= set(recorded)
-        # Those that begin while all clients keep the processors busy wait for their turn, and all begin at once first:
-        # what each needs itself counts, and what is usual where no requests are answered yet.
+        # Those that begin while all clients keep the processors busy wait for their turn: what each needs counts.
+        # The first begin at once, before any request, and divide the processors among themselves.
         assert all(facts["processor_seconds"] < COLD_START_SECONDS for facts in in_order), in_order
-        assert statistics.median(facts["seconds"] for facts in first) < COLD_START_SECONDS, first
+        sharing = max(1.0, len(first) / len(os.sched_getaffinity(0)))
+        assert statistics.median(facts["seconds"] for facts in first) < COLD_START_SECONDS * sharing, first
         assert watched >= 1
         assert tried == []
 

@@ -28,7 +28,7 @@ def age() -> float:
 def beginning() -> dict[str, bool]:
     """Return what this process begins with; call it before anything is loaded here."""
     from thoth_models import EmbeddingManager
-    from thoth_models.forking import _has_inherited_tokenizers
+    from thoth_models.process.fork import _has_inherited_tokenizers
 
     manager = EmbeddingManager.get_instance()
     return {"begins_loaded": manager.is_loaded("mini"), "inherited": _has_inherited_tokenizers}

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tests.builder.projects import environment_of_children
+from tests.support.projects import environment_of_children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 ROOT = Path(__file__).parents[2]
 WATCHING = ROOT / "tests" / "migration" / "watching"

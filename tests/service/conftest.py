@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.bundles import make_writable
-from thoth_models import loads
+from tests.support.bundles import make_writable, put_backend
 
 # Where the service's Dockerfiles take the package from; it is no distribution that could be installed.
 sys.path.insert(0, str(Path(__file__).parents[2] / "docker/example-service"))
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.service.serving import Service
-    from thoth_models.embedding import Backend
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.types import Backend
+    from thoth_models.verification.verify import VerifiedVariant
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +39,7 @@ def serve(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     from tests.service.serving import Service
 
     def start(load: Callable[[VerifiedVariant], Backend], **settings: Any) -> Service:
-        monkeypatch.setattr(loads, "load_backend", load)
-        monkeypatch.setattr(loads, "import_libraries", lambda _name: None)
+        put_backend(monkeypatch, load)
         return stack.enter_context(Service(models, **settings))
 
     with ExitStack() as stack:

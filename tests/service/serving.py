@@ -17,15 +17,15 @@ import uvicorn
 
 from example_service.app import create_app
 from example_service.settings import Settings
-from tests.bundles import invented_model, make_bundle
+from tests.support.bundles import invented_model, make_bundle
 from thoth_models import EmbeddingManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from thoth_models.embedding import Backend, FloatArray
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.types import Backend, FloatArray
+    from thoth_models.verification.verify import VerifiedVariant
 
 DIMENSION = 1024
 SECONDS = 20.0

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.service.serving import Service
-    from thoth_models.embedding import Backend
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.types import Backend
+    from thoth_models.verification.verify import VerifiedVariant
 
     Serve = Callable[..., Service]
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.service.serving import Service
-    from thoth_models.embedding import Backend
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.types import Backend
+    from thoth_models.verification.verify import VerifiedVariant
 
 
 def port_of(service: Service) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.builder.projects import write_wheel
+from tests.support.projects import write_wheel
 
 SCRIPT = Path(__file__).parents[2] / "docker/wheelhouse.py"
 

@@ -12,32 +12,38 @@ import json
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thoth_models.accuracy import Accuracy
-from thoth_models.digest import Digest, hash_file
-from thoth_models.embedding import Embedding
-from thoth_models.golden import GOLDEN_NAME, Golden
-from thoth_models.info import EmbeddingInfo
-from thoth_models.manifest import (
+from thoth_models import backends
+from thoth_models.bundle.accuracy import Accuracy, Gate
+from thoth_models.bundle.digest import Digest, hash_file
+from thoth_models.bundle.golden import GOLDEN_NAME, Golden
+from thoth_models.bundle.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,
     Alternate,
+    BuildRecord,
     BuiltModel,
     Manifest,
     Model,
     Origin,
-    Proof,
     Variant,
 )
+from thoth_models.bundle.report import Report
+from thoth_models.embedding import Embedding
+from thoth_models.info import EmbeddingInfo
+from thoth_models.verification.report_file import report_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from tests.tiny_models import TinyModel
-    from thoth_models.embedding import Backend, FloatArray
+    import pytest
+
+    from tests.support.tiny_models import TinyModel
+    from thoth_models.types import Backend, FloatArray
+    from thoth_models.verification.verify import VerifiedVariant
 
 DIMENSION = 8
 """Length of the vectors of invented models."""
@@ -61,7 +67,7 @@ class VariantPlan:
     files: Mapping[str, Content]
     backend: str = "torch"
     directory: str = "source"
-    accuracy: Accuracy | None = None
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +89,11 @@ class ModelPlan:
     license: str | None = "apache-2.0"
     revision: str | None = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
     golden: Golden | None = None
+
+
+def put_backend(monkeypatch: pytest.MonkeyPatch, load: Callable[[VerifiedVariant], Any]) -> None:
+    """Have ``load`` make the backends of all variants, without the libraries that the real ones import."""
+    monkeypatch.setattr(backends, "BACKENDS", dict.fromkeys(backends.BACKENDS, lambda: load))
 
 
 def invented_files(name: str) -> dict[str, Content]:
@@ -139,14 +150,8 @@ def golden_of(texts: Sequence[str], *, prompts: Sequence[str] | None = None, dim
 
 def proved(plan: ModelPlan, golden: Golden, *, required_cosine: float = 0.99) -> ModelPlan:
     """Return the plan with golden vectors, which each of its variants was measured against."""
-    accuracy = Accuracy(
-        minimum_cosine=1.0,
-        mean_cosine=1.0,
-        largest_difference=0.0,
-        neighbour_agreement=1.0,
-        required_cosine=required_cosine,
-    )
-    variants = {name: replace(variant, accuracy=accuracy) for name, variant in plan.variants.items()}
+    gate = Gate.of(required_cosine)
+    variants = {name: replace(variant, gate=gate) for name, variant in plan.variants.items()}
     return replace(plan, variants=variants, golden=golden)
 
 
@@ -199,6 +204,22 @@ def make_bundle(
     )
     seal(root, manifest)
     return manifest
+
+
+def measure(
+    root: Path, manifest: Manifest, *, minimum_cosine: float = 1.0, bundle_digest: Digest | None = None
+) -> Path:
+    """Write a report beside a bundle that says the same figures of every variant, and return its path."""
+    accuracy = Accuracy(minimum_cosine=minimum_cosine, mean_cosine=1.0, largest_difference=0.0, neighbour_agreement=1.0)
+    models = {
+        model.name: {variant.name: accuracy for variant in model.built.variants}
+        for model in manifest.models.values()
+        if model.built is not None
+    }
+    report = Report(bundle_digest=bundle_digest or Digest.of(manifest.to_bytes()), models=models)
+    path = report_path(root)
+    path.write_bytes(report.to_bytes())
+    return path
 
 
 def seal(root: Path, manifest: Manifest) -> None:
@@ -345,9 +366,9 @@ def _built(plan: ModelPlan) -> BuiltModel:
         default_prompt_name=plan.default_prompt_name,
         space=Digest.of((plan.space or plan.name).encode()),
         variants=tuple(_variant(plan.name, name, variant) for name, variant in plan.variants.items()),
-        proof=None
+        record=None
         if plan.golden is None
-        else Proof(
+        else BuildRecord(
             golden=f"{plan.name}/{GOLDEN_NAME}",
             derivation=Digest.of(plan.golden.to_bytes()),
             toolchain={"some-library": "1.0"},
@@ -364,5 +385,5 @@ def _variant(model: str, name: str, plan: VariantPlan) -> Variant:
         precision=name.rpartition("-")[2],
         directory=directory,
         files=tuple(sorted(f"{directory}/{path}" for path in plan.files)),
-        accuracy=plan.accuracy,
+        gate=plan.gate,
     )

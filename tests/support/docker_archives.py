@@ -10,7 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.builder.oci.hand_layouts import sha256
+from tests.support.hand_layouts import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tests.hub_simulator import DEFAULT_COMMIT, DripHeaders, Silence, SlowDrip, StallAfter
-from thoth_models.digest import Digest
-from thoth_models_builder.sources import RemoteFile
+from tests.support.hub_simulator import DEFAULT_COMMIT, DripHeaders, Silence, SlowDrip, StallAfter
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.sources.http import Downloader
 from thoth_models_builder.sources.limits import Limits
+from thoth_models_builder.sources.source import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.hub_simulator import Fault, HubSimulator, RecordedRequest
+    from tests.support.hub_simulator import Fault, HubSimulator, RecordedRequest
     from thoth_models_builder.errors import SourceError
-    from thoth_models_builder.store import Store
+    from thoth_models_builder.storage.store import Store
 
 REPOSITORY = "some-organisation/some-model"
 TOKEN = "hf_baitBaitBaitBait"
@@ -35,7 +35,7 @@ QUICK = Limits(
     stall_bytes=4000,
     attempts=2,
     backoff=0.01,
-    backoff_most=0.05,
+    max_backoff=0.05,
     file_deadline=1.5,
     file_rate=10**12,
     wheel_deadline=20.0,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from thoth_models.errors import VerificationError
-from thoth_models.verify import verify
+from thoth_models.verification.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable

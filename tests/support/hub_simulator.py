@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Literal, Self
 from urllib.parse import parse_qs, quote, unquote
 
-from tests.hub_faults import (
+from tests.support.hub_faults import (
     BodyFault,
     ConnectionServer,
     Content,

@@ -11,13 +11,13 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.bundles import invented_model, make_bundle
+from tests.support.bundles import invented_model, make_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from thoth_models.manifest import Manifest
+    from thoth_models.bundle.manifest import Manifest
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -204,3 +204,7 @@ def two_platforms(root: Path) -> Path:
         annotations={"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": arm["digest"]},
     )
     return maker.finish(maker.index(maker.image("amd64"), arm, attestation))
+
+
+def nothing(_count: int) -> None:
+    """Take what is reported of progress that no test looks at."""

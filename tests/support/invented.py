@@ -5,10 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from tests.bundles import FakeBackend
+from tests.support.bundles import FakeBackend
 from thoth_models import BackendError, EmbeddingManager, ManagerConfig
-from thoth_models.memory import resident_bytes
-from thoth_models.verify import open_bundle
+from thoth_models.manager.memory import resident_bytes
+from thoth_models.verification.verify import open_bundle
 
 if TYPE_CHECKING:
     import threading
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from thoth_models.embedding import Backend, FloatArray
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.types import Backend, FloatArray
+    from thoth_models.verification.verify import VerifiedVariant
 
 SECONDS = 30.0
 

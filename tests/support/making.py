@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thoth_models.deadline import Work
+from thoth_models.process.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,7 @@ SECONDS = 30.0
 """How long anything may take; beyond that it hangs."""
 
 
-class Making(Work[str]):
+class Making(Task[str]):
     """Work as a test wants it."""
 
     def __init__(self, do: Callable[[], str]) -> None:

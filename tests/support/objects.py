@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from thoth_models_builder.store import Store
+    from thoth_models_builder.storage.store import Store
 
 NAME = "model.safetensors"
 DATA = bytes(range(256)) * 1000

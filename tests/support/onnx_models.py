@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.bundles import ModelPlan, VariantPlan, make_bundle
-from thoth_models.canonical import canonical_json
-from thoth_models.verify import open_bundle, verify_variant
+from tests.support.bundles import ModelPlan, VariantPlan, make_bundle
+from thoth_models.backends.onnx_external_data import ExternalTensor, tensors_document
+from thoth_models.bundle.canonical_json import canonical_json
+from thoth_models.verification.verify import open_bundle, verify_variant
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thoth_models.embedding import FloatArray
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.types import FloatArray
+    from thoth_models.verification.verify import VerifiedVariant
 
+TENSORS_NAME = "model.onnx.tensors.json"
 DIMENSION = 8
 MAX_TOKENS = 10
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz", "water", "river", "##s", "query", ":", "#")
@@ -48,7 +50,7 @@ class Graph:
     integers: str = "INT64"
 
     def files(self, directory: Path) -> dict[str, bytes]:
-        """Return ``model.onnx`` and its weights."""
+        """Return ``model.onnx``, its weights and the list of them."""
         import onnx
         from onnx import TensorProto, helper, numpy_helper
 
@@ -98,7 +100,25 @@ class Graph:
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "model.onnx"
         onnx.save(model, str(path), save_as_external_data=True, location="model.onnx.data", size_threshold=128)
-        return {name: (directory / name).read_bytes() for name in ("model.onnx", "model.onnx.data")}
+        written = onnx.load(path, load_external_data=False)
+        listed = [external_tensor(tensor) for tensor in written.graph.initializer if tensor.external_data]
+        path.with_name(TENSORS_NAME).write_bytes(tensors_document(listed))
+        return {name: (directory / name).read_bytes() for name in ("model.onnx", "model.onnx.data", TENSORS_NAME)}
+
+
+def external_tensor(tensor: Any) -> ExternalTensor:
+    """Return what the onnx library says of a tensor that lies outside of its graph."""
+    from onnx import helper
+    from onnx.external_data_helper import ExternalDataInfo
+
+    info: Any = ExternalDataInfo(tensor)
+    return ExternalTensor(
+        name=tensor.name,
+        type=str(helper.tensor_dtype_to_np_dtype(tensor.data_type)),
+        shape=tuple(tensor.dims),
+        offset=info.offset or 0,
+        length=info.length,
+    )
 
 
 def tokenizer_json(*, max_tokens: int | None = MAX_TOKENS, padding: bool = False, special: bool = True) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 # The variable is where the pages are when the tests run away from the source tree.
-SOURCES = Path(os.environ.get("THOTH_TEST_SOURCES", Path(__file__).parents[1]))
+SOURCES = Path(os.environ.get("THOTH_TEST_SOURCES", Path(__file__).parents[2]))
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

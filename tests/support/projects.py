@@ -19,26 +19,27 @@ from typing import TYPE_CHECKING, Any
 
 import thoth_models
 import thoth_models_builder
-from thoth_models.verify import verify
-from thoth_models_builder import pipeline
-from thoth_models_builder.lockfile import Lock
+from thoth_models.verification.verify import verify
+from thoth_models_builder.pipeline import build, lock
 from thoth_models_builder.sources.limits import Limits
-from thoth_models_builder.spec import parse_spec
+from thoth_models_builder.spec.lockfile import Lock
+from thoth_models_builder.spec.models_yaml import parse_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from thoth_models.manifest import Manifest
-    from thoth_models_builder.reports import BuildReport, LockReport
-    from thoth_models_builder.spec import Spec
+    from thoth_models.bundle.manifest import Manifest
+    from thoth_models_builder.reports.results import BuildReport, LockReport
+    from thoth_models_builder.spec.models_yaml import Spec
+    from thoth_models_builder.watcher import CompileProgress
 
 REPOSITORY = Path(__file__).parents[2]
 DIMENSION = 8
 COMMIT = "a" * 40
 
 FAST = Limits(
-    connect=5, read=2, stall_window=2, attempts=2, backoff=0.01, backoff_most=0.05, file_deadline=20, wheel_deadline=60
+    connect=5, read=2, stall_window=2, attempts=2, backoff=0.01, max_backoff=0.05, file_deadline=20, wheel_deadline=60
 )
 """Waits short enough for a test, long enough for a busy machine."""
 
@@ -124,11 +125,32 @@ def spec_of(models: Mapping[str, Mapping[str, Any]], *, default: str | None = No
 
 
 @dataclass
+class StepRecorder:
+    """Progress of compiling that keeps what it is told: one entry for each call."""
+
+    calls: list[tuple[str, ...]] = field(default_factory=list)
+
+    def begin(self, model: str, steps: Sequence[str]) -> None:
+        self.calls.append(("begin", model, *steps))
+
+    def begin_step(self, model: str, step: str) -> None:
+        self.calls.append(("begin_step", model, step))
+
+    def end_step(self, model: str, step: str, seconds: float) -> None:
+        assert seconds > 0
+        self.calls.append(("end_step", model, step))
+
+    def end(self, model: str) -> None:
+        self.calls.append(("end", model))
+
+
+@dataclass
 class Recorder:
     """A watcher that keeps what it is told."""
 
     notes: list[str] = field(default_factory=list)
     transfers: dict[str, int] = field(default_factory=dict)
+    steps: StepRecorder = field(default_factory=StepRecorder)
 
     def note(self, message: str) -> None:
         self.notes.append(message)
@@ -145,6 +167,11 @@ class Recorder:
             yield advance
 
         return counted()
+
+    def compiling(self) -> AbstractContextManager[CompileProgress]:
+        import contextlib
+
+        return contextlib.nullcontext(self.steps)
 
 
 @dataclass
@@ -176,17 +203,17 @@ class Project:
 
     def lock(self, **changes: Any) -> LockReport:
         options = {"limits": FAST, "watcher": self.watcher, **changes}
-        return pipeline.lock(self.file, self.lock_file, self.store, **options)
+        return lock.lock(self.file, self.lock_file, self.store, **options)
 
     def locked(self) -> Lock:
         return Lock.from_bytes(self.lock_file.read_bytes(), "models.lock")
 
-    def options(self, **changes: Any) -> pipeline.BuildOptions:
+    def options(self, **changes: Any) -> build.BuildOptions:
         places = {"file": self.file, "lock": self.lock_file, "output": self.output, "store": self.store}
-        return pipeline.BuildOptions(**{**places, "limits": FAST, **changes})
+        return build.BuildOptions(**{**places, "limits": FAST, **changes})
 
     def build(self, **changes: Any) -> BuildReport:
-        return pipeline.build(self.options(**changes), self.watcher)
+        return build.build(self.options(**changes), self.watcher)
 
     def arguments(self, command: str, *more: str) -> list[str]:
         """Return the command line of ``lock``, ``build`` or ``gc`` in this project."""

@@ -31,7 +31,7 @@ _LOOKUP, _GETATTR, _OPEN, _READ, _INIT, _OPENDIR, _READDIR = 1, 3, 14, 15, 26, 2
 _ENDINGS = (18, 25, 29, 34)  # RELEASE, FLUSH, RELEASEDIR, ACCESS: nothing to do
 _UNANSWERED = (2, 36, 42)  # FORGET, INTERRUPT, BATCH_FORGET
 _HEADER = struct.Struct("<IIQQ")
-_LARGEST_REQUEST = 2 * 1024 * 1024
+_MAX_REQUEST_SIZE = 2 * 1024 * 1024
 _SETTINGS = struct.pack("<4I2H2I2H2I", 7, 31, 1 << 20, 1 | 1 << 5 | 1 << 22, 64, 48, 1 << 20, 1, 256, 0, 0, 0) + bytes(
     24
 )
@@ -81,7 +81,7 @@ class _Storage:
     def serve(self) -> None:
         while True:
             try:
-                message = os.read(self._device, _LARGEST_REQUEST)
+                message = os.read(self._device, _MAX_REQUEST_SIZE)
             except OSError as error:
                 if error.errno in (errno.EINTR, errno.ENOENT):
                     continue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thoth_models.digest import ContentDigest, hash_file
-from thoth_models.manifest import Manifest
-from thoth_models_builder import assemble
+from thoth_models.bundle.digest import ContentDigest, hash_file
+from thoth_models.bundle.manifest import Manifest
+from thoth_models_builder.bundle import write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,4 +34,4 @@ class Objects:
 
 
 def write(objects: Objects, output: Path) -> None:
-    assemble.write_bundle(objects.manifest, objects.locate, output)
+    write_tree.write_bundle(objects.manifest, objects.locate, output)

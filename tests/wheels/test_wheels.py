@@ -21,8 +21,8 @@ WHEELS = Path(os.environ["THOTH_TEST_WHEELS"])
 SOURCES = Path(os.environ["THOTH_TEST_SOURCES"])
 """The tree that the wheels were built from: only to compare names with, nothing is imported from it."""
 PACKAGES = {
-    "thoth_models": ("runtime", "thoth-models = thoth_models.cli:main"),
-    "thoth_models_builder": ("builder", "thoth-bundle = thoth_models_builder.cli:main"),
+    "thoth_models": ("runtime", "thoth-models = thoth_models.cli.main:main"),
+    "thoth_models_builder": ("builder", "thoth-bundle = thoth_models_builder.cli.main:main"),
 }
 
 
@@ -46,7 +46,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(package: str) -> None:
         (information,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
         scripts = wheel.read(f"{information}/entry_points.txt").decode()
     expected = {path.relative_to(sources).as_posix() for path in (sources / package).rglob("*.py")}
-    assert {f"{package}/__init__.py", f"{package}/cli.py"} < expected
+    assert {f"{package}/__init__.py", f"{package}/cli/main.py"} < expected
     expected.add(f"{package}/py.typed")
     expected |= {
         f"{information}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")

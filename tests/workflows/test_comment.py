@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from thoth_models_builder.pull_report import MARKER
+from thoth_models_builder.reports.pull_request import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

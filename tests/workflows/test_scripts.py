@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.builder.oci.hand_layouts import write_image
-from tests.bundles import invented_model, make_bundle, make_writable
-from thoth_models_builder import pipeline
-from thoth_models_builder.progress import TerminalWatcher
-from thoth_models_builder.pull_report import MARKER
+from tests.support.bundles import invented_model, make_bundle, make_writable
+from tests.support.hand_layouts import write_image
+from thoth_models_builder.cli.terminal import TerminalWatcher
+from thoth_models_builder.pipeline import image
+from thoth_models_builder.reports.pull_request import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,8 +83,8 @@ def built(place: Path, name: str, *, more: bytes = b"") -> None:
     """What `nox -s build_bundle` leaves in a checkout."""
     checkout = place / "work" / name
     make_bundle(checkout / "bundle", [invented_model("mini", space="one", more={"x": more})], default="mini")
-    options = pipeline.ImageOptions(bundle=checkout / "bundle", to=[f"oci:{checkout / 'image'}"])
-    pipeline.image(options, TerminalWatcher())
+    options = image.ImageOptions(bundle=checkout / "bundle", to=[f"oci:{checkout / 'image'}"])
+    image.image(options, TerminalWatcher())
     command = (place / "bin" / "thoth-bundle").read_text().splitlines()[1]
     write_program(checkout / ".nox/build_bundle/bin/thoth-bundle", command)
 

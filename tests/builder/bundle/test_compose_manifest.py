@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.builder.projects import spec_of
-from thoth_models.digest import ContentDigest, Digest
-from thoth_models.manifest import Manifest
-from thoth_models_builder import assemble
-from thoth_models_builder.describe import ModelFacts
+from tests.support.projects import spec_of
+from thoth_models.bundle.digest import ContentDigest, Digest
+from thoth_models.bundle.manifest import Manifest
+from thoth_models_builder.bundle.compose_manifest import ModelInputs
+from thoth_models_builder.bundle.compose_manifest import compose as compose_manifest
+from thoth_models_builder.bundle.describe import ModelFacts
 from thoth_models_builder.errors import AlternateError
-from thoth_models_builder.lockfile import LockedFile, LockedModel, locked_sources
-from thoth_models_builder.plan import PlannedModel
+from thoth_models_builder.spec.lockfile import LockedFile, LockedModel, locked_sources
+from thoth_models_builder.spec.plan import PlannedModel
 
 # --- the manifest ---
 
@@ -46,10 +47,10 @@ def planned_models(models: dict[str, dict[str, Any]], dimensions: dict[str, int]
     ]
 
 
-def ingredients(planned: list[PlannedModel], spaces: dict[str, str]) -> dict[str, assemble.Ingredients]:
+def inputs(planned: list[PlannedModel], spaces: dict[str, str]) -> dict[str, ModelInputs]:
     content = ContentDigest(size=1, sha256=Digest.of(b"a"), chunks=())
     return {
-        model.name: assemble.Ingredients(
+        model.name: ModelInputs(
             model=model,
             contents={"a": content},
             facts=FACTS,
@@ -65,7 +66,7 @@ def compose(
     models: dict[str, dict[str, Any]], spaces: dict[str, str], dimensions: dict[str, int] | None = None
 ) -> Manifest:
     planned = planned_models(models, dimensions or {})
-    return assemble.compose("test-bundle", "a", planned, ingredients(planned, spaces))
+    return compose_manifest("test-bundle", "a", planned, inputs(planned, spaces))
 
 
 def alternate(name: str, space: str) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def test_a_manifest_says_what_was_specified_locked_and_found() -> None:
 
 def test_what_is_not_built_is_neither_default_nor_alternate() -> None:
     planned = planned_models({"a": {}, "b": alternate("a", "accept")}, {})[1:]
-    manifest = assemble.compose("test-bundle", "a", planned, ingredients(planned, {"b": "some"}))
+    manifest = compose_manifest("test-bundle", "a", planned, inputs(planned, {"b": "some"}))
     assert manifest.default is None
     assert manifest.models["b"].alternates == ()
 

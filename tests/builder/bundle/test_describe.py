@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.projects import as_json, model_files
-from thoth_models.digest import Digest
-from thoth_models_builder.describe import ModelFacts, ModelFiles, Module, describe, read_modules
+from tests.support.described import Files, facts_of, files_of, modules
+from tests.support.projects import as_json, model_files
+from thoth_models_builder.bundle.describe import ModelFacts, Module, read_modules
 from thoth_models_builder.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.tiny_models import TinyModel
+    from tests.support.tiny_models import TinyModel
 
-Files = dict[str, bytes]
 ST_CONFIG = "config_sentence_transformers.json"
-
-
-def files_of(contents: Files) -> ModelFiles:
-    return ModelFiles({path: Digest.of(data) for path, data in contents.items()}, contents.__getitem__)
 
 
 def changed(path: str, **values: Any) -> Files:
@@ -32,19 +27,6 @@ def changed(path: str, **values: Any) -> Files:
     table = {**json.loads(contents.get(path, b"{}")), **values}
     contents[path] = as_json({key: value for key, value in table.items() if value is not None})
     return contents
-
-
-def facts_of(contents: Files) -> ModelFacts:
-    return describe(files_of(contents))
-
-
-def modules(*kinds: str) -> bytes:
-    return as_json(
-        [
-            {"path": f"{index}_{kind}", "type": f"sentence_transformers.models.{kind}"}
-            for index, kind in enumerate(kinds)
-        ]
-    )
 
 
 # --- the same as the library says ---
@@ -268,8 +250,11 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     (lambda: with_modules(modules("Dense", "StaticEmbedding")), ORDER + "Dense, StaticEmbedding"),
     (lambda: with_modules(b"[]"), ORDER + "nothing"),
     (lambda: with_modules(b"{}"), "modules.json: expected a JSON list, found dict"),
-    (lambda: with_modules(b"[1]"), "modules.json: [0]: expected a table with a string under `type`, found 1"),
-    (lambda: with_modules(b'[{"type": 1}]'), "modules.json: [0]: expected a table with a string under `type`, found {"),
+    (lambda: with_modules(b"[1]"), "modules.json: [0]: expected an object with a string under `type`, found 1"),
+    (
+        lambda: with_modules(b'[{"type": 1}]'),
+        "modules.json: [0]: expected an object with a string under `type`, found {",
+    ),
     (lambda: with_modules(b"not JSON"), "modules.json: expected JSON, found something else ("),
     (lambda: with_modules(b"[" * 100_000), "modules.json: expected JSON, found something else ("),
     (lambda: with_modules(b"\xff"), "modules.json: expected JSON, found something else ("),
@@ -280,7 +265,7 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     (lambda: changed(ST_CONFIG, model_type="CrossEncoder"), f"{ST_CONFIG}: model_type: expected SentenceTransformer, "),
     (lambda: changed(ST_CONFIG, default_prompt_name="x"), f"{ST_CONFIG}: default_prompt_name: expected one of query, "),
     (lambda: changed(ST_CONFIG, default_prompt_name=["x"]), f"{ST_CONFIG}: default_prompt_name: expected one of quer"),
-    (lambda: changed(ST_CONFIG, prompts=["x"]), f"{ST_CONFIG}: prompts: expected a table, found ['x']"),
+    (lambda: changed(ST_CONFIG, prompts=["x"]), f"{ST_CONFIG}: prompts: expected an object, found ['x']"),
     (lambda: changed(ST_CONFIG, prompts={"x": 1}), f"{ST_CONFIG}: prompts.x: expected a string, found 1"),
     (lambda: changed(ST_CONFIG, prompts={"x": "\ud800"}), f"{ST_CONFIG}: expected JSON, found something else ("),
     (lambda: changed(ST_CONFIG, similarity_fn_name="x"), f"{ST_CONFIG}: similarity_fn_name: expected cosine, dot, "),

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.builder.projects import as_json, model_files, weights_of
-from thoth_models.digest import Digest
-from thoth_models_builder.describe import ModelFiles, describe, space_of
+from tests.support.projects import as_json, model_files, weights_of
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.bundle.describe import ModelFiles, describe, space_of
 
 Files = dict[str, bytes]
 ST_CONFIG = "config_sentence_transformers.json"

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import as_json, model_files
-from tests.builder.test_describe import facts_of, files_of, modules
-from tests.tiny_models import make_static_model
-from thoth_models.digest import Digest
-from thoth_models_builder.describe import ModelFiles, describe, read_modules, weights_to_describe
+from tests.support.described import facts_of, modules
+from tests.support.projects import as_json
+from tests.support.tiny_models import make_static_model
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.bundle.describe import ModelFiles, describe
 from thoth_models_builder.errors import UnsupportedModelError
-from thoth_models_builder.variants import choose_files
+from thoth_models_builder.spec.variants import choose_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.builder.test_describe import Files
+    from tests.support.described import Files
 
 WEIGHTS = "0_StaticEmbedding/model.safetensors"
 ROWS = '{"__metadata__": {"format": "pt"}, "embedding.weight": {"dtype": "F16", "shape": [50, 12]}}'
@@ -75,12 +75,6 @@ def test_of_the_weights_only_the_beginning_is_read() -> None:
     digests = {path: Digest.of(data) for path, data in contents.items()}
     assert describe(ModelFiles(digests, small.__getitem__, start)).dimension == 12
     assert asked == [(WEIGHTS, 8), (WEIGHTS, 8 + len(ROWS))]
-
-
-def test_the_weights_that_are_read_are_named() -> None:
-    """Who locks a model without fetching its weights must fetch these."""
-    assert weights_to_describe(read_modules(files_of(static(ROWS, "Dense")))) == [WEIGHTS]
-    assert weights_to_describe(read_modules(files_of(model_files("x")))) == []
 
 
 def test_tokenizer_and_weights_are_chosen() -> None:

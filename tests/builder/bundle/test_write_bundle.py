@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from tests.builder.projects import contents, snapshot
-from tests.builder.trees import FILES, Objects, write
-from thoth_models.digest import Digest
+from tests.support.projects import contents, snapshot
+from tests.support.trees import FILES, Objects, write
+from thoth_models.bundle.digest import Digest
 from thoth_models.errors import VerificationError
-from thoth_models.verify import verify
-from thoth_models_builder import assemble
+from thoth_models.verification.verify import verify
+from thoth_models_builder.bundle import write_tree
 from thoth_models_builder.errors import OutputError
 
 # --- the tree ---
 
 
 def test_a_bundle_has_its_files_and_nothing_else(objects: Objects, place: Path) -> None:
-    report = assemble.write_bundle(objects.manifest, objects.locate, place / "bundle")
+    report = write_tree.write_bundle(objects.manifest, objects.locate, place / "bundle")
     assert contents(place / "bundle") == {
         **FILES,
         "manifest.json": objects.manifest.to_bytes(),
@@ -107,7 +107,7 @@ def test_a_bundle_takes_its_place_and_leaves_nothing_beside_it(
     *, can_exchange: bool, before: str, objects: Objects, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not can_exchange:
-        monkeypatch.setattr(assemble, "_exchange", lambda *_: False)
+        monkeypatch.setattr(write_tree, "_exchange", lambda *_: False)
     output = place / "bundle"
     if before == "empty directory":
         output.mkdir()
@@ -130,7 +130,7 @@ def test_a_previous_bundle_comes_back_where_the_second_of_two_steps_fails(
             raise OSError(errno.EIO, "Input/output error")
         return rename(path, target)
 
-    monkeypatch.setattr(assemble, "_exchange", lambda *_: False)
+    monkeypatch.setattr(write_tree, "_exchange", lambda *_: False)
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(OutputError, match="Input/output error"):
         write(objects, output)
@@ -142,14 +142,14 @@ def test_names_are_exchanged_in_one_step(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     inode = (tmp_path / "one").stat().st_ino
-    assert assemble._exchange(tmp_path / "one", tmp_path / "two")
+    assert write_tree._exchange(tmp_path / "one", tmp_path / "two")
     assert (tmp_path / "two").stat().st_ino == inode
-    assert not assemble._exchange(tmp_path / "one", tmp_path / "three")
+    assert not write_tree._exchange(tmp_path / "one", tmp_path / "three")
 
 
 def test_a_system_without_exchange_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assemble.ctypes, "CDLL", lambda _name: types.SimpleNamespace())  # type: ignore[attr-defined]
-    assert not assemble._exchange(tmp_path / "one", tmp_path / "two")
+    monkeypatch.setattr(write_tree.ctypes, "CDLL", lambda _name: types.SimpleNamespace())  # type: ignore[attr-defined]
+    assert not write_tree._exchange(tmp_path / "one", tmp_path / "two")
 
 
 def test_a_bundle_that_does_not_verify_never_takes_the_place_of_the_previous_one(
@@ -170,7 +170,7 @@ def test_a_bundle_that_does_not_verify_never_takes_the_place_of_the_previous_one
 
 
 def test_what_is_written_is_verified_strictly(objects: Objects, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assemble, "FILE_MODE", 0o666)
+    monkeypatch.setattr(write_tree, "FILE_MODE", 0o666)
     with pytest.raises(VerificationError, match="writable"):
         write(objects, place / "bundle")
     assert list(place.iterdir()) == []

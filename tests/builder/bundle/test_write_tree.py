@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.projects import Project, contents, model_files, snapshot, write_files
-from tests.builder.trees import Objects, write
-from tests.bundles import flip_bit, opened
-from thoth_models.verify import verify
-from thoth_models_builder import assemble
+from tests.support.bundles import flip_bit, opened
+from tests.support.projects import Project, contents, model_files, snapshot, write_files
+from tests.support.trees import Objects, write
+from thoth_models.verification.verify import verify
+from thoth_models_builder.bundle import write_tree
 from thoth_models_builder.errors import OutputError
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def test_nothing_and_an_empty_directory_are_no_previous_bundle(place: Path) -> None:
-    assert assemble.read_previous(place / "bundle") == (None, None)
-    assert assemble.read_previous(place) == (None, None)
+    assert write_tree.read_previous(place / "bundle") == (None, None)
+    assert write_tree.read_previous(place) == (None, None)
 
 
 def test_an_intact_bundle_is_read(objects: Objects, place: Path) -> None:
     write(objects, place / "bundle")
-    report, reason = assemble.read_previous(place / "bundle")
+    report, reason = write_tree.read_previous(place / "bundle")
     assert reason is None
     assert report is not None
     assert report.manifest == objects.manifest
@@ -60,7 +60,7 @@ def test_a_damaged_bundle_is_still_one_that_may_be_replaced(
     write(objects, place / "bundle")
     with opened(place / "bundle"):
         damage(place / "bundle")
-    report, reason = assemble.read_previous(place / "bundle")
+    report, reason = write_tree.read_previous(place / "bundle")
     assert report is None
     assert reason
 
@@ -68,22 +68,22 @@ def test_a_damaged_bundle_is_still_one_that_may_be_replaced(
 def test_a_bundle_that_others_may_write_is_not_intact(objects: Objects, place: Path) -> None:
     write(objects, place / "bundle")
     let_others_write(place / "bundle")
-    assert "writable" in str(assemble.read_previous(place / "bundle")[1])
+    assert "writable" in str(write_tree.read_previous(place / "bundle")[1])
 
 
 @pytest.mark.parametrize(
     ("files", "found"),
     [
-        ({"notes.txt": b"mine"}, "found a directory of something else"),
-        ({"manifest.json": b'{"name": "a web page", "icons": []}'}, "found a directory of something else"),
-        ({"SHA256SUMS": b"0" * 64 + b"  disk.iso\n", "disk.iso": b"x"}, "found a directory of something else"),
-        ({"manifest.json/x": b"", "SHA256SUMS/x": b""}, "found a directory of something else"),
+        ({"notes.txt": b"mine"}, "found another directory"),
+        ({"manifest.json": b'{"name": "a web page", "icons": []}'}, "found another directory"),
+        ({"SHA256SUMS": b"0" * 64 + b"  disk.iso\n", "disk.iso": b"x"}, "found another directory"),
+        ({"manifest.json/x": b"", "SHA256SUMS/x": b""}, "found another directory"),
     ],
 )
 def test_a_directory_of_something_else_is_never_replaced(files: dict[str, bytes], found: str, place: Path) -> None:
     write_files(place / "bundle", files)
     with pytest.raises(OutputError, match="expected a bundle directory or nothing") as caught:
-        assemble.read_previous(place / "bundle")
+        write_tree.read_previous(place / "bundle")
     assert found in str(caught.value)
     assert contents(place / "bundle") == files
 
@@ -98,7 +98,7 @@ def test_a_file_or_symlink_is_never_replaced(kind: str, objects: Objects, place:
             write(objects, place / "elsewhere")
         output.symlink_to(place / "elsewhere")
     with pytest.raises(OutputError, match="found a file or symlink"):
-        assemble.read_previous(output)
+        write_tree.read_previous(output)
 
 
 def test_an_index_that_cannot_be_read_decides_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_an_index_that_cannot_be_read_decides_nothing(place: Path, monkeypatch: 
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(OutputError, match="expected a readable bundle, found: Permission denied"):
-        assemble.read_previous(place / "bundle")
+        write_tree.read_previous(place / "bundle")
 
 
 # --- one build at a time ---
@@ -118,16 +118,16 @@ def test_an_index_that_cannot_be_read_decides_nothing(place: Path, monkeypatch: 
 def test_two_builds_at_one_output_exclude_each_other(tmp_path: Path, place: Path) -> None:
     locks = tmp_path / "locks"
     (tmp_path / "link").symlink_to(place)
-    with assemble.claim(place / "bundle", locks):
+    with write_tree.claim(place / "bundle", locks):
         for same in (place / "bundle", tmp_path / "link" / "bundle"):
             with (
-                pytest.raises(OutputError, match="expected to be its only writer, found another build at it"),
-                assemble.claim(same, locks),
+                pytest.raises(OutputError, match="expected to be its only writer, found another build writing it"),
+                write_tree.claim(same, locks),
             ):
                 pass
-        with assemble.claim(place / "other", locks):
+        with write_tree.claim(place / "other", locks):
             pass
-    with assemble.claim(place / "bundle", locks):
+    with write_tree.claim(place / "bundle", locks):
         pass
     assert list(place.iterdir()) == []
 
@@ -145,14 +145,14 @@ def test_what_a_killed_build_left_is_removed_and_nothing_else(objects: Objects, 
     ]
     for name in others:
         (place / name).mkdir()
-    with assemble.claim(place / "bundle", tmp_path / "locks"):
+    with write_tree.claim(place / "bundle", tmp_path / "locks"):
         assert sorted(path.name for path in place.iterdir()) == sorted(others)
 
 
 def test_names_that_look_like_patterns_are_taken_literally(tmp_path: Path, place: Path) -> None:
     (place / ".bundle.abc45_78.building").mkdir()
     (place / ".[b]undle.abc45_78.building").mkdir()
-    with assemble.claim(place / "[b]undle", tmp_path / "locks"):
+    with write_tree.claim(place / "[b]undle", tmp_path / "locks"):
         assert [path.name for path in place.iterdir()] == [".bundle.abc45_78.building"]
 
 
@@ -160,11 +160,11 @@ def test_the_work_of_a_build_with_another_store_is_left_alone(
     objects: Objects, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*arguments: Any, **options: Any) -> Any:
-        with assemble.claim(place / "bundle", tmp_path / "locks of another store"):
+        with write_tree.claim(place / "bundle", tmp_path / "locks of another store"):
             pass
         return verify(*arguments, **options)
 
-    monkeypatch.setattr(assemble, "verify", interrupted)
+    monkeypatch.setattr(write_tree, "verify", interrupted)
     write(objects, place / "bundle")
     verify(place / "bundle", strict=True)
 
@@ -180,7 +180,7 @@ def test_a_leftover_that_no_build_left_is_not_followed(
     else:
         (place / ".bundle.abc45_78.building").write_bytes(b"mine")
     # Nor is it in the way: in a directory that others may write to, a name proves nothing.
-    with assemble.claim(place / "bundle", tmp_path / "locks"):
+    with write_tree.claim(place / "bundle", tmp_path / "locks"):
         pass
     assert os.path.lexists(place / ".bundle.abc45_78.building")
     assert snapshot(place / "precious") == before
@@ -190,7 +190,7 @@ def test_a_parent_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with (
         pytest.raises(OutputError, match="cannot be written: "),
-        assemble.claim(tmp_path / "file" / "bundle", tmp_path / "locks"),
+        write_tree.claim(tmp_path / "file" / "bundle", tmp_path / "locks"),
     ):
         pass
 
@@ -214,7 +214,7 @@ def test_a_leftover_that_another_build_removes_at_the_same_time(place: Path, mon
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(shutil, "rmtree", gone)
-    assemble._remove_tree(place / "leftover")
+    write_tree._remove_tree(place / "leftover")
 
 
 # --- through a whole build ---
@@ -256,5 +256,16 @@ def test_another_project_that_lists_its_manifest_is_not_taken_for_a_bundle(tmp_p
     (tmp_path / "release").mkdir()
     for name, data in files.items():
         (tmp_path / "release" / name).write_bytes(data)
-    with pytest.raises(OutputError, match="found a directory of something else"):
-        assemble.read_previous(tmp_path / "release")
+    with pytest.raises(OutputError, match="found another directory"):
+        write_tree.read_previous(tmp_path / "release")
+
+
+def test_a_report_that_a_killed_build_had_begun_is_removed(place: Path, tmp_path: Path) -> None:
+    begun = place / ".bundle.report.json.0123456789abcdef"
+    names = [".other.report.json.0123456789abcdef", "bundle.report.json", ".bundle.report.json.x"]
+    others = [place / name for name in names]
+    for path in (begun, *others):
+        path.write_bytes(b"{}")
+    with write_tree.claim(place / "bundle", tmp_path / "locks"):
+        assert not begun.exists()
+        assert all(path.exists() for path in others)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.bundles import invented_model, make_bundle, make_writable
-from thoth_models_builder import pipeline
+from tests.support.bundles import invented_model, make_bundle, make_writable
+from thoth_models_builder.cli.diff_and_sbom import add_diff, add_sbom
+from thoth_models_builder.cli.terminal import TerminalWatcher
 from thoth_models_builder.errors import LayoutError
-from thoth_models_builder.progress import TerminalWatcher
-from thoth_models_builder.pull_report import render
-from thoth_models_builder.subcommands import add_diff, add_sbom
+from thoth_models_builder.pipeline import image
+from thoth_models_builder.reports.pull_request import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +26,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
         more = {"more.txt": name.encode() * size}
         models = [invented_model("mini", space="one"), invented_model("other", space="two", more=more)]
         make_bundle(tmp_path / name, models, default="mini")
-        pipeline.image(
-            pipeline.ImageOptions(bundle=tmp_path / name, to=[f"oci:{tmp_path / name}-image"]), TerminalWatcher()
-        )
+        image.image(image.ImageOptions(bundle=tmp_path / name, to=[f"oci:{tmp_path / name}-image"]), TerminalWatcher())
     yield tmp_path
     make_writable(tmp_path)
 
@@ -53,7 +51,7 @@ def test_layers_are_told_below_the_models(place: Path, capsys: pytest.CaptureFix
     start = lines.index("layers for linux/amd64, linux/arm64:")
     states = {line.split()[0]: line for line in lines[start + 1 :]}
     assert "kept: there already" in states["mini/torch-fp32"]
-    assert "changed: another content" in states["other/torch-fp32"]
+    assert "changed: other content" in states["other/torch-fp32"]
     assert lines[start - 1] == "index again: no"
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import (
+from tests.support.bundles import make_writable
+from tests.support.projects import (
     COMMIT,
     NEEDED,
     Project,
@@ -20,15 +21,18 @@ from tests.builder.projects import (
     model_files,
     run_builder,
 )
-from tests.bundles import make_writable
-from thoth_models_builder import __version__, cli, pipeline
+from thoth_models_builder import __version__
+from thoth_models_builder.cli import main as cli
+from thoth_models_builder.pipeline import build, inputs
+from thoth_models_builder.reports.results import BuildReport
+from thoth_models_builder.sources.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.builder.conftest import Outcome
-    from tests.hub_simulator import HubSimulator
+    from tests.support.builder_fixtures import Outcome
+    from tests.support.hub_simulator import HubSimulator
 
 HUB = {"hub": "org/mini", "revision": COMMIT}
 
@@ -80,7 +84,7 @@ def test_the_same_as_json(served: Project, command: Callable[..., Outcome]) -> N
     assert (locked["file"], locked["is_rewritten"], locked["differences"]) == (str(served.lock_file), True, [])
     assert document(*served.arguments("lock", "--check")) == {"differences": []}
     built = document(*served.arguments("build"))
-    assert built.keys() == {field.name for field in dataclasses.fields(pipeline.BuildReport)}  # type: ignore[attr-defined]
+    assert built.keys() == {field.name for field in dataclasses.fields(BuildReport)}
     verified = document("verify", str(served.output), "--strict")
     assert (verified["bundle_digest"], verified["files"]) == (built["bundle_digest"], len(NEEDED) + 2)
     inspected = document("inspect", str(served.output))
@@ -92,7 +96,7 @@ def test_the_same_as_json(served: Project, command: Callable[..., Outcome]) -> N
 
 def test_the_schema(command: Callable[..., Outcome]) -> None:
     outcome = command("schema")
-    assert (outcome.code, outcome.out, outcome.err) == (0, pipeline.schema(), "")
+    assert (outcome.code, outcome.out, outcome.err) == (0, inputs.schema(), "")
 
 
 def test_defaults_are_places_here(
@@ -147,19 +151,19 @@ def test_some_models_only(hub: HubSimulator, project: Project, command: Callable
 
 
 def test_limits_reach_the_sources(served: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[pipeline.Limits] = []
+    seen: list[Limits] = []
 
-    def record(options: pipeline.BuildOptions, _watcher: object) -> None:
+    def record(options: build.BuildOptions, _watcher: object) -> None:
         seen.append(options.limits)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "build", record)
+    monkeypatch.setattr(build, "build", record)
     assert cli.main(["build"]) == 4
     names = {"connect": 1.5, "read": 2.5, "stall_window": 3.5, "stall_bytes": 4, "attempts": 5, "file_deadline": 6.5}
     flags = {"connect": "connect-timeout", "read": "read-timeout"}
     options = [f"--{flags.get(name, name.replace('_', '-'))}={value}" for name, value in names.items()]
     assert cli.main(["build", *options, "--wheel-deadline=7.5"]) == 4
-    assert seen == [pipeline.Limits(), pipeline.Limits(**names, wheel_deadline=7.5)]  # type: ignore[arg-type]
+    assert seen == [Limits(), Limits(**names, wheel_deadline=7.5)]  # type: ignore[arg-type]
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

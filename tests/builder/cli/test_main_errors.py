@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import (
+from tests.support.bundles import flip_bit
+from tests.support.hub_simulator import HubSimulator, RedirectLoop, SlowDrip, Status, WrongBytes
+from tests.support.projects import (
     COMMIT,
     Project,
     contents,
@@ -21,15 +23,13 @@ from tests.builder.projects import (
     model_files,
     write_files,
 )
-from tests.bundles import flip_bit
-from tests.hub_simulator import HubSimulator, RedirectLoop, SlowDrip, Status, WrongBytes
-from thoth_models_builder import pipeline
+from thoth_models_builder.pipeline import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.builder.conftest import Outcome
-    from tests.hub_simulator import Fault
+    from tests.support.builder_fixtures import Outcome
+    from tests.support.hub_simulator import Fault
 
 HUB = {"hub": "org/mini", "revision": COMMIT}
 TOKEN = "hf_bait0123456789abcdefghijklmnop"
@@ -192,7 +192,7 @@ def test_what_nobody_thought_of_is_no_failed_verification(
     def fail(*_arguments: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(pipeline, "build", fail)
+    monkeypatch.setattr(build, "build", fail)
     outcome = command(*local.arguments("build"))
     assert outcome.code == 4
     assert "Traceback" in outcome.err

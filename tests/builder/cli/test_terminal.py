@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.projects import Project, model_files, write_files
-from thoth_models_builder import progress
+from tests.support.projects import Project, model_files, write_files
+from thoth_models_builder.cli import terminal as progress
 from thoth_models_builder.errors import SourceAttempt
-from thoth_models_builder.reports import (
+from thoth_models_builder.reports.results import (
     BuildReport,
     BuiltFileReport,
     BuiltModelReport,
@@ -21,7 +21,7 @@ from thoth_models_builder.reports import (
     LockedModelReport,
     LockReport,
 )
-from thoth_models_builder.variants import Refusal
+from thoth_models_builder.spec.variants import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,6 +183,7 @@ def built_model(**changes: Any) -> BuiltModelReport:
 
 def build_report(**changes: Any) -> BuildReport:
     facts: dict[str, Any] = {
+        "report": None,
         "output": "/some/[bundle]",
         "is_unchanged": False,
         "bundle_digest": "a" * 64,
@@ -216,6 +217,18 @@ def test_a_build_is_a_table_of_files_with_their_whole_digests(capsys: pytest.Cap
     ]
 
 
+def test_a_build_says_what_was_measured_or_which_gate_was_passed(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"minimum_cosine": 0.99482, "mean_cosine": 0.99847, "neighbour_agreement": 0.98}
+    gates = {name: {"required_cosine": 0.95, "required_agreement": 0.8} for name in ("onnx-int8", "torch-fp32")}
+    model = built_model(gates=gates, accuracy={"onnx-int8": figures})
+    progress.show_build(build_report(models=(model,), report="/some/[bundle].report.json"))
+    out = " ".join(capsys.readouterr().out.split())
+    cosines = "onnx-int8: cosine to sentence-transformers at least 0.99482, 0.99847 on average; "
+    assert f"{cosines}0.980 of the ten nearest texts are the same" in out
+    assert "torch-fp32: passed the gate of a cosine of 0.95000; not measured here" in out
+    assert "measured figures: /some/[bundle].report.json" in out
+
+
 @pytest.mark.usefixtures("terminal")
 def test_on_a_terminal_the_digests_are_short(capsys: pytest.CaptureFixture[str]) -> None:
     progress.show_build(build_report())
@@ -237,7 +250,7 @@ def test_a_build_tells_who_is_absent_and_what_went_wrong(capsys: pytest.CaptureF
     )
     lines = capsys.readouterr().out.splitlines()
     assert "mini: torch-fp32, 384 dimensions, licence not stated" in [line.rstrip() for line in lines]
-    assert "not from here: mini from hub:org/mini@main, config.json: expected [200], found 404" in lines
+    assert "failed: mini from hub:org/mini@main, config.json: expected [200], found 404" in lines
     assert "note: a [note]" in lines
     assert (
         "large is absent: none of its sources delivered. mini, else other stands in for it at run time; "
@@ -262,9 +275,9 @@ def test_a_lock_tells_what_became_of_each_model(capsys: pytest.CaptureFixture[st
         "  left out: [x].bin (pickled)",
         "b: unchanged from directory:[b], 10 files, 91,000,000 bytes",
         "c: its sources did not answer, the existing entry is kept (10 files, 91,000,000 bytes)",
-        f"  not from here: {ATTEMPT}",
+        f"  failed: {ATTEMPT}",
         "d: its sources did not answer, and there is no entry to keep",
-        f"  not from here: {ATTEMPT}",
+        f"  failed: {ATTEMPT}",
         "e: removed, because the specification has no such model any more",
         "models.lock: written",
         "d: expected",

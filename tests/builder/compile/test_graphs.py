@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.builder.compile.plain_runtime import PlainRuntime
-from tests.tiny_models import MIXED_TEXTS
+from tests.support.plain_runtime import PlainRuntime
+from tests.support.tiny_models import MIXED_TEXTS
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.builder.compile.conftest import Exported
-    from tests.tiny_models import TinyModel
+    from tests.support.exported import Exported
+    from tests.support.tiny_models import TinyModel
 
 pytestmark = [pytest.mark.torch, pytest.mark.onnx]
 
@@ -89,8 +89,8 @@ def test_two_processes_write_the_same_bytes(
         assert done.returncode == 0, done.stderr
         digests.append(json.loads(done.stdout))
     assert digests[0] == digests[1]
-    names = {"raw.onnx", "raw.onnx.data", "model.onnx", "model.onnx.data", "tokenizer.json", "settings.json"}
-    assert set(digests[0]) == names
+    graph = {"model.onnx", "model.onnx.data", "model.onnx.tensors.json"}
+    assert set(digests[0]) == {"raw.onnx", "raw.onnx.data", "tokenizer.json", "settings.json"} | graph
 
 
 def test_what_an_exporter_tells_of_its_machine_is_left_out_at_every_depth(tmp_path: Path) -> None:
@@ -186,5 +186,6 @@ def test_nothing_else_is_left_behind(exported: Callable[[str], Exported]) -> Non
     made = exported("wordpiece")
     names = {path.name for path in made.directory.iterdir()}
     assert names == {
-        "source", "raw.onnx", "raw.onnx.data", "model.onnx", "model.onnx.data", "tokenizer.json", "settings.json",
+        "source", "raw.onnx", "raw.onnx.data", "model.onnx", "model.onnx.data", "model.onnx.tensors.json",
+        "tokenizer.json", "settings.json",
     }  # fmt: skip

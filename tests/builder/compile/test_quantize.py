@@ -286,7 +286,7 @@ def test_a_graph_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
     ]
     raw = encoder.write(tmp_path / "raw.onnx")
 
-    with pytest.raises(NotExportableError, match="expected a table whose rows input_ids chooses, found none"):
+    with pytest.raises(NotExportableError, match="expected a table that input_ids indexes, found none"):
         _quantized(raw)
 
 

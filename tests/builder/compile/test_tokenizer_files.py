@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests import tiny_models
-from tests.builder.compile.plain_runtime import PlainRuntime
-from tests.tiny_models import MIXED_TEXTS
-from thoth_models.canonical import canonical_json
+from tests.support import tiny_models
+from tests.support.plain_runtime import PlainRuntime
+from tests.support.tiny_models import MIXED_TEXTS
+from thoth_models.bundle.canonical_json import canonical_json
 from thoth_models_builder.compile.errors import NotExportableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.builder.compile.conftest import Exported
-    from tests.tiny_models import TinyModel
+    from tests.support.exported import Exported
+    from tests.support.tiny_models import TinyModel
 
 pytestmark = [pytest.mark.torch, pytest.mark.onnx]
 
@@ -121,7 +121,7 @@ def test_a_tokenizer_in_python_is_refused(wordpiece_model: TinyModel, tmp_path: 
 def test_a_chat_template_is_refused(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     model = reference(wordpiece_model)
     model[0].modality_config = {**model[0].modality_config, "message": {"method": "forward"}}
-    assert refusal(model, tmp_path) == "expected a model that takes text, found one with a chat template"
+    assert refusal(model, tmp_path) == "expected a model for plain text, found one with a chat template"
 
 
 def test_a_tokenizer_that_cannot_pad_is_refused(wordpiece_model: TinyModel, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_special_tokens_that_only_the_library_knows_are_refused_where_prompts_ar
 def test_static_embeddings_with_a_maximum_are_refused(tmp_path: Path) -> None:
     model = reference(tiny_models.make_static_model(tmp_path / "model"))
     model[0].tokenizer.enable_truncation(16)
-    assert refusal(model, tmp_path).startswith("StaticEmbedding: expected a tokenizer that cuts nothing off, found {")
+    assert refusal(model, tmp_path).startswith("StaticEmbedding: expected a tokenizer without truncation, found {")
 
 
 def test_no_transformer_is_refused(wordpiece_model: TinyModel, tmp_path: Path) -> None:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.oci.images import two_models
-from tests.builder.oci.test_layout import nothing
+from tests.support.images import nothing, two_models
 from thoth_models.errors import VerificationError
-from thoth_models_builder.errors import LayoutError
-from thoth_models_builder.oci.archive import (
+from thoth_models_builder.engine.archive_writer import (
     Part,
     StoredLayer,
     familiar_name,
@@ -22,17 +20,18 @@ from thoth_models_builder.oci.archive import (
     layer_name,
     stream_archive,
 )
+from thoth_models_builder.errors import LayoutError
+from thoth_models_builder.oci.layer_stream import LayerStream
 from thoth_models_builder.oci.layers import Layer, bundle_layers, layer_descriptor
 from thoth_models_builder.oci.layout import claim, write_layer
+from thoth_models_builder.oci.layout_files import blob_path
 from thoth_models_builder.oci.references import Reference
-from thoth_models_builder.oci.stored import blob_path
-from thoth_models_builder.oci.streams import LayerStream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from thoth_models.digest import Digest
+    from thoth_models.bundle.digest import Digest
 
 NAME = Reference.parse("thoth-models:1.2")
 
@@ -70,12 +69,12 @@ def test_what_is_in_an_archive(layers: tuple[Layer, ...]) -> None:
             assert (member.mtime, member.uid, member.gid, member.uname, member.mode) == (0, 0, 0, "", 0o444)
     (image,) = json.loads(contents["manifest.json"])
     assert image["RepoTags"] == ["thoth-models:1.2"]
-    assert image["Layers"] == [f"{layer.recipe}/layer.tar" for layer in layers]
+    assert image["Layers"] == [f"{layer.input_digest}/layer.tar" for layer in layers]
     config = contents.pop(image["Config"])
     assert image["Config"] == f"{hashlib.sha256(config).hexdigest()}.json"
     digests = [hashlib.sha256(contents.pop(name)).hexdigest() for name in image["Layers"]]
     assert json.loads(config) == {"rootfs": {"diff_ids": digests}}
-    assert json.loads(contents["repositories"]) == {"thoth-models": {"1.2": layers[-1].recipe.hex}}
+    assert json.loads(contents["repositories"]) == {"thoth-models": {"1.2": layers[-1].input_digest.hex}}
     assert contents.keys() == {"manifest.json", "repositories"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -15,10 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.docker_archives import (
+from tests.support.docker_archives import (
     VERSION,
     FakeEngine,
-    archive,
     classic,
     configuration,
     newer,
@@ -26,16 +24,15 @@ from tests.builder.docker_archives import (
     send,
     swallow,
 )
-from tests.builder.oci.hand_layouts import blobs, flip, sha256, tar
-from tests.registry_server import certificate, needs
-from thoth_models_builder import engine
+from tests.support.hand_layouts import blobs, sha256, tar
+from tests.support.registry_server import certificate, needs
+from thoth_models_builder.engine import client as engine
 from thoth_models_builder.errors import (
     BuildError,
     EngineError,
     EngineUnavailableError,
     ImageNotFoundError,
     ImageReferenceError,
-    OutputError,
 )
 
 if TYPE_CHECKING:
@@ -80,12 +77,6 @@ def pieces(data: bytes, size: int = 65_536) -> Iterator[bytes]:
 def serve_image(fake: FakeEngine, data: bytes, name: str = "made:1") -> None:
     fake.answers[f"/images/{name}/json"] = reply({"Id": "sha256:" + "1" * 64})
     fake.answers[f"/images/{name}/get"] = send(data)
-
-
-def layers_of(layout: Path) -> list[dict[str, object]]:
-    index = json.loads((layout / "index.json").read_bytes())
-    manifest = json.loads(blobs(layout)[index["manifests"][0]["digest"].removeprefix("sha256:")])
-    return list(manifest["layers"])
 
 
 @pytest.mark.docker
@@ -331,87 +322,6 @@ def test_the_newest_api_of_the_engine_is_spoken(fake: FakeEngine, tmp_path: Path
     assert fake.seen == ["/version", "/v1.46/images/made:1/json", "/v1.46/images/made:1/get"]
 
 
-def test_old_and_newer_archives_give_the_same_layout(fake: FakeEngine, tmp_path: Path) -> None:
-    config = configuration(LAYERS)
-    serve_image(fake, classic("made:1", LAYERS, config))
-    old = engine.save("made:1", tmp_path / "old")
-    serve_image(fake, newer("made:1", LAYERS))
-    assert engine.save("made:1", tmp_path / "new") == old
-    assert blobs(tmp_path / "new") == blobs(tmp_path / "old")
-    assert set(blobs(tmp_path / "old")) == {*map(sha256, LAYERS), sha256(config), str(old)}
-
-
-def test_layers_that_an_engine_keeps_compressed_are_compared_by_their_content(fake: FakeEngine, tmp_path: Path) -> None:
-    stored = [gzip.compress(layer) for layer in LAYERS]
-    serve_image(fake, newer("made:1", LAYERS, stored))
-    engine.save("made:1", tmp_path / "layout")
-    assert [layer["mediaType"] for layer in layers_of(tmp_path / "layout")] == [
-        "application/vnd.oci.image.layer.v1.tar+gzip"
-    ] * 2
-    assert [layer["digest"] for layer in layers_of(tmp_path / "layout")] == [
-        f"sha256:{sha256(data)}" for data in stored
-    ]
-    serve_image(fake, newer("made:1", LAYERS, [gzip.compress(LAYERS[0]), gzip.compress(b"another")]))
-    with pytest.raises(EngineError, match=rf"expected 'sha256:{sha256(LAYERS[1])}', found sha256:{sha256(b'another')}"):
-        engine.save("made:1", tmp_path / "other")
-
-
-def test_a_layer_that_comes_twice_is_a_link_in_the_archive(fake: FakeEngine, tmp_path: Path) -> None:
-    layers = [LAYERS[0], LAYERS[1], LAYERS[0]]
-    serve_image(fake, classic("made:1", layers))
-    engine.save("made:1", tmp_path / "layout")
-    assert [layer["digest"] for layer in layers_of(tmp_path / "layout")] == [
-        f"sha256:{sha256(data)}" for data in layers
-    ]
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (classic("made:1", LAYERS)[:40_000], "expected a whole archive from the engine, found"),
-        (b"no archive at all", "expected a whole archive from the engine, found"),
-        (b"", "expected a whole archive from the engine, found"),
-        (archive({"a": b"a"}), r"expected the file 'manifest\.json', found no such file"),
-        (archive({"manifest.json": b"[]"}), "expected a list of one image, found something else"),
-        (archive({"manifest.json": b"{"}), "expected JSON, found something else"),
-        (archive({"manifest.json": b'[{"Config": "x.json"}]'}), r"expected the configuration 'x\.json', found no such"),
-        (
-            archive({"manifest.json": b'[{"Config": "c", "Layers": []}]', "c": configuration(LAYERS)}),
-            "expected 2 layers, as its configuration says, found 0",
-        ),
-        (
-            archive({"manifest.json": b'[{"Config": "c", "Layers": ["../x"]}]', "c": configuration(LAYERS[:1])}),
-            r"expected the layer '\.\./x', found no such file",
-        ),
-        (
-            newer("made:1", LAYERS[:1], [b"\x28\xb5\x2f\xfd and more"]),
-            r"layer .*: expected it plain or in gzip, which can be compared, found zstd",
-        ),
-        (
-            classic("made:1", [LAYERS[0], b"another"], configuration(LAYERS)),
-            rf"layer .*: expected 'sha256:{sha256(LAYERS[1])}', found sha256:{sha256(b'another')}",
-        ),
-    ],
-)
-def test_an_archive_that_is_no_image_leaves_no_layout(
-    data: bytes, message: str, fake: FakeEngine, tmp_path: Path
-) -> None:
-    serve_image(fake, data)
-    with pytest.raises(EngineError, match=message):
-        engine.save("made:1", tmp_path / "layout")
-    assert not (tmp_path / "layout/index.json").exists()
-    assert not (tmp_path / "layout/.incoming").exists()
-
-
-def test_no_file_of_an_archive_gets_its_own_name(fake: FakeEngine, tmp_path: Path) -> None:
-    config = configuration(LAYERS[:1])
-    listed = json.dumps([{"Config": "c", "Layers": ["/../../escaped"]}]).encode()
-    serve_image(fake, archive({"manifest.json": listed, "c": config, "/../../escaped": LAYERS[0]}))
-    digest = engine.save("made:1", tmp_path / "deep/er/layout")
-    assert set(blobs(tmp_path / "deep/er/layout")) == {sha256(LAYERS[0]), sha256(config), str(digest)}
-    assert not list(tmp_path.rglob("escaped"))
-
-
 def test_an_archive_that_stops_in_the_middle_is_not_waited_for(fake: FakeEngine, tmp_path: Path) -> None:
     def stop(handler: BaseHTTPRequestHandler) -> None:
         send(classic("made:1", LAYERS)[:40_000], length=1_000_000)(handler)
@@ -463,20 +373,3 @@ def test_a_name_that_is_none_is_never_asked_for(name: str, fake: FakeEngine, tmp
     with pytest.raises(ImageReferenceError, match="expected NAME:TAG, or an id"):
         engine.save(name, tmp_path / "layout")
     assert fake.seen == []
-
-
-def test_a_layout_goes_into_no_directory_of_somebody_else(fake: FakeEngine, tmp_path: Path) -> None:
-    serve_image(fake, classic("made:1", LAYERS))
-    engine.save("made:1", tmp_path / "layout")
-    with pytest.raises(OutputError, match="expected an empty directory for an image layout"):
-        engine.save("made:1", tmp_path / "layout")
-
-
-def test_flipping_a_byte_of_a_layer_is_seen(fake: FakeEngine, tmp_path: Path) -> None:
-    data = tmp_path / "archive"
-    # In the middle lies the first layer, by far the longest file.
-    data.write_bytes(classic("made:1", LAYERS))
-    flip(data)
-    serve_image(fake, data.read_bytes())
-    with pytest.raises(EngineError, match=rf"expected 'sha256:{sha256(LAYERS[0])}', found sha256:"):
-        engine.save("made:1", tmp_path / "layout")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.oci.images import CONFIG, GZIP_LAYER, MANIFEST, LayoutMaker, two_platforms
+from tests.support.images import CONFIG, GZIP_LAYER, MANIFEST, LayoutMaker, two_platforms
 from thoth_models_builder.errors import ImageNotFoundError, LayoutError
-from thoth_models_builder.oci.append import read_bases
+from thoth_models_builder.oci.base_image import read_bases
 
 if TYPE_CHECKING:
     from pathlib import Path

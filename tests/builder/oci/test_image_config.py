@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.oci.images import two_models
-from thoth_models.digest import Digest
+from tests.support.images import two_models
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import UsageError
-from thoth_models_builder.oci.compose import Base, Plan, compose, refuse_many_layers
-from thoth_models_builder.oci.descriptors import Descriptor
-from thoth_models_builder.oci.image import BaseImage, Created, labels, make_config
+from thoth_models_builder.oci.image_config import BaseImage, Created, labels, make_config
 from thoth_models_builder.oci.layers import Layer, bundle_layers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thoth_models.manifest import Manifest
+    from thoth_models.bundle.manifest import Manifest
 
 AMD64 = BaseImage(platform={"os": "linux", "architecture": "amd64"})
 ONE, TWO = Digest.of(b"1"), Digest.of(b"2")
@@ -179,42 +177,3 @@ def test_a_base_without_a_history_gets_one_entry_per_layer(layers: tuple[Layer, 
 
 
 # --- all of it ---
-
-
-def plan_of(manifest: Manifest, layers: tuple[Layer, ...], *images: BaseImage) -> Plan:
-    return Plan(
-        format="image",
-        manifest=manifest,
-        layers=layers,
-        base=Base(images=images),
-        texts=labels(manifest, ONE, TWO, Created(), {}),
-        created=Created(),
-        root="/models",
-    )
-
-
-def test_one_platform_needs_no_index(manifest: Manifest, layers: tuple[Layer, ...]) -> None:
-    digests = [ONE] * len(layers)
-    single = compose(plan_of(manifest, layers, AMD64), digests)
-    assert single.index is None
-    assert single.entry.digest == Digest.of(single.manifests[0])
-    assert dict(single.entry.platform) == {"os": "linux", "architecture": "amd64"}
-    arm = BaseImage(platform={"os": "linux", "architecture": "arm64", "variant": "v8"})
-    both = compose(plan_of(manifest, layers, AMD64, arm), digests)
-    assert both.index is not None
-    assert both.entry.digest == Digest.of(both.index)
-    assert both.platforms == ("linux/amd64", "linux/arm64/v8")
-    assert both.manifests[0] == single.manifests[0]
-    # The same blobs for both; each in the order of the layers.
-    documents = [json.loads(data) for data in both.manifests]
-    assert documents[0]["layers"] == documents[1]["layers"]
-    assert documents[0]["layers"][0]["annotations"]["thoth-models.layer"] == "mini/onnx-fp32"
-    assert json.loads(both.configs[1])["variant"] == "v8"
-
-
-def test_more_layers_than_engines_can_stack(layers: tuple[Layer, ...]) -> None:
-    layer = Descriptor(media_type="x", digest=ONE, size=1)
-    fits = Base(images=(BaseImage(platform={}, layers=(layer,) * (127 - len(layers))),))
-    refuse_many_layers(fits, layers)
-    with pytest.raises(UsageError, match="expected at most 127 layers, which is what engines can stack, found 128"):
-        refuse_many_layers(fits, (*layers, layers[0]))

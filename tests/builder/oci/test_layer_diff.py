@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.oci import hand_layouts
-from tests.builder.oci.images import two_models
-from tests.bundles import make_writable
-from thoth_models.digest import Digest
-from thoth_models_builder import pipeline
+from tests.support import hand_layouts
+from tests.support.bundles import make_writable
+from tests.support.images import two_models
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.cli.terminal import TerminalWatcher
 from thoth_models_builder.errors import LayoutError
-from thoth_models_builder.oci.comparison import compare_images, compare_layouts, read_layers
 from thoth_models_builder.oci.descriptors import OCI_LAYER, Descriptor
-from thoth_models_builder.progress import TerminalWatcher
+from thoth_models_builder.oci.layer_diff import compare_images, compare_layouts, read_layers
+from thoth_models_builder.pipeline import image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from thoth_models_builder.oci.comparison import LayerDiff
+    from thoth_models_builder.oci.layer_diff import LayerDiff
 
 PLATFORM = "linux/amd64"
 
@@ -55,35 +55,33 @@ BASE, MINI, OTHER, TOP = (
 
 def test_the_same_image_is_not_pulled_again() -> None:
     found = compared([BASE, MINI, TOP], [BASE, MINI, TOP])
-    assert (found.bytes, found.pulled, found.pulled_by_place, found.gone) == (110, 0, 0, ())
+    assert (found.bytes, found.pulled, found.gone) == (110, 0, ())
     assert [state for _, state in states(found)] == ["kept"] * 3
 
 
 def test_one_changed_model_is_its_layer_and_the_top() -> None:
     found = compared([BASE, MINI, OTHER, TOP], [BASE, layer("mini", "m2", 90), OTHER, layer("top", "t2", 4)])
-    assert states(found)[1:] == [("mini", "changed"), ("other", "moved"), ("top", "changed")]
+    assert states(found)[1:] == [("mini", "changed"), ("other", "kept"), ("top", "changed")]
     assert found.pulled == 90 + 4
-    # Docker's classic storage knows `other` as something above the old `mini`.
-    assert found.pulled_by_place == 90 + 1000 + 4
     assert found.gone == ()
 
 
-def test_another_base_moves_every_layer_but_sends_none() -> None:
+def test_another_base_keeps_every_layer_above_it() -> None:
     found = compared([BASE, MINI, TOP], [layer(None, "new base", 8), MINI, TOP])
-    assert [state for _, state in states(found)] == ["new", "moved", "moved"]
-    assert (found.pulled, found.pulled_by_place) == (8, 111)
+    assert [state for _, state in states(found)] == ["new", "kept", "kept"]
+    assert found.pulled == 8
     assert found.gone == (f"base {BASE.digest.short}",)
 
 
 def test_a_layer_that_appears_and_one_that_goes() -> None:
     found = compared([MINI, TOP], [OTHER, TOP])
-    assert states(found) == [("other", "new"), ("top", "moved")]
+    assert states(found) == [("other", "new"), ("top", "kept")]
     assert found.gone == ("mini",)
 
 
 def test_the_same_content_twice_is_pulled_once() -> None:
     found = compared([], [layer("a", "same", 50), layer("b", "same", 50)])
-    assert (found.bytes, found.pulled, found.pulled_by_place) == (100, 50, 100)
+    assert (found.bytes, found.pulled) == (100, 50)
 
 
 def test_the_same_content_under_another_name_is_not_gone() -> None:
@@ -114,9 +112,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 def packed(place: Path, name: str, **options: Any) -> Path:
     two_models(place / f"{name}-bundle", **options)
-    pipeline.image(
-        pipeline.ImageOptions(bundle=place / f"{name}-bundle", to=[f"oci:{place / name}"]), TerminalWatcher()
-    )
+    image.image(image.ImageOptions(bundle=place / f"{name}-bundle", to=[f"oci:{place / name}"]), TerminalWatcher())
     return place / name
 
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import resource
-import subprocess
 import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.oci.images import two_models
-from tests.bundles import ModelPlan, VariantPlan, flip_bit, golden_of, invented_model, make_bundle, opened, proved
-from tests.registry_server import needs
-from thoth_models.digest import Digest
-from thoth_models.errors import VerificationError
+from tests.support.bundles import (
+    ModelPlan,
+    VariantPlan,
+    golden_of,
+    invented_model,
+    make_bundle,
+    opened,
+    proved,
+)
+from tests.support.images import two_models
 from thoth_models_builder.errors import UsageError
+from thoth_models_builder.oci.layer_stream import LayerStream
 from thoth_models_builder.oci.layers import Layer, LayerFile, bundle_layers, runtime_layer
-from thoth_models_builder.oci.streams import LayerStream, packed_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from thoth_models_builder.oci import tar_headers as tar
 
 
 def layers_of(root: Path, *, top: str = "/models", mtime: int = 0, **more: object) -> dict[str, Layer]:
@@ -116,7 +121,7 @@ def test_a_root_that_is_no_plain_path(root: str, place: Path) -> None:
 def test_the_same_files_elsewhere_give_the_same_bytes(place: Path) -> None:
     first, second = layers_of(place / "a"), layers_of(place / "b" / "deeper")
     assert [packed(layer) for layer in first.values()] == [packed(layer) for layer in second.values()]
-    assert [layer.recipe for layer in first.values()] == [layer.recipe for layer in second.values()]
+    assert [layer.input_digest for layer in first.values()] == [layer.input_digest for layer in second.values()]
 
 
 def test_the_digest_of_a_layer_never_changes(place: Path) -> None:
@@ -135,7 +140,7 @@ def test_the_digest_of_a_layer_never_changes(place: Path) -> None:
     )
 
 
-def test_a_recipe_follows_from_everything(place: Path) -> None:
+def test_an_input_digest_depends_on_everything_but_the_name(place: Path) -> None:
     layer = layers_of(place / "b")["other/torch-fp32"]
     file, *others = layer.files
     changes = [
@@ -146,126 +151,30 @@ def test_a_recipe_follows_from_everything(place: Path) -> None:
         replace(layer, files=(LayerFile.of(file.path, b"x" * file.size), *others)),
         replace(layer, directories={**layer.directories, "models": 0o755}),
     ]
-    assert len({layer.recipe, *(changed.recipe for changed in changes)}) == len(changes) + 1
-    assert replace(layer, name="another").recipe == layer.recipe
+    assert len({layer.input_digest, *(changed.input_digest for changed in changes)}) == len(changes) + 1
+    assert replace(layer, name="another").input_digest == layer.input_digest
+
+
+def test_size_and_input_digest_are_computed_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = layers_of(place / "b")["other/torch-fp32"]
+    count = 0
+    entries = Layer.entries
+
+    def counted(self: Layer) -> Iterator[tuple[tar.Entry, LayerFile | None]]:
+        nonlocal count
+        count += 1
+        return entries(self)
+
+    monkeypatch.setattr(Layer, "entries", counted)
+    seen = {(layer.size, layer.input_digest) for _ in range(12)}
+    assert len(seen) == 1
+    assert count == 2  # once for each of the two
 
 
 # --- what changed since it was verified ---
 
 
-def test_a_changed_byte_is_noticed_while_packing(place: Path) -> None:
-    layer = layers_of(place / "b")["other/torch-fp32"]
-    flip_bit(place / "b", "other/source/model.safetensors", offset=1234)
-    with pytest.raises(VerificationError) as caught:
-        packed(layer)
-    (problem,) = caught.value.problems
-    assert (problem.kind, problem.path) == ("changed", "models/other/source/model.safetensors")
-    assert problem.expected.startswith("sha256 ")
-    assert "packed after it was verified" in str(caught.value)
-
-
-@pytest.mark.parametrize(("content", "found"), [(b"", "0 bytes"), (b"x" * 3001, "3001 bytes")])
-def test_another_length_is_noticed_while_packing(content: bytes, found: str, place: Path) -> None:
-    layer = layers_of(place / "b")["other/torch-fp32"]
-    with opened(place / "b"):
-        (place / "b" / "other" / "source" / "model.safetensors").write_bytes(content)
-    with pytest.raises(VerificationError, match=f"expected 3000 bytes, found {found}"):
-        packed(layer)
-
-
-def test_a_missing_file_is_noticed_while_packing(place: Path) -> None:
-    layer = layers_of(place / "b")["other/torch-fp32"]
-    with opened(place / "b"):
-        (place / "b" / "other" / "source" / "model.safetensors").unlink()
-    with pytest.raises(VerificationError, match="expected a readable file, found No such file"):
-        packed(layer)
-
-
-def test_large_files_in_pieces(place: Path) -> None:
-    content = bytes(range(256)) * 4096 * 11 + b"the end"  # more pieces than there are buffers
-    layer = layers_of(place / "b", more={"large.bin": content})["other/torch-fp32"]
-    data = packed(layer)
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as file:
-        opened_file = file.extractfile("models/other/source/large.bin")
-        assert opened_file is not None
-        assert opened_file.read() == content
-    archive = place / "archive.tar"
-    archive.write_bytes(data)
-    found = packed_digest(archive, layer)
-    assert found is not None
-    assert found.hex == hashlib.sha256(data).hexdigest()
-
-
-@pytest.mark.big
-def test_a_file_of_more_than_8_gib(tmp_path: Path) -> None:
-    """Larger than the size field of a plain header can say; zeros that take no room on the disk."""
-    size, piece = 8 * 1024**3 + 12_345, bytes(1024 * 1024)
-    (tmp_path / "zeros").touch()
-    os.truncate(tmp_path / "zeros", size)
-    zeros = hashlib.sha256()
-    for _ in range(size // len(piece)):
-        zeros.update(piece)
-    zeros.update(piece[: size % len(piece)])
-    layer = Layer(
-        name="mini/onnx-fp32",
-        kind="variant",
-        directory="models",
-        files=(
-            LayerFile(path="models/a", size=size, sha256=Digest(zeros.hexdigest()), origin=tmp_path / "zeros"),
-            LayerFile.of("models/b", b"what follows is found"),
-        ),
-        directories={"models": 0o555},
-        mtime=0,
-    )
-    stream = LayerStream(layer)
-    before, written = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
-    with subprocess.Popen([needs("tar"), "-tv"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False) as tar:
-        assert tar.stdin is not None
-        assert tar.stdout is not None
-        for data in stream:
-            written += tar.stdin.write(data)
-        tar.stdin.close()
-        listed = tar.stdout.read().decode().splitlines()
-    assert tar.returncode == 0
-    assert [(line.split()[2], line.split()[-1]) for line in listed] == [
-        ("0", "models/"),
-        (str(size), "models/a"),
-        ("21", "models/b"),
-    ]
-    assert written == layer.size
-    assert stream.digest is not None
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
-
-
 # --- what is packed already ---
-
-
-def test_any_other_byte_of_an_archive_is_seen(place: Path) -> None:
-    layer = layers_of(place / "b")["mini/torch-fp32"]
-    data = packed(layer)
-    archive = place / "archive.tar"
-    archive.write_bytes(data)
-    assert packed_digest(archive, layer) is not None
-    # Headers, content, padding and the end alike; a prime step, so that every part is met.
-    for position in [*range(0, len(data), 61), len(data) - 1]:
-        changed = bytearray(data)
-        changed[position] ^= 1
-        archive.write_bytes(changed)
-        assert packed_digest(archive, layer) is None, position
-
-
-@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"\0", lambda _: b""])
-def test_an_archive_of_another_length_is_seen(change: object, place: Path) -> None:
-    layer = layers_of(place / "b")["mini/torch-fp32"]
-    archive = place / "archive.tar"
-    archive.write_bytes(change(packed(layer)))  # type: ignore[operator]
-    assert packed_digest(archive, layer) is None
-
-
-def test_an_archive_that_is_not_there(place: Path) -> None:
-    layer = layers_of(place / "b")["mini/torch-fp32"]
-    assert packed_digest(place / "nothing", layer) is None
-    assert packed_digest(place, layer) is None
 
 
 def test_wheels_lie_beside_the_models() -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.oci.images import two_models
-from tests.bundles import flip_bit
-from thoth_models.digest import Digest
+from tests.support.bundles import flip_bit
+from tests.support.images import nothing, two_models
+from thoth_models.bundle.digest import Digest
 from thoth_models.errors import VerificationError
 from thoth_models_builder.errors import LayoutError, OutputError
 from thoth_models_builder.oci.descriptors import OCI_CONFIG, OCI_LAYER, Descriptor
-from thoth_models_builder.oci.image import BUNDLE_DIGEST, document_descriptor, encode, make_manifest
+from thoth_models_builder.oci.image_config import BUNDLE_DIGEST, document_descriptor, encode, make_manifest
 from thoth_models_builder.oci.layers import Layer, bundle_layers, layer_descriptor
 from thoth_models_builder.oci.layout import (
     claim,
@@ -28,14 +28,10 @@ from thoth_models_builder.oci.layout import (
     write_image,
     write_layer,
 )
-from thoth_models_builder.oci.stored import blob_path, prepare_layout, write_blob, write_index
+from thoth_models_builder.oci.layout_files import blob_path, prepare_layout, write_blob, write_index
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def nothing(_count: int) -> None:
-    """What is told of progress that no test looks at."""
 
 
 @pytest.fixture
@@ -81,7 +77,7 @@ def test_layers_are_found_again(place: Path, layers: tuple[Layer, ...]) -> None:
         assert find_layers(place / "layout", layers) == {}
         digests = filled(place / "layout", layers)
         assert find_layers(place / "layout", layers) == {
-            layer.recipe: digest for layer, digest in zip(layers, digests, strict=True)
+            layer.input_digest: digest for layer, digest in zip(layers, digests, strict=True)
         }
         assert find_layers(place / "layout", [replace(layers[0], mtime=1)]) == {}
 
@@ -94,7 +90,7 @@ def test_a_damaged_layer_is_not_found(place: Path, layers: tuple[Layer, ...]) ->
         data = bytearray(path.read_bytes())
         data[700] ^= 1
         path.write_bytes(data)
-        assert find_layers(place / "layout", layers).keys() == {layer.recipe for layer in layers[1:]}
+        assert find_layers(place / "layout", layers).keys() == {layer.input_digest for layer in layers[1:]}
         assert write_layer(place / "layout", layers[0], nothing) == digests[0]
         assert len(find_layers(place / "layout", layers)) == len(layers)
 
@@ -125,7 +121,10 @@ def test_a_layer_under_the_name_of_another_digest_is_not_found(place: Path, laye
 def test_a_damaged_index_is_refused(damage: bytes, place: Path) -> None:
     prepare_layout(place / "layout")
     (place / "layout" / "index.json").write_bytes(damage)
-    with pytest.raises(OutputError, match="expected an image layout of ours"), claim(place / "layout"):
+    with (
+        pytest.raises(OutputError, match="expected an empty directory or an image layout written by thoth-bundle"),
+        claim(place / "layout"),
+    ):
         pass
     assert (place / "layout" / "index.json").read_bytes() == damage
 
@@ -215,7 +214,7 @@ def test_nothing_is_written_again(place: Path, layers: tuple[Layer, ...]) -> Non
 
 def find_again(layout: Path, layers: tuple[Layer, ...]) -> list[tuple[Layer, Digest]]:
     found = find_layers(layout, layers)
-    return [(layer, found[layer.recipe]) for layer in layers]
+    return [(layer, found[layer.input_digest]) for layer in layers]
 
 
 # --- blobs of other layouts ---

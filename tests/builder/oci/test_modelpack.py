@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 
-from tests.builder.oci.images import two_models
-from tests.bundles import golden_of, invented_model, make_bundle, proved
-from thoth_models.digest import Digest
+from tests.support.bundles import golden_of, invented_model, make_bundle, proved
+from tests.support.images import two_models
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.oci.compose import Base, Composed, Plan, compose
-from thoth_models_builder.oci.image import Created, labels
+from thoth_models_builder.oci.image_config import Created, labels
 from thoth_models_builder.oci.layers import bundle_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from thoth_models.manifest import Manifest
+    from thoth_models.bundle.manifest import Manifest
 
 
 def table(**properties: Any) -> dict[str, Any]:

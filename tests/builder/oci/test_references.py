@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from thoth_models.digest import Digest
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import ImageReferenceError
 from thoth_models_builder.oci.references import Reference, is_loopback
 

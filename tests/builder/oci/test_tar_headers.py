@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thoth_models_builder.oci import tar
+from thoth_models_builder.oci import tar_headers as tar
 
 EIGHT_GIB = 8 * 1024**3
 

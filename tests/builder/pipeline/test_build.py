@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import (
+from tests.support.bundles import flip_bit, make_writable
+from tests.support.hub_simulator import HubSimulator, Status, WrongBytes
+from tests.support.projects import (
     COMMIT,
     NEEDED,
     Project,
@@ -18,20 +20,16 @@ from tests.builder.projects import (
     write_files,
     write_wheel,
 )
-from tests.bundles import flip_bit, make_writable
-from tests.hub_simulator import HubSimulator, Status, WrongBytes
-from thoth_models.errors import VerificationError
-from thoth_models_builder import pipeline
 from thoth_models_builder.errors import (
     AlternateError,
     LockError,
     LockOutOfDateError,
+    OutputError,
     SourcesFailedError,
     SpecError,
     StoreError,
     UnsupportedModelError,
 )
-from thoth_models_builder.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +73,39 @@ def test_a_bundle_from_each_kind_of_source(kind: str, project: Project, hub: Hub
     assert {file.path: file.size for file in built.files} == {f"source/{path}": len(files[path]) for path in NEEDED}
     assert (built.dimension, built.license, built.is_absent, built.stand_ins) == (8, "apache-2.0", False, ())
     assert list((project.store / "scratch").iterdir()) == []
+
+
+def test_a_report_that_cannot_be_written_fails_only_a_build_that_writes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle in a place that may only be read is the bundle that was asked for."""
+
+    def refuse(*_: object) -> None:
+        raise OutputError("bundle.report.json: cannot be written: Read-only file system")
+
+    write_files(project.root / "model", model_files("mini"))
+    project.specify({"mini": {"sources": [DIRECTORY]}})
+    project.lock()
+    monkeypatch.setattr("thoth_models_builder.pipeline.build.write_report", refuse)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        project.build()
+    monkeypatch.setattr("thoth_models_builder.pipeline.build.write_report", lambda *_: None)
+    project.build()
+    monkeypatch.setattr("thoth_models_builder.pipeline.build.write_report", refuse)
+    assert project.build().is_unchanged
+    assert "the measured figures are not kept: bundle.report.json" in project.watcher.notes[-1]
+
+
+def test_a_file_in_the_place_of_the_report_is_kept(project: Project) -> None:
+    write_files(project.root / "model", model_files("mini"))
+    project.specify({"mini": {"sources": [DIRECTORY]}})
+    project.lock()
+    notes = project.output.with_name(f"{project.output.name}.report.json")
+    notes.write_text("my own", encoding="utf-8")
+    with pytest.raises(OutputError, match="expected the report of an earlier build or no file, found another file"):
+        project.build()
+    assert not project.output.exists()
+    assert notes.read_text(encoding="utf-8") == "my own"
 
 
 def test_the_same_bytes_from_another_source_are_the_same_bundle(
@@ -260,66 +291,3 @@ def test_an_alternate_with_the_same_weights_needs_no_permission(project: Project
 def test_a_store_that_cannot_be_made(local: Project) -> None:
     with pytest.raises(StoreError, match="expected a directory to keep files in"):
         local.build(store=local.file)
-
-
-# --- verify, inspect, gc, schema ---
-
-
-def test_verify_is_the_verification_of_the_runtime(local: Project) -> None:
-    built = local.build()
-    report = pipeline.verify(local.output, strict=True)
-    assert (report.bundle_digest, report.set_digest) == (built.bundle_digest, built.set_digest)
-    assert report.files == len(NEEDED) + 2
-    assert report.bytes == sum(len(data) for data in contents(local.output).values())
-    assert report.warnings == ()
-    (local.output / "mini/source/vocab.txt").chmod(0o666)
-    assert len(pipeline.verify(local.output, strict=False).warnings) == 1
-    with pytest.raises(VerificationError):
-        pipeline.verify(local.output, strict=True)
-
-
-def test_inspect_says_what_the_manifest_says(local: Project) -> None:
-    built = local.build()
-    document = pipeline.inspect(local.output)
-    assert document == {
-        "root": str(local.output),
-        "bundle_digest": built.bundle_digest,
-        "set_digest": built.set_digest,
-        "manifest": json.loads((local.output / "manifest.json").read_bytes()),
-    }
-
-
-def test_garbage_is_what_no_lock_names(local: Project) -> None:
-    local.build()
-    stays = contents(local.store)
-    unneeded = model_files("unneeded", size=123)["model.safetensors"]
-    store = Store(local.store)
-    with store.writer("x", digest=None, size=None) as writer:
-        writer.write(unneeded)
-        writer.finish()
-    collect = {"unused_days": 0.0, "dry_run": False}
-    counted = pipeline.gc(local.store, [local.lock_file], unused_days=0.0, dry_run=True)
-    assert (counted.files, counted.bytes, counted.is_dry_run) == (1, len(unneeded), True)
-    assert len(contents(local.store)) == len(stays) + 1
-    assert pipeline.gc(local.store, [local.lock_file], unused_days=1.0, dry_run=False).files == 0
-    removed = pipeline.gc(local.store, [local.lock_file], **collect)  # type: ignore[arg-type]
-    assert (removed.files, removed.bytes, removed.is_dry_run) == (1, len(unneeded), False)
-    assert contents(local.store) == stays
-    with pytest.raises(LockError):
-        pipeline.gc(local.store, [local.lock_file, local.root / "other.lock"], **collect)  # type: ignore[arg-type]
-    assert contents(local.store) == stays
-    is_intact(local.output)
-
-
-def test_garbage_is_not_collected_while_a_build_is_at_work(local: Project) -> None:
-    with Store(local.store).in_use(), pytest.raises(StoreError, match="found one in use by a build"):
-        pipeline.gc(local.store, [local.lock_file], unused_days=0.0, dry_run=False)
-
-
-def test_the_store_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert pipeline.default_store() == tmp_path / "thoth-models" / "store"
-    monkeypatch.setenv("THOTH_STORE", "")
-    assert pipeline.default_store() == tmp_path / "thoth-models" / "store"
-    monkeypatch.setenv("THOTH_STORE", str(tmp_path / "elsewhere"))
-    assert pipeline.default_store() == tmp_path / "elsewhere"

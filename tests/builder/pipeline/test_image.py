@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.builder.oci.images import (
+from tests.support.bundles import flip_bit, invented_model, make_bundle, make_writable
+from tests.support.images import (
     GZIP_LAYER,
     blob,
     configs,
@@ -24,11 +25,10 @@ from tests.builder.oci.images import (
     two_platforms,
     unpacked,
 )
-from tests.bundles import flip_bit, invented_model, make_bundle, make_writable
-from tests.registry_server import needs
+from tests.support.imaging import Quiet, files, make
+from tests.support.registry_server import needs
 from thoth_models.errors import BundleNotFoundError, VerificationError
-from thoth_models.verify import verify
-from thoth_models_builder import imaging
+from thoth_models.verification.verify import verify
 from thoth_models_builder.errors import (
     ImageNotFoundError,
     LayoutError,
@@ -36,32 +36,13 @@ from thoth_models_builder.errors import (
     OutputError,
     UsageError,
 )
-from thoth_models_builder.imaging import ImageOptions, image
-from thoth_models_builder.oci import layout as layout_module
+from thoth_models_builder.pipeline import image as imaging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tests.builder.conftest import Outcome
-    from thoth_models_builder.reports import ImageReport
-
-
-class Quiet:
-    """A watcher that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def transfer(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        import contextlib
-
-        self.notes.append(f"{label} {total}")
-        return contextlib.nullcontext(lambda _: None)
+    from tests.support.builder_fixtures import Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -73,14 +54,6 @@ def _no_time_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def bundle(place: Path) -> Path:
     two_models(place / "bundle")
     return place / "bundle"
-
-
-def make(bundle: Path, *to: str, watcher: Quiet | None = None, **options: Any) -> ImageReport:
-    return image(ImageOptions(bundle=bundle, to=to, **options), watcher or Quiet())
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 # --- the same bytes ---
@@ -99,7 +72,7 @@ def test_the_digest_of_an_image_never_changes(place: Path) -> None:
     """Pinned for layers, configuration, manifest and index. What changes it must be worth that all images change."""
     make_bundle(place / "bundle", [invented_model("mini", variants=("onnx-fp32", "torch-fp32"))], name="pinned")
     report = make(place / "bundle", f"oci:{place}/layout")
-    assert report.digest == "aa9238e0a1412d13ae616d50d0aef4f3d23ac50f303a88563f551704225ebc4b"
+    assert report.digest == "e901bb2b93df48e7e139933f1182a273231b423b394e71166eb51c5c5f1c5b50"
 
 
 def test_one_changed_model_changes_its_layers_and_the_top(place: Path, bundle: Path) -> None:
@@ -180,37 +153,6 @@ def test_digests_of_contents_are_those_of_the_layers(place: Path, bundle: Path) 
     assert entry(place / "layout")["digest"] == f"sha256:{report.digest}"
     assert entry(place / "layout")["platform"] == {"os": "linux", "architecture": "arm64", "variant": "v8"}
     assert entry(place / "layout")["annotations"]["org.opencontainers.image.ref.name"] == "latest"
-
-
-def test_all_outputs_of_one_run_share_their_layers(place: Path, bundle: Path) -> None:
-    targets = [f"oci:{place}/one", f"docker-archive:{place}/image.tar", f"oci:{place}/two"]
-    report = make(bundle, *targets, name="acme/models:7")
-    assert files(place / "one") == files(place / "two")
-    assert [output.destination for output in report.outputs] == targets
-    with tarfile.open(place / "image.tar") as archive:
-        (described,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
-        config = archive.extractfile(described["Config"]).read()  # type: ignore[union-attr]
-        found = [hashlib.sha256(archive.extractfile(name).read()).hexdigest() for name in described["Layers"]]  # type: ignore[union-attr]
-    assert found == [layer.digest for layer in report.layers]
-    assert described["RepoTags"] == ["acme/models:7"]
-    assert f"{report.outputs[1].digest}.json" == described["Config"]
-    assert hashlib.sha256(config).hexdigest() in {manifest.config_digest for manifest in report.manifests}
-    first, second = ((place / name / "blobs" / "sha256" / found[0]).stat() for name in ("one", "two"))
-    assert first.st_ino == second.st_ino  # one copy on the disk
-
-
-def test_an_archive_alone_needs_no_other_copy_of_the_layers(
-    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(bundle, f"oci:{place}/layout", f"docker-archive:{place}/with.tar")
-
-    def refuse(*_arguments: object) -> None:
-        raise AssertionError("a layer was written on its own")
-
-    monkeypatch.setattr(layout_module, "write_layer", refuse)
-    make(bundle, f"docker-archive:{place}/without.tar")
-    assert (place / "with.tar").read_bytes() == (place / "without.tar").read_bytes()
-    assert {path.name for path in place.iterdir()} == {"bundle", "layout", "with.tar", "without.tar"}
 
 
 def test_modelpack_has_the_layers_of_the_image(place: Path, bundle: Path) -> None:
@@ -310,40 +252,6 @@ def test_a_base_with_another_bundle_is_refused(place: Path, bundle: Path) -> Non
     make(place / "other", f"oci:{place}/one")
     with pytest.raises(UsageError, match="expected a base without another bundle, found one with 'sha256:"):
         make(bundle, f"oci:{place}/two", base=f"oci:{place}/one")
-
-
-@pytest.mark.parametrize(("machine", "expected"), [("x86_64", "amd64"), ("aarch64", "arm64")])
-def test_an_archive_has_the_image_for_this_machine(
-    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, machine: str, expected: str
-) -> None:
-    monkeypatch.setattr("platform.machine", lambda: machine)
-    make(bundle, f"docker-archive:{place}/image.tar", base=f"oci:{two_platforms(place / 'base')}")
-    with tarfile.open(place / "image.tar") as archive:
-        (described,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
-        config = json.loads(archive.extractfile(described["Config"]).read())  # type: ignore[union-attr]
-    assert config["architecture"] == expected
-
-
-def test_an_archive_for_a_machine_that_there_is_no_image_for(
-    place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    base = f"oci:{two_platforms(place / 'base')}"
-    with pytest.raises(
-        UsageError, match=r"this machine, linux/riscv64, or one --platform of linux/amd64, linux/arm64$"
-    ):
-        make(bundle, f"docker-archive:{place}/image.tar", base=base)
-    make(bundle, f"docker-archive:{place}/image.tar", base=base, platforms=["linux/amd64"])
-
-
-def test_an_archive_behind_a_link_takes_the_place_of_the_file(place: Path, bundle: Path) -> None:
-    (place / "far").mkdir()
-    (place / "far" / "image.tar").write_bytes(b"old")
-    (place / "image.tar").symlink_to(place / "far" / "image.tar")
-    make(bundle, f"docker-archive:{place}/image.tar")
-    assert (place / "image.tar").is_symlink()
-    assert tarfile.is_tarfile(place / "far" / "image.tar")
-    assert [path.name for path in (place / "far").iterdir()] == ["image.tar"]
 
 
 def test_a_layout_whose_blobs_are_elsewhere_is_left_alone(place: Path, bundle: Path) -> None:
@@ -499,15 +407,6 @@ def test_what_does_not_go_together(
     with pytest.raises(UsageError, match=message):
         make(bundle, *(target.replace("{}", str(place)) for target in targets), **filled)
     assert {path.name for path in place.iterdir()} == {"bundle"}
-
-
-def test_a_place_that_cannot_be_written(place: Path, bundle: Path) -> None:
-    (place / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="expected to write an archive"):
-        make(bundle, f"docker-archive:{place}/file/image.tar")
-    with pytest.raises(OutputError):
-        make(bundle, f"oci:{place}/file")
-    assert (place / "file").read_bytes() == b""
 
 
 def test_a_layout_of_others_stays_as_it_is(place: Path, bundle: Path) -> None:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.docker_archives import FakeEngine, reply, swallow
-from tests.builder.oci.images import configs, entry, layers, manifests, on_disk, two_models, two_platforms, unpacked
-from tests.builder.projects import environment_of_children
-from tests.builder.test_imaging import Quiet, files, make
-from tests.bundles import Sparse, invented_model, make_bundle, make_writable
-from tests.registry_server import RegistryServer, needs
+from tests.support.bundles import Sparse, invented_model, make_bundle, make_writable
+from tests.support.docker_archives import FakeEngine, reply, swallow
+from tests.support.images import configs, entry, layers, manifests, on_disk, two_models, two_platforms, unpacked
+from tests.support.imaging import Quiet, files, make
+from tests.support.projects import environment_of_children
+from tests.support.registry_server import RegistryServer, needs
 from thoth_models_builder.errors import EngineError, ImageNotFoundError
-from thoth_models_builder.oci.registry import pull, push
+from thoth_models_builder.registry.client import pull, push
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import (
+from tests.support.hub_simulator import HubSimulator, WrongBytes
+from tests.support.projects import (
     COMMIT,
     NEEDED,
     Project,
@@ -17,18 +18,17 @@ from tests.builder.projects import (
     snapshot,
     write_files,
 )
-from tests.hub_simulator import HubSimulator, WrongBytes
-from thoth_models.digest import Digest
-from thoth_models_builder import locking
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import LockError, SourceError, SourcesFailedError, UnsupportedModelError
-from thoth_models_builder.files import replace_file
-from thoth_models_builder.sources import RemoteFile
+from thoth_models_builder.pipeline import lock as locking
+from thoth_models_builder.sources.source import RemoteFile
+from thoth_models_builder.storage.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.builder.conftest import Outcome
+    from tests.support.builder_fixtures import Outcome
 
 OTHER_COMMIT = "b" * 40
 PINNED = {"hub": "org/mini", "revision": COMMIT}

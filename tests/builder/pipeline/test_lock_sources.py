@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import (
+from tests.support.hub_simulator import HubSimulator, Silence, SlowDrip, Status
+from tests.support.projects import (
     COMMIT,
     FAST,
     NEEDED,
@@ -16,7 +17,6 @@ from tests.builder.projects import (
     write_files,
     write_wheel,
 )
-from tests.hub_simulator import HubSimulator, Silence, SlowDrip, Status
 
 if TYPE_CHECKING:
     from pathlib import Path

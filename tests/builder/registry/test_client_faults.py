@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.oci.hand_layouts import blobs, sha256, tar, write_image
-from tests.builder.projects import environment_of_children
-from tests.registry_server import Fault, FaultyProxy, RegistryServer, status
+from tests.support.hand_layouts import blobs, sha256, tar, write_image
+from tests.support.projects import environment_of_children
+from tests.support.registry_server import Fault, FaultyProxy, RegistryServer, status
 from thoth_models_builder.errors import (
     CredentialsError,
     ImageReferenceError,
     RegistryError,
     RegistryUnreachableError,
 )
-from thoth_models_builder.oci.registry import Limits, pull, push
+from thoth_models_builder.registry.client import Limits, pull, push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
-QUICK = Limits(connect=1, read=1, write=1, commit=1, backoff=0.01, backoff_most=0.05, attempts=3)
+QUICK = Limits(connect=1, read=1, write=1, commit=1, backoff=0.01, max_backoff=0.05, attempts=3)
 SMALL, LARGE = tar({"models/a": b"a" * 1000}), tar({"models/b": b"b" * 900_000})
 
 
@@ -316,7 +316,10 @@ def test_a_blob_that_drips_is_a_stall(layout: Path, proxy: FaultyProxy, tmp_path
         (status(200, {"Docker-Content-Digest": "sha256:0"}, b"{}"), "expected sha256:0, found sha256:44136fa3"),
         (status(200, body=b"[" * 100_000), "nested too deeply|recursion"),
         (status(200, body=b" " * 5_000_000), "expected an answer of at most 4194304 bytes, found more"),
-        (status(200, {"Content-Encoding": "gzip"}, b"{}"), "expected an answer as it is, found it encoded as 'gzip'"),
+        (
+            status(200, {"Content-Encoding": "gzip"}, b"{}"),
+            "expected an answer without encoding, found it encoded as 'gzip'",
+        ),
     ],
 )
 def test_a_manifest_that_comes_back_wrong(
@@ -349,7 +352,7 @@ def test_a_mount_that_is_refused_is_a_blob_that_is_sent(layout: Path, proxy: Fau
 MEASURE = """
 import sys
 from pathlib import Path
-from thoth_models_builder.oci.registry import pull, push
+from thoth_models_builder.registry.client import pull, push
 
 def most():
     # Not getrusage, which carries over what the parent had: this one begins with this program.

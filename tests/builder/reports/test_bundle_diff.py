@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.bundles import ModelPlan, invented_model, make_bundle, make_writable
-from thoth_models_builder.cli import main
-from thoth_models_builder.diff import BundleDiff, Change, ModelDiff, diff
+from tests.support.bundles import (
+    ModelPlan,
+    golden_of,
+    invented_model,
+    make_bundle,
+    make_writable,
+    measure,
+    proved,
+)
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.cli.main import main
+from thoth_models_builder.reports.bundle_diff import BundleDiff, Change, ModelDiff, diff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from thoth_models.manifest import Manifest
+    from thoth_models.bundle.manifest import Manifest
 
 
 @pytest.fixture
@@ -68,6 +77,43 @@ def test_files_that_change_are_named_and_counted(places: tuple[Path, Path]) -> N
     assert model.bytes == 5 + 7
     # The space is the same, but other files are read.
     assert model.verdict == "same space"
+
+
+def test_another_gate_is_a_change(places: tuple[Path, Path]) -> None:
+    golden = golden_of(["one"])
+    plans = [proved(invented_model("mini"), golden, required_cosine=cosine) for cosine in (0.9, 0.95)]
+    report = compared(places, plans[:1], plans[1:])
+    assert only(report).changes == (
+        Change(what="gates", before="torch-fp32 cosine 0.90000", after="torch-fp32 cosine 0.95000"),
+    )
+    assert only(report).verdict == "same vectors"
+
+
+def test_what_was_measured_is_compared_where_it_is_known_of_both(
+    places: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifests = [make_bundle(place, [invented_model("mini")], default="mini") for place in places]
+
+    def changes() -> list[dict[str, str]]:
+        assert main(["diff", "--json", *map(str, places)]) == 0
+        found: list[dict[str, str]] = json.loads(capsys.readouterr().out)["models"][0]["changes"]
+        return found
+
+    measure(places[0], manifests[0], minimum_cosine=0.99)
+    assert changes() == []
+    # Digits in which two processors differ do not count.
+    measure(places[1], manifests[1], minimum_cosine=0.98999)
+    assert changes() == []
+    measure(places[1], manifests[1], minimum_cosine=0.95)
+    assert changes() == [
+        {
+            "what": "accuracy of torch-fp32",
+            "before": "cosine at least 0.9900, neighbours 1.00 the same",
+            "after": "cosine at least 0.9500, neighbours 1.00 the same",
+        }
+    ]
+    measure(places[1], manifests[1], bundle_digest=Digest.of(b"other"))
+    assert changes() == []
 
 
 def test_another_order_of_variants_is_the_same_space_from_other_files(places: tuple[Path, Path]) -> None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.sources.downloads import FILES, REPOSITORY, Downloads
-from thoth_models_builder.store import Store
+from tests.support.downloads import FILES, REPOSITORY, Downloads
+from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.hub_simulator import HubSimulator
+    from tests.support.hub_simulator import HubSimulator
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.projects import write_files
-from thoth_models.digest import Digest
+from tests.support.projects import write_files
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, WrongContentError
-from thoth_models_builder.sources import RemoteFile
 from thoth_models_builder.sources.directory import DirectoryTree
+from thoth_models_builder.sources.source import RemoteFile
 
 if TYPE_CHECKING:
-    from thoth_models_builder.store import Store
+    from thoth_models_builder.storage.store import Store
 
 FILES = {"config.json": b"{}", "1_Pooling/config.json": b"[]", "README.md": b"---\nlicense: mit\n---\n"}
 

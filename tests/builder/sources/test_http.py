@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests import hub_simulator as faults
-from tests.builder.sources.downloads import CALM, FILES, LARGE, PATIENCE, QUICK, REPOSITORY, SMALL, Downloads, remote
-from tests.hub_simulator import HubSimulator, SilentServer, Status
-from thoth_models.digest import Digest
+from tests.support import hub_simulator as faults
+from tests.support.downloads import CALM, FILES, LARGE, PATIENCE, QUICK, REPOSITORY, SMALL, Downloads, remote
+from tests.support.hub_simulator import HubSimulator, SilentServer, Status
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, StoreError, WrongContentError
-from thoth_models_builder.sources import RemoteFile
 from thoth_models_builder.sources.http import Downloader
+from thoth_models_builder.sources.source import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.hub_simulator import Fault
-    from thoth_models_builder.sources import Sink
-    from thoth_models_builder.store import Store
+    from tests.support.hub_simulator import Fault
+    from thoth_models_builder.sources.source import Sink
+    from thoth_models_builder.storage.store import Store
 
 SIZE = {name: len(data) for name, data in FILES.items()}
 MIDDLE = 100_000  # bytes of the large file that come before it is cut
@@ -178,24 +178,11 @@ def test_a_transfer_that_is_too_slow_as_a_whole_ends_at_its_deadline(downloads: 
     assert re.search(r"expected 307200 bytes within 1.5 s, found \d+ bytes after 1.\d s", str(downloads.error(LARGE)))
 
 
-def test_a_large_file_has_more_time_than_a_small_one() -> None:
-    limits = replace(QUICK, file_deadline=10, file_rate=100)
-    assert [limits.deadline(size) for size in (None, 0, 1000)] == [10, 10, 20]
-
-
 def test_the_server_says_how_long_to_wait_up_to_a_bound(downloads: Downloads) -> None:
-    downloads.limits = replace(CALM, backoff_most=5.0)
+    downloads.limits = replace(CALM, max_backoff=5.0)
     downloads.spoil(SMALL, Status(429, {"Retry-After": "1"}), times=1)
     first, second = downloads.survives(SMALL)
     assert 1.0 <= second.at - first.at < 5.0
-
-
-def test_pauses_become_longer_and_have_an_upper_bound() -> None:
-    downloader = Downloader(limits=replace(QUICK, backoff=1.0, backoff_most=20.0), token=None)
-    for in_vain, longest in [(0, 1), (1, 1), (2, 2), (3, 4), (9, 20)]:
-        assert longest / 2 <= downloader._pause(in_vain, None) <= longest
-    assert downloader._pause(1, 7.0) == 7.0
-    assert downloader._pause(1, 3600.0) == 20.0
 
 
 # --- a server that is not there ---

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests import hub_simulator as faults
-from tests.builder.sources.downloads import (
+from tests.support import hub_simulator as faults
+from tests.support.downloads import (
     CALM,
     FILES,
     LARGE,
@@ -22,16 +22,16 @@ from tests.builder.sources.downloads import (
     limits_for,
     remote,
 )
-from tests.hub_simulator import DEFAULT_COMMIT, SilentServer, Status
-from thoth_models.digest import Digest
+from tests.support.hub_simulator import DEFAULT_COMMIT, SilentServer, Status
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.sources import RemoteFile
 from thoth_models_builder.sources.hub import HubRepository
 from thoth_models_builder.sources.limits import Limits
+from thoth_models_builder.sources.source import RemoteFile
 
 if TYPE_CHECKING:
-    from tests.hub_simulator import Fault, HubSimulator
-    from thoth_models_builder.store import Store
+    from tests.support.hub_simulator import Fault, HubSimulator
+    from thoth_models_builder.storage.store import Store
 
 NEXT_COMMIT = "f" * 40
 LABEL = f"hub:{REPOSITORY}@main"
@@ -107,12 +107,12 @@ def sibling(values: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b'{"id": "x/y", "siblings": []}', f"expected the Hub to tell the commit of {LABEL}, found None"),
-        (b'{"id": "x/y", "sha": "main"}', f"expected the Hub to tell the commit of {LABEL}, found 'main'"),
-        (b'{"id": "x/y", "siblings": [{"rfilename": 1}]}', "expected the Hub to tell the paths of files, found 1"),
-        (sibling(b'"size": -1'), "a: expected the Hub to tell its size in bytes, found -1"),
-        (sibling(b'"size": "1"'), "a: expected the Hub to tell its size in bytes, found '1'"),
-        (sibling(b'"size": true'), "a: expected the Hub to tell its size in bytes, found True"),
+        (b'{"id": "x/y", "siblings": []}', f"expected the Hub to state the commit of {LABEL}, found None"),
+        (b'{"id": "x/y", "sha": "main"}', f"expected the Hub to state the commit of {LABEL}, found 'main'"),
+        (b'{"id": "x/y", "siblings": [{"rfilename": 1}]}', "expected the Hub to state the paths of files, found 1"),
+        (sibling(b'"size": -1'), "a: expected the Hub to state its size in bytes, found -1"),
+        (sibling(b'"size": "1"'), "a: expected the Hub to state its size in bytes, found '1'"),
+        (sibling(b'"size": true'), "a: expected the Hub to state its size in bytes, found True"),
         (sibling(b'"blobId": "x"'), "a: expected a git blob id of 40 hexadecimal digits, found 'x'"),
         (
             b'{"id": "x/y", "sha": "%s", "siblings": [{"rfilename": "model.safetensors", "size": 1, '
@@ -161,7 +161,7 @@ def test_metadata_trouble_ends_in_time_with_an_error(
         repository(limits=limits_for(fault)).list_files()
     assert time.monotonic() - started < PATIENCE
     assert type(caught.value) is kind
-    expected = f"expected {re.escape(model.endpoint)} to tell about {LABEL}, found HTTP"
+    expected = f"expected {re.escape(model.endpoint)} to describe {LABEL}, found HTTP"
     others = f"expected (an answer from {re.escape(model.endpoint)}|the metadata of {REPOSITORY} within 1.5 s), found "
     assert re.match(f"{expected}|{others}", str(caught.value))
 

@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests import hub_simulator as faults
-from tests.builder.projects import environment_of_children
-from tests.builder.sources.downloads import CALM, FILES, LARGE, QUICK, REPOSITORY, SMALL, TOKEN, limits_for, remote
-from tests.hub_faults import ConnectionServer, RequestReader
-from tests.hub_simulator import DEFAULT_COMMIT, HubSimulator, Status
+from tests.support import hub_simulator as faults
+from tests.support.downloads import CALM, FILES, LARGE, QUICK, REPOSITORY, SMALL, TOKEN, limits_for, remote
+from tests.support.hub_faults import ConnectionServer, RequestReader
+from tests.support.hub_simulator import DEFAULT_COMMIT, HubSimulator, Status
+from tests.support.projects import environment_of_children
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.redact import without_secrets
 from thoth_models_builder.sources.hub import HubRepository
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from thoth_models_builder.sources.limits import Limits
-    from thoth_models_builder.store import Store
+    from thoth_models_builder.storage.store import Store
 
 SIGNATURE = "X-Amz-Signature"
 
@@ -145,20 +144,6 @@ def test_the_cause_of_an_error_tells_no_token_either(
         assert TOKEN not in "".join(traceback.format_exception(error))
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("at http://user:p@ss@host/a?b=c#d, found", "at http://***@host/a?*** found"),
-        ("https://host/a#token", "https://host/a?***"),
-        ("http://host/a and user@example.org", "http://host/a and user@example.org"),
-        ("socks5://u:p@host:1", "socks5://***@host:1"),
-        ("Bearer topsecret!", "Bearer ***!"),
-    ],
-)
-def test_secrets_are_taken_out_of_a_text(text: str, shown: str) -> None:
-    assert without_secrets(text, "topsecret") == shown
-
-
 # --- what it leaves alone ---
 
 USE = """
@@ -166,7 +151,7 @@ import sys
 from pathlib import Path
 from thoth_models_builder.sources.hub import HubRepository
 from thoth_models_builder.sources.limits import Limits
-from thoth_models_builder.store import Store
+from thoth_models_builder.storage.store import Store
 
 store = Store(Path(sys.argv[1]))
 source = HubRepository(sys.argv[2], "main", limits=Limits())

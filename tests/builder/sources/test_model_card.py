@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from thoth_models_builder.model_card import LARGEST_CARD, license_of
+from thoth_models_builder.sources.model_card import MAX_CARD_SIZE, license_of
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_stated_licence_is_read(card: bytes) -> None:
         b"---\nlicense: 2001-99-99\ndate: 2001-99-99\n---\n",
         b"---\nlicense: \xff\xfe\n---\n",
         b"---\nx: " + b"[" * 20_000 + b"\n---\n",
-        b"---\n" + b"#" * LARGEST_CARD + b"\nlicense: mit\n---\n",
+        b"---\n" + b"#" * MAX_CARD_SIZE + b"\nlicense: mit\n---\n",
     ],
 )
 def test_anything_else_states_none(card: bytes) -> None:

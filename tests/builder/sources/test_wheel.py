@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.projects import write_wheel
-from tests.builder.sources.downloads import PATIENCE, TOKEN
-from tests.hub_simulator import SilentServer
-from thoth_models.digest import Digest
+from tests.support.downloads import PATIENCE, TOKEN
+from tests.support.hub_simulator import SilentServer
+from tests.support.projects import write_wheel
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, StoreError
-from thoth_models_builder.sources import RemoteFile
+from thoth_models_builder.sources.source import RemoteFile
 from thoth_models_builder.sources.wheel import WheelArchive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from thoth_models_builder.store import Store
+    from thoth_models_builder.storage.store import Store
 
 REQUIREMENT = "tiny-mirror==1.0"
 BELOW = "tiny_mirror/model"

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.projects import COMMIT, REPOSITORY, spec_of
-from thoth_models.digest import Digest
+from tests.support.projects import COMMIT, REPOSITORY, spec_of
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import LockError
-from thoth_models_builder.lockfile import Lock, LockedFile, LockedModel, LockedSource, differences, locked_sources
-from thoth_models_builder.spec import parse_spec
+from thoth_models_builder.spec.lockfile import Lock, LockedFile, LockedModel, LockedSource, differences, locked_sources
+from thoth_models_builder.spec.models_yaml import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,8 +121,8 @@ _PLACE = 'models["mini"]'
         (setting("version", to="1"), 'version: expected 1, found "1"'),
         (removing("version"), "the document: expected the key 'version', found only 'models'"),
         (setting("more", to=1), "the document: expected only the keys 'models', 'version', found 'more'"),
-        (setting("models", to=[]), "models: expected a table, found a list"),
-        (setting(*MINI, to=None), f"{_PLACE}: expected a table, found nothing (null)"),
+        (setting("models", to=[]), "models: expected an object, found a list"),
+        (setting(*MINI, to=None), f"{_PLACE}: expected an object, found nothing (null)"),
         (removing(*MINI, "license"), f"{_PLACE}: expected the key 'license', found only "),
         (setting(*MINI, "extra", to=1), f"{_PLACE}: expected only the keys "),
         (setting(*MINI, "dimension", to=0), f"{_PLACE}.dimension: expected an integer of at least 1, found 0"),
@@ -135,7 +135,7 @@ _PLACE = 'models["mini"]'
         (setting(*MINI, "variants", to=["a", "a"]), f"{_PLACE}.variants: expected a sorted list without repetitions"),
         (setting(*MINI, "variants", 0, to=1), f"{_PLACE}.variants[0]: expected a string, found an integer"),
         (setting(*MINI, "sources", to=[]), f"{_PLACE}.sources: expected at least one source, found []"),
-        (setting(*MINI, "sources", 0, to="hub"), f"{_PLACE}.sources[0]: expected a table, found a string"),
+        (setting(*MINI, "sources", 0, to="hub"), f"{_PLACE}.sources[0]: expected an object, found a string"),
         (setting(*MINI, "sources", 0, to={}), f"{_PLACE}.sources[0]: expected the key 'directory', found only an"),
         (setting(*MINI, "sources", 0, to={"git": "x"}), f"{_PLACE}.sources[0]: expected only the keys "),
         (removing(*MINI, "sources", 0, "revision"), f"{_PLACE}.sources[0]: expected the key 'revision', found only"),

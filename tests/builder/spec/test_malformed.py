@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builder.projects import Project, model_files, run_builder, snapshot, write_files
-from tests.bundles import make_writable
+from tests.support.bundles import make_writable
+from tests.support.projects import Project, model_files, run_builder, snapshot, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.builder.conftest import Outcome
-    from tests.builder.projects import Entry
+    from tests.support.builder_fixtures import Outcome
+    from tests.support.projects import Entry
 
 FILES = sorted((Path(__file__).parent / "malformed").glob("*.yaml"))
 THROUGH_A_PROCESS = ("empty", "control_character", "everything_at_once")

@@ -7,10 +7,18 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.builder.projects import COMMIT, REPOSITORY, spec_of, specification
-from thoth_models_builder import pipeline
+from tests.support.projects import COMMIT, REPOSITORY, spec_of, specification
 from thoth_models_builder.errors import SpecError
-from thoth_models_builder.spec import DirectorySource, HubSource, ModelSpec, Spec, WheelSource, json_schema, parse_spec
+from thoth_models_builder.pipeline import inputs
+from thoth_models_builder.spec.models_yaml import (
+    DirectorySource,
+    HubSource,
+    ModelSpec,
+    Spec,
+    WheelSource,
+    json_schema,
+    parse_spec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,20 +114,6 @@ def test_aliases_that_are_not(alias: str) -> None:
     )
 
 
-def test_aliases_are_used_once_over_the_whole_file() -> None:
-    assert findings(
-        {
-            "mini": {**MODEL, "aliases": ["a", "a", "other", "mini"]},
-            "other": {**MODEL, "aliases": ["a", "b"]},
-        }
-    ) == [
-        "models.mini.aliases[1]: expected a name that is used once, found 'a', which is an alias of 'mini'",
-        "models.mini.aliases[2]: expected a name that is used once, found 'other', which is the name of a model",
-        "models.mini.aliases[3]: expected a name that is used once, found 'mini', which is the name of a model",
-        "models.other.aliases[0]: expected a name that is used once, found 'a', which is an alias of 'mini'",
-    ]
-
-
 @pytest.mark.parametrize(
     ("source", "found"),
     [
@@ -130,7 +124,7 @@ def test_aliases_are_used_once_over_the_whole_file() -> None:
         ({"hub": "org/" + "m" * 93}, "hub: expected a string of at most 96 characters, found 'org/mmm"),
         ({"hub": None}, "hub: expected a string, found nothing"),
         ({"hub": ["org/mini"]}, "hub: expected a string, found a list"),
-        ({"hub": {"org": "mini"}}, "hub: expected a string, found a table"),
+        ({"hub": {"org": "mini"}}, "hub: expected a string, found a mapping"),
         ({"hub": "org/mini", "revision": ""}, "revision: expected a commit, tag or branch"),
         ({"hub": "org/mini", "revision": "-x"}, "revision: expected a commit, tag or branch"),
         ({"hub": "org/mini", "revision": "a b"}, "revision: expected a commit, tag or branch"),
@@ -161,7 +155,7 @@ def test_sources_that_cannot_be_used(source: dict[str, Any], found: str) -> None
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ({}, "an empty table"),
+        ({}, "an empty mapping"),
         ({"revision": "main"}, "revision"),
         ({"hub": "a", "wheel": "b==1", "path": "c"}, "hub, wheel, path"),
         ({"hub": "a", "directory": "b"}, "hub, directory"),
@@ -173,7 +167,7 @@ def test_sources_that_cannot_be_used(source: dict[str, Any], found: str) -> None
 )
 def test_a_source_is_of_exactly_one_kind(source: object, found: str) -> None:
     assert finding({"mini": {"sources": [source]}}) == (
-        f"models.mini.sources[0]: expected a table with exactly one of the keys hub, wheel, directory, found {found}"
+        f"models.mini.sources[0]: expected a mapping with exactly one of the keys hub, wheel, directory, found {found}"
     )
 
 
@@ -194,9 +188,9 @@ def test_a_source_is_of_exactly_one_kind(source: object, found: str) -> None:
             {"variants": ["torch-fp32", "torch-fp32"]},
             "variants[1]: expected each variant once, found 'torch-fp32' again",
         ),
-        ({"aliases": {"a": "b"}}, "aliases: expected a list, found a table"),
+        ({"aliases": {"a": "b"}}, "aliases: expected a list, found a mapping"),
         ({"alternates": "other"}, "alternates: expected a list, found 'other'"),
-        ({"alternates": ["other"]}, "alternates[0]: expected a table, found 'other'"),
+        ({"alternates": ["other"]}, "alternates[0]: expected a mapping, found 'other'"),
         ({"alternates": [{}]}, "alternates[0].model: expected this key, found nothing"),
         (
             {"alternates": [{"model": "other", "other_space": True}]},
@@ -229,47 +223,6 @@ def test_what_a_model_may_not_say(changes: dict[str, Any], found: str) -> None:
 
 def alternates(*names: str) -> dict[str, Any]:
     return {**MODEL, "alternates": [{"model": name, "other_space": "accept"} for name in names]}
-
-
-@pytest.mark.parametrize(
-    ("models", "place", "loop"),
-    [
-        ({"a": alternates("a")}, "a.alternates[0]", "a → a"),
-        ({"a": alternates("b"), "b": alternates("a")}, "b.alternates[0]", "a → b → a"),
-        ({"a": alternates("b"), "b": alternates("c"), "c": alternates("a")}, "c.alternates[0]", "a → b → c → a"),
-        # The loop alone, not the way that leads to it; and found once, from wherever one starts.
-        ({"x": alternates("a"), "a": alternates("x2", "b"), "x2": MODEL, "b": alternates("a")}, "b.alternates[0]",
-         "a → b → a"),
-    ],
-)  # fmt: skip
-def test_alternates_do_not_lead_back(models: dict[str, Any], place: str, loop: str) -> None:
-    assert finding(models) == (
-        f"models.{place}.model: expected alternates that do not lead back, found the loop {loop}"
-    )
-
-
-def test_two_loops_are_two_findings() -> None:
-    found = findings({"a": alternates("b", "a"), "b": alternates("a")})
-    assert [line.rpartition(" loop ")[2] for line in found] == ["a → a", "a → b → a"]
-
-
-def test_alternates_that_meet_are_no_loop() -> None:
-    models = {"a": alternates("b", "c"), "b": alternates("d"), "c": alternates("d"), "d": MODEL}
-    assert list(spec_of(models).models) == ["a", "b", "c", "d"]
-
-
-def test_a_long_chain_of_alternates_is_read() -> None:
-    count = 1500
-    models = {f"m{index}": alternates(f"m{index + 1}") for index in range(count)}
-    assert len(spec_of({**models, f"m{count}": MODEL}).models) == count + 1
-    assert finding({**models, f"m{count}": alternates("m0")}).endswith("m1499 → m1500 → m0")
-
-
-@pytest.mark.parametrize("version", [True, 1.0, 0, 2, "1", None, [1]])
-def test_the_version_is_the_integer_one(version: object) -> None:
-    document = {**json.loads(specification({"mini": MODEL})), "version": version}
-    with pytest.raises(SpecError, match="version: expected 1, found "):
-        parse_spec(json.dumps(document).encode(), "models.yaml")
 
 
 def test_one_fault_does_not_hide_another() -> None:
@@ -306,8 +259,8 @@ def test_text_that_has_no_utf8_is_refused() -> None:
 
 
 def test_the_committed_schema_is_what_the_command_prints() -> None:
-    assert (REPOSITORY / "models.schema.json").read_text(encoding="utf-8") == pipeline.schema()
-    assert json.loads(pipeline.schema()) == json_schema()
+    assert (REPOSITORY / "models.schema.json").read_text(encoding="utf-8") == inputs.schema()
+    assert json.loads(inputs.schema()) == json_schema()
 
 
 def test_the_first_line_of_the_list_points_editors_to_the_schema() -> None:

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.projects import COMMIT, spec_of
-from thoth_models.digest import ContentDigest, Digest
-from thoth_models.manifest import Manifest
+from tests.support.projects import COMMIT, spec_of
+from thoth_models.bundle.digest import ContentDigest, Digest
+from thoth_models.bundle.manifest import Manifest
 from thoth_models_builder.errors import LockOutOfDateError, UsageError
-from thoth_models_builder.lockfile import Lock, LockedFile, LockedModel, locked_sources
-from thoth_models_builder.plan import PlannedModel, held_contents, plan_models, source_path, stand_ins
+from thoth_models_builder.spec.lockfile import Lock, LockedFile, LockedModel, locked_sources
+from thoth_models_builder.spec.plan import PlannedModel, held_contents, plan_models, source_path, stand_ins
 
 if TYPE_CHECKING:
-    from thoth_models_builder.spec import Spec
+    from thoth_models_builder.spec.models_yaml import Spec
 
 HUB = {"sources": [{"hub": "org/mini", "revision": COMMIT}]}
 CONTENTS = {name: ContentDigest(size=3, sha256=Digest.of(name.encode()), chunks=()) for name in ("a", "b/c")}

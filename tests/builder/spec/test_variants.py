@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from thoth_models_builder.variants import VARIANTS, choose_files, is_configuration
+from thoth_models_builder.spec.variants import VARIANTS, choose_files, is_configuration
 
 MINI = {
     "1_Pooling/config.json",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from thoth_models_builder.errors import SpecError
-from thoth_models_builder.yaml_lines import KeyPath, YamlDocument, key_path_text, parse_yaml
+from thoth_models_builder.spec.yaml_document import KeyPath, YamlDocument, key_path_text, parse_yaml
 
 
 def refusal(data: bytes) -> SpecError:
@@ -85,8 +85,8 @@ def test_a_repeated_key_is_found_with_both_lines_and_the_first_value_stays() -> 
         ("~", "~; quote it"),
         ("!x y", "y; quote it"),
         ("9" * 100, "9" * 80 + "…; quote it"),
-        ("? [a, b]\n", "a table or list"),
-        ("? {a: b}\n", "a table or list"),
+        ("? [a, b]\n", "a mapping or list"),
+        ("? {a: b}\n", "a mapping or list"),
         ("<<", "a merge (<<); write the keys out"),
     ],
 )

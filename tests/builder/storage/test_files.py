@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from thoth_models_builder.files import replace_file, replacing
+from thoth_models_builder.storage.files import replace_file, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.builder.objects import (
+from tests.support.objects import (
     DATA,
     DIGEST,
     HALF,
@@ -23,10 +23,10 @@ from tests.builder.objects import (
     leftovers,
     put,
 )
-from thoth_models.digest import Digest
-from thoth_models_builder import store as store_module
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, StoreError, WrongContentError
-from thoth_models_builder.store import Store
+from thoth_models_builder.storage import store as store_module
+from thoth_models_builder.storage.store import Store
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_wrong_bytes_are_refused_with_both_digests_and_forgotten(store: Store) -
 def test_more_bytes_than_there_should_be_are_not_taken(
     store: Store, monkeypatch: pytest.MonkeyPatch, size: int | None, most: str
 ) -> None:
-    monkeypatch.setattr(store_module, "_LARGEST_UNKNOWN", 1000)
+    monkeypatch.setattr(store_module, "_MAX_UNKNOWN_SIZE", 1000)
     with store.writer(NAME, digest=None, size=size) as writer:
         writer.write(bytes(99))
         with pytest.raises(SourceError, match=rf"^{NAME}: expected {most} bytes, found 1001 or more$"):

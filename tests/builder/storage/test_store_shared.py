@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
-from tests.builder.objects import (
+from tests.support.objects import (
     DATA,
     DIGEST,
     HALF,
@@ -25,20 +25,20 @@ from tests.builder.objects import (
     leftovers,
     put,
 )
-from tests.builder.projects import environment_of_children
-from thoth_models.digest import Digest
-from thoth_models_builder import store as store_module
+from tests.support.projects import environment_of_children
+from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import StoreError
-from thoth_models_builder.store import Collected, Store
+from thoth_models_builder.storage import store as store_module
+from thoth_models_builder.storage.store import Collected, Store
 
 if TYPE_CHECKING:
-    from thoth_models.digest import ContentDigest
+    from thoth_models.bundle.digest import ContentDigest
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from thoth_models.digest import Digest
-from thoth_models_builder.store import Store
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.storage.store import Store
 
 root, pause = Path(sys.argv[1]), float(sys.argv[2])
 data = bytes(range(256)) * 1000
@@ -200,7 +200,7 @@ def test_a_hit_counts_as_a_use(store: Store) -> None:
 def test_gc_refuses_while_a_build_uses_the_store(store: Store) -> None:
     path = put(store)
     with store.in_use(), store.in_use():
-        with pytest.raises(StoreError, match="expected a store that nobody uses, found one in use by a build"):
+        with pytest.raises(StoreError, match="expected a store that is not in use, found one in use by a build"):
             store.gc([], unused_seconds=0)
         assert path.exists()
     time.sleep(0.01)  # the clock of a filesystem is a tick behind

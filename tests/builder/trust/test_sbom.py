@@ -13,12 +13,12 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from tests.bundles import invented_model, make_bundle, make_writable
-from thoth_models.digest import Digest
-from thoth_models.manifest import Manifest, Origin
-from thoth_models_builder import reporting
+from tests.support.bundles import invented_model, make_bundle, make_writable
+from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.manifest import Manifest, Origin
 from thoth_models_builder.errors import UsageError
-from thoth_models_builder.supply import sbom
+from thoth_models_builder.pipeline import inspect as reporting
+from thoth_models_builder.trust.sbom import sbom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,7 @@ def test_a_licence_is_an_identifier_an_expression_or_a_name(
 def test_the_same_bundle_has_the_same_bill_in_another_process(manifest: Manifest, place: Path) -> None:
     text = reporting.sbom(place / "bundle")
     assert text == sbom(manifest, Digest.of(manifest.to_bytes()))
-    program = f"from pathlib import Path; from thoth_models_builder import reporting; print(reporting.sbom(Path({str(place / 'bundle')!r})), end='')"  # noqa: E501
+    program = f"from pathlib import Path; from thoth_models_builder.pipeline import inspect; print(inspect.sbom(Path({str(place / 'bundle')!r})), end='')"  # noqa: E501
     for seed in ("1", "2"):
         finished = subprocess.run(
             [sys.executable, "-c", program],

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from tests.docker.subjects.events import attempts, tell, texts
 from thoth_models import load_embedding
-from thoth_models.environment import threads
+from thoth_models.process.environment import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.bundles import FakeBackend
-from thoth_models import LoadTimeout, gathering
-from thoth_models.gathering import GatheringBackend, _Call
+from tests.support.bundles import FakeBackend
+from thoth_models import LoadTimeout
+from thoth_models.backends.batching_backend import BatchingBackend, _Call
+from thoth_models.process import signals
 
 if TYPE_CHECKING:
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 SECONDS = 30.0
 
@@ -45,7 +46,7 @@ class SlowBackend(FakeBackend):
 class Callers:
     """Threads that each make one call."""
 
-    def __init__(self, backend: GatheringBackend) -> None:
+    def __init__(self, backend: BatchingBackend) -> None:
         self.backend = backend
         self.found: dict[str, Any] = {}
         self.threads: list[threading.Thread] = []
@@ -68,7 +69,7 @@ class Callers:
             assert not thread.is_alive()
 
 
-def encode(backend: GatheringBackend, texts: list[str], prompt: str | None = None) -> FloatArray:
+def encode(backend: BatchingBackend, texts: list[str], prompt: str | None = None) -> FloatArray:
     return backend.encode(texts, prompt=prompt, batch_size=None, show_progress_bar=False)
 
 
@@ -88,9 +89,9 @@ def slow() -> SlowBackend:
     return SlowBackend()
 
 
-def begun(slow: SlowBackend, waiting: int) -> tuple[GatheringBackend, Callers]:
+def begun(slow: SlowBackend, waiting: int) -> tuple[BatchingBackend, Callers]:
     """One call that runs, and behind it as many as wait, of one to three texts each."""
-    backend = GatheringBackend(slow)
+    backend = BatchingBackend(slow)
     callers = Callers(backend)
     callers.call(["first"])
     until(lambda: slow.runs)
@@ -102,7 +103,7 @@ def begun(slow: SlowBackend, waiting: int) -> tuple[GatheringBackend, Callers]:
 
 def test_a_lone_call_runs_at_once_and_alone() -> None:
     fake = FakeBackend()
-    backend = GatheringBackend(fake)
+    backend = BatchingBackend(fake)
     assert np.array_equal(encode(backend, ["a", "b"]), expected(["a", "b"]))
     assert fake.texts == ["a", "b"]
 
@@ -140,7 +141,7 @@ def test_calls_of_another_prompt_run_apart(slow: SlowBackend) -> None:
 
 
 def test_a_run_is_bounded(slow: SlowBackend) -> None:
-    backend = GatheringBackend(slow)
+    backend = BatchingBackend(slow)
     callers = Callers(backend)
     callers.call(["first"])
     until(lambda: slow.runs)
@@ -213,14 +214,14 @@ def test_a_child_does_not_wait_for_calls_of_its_parent(slow: SlowBackend) -> Non
     """What a fork does to it in the child, done in this process."""
     backend, callers = begun(slow, 2)
     backend._lock.acquire()
-    backend._inherited()
+    backend.after_fork_in_child()
     slow.may_end.release(20)
     assert np.array_equal(encode(backend, ["child"]), expected(["child"]))
     del callers  # those of the parent: nobody comes to wake them here
 
 
 def test_many_callers_get_their_own() -> None:
-    backend = GatheringBackend(FakeBackend())
+    backend = BatchingBackend(FakeBackend())
     wrong: list[str] = []
 
     def work(number: int) -> None:
@@ -241,7 +242,7 @@ def test_many_callers_get_their_own() -> None:
 
 def test_whoever_waits_longest_is_run_first_whatever_its_prompt(slow: SlowBackend) -> None:
     """Beside a thread that never rests, a question with another prompt than its texts would wait for ever."""
-    backend = GatheringBackend(slow)
+    backend = BatchingBackend(slow)
     slow.may_end.release(3)
     older = [_Call(["a question"], "query: "), _Call(["another"], "query: "), _Call(["a title"], "title: ")]
     backend._waiting += older
@@ -266,7 +267,7 @@ def test_what_is_not_about_texts_is_not_tried_again_for_each_call(slow: SlowBack
 
 def test_whoever_waits_is_told(slow: SlowBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of its vectors, and of its turn: looking again is for what an interrupt takes away."""
-    monkeypatch.setattr(gathering, "_LONGEST_WAIT", 4 * SECONDS)
+    monkeypatch.setattr(signals, "POLL_SECONDS", 4 * SECONDS)
     backend, callers = begun(slow, 3)
     callers.call(["question"], "query: ")
     until(lambda: len(backend._waiting) == 4)
@@ -283,7 +284,7 @@ class Interrupting:
 
 
 def test_a_call_that_was_interrupted_is_not_run_for_nobody(slow: SlowBackend) -> None:
-    backend = GatheringBackend(slow)
+    backend = BatchingBackend(slow)
     running, backend._running = backend._running, Interrupting()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         encode(backend, ["interrupted"])
@@ -296,7 +297,7 @@ def test_a_call_that_was_interrupted_is_not_run_for_nobody(slow: SlowBackend) ->
 class TooLate:
     """A lock that another one had meanwhile, who ran what waits."""
 
-    def __init__(self, backend: GatheringBackend) -> None:
+    def __init__(self, backend: BatchingBackend) -> None:
         self._backend = backend
 
     def locked(self) -> bool:
@@ -311,7 +312,7 @@ class TooLate:
 
 
 def test_what_another_one_ran_meanwhile_is_not_run_again(slow: SlowBackend) -> None:
-    backend = GatheringBackend(slow)
+    backend = BatchingBackend(slow)
     backend._running = TooLate(backend)  # type: ignore[assignment]
     assert np.array_equal(encode(backend, ["a"]), expected(["a"]))
     assert slow.runs == []

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import make_bundle, make_writable
-from tests.runtime.backends.onnx_models import plan, variant_files
+from tests.support.bundles import make_bundle, make_writable
+from tests.support.onnx_models import plan, variant_files
 
 if TYPE_CHECKING:
     import subprocess

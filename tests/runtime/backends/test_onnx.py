@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import socket
 import sys
@@ -16,13 +17,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.bundles import make_bundle, make_writable
-from tests.runtime.backends.onnx_models import (
+from tests.support.bundles import make_bundle, make_writable
+from tests.support.onnx_models import (
     DIMENSION,
     INPUTS,
     MAX_TOKENS,
     POOLING_INPUTS,
     SEP,
+    TENSORS_NAME,
     Graph,
     changed,
     plan,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from thoth_models.backends.onnx import OnnxBackend
-    from thoth_models.embedding import FloatArray
+    from thoth_models.types import FloatArray
 
 pytestmark = pytest.mark.onnx
 
@@ -131,7 +133,7 @@ def test_batches_and_order_change_nothing(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         bounded(shared, patch, most_tokens)
-        patch.setattr("thoth_models.backends.onnx._MOST_TEXTS", 5)
+        patch.setattr("thoth_models.backends.onnx._MAX_TEXTS", 5)
         found = encode(shared, texts, batch_size=batch_size)
     assert_close(found, [encode(shared, [text])[0] for text in texts])
 
@@ -166,8 +168,8 @@ def test_only_a_block_of_texts_is_tokenised_at_once(shared: OnnxBackend, monkeyp
         return tokenize(texts)
 
     monkeypatch.setattr(shared, "_tokenize", recorded)
-    monkeypatch.setattr("thoth_models.backends.onnx._MOST_TEXTS", 4)
-    monkeypatch.setattr("thoth_models.backends.onnx._MOST_CHARACTERS", 12)
+    monkeypatch.setattr("thoth_models.backends.onnx._MAX_TEXTS", 4)
+    monkeypatch.setattr("thoth_models.backends.onnx._MAX_CHARACTERS", 12)
     texts = ["a", "b", "c", "d", "e", "water water", "f", "a" * 30, "g"]
     assert_close(encode(shared, texts), [reference(tokenizer_json(), text) for text in texts])
     assert sizes == [4, 2, 1, 1, 1]
@@ -246,7 +248,7 @@ def test_the_lengths_of_prompts_do_not_pile_up(
     make: Callable[..., OnnxBackend], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = excluding(make, tmp_path)
-    monkeypatch.setattr("thoth_models.backends.onnx._MOST_TEXTS", 3)
+    monkeypatch.setattr("thoth_models.backends.onnx._MAX_TEXTS", 3)
     for number in range(10):
         encode(backend, ["a"], prompt=f"query {number}: ")
         assert len(backend._prompt_lengths) <= 3
@@ -458,7 +460,7 @@ while time.monotonic() < deadline:
 signal.setitimer(signal.ITIMER_REAL, 0)
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 sessions = embedding._backend._backend._sessions
-locked = [lock.locked() for lock in (*sessions._wide_turns.locks, *sessions._narrow_turns.locks)]
+locked = [lock.locked() for lock in (*sessions._wide_slots.locks, *sessions._narrow_slots.locks)]
 thread = threading.Thread(target=embedding.encode, args=(["a b"],), daemon=True)
 thread.start()
 thread.join(30)
@@ -567,7 +569,7 @@ def test_no_file_is_opened_again_once_it_was_compared(tmp_path: Path) -> None:
 
 
 def test_sessions_share_the_pages_that_were_compared(tmp_path: Path) -> None:
-    from thoth_models.backends.sessions import WEIGHTS_NAME, Graph
+    from thoth_models.backends.onnx_sessions import WEIGHTS_NAME, Graph
 
     found = verified(tmp_path / "bundle", plan(variant_files(tmp_path / "files")))
     pages = np.frombuffer(found.contents[WEIGHTS_NAME], dtype=np.uint8)
@@ -617,7 +619,9 @@ def test_settings_that_are_no_table(make: Callable[..., OnnxBackend], tmp_path: 
         make({**variant_files(tmp_path / "files"), "settings.json": data})
 
 
-@pytest.mark.parametrize("name", ["settings.json", "tokenizer.json", "model.onnx", "model.onnx.data"])
+@pytest.mark.parametrize(
+    "name", ["settings.json", "tokenizer.json", "model.onnx", "model.onnx.data", "model.onnx.tensors.json"]
+)
 def test_a_file_that_is_not_there(make: Callable[..., OnnxBackend], tmp_path: Path, name: str) -> None:
     files = variant_files(tmp_path / "files")
     del files[name]
@@ -638,6 +642,41 @@ def test_weights_that_are_too_short(make: Callable[..., OnnxBackend], tmp_path: 
     files = variant_files(tmp_path / "files")
     with pytest.raises(BackendError, match=r"^onnxruntime could not load model\.onnx: "):
         make({**files, "model.onnx.data": files["model.onnx.data"][:100]})
+
+
+def test_a_variant_without_the_list_of_its_weights_says_so(make: Callable[..., OnnxBackend], tmp_path: Path) -> None:
+    files = variant_files(tmp_path / "files")
+    del files[TENSORS_NAME]
+    with pytest.raises(BackendError, match=r"expected model\.onnx\.tensors\.json in the variant, found model\.onnx, "):
+        make(files)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("offset", 2**40, r"places: expected to lie within the \d+ bytes of the weights, found "),
+        ("type", "float64", r"tensors\[0\]\.length: expected \d+ bytes for float64"),
+    ],
+)
+def test_a_list_of_weights_that_is_not_that_of_the_graph(
+    make: Callable[..., OnnxBackend], tmp_path: Path, key: str, value: object, message: str
+) -> None:
+    files = variant_files(tmp_path / "files")
+    document = json.loads(files[TENSORS_NAME])
+    document["tensors"] = [tensor for tensor in document["tensors"] if tensor["name"] == "places"]
+    document["tensors"][0][key] = value
+    with pytest.raises(BackendError, match=rf"^onnxruntime could not load model\.onnx: .*{message}"):
+        make({**files, TENSORS_NAME: json.dumps(document).encode()})
+
+
+def test_a_tensor_of_the_graph_that_the_list_lacks(make: Callable[..., OnnxBackend], tmp_path: Path) -> None:
+    """onnxruntime would read it from the file itself, and not the bytes that were compared."""
+    files = variant_files(tmp_path / "files")
+    document = json.loads(files[TENSORS_NAME])
+    count = len(document["tensors"])
+    document["tensors"].pop()
+    with pytest.raises(BackendError, match=rf"expected each of the graph's {count} tensors, found {count - 1}$"):
+        make({**files, TENSORS_NAME: json.dumps(document).encode()})
 
 
 @pytest.mark.parametrize(
@@ -720,7 +759,7 @@ def test_an_interrupt_is_not_taken_for_a_failure(
 @pytest.mark.parametrize("library", ["onnxruntime", "tokenizers"])
 def test_a_library_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     found = verified(tmp_path / "bundle", plan(variant_files(tmp_path / "files")))
-    for module in ("onnx", "sessions"):
+    for module in ("onnx", "onnx_sessions"):
         monkeypatch.delitem(sys.modules, f"thoth_models.backends.{module}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     import_libraries("onnx")  # what goes wrong there is said later

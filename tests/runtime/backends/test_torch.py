@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests import tiny_models
-from tests.bundles import (
+from tests.support import tiny_models
+from tests.support.bundles import (
     FakeBackend,
     copy_bundle,
     embedding_of,
@@ -25,8 +25,8 @@ from tests.bundles import (
     replace_manifest,
     tiny_plan,
 )
-from tests.hub_simulator import SilentServer
-from tests.tiny_models import MIXED_TEXTS
+from tests.support.hub_simulator import SilentServer
+from tests.support.tiny_models import MIXED_TEXTS
 from thoth_models import (
     BackendUnavailableError,
     EnvironmentFault,
@@ -35,15 +35,15 @@ from thoth_models import (
     load_embedding,
 )
 from thoth_models.backends.torch import TorchBackend
-from thoth_models.verify import open_bundle, verify_variant
+from thoth_models.verification.verify import open_bundle, verify_variant
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.tiny_models import TinyModel
-    from thoth_models.verify import VerifiedVariant
+    from tests.support.tiny_models import TinyModel
+    from thoth_models.verification.verify import VerifiedVariant
 
 NAMES = ("mini", "multilingual", "prompted", "half")
 TOLERANCE = 1e-6
@@ -188,7 +188,7 @@ def test_similarity_is_that_of_sentence_transformers(tiny_bundle: Path, measure:
 
     from sentence_transformers.util import SimilarityFunction
 
-    from tests.bundles import invented_model
+    from tests.support.bundles import invented_model
 
     vectors = load_embedding("multilingual", root=tiny_bundle).encode(list(MIXED_TEXTS), normalize_embeddings=False)
     embedding = embedding_of(replace(invented_model("mini"), similarity=measure), FakeBackend())
@@ -409,7 +409,7 @@ def test_as_many_threads_as_the_quota_allows_or_the_environment_says(
     torch.set_num_threads(before)
     try:
         backend = TorchBackend(verified(tiny_bundle))
-        assert backend._thread.run(torch.get_num_threads) == after
+        assert backend._thread.submit(torch.get_num_threads).result() == after
         # The application's own threads that have used torch keep what they have.
         assert torch.get_num_threads() == before
     finally:
@@ -482,14 +482,14 @@ def test_texts_are_given_to_the_library_in_blocks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     backend, seen = calls
-    monkeypatch.setattr("thoth_models.backends.torch._MOST_TEXTS", 100)
+    monkeypatch.setattr("thoth_models.backends.torch._MAX_TEXTS", 100)
     texts = [f"water {number}" for number in range(250)]
     vectors = backend.encode(texts, prompt=None, batch_size=None, show_progress_bar=False)
     assert [count for count, _batch_size in seen] == [100, 100, 50]
     assert (
         np.abs(vectors - backend.encode(texts, prompt=None, batch_size=7, show_progress_bar=False)).max() <= TOLERANCE
     )
-    monkeypatch.setattr("thoth_models.backends.torch._MOST_TOKENS", 64)
+    monkeypatch.setattr("thoth_models.backends.torch._MAX_TOKENS", 64)
     backend.encode(texts, prompt=None, batch_size=None, show_progress_bar=True)
     assert capsys.readouterr().err.endswith("encoded 250 of 250 texts\n")
 
@@ -497,7 +497,7 @@ def test_texts_are_given_to_the_library_in_blocks(
 @pytest.mark.torch
 def test_the_thread_ends_with_the_backend(tiny_bundle: Path) -> None:
     def running() -> int:
-        return sum(thread.name == "thoth-models-torch" for thread in threading.enumerate())
+        return sum(thread.name.startswith("thoth-models-torch") for thread in threading.enumerate())
 
     gc.collect()
     deadline, before = time.monotonic() + 30, running()

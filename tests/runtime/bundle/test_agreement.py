@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from thoth_models.accuracy import Accuracy, accuracy_document, read_accuracy
-from thoth_models.agreement import Agreement, compare, neighbour_agreement, recorded
-from thoth_models.canonical import FormatError, canonical_json, parse_json
+from thoth_models.bundle.accuracy import Accuracy
+from thoth_models.bundle.agreement import Agreement, compare, measured, neighbour_agreement
 
 
 def vectors(*rows: list[float]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -79,61 +78,19 @@ def test_what_is_recorded_is_never_better_than_what_was_measured() -> None:
     agreement = Agreement(
         minimum_cosine=0.9765499, mean_cosine=0.98999999, largest_difference=0.0123, length_ratio=1.0, worst=0
     )
-    assert recorded(agreement, 0.84499, 0.95) == Accuracy(
-        minimum_cosine=0.97654,
-        mean_cosine=0.98999,
-        largest_difference=0.02,
-        neighbour_agreement=0.844,
-        required_cosine=0.95,
+    assert measured(agreement, 0.84499) == Accuracy(
+        minimum_cosine=0.97654, mean_cosine=0.98999, largest_difference=0.02, neighbour_agreement=0.844
     )
 
 
-def test_machines_that_differ_in_the_last_bits_record_the_same() -> None:
+def test_what_is_recorded_is_at_most_one_and_at_least_the_smallest_step() -> None:
     def one(cosine: float, difference: float) -> Accuracy:
-        return recorded(
-            Agreement(
-                minimum_cosine=cosine, mean_cosine=cosine, largest_difference=difference, length_ratio=1, worst=0
-            ),
-            1.0,
-            0.0,
+        agreement = Agreement(
+            minimum_cosine=cosine, mean_cosine=cosine, largest_difference=difference, length_ratio=1, worst=0
         )
+        return measured(agreement, 1.0)
 
-    assert one(0.99999964, 1.67e-7) == one(0.99999971, 1.52e-7)
     assert one(1.0000001, 0.0) == Accuracy(
-        minimum_cosine=1.0, mean_cosine=1.0, largest_difference=0.0, neighbour_agreement=1.0, required_cosine=0.0
+        minimum_cosine=1.0, mean_cosine=1.0, largest_difference=0.0, neighbour_agreement=1.0
     )
     assert one(-0.5, 3e-12).largest_difference == 1e-9
-
-
-ACCURACY = Accuracy(
-    minimum_cosine=0.97654, mean_cosine=-0.1, largest_difference=2e-7, neighbour_agreement=1.0, required_cosine=0.95
-)
-
-
-def test_an_accuracy_survives_its_json() -> None:
-    document = accuracy_document(ACCURACY)
-    assert document == {
-        "minimum_cosine": "0.97654",
-        "mean_cosine": "-0.10000",
-        "largest_difference": "0.000000200",
-        "neighbour_agreement": "1.000",
-        "required_cosine": "0.95000",
-    }
-    assert read_accuracy(parse_json(canonical_json(document))) == ACCURACY
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("minimum_cosine", "0.9", "minimum_cosine: expected a cosine with 5 decimals"),
-        ("mean_cosine", "2.00000", "mean_cosine: expected a cosine with 5 decimals"),
-        ("required_cosine", 1, "required_cosine: expected a string, found an integer"),
-        ("required_cosine", "-1.00000", "required_cosine: expected a cosine from 0 to 1"),
-        ("largest_difference", "1e-7", "largest_difference: expected a number with 9 decimals"),
-        ("neighbour_agreement", "-0.500", "neighbour_agreement: expected a share with 3 decimals"),
-        ("more", "1", "expected only the keys"),
-    ],
-)
-def test_a_figure_that_is_spelled_otherwise(key: str, value: object, message: str) -> None:
-    with pytest.raises(FormatError, match=message):
-        read_accuracy(parse_json(canonical_json({**accuracy_document(ACCURACY), key: value})))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from thoth_models.canonical import FormatError, Node, canonical_json, parse_json, safe_path
-from thoth_models.digest import Digest
+from thoth_models.bundle.canonical_json import FormatError, Node, canonical_json, parse_json, safe_path
+from thoth_models.bundle.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,20 +48,24 @@ def test_what_is_not_json_of_ours_is_refused(data: bytes, message: str) -> None:
 @pytest.mark.parametrize(
     ("value", "read", "message"),
     [
-        ([], lambda node: node.table("a"), "the document: expected a table, found a list"),
-        ({}, lambda node: node.table("a"), "the document: expected the key 'a', found only an empty table"),
-        ({"c": 1}, lambda node: node.table("a"), "the document: expected the key 'a', found only 'c'"),
-        ({"a": 1, "c": 1}, lambda node: node.table("a"), "the document: expected only the keys 'a', found 'c'"),
-        ({"a": 1, "c": 1}, lambda node: node.table("a", optional=("b",)), "only the keys 'a', 'b', found 'c'"),
-        ({"a": 1}, lambda node: node.table("a")["a"].text(), "a: expected a string, found an integer"),
-        ({"a": {"b": 1}}, lambda node: node.table("a")["a"].table("b")["b"].items(), "a.b: expected a list, found an"),
-        ({"x.y": None}, lambda node: node.entries()[0].text(), '["x.y"]: expected a string, found nothing (null)'),
+        ([], lambda node: node.members("a"), "the document: expected an object, found a list"),
+        ({}, lambda node: node.members("a"), "the document: expected the key 'a', found only an empty object"),
+        ({"c": 1}, lambda node: node.members("a"), "the document: expected the key 'a', found only 'c'"),
+        ({"a": 1, "c": 1}, lambda node: node.members("a"), "the document: expected only the keys 'a', found 'c'"),
+        ({"a": 1, "c": 1}, lambda node: node.members("a", optional=("b",)), "only the keys 'a', 'b', found 'c'"),
+        ({"a": 1}, lambda node: node.members("a")["a"].text(), "a: expected a string, found an integer"),
+        (
+            {"a": {"b": 1}},
+            lambda node: node.members("a")["a"].members("b")["b"].items(),
+            "a.b: expected a list, found an",
+        ),
+        ({"x.y": None}, lambda node: node.mapping()[0].text(), '["x.y"]: expected a string, found nothing (null)'),
         ([1, True], lambda node: node.items()[1].integer(minimum=0), "[1]: expected an integer, found a boolean"),
         ([0], lambda node: node.items()[0].integer(minimum=1), "[0]: expected an integer of at least 1, found 0"),
         (1, lambda node: node.boolean(), "expected a boolean, found an integer"),
         (1.5, lambda node: node.text(), "expected a string, found a number"),
         ((), lambda node: node.text(), "expected a string, found something else"),
-        ({}, lambda node: node.optional_text(), "expected a string, found a table"),
+        ({}, lambda node: node.optional_text(), "expected a string, found an object"),
         ("B", lambda node: node.matching(re.compile("[a-z]"), "one small letter"), 'one small letter, found "B"'),
         ("aa", lambda node: node.matching(re.compile("[a-z]"), "one small letter"), 'one small letter, found "aa"'),
         (["b", "a"], lambda node: node.sorted_unique(Node.text), "expected a sorted list without repetitions"),
@@ -71,7 +75,7 @@ def test_what_is_not_json_of_ours_is_refused(data: bytes, message: str) -> None:
         ("x", lambda node: node.digest(), "expected a sha256 of 64 lower-case hexadecimal digits"),
         (
             {"K": 1},
-            lambda node: node.entries()[0].key_node().integer(minimum=0),
+            lambda node: node.mapping()[0].key_node().integer(minimum=0),
             '["K"] (the key): expected an integer',
         ),
         ("y" * 200, lambda node: node.one_of("x"), f'found "{"y" * 79}…'),
@@ -86,7 +90,7 @@ def test_values_are_read() -> None:
     node = parse_json(
         f'{{"text":"a","none":null,"list":["a","b"],"flag":false,"number":3,"sha":"{HEX}","pick":"x"}}'.encode()
     )
-    keys = node.table("text", "none", "list", "flag", "number", "sha", optional=("pick", "other"))
+    keys = node.members("text", "none", "list", "flag", "number", "sha", optional=("pick", "other"))
     assert keys["text"].text() == keys["text"].optional_text() == keys["text"].matching(re.compile("a"), "a") == "a"
     assert keys["none"].optional_text() is None
     assert keys["list"].sorted_unique(Node.text) == ("a", "b")
@@ -98,7 +102,7 @@ def test_values_are_read() -> None:
 
 @pytest.mark.parametrize("key", ["", "[", 'a["', '"]', "\\", "a.b", "é", "\n", '["x"]'])
 def test_keys_that_are_data_come_back_as_they_are(key: str) -> None:
-    [entry] = parse_json(canonical_json({"outer": {key: 1}})).table("outer")["outer"].entries()
+    [entry] = parse_json(canonical_json({"outer": {key: 1}})).members("outer")["outer"].mapping()
     assert entry.key == key
     assert entry.key_node().text() == key
     assert entry.path.startswith("outer[")
@@ -125,3 +129,9 @@ def test_unsafe_paths(path: str) -> None:
 def test_a_path_is_text() -> None:
     with pytest.raises(FormatError, match="expected a string, found an integer"):
         safe_path(Node(1, ""))
+
+
+def test_many_keys_one_of_them_twice_take_no_time_squared() -> None:
+    data = b"{" + b",".join(b'"%d":0' % number for number in range(300_000)) + b',"299999":0}'
+    with pytest.raises(FormatError, match="found '299999' twice"):
+        parse_json(data)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from thoth_models import digest as digest_module
-from thoth_models.digest import (
+from thoth_models.bundle import digest as digest_module
+from thoth_models.bundle.digest import (
     CHUNK_SIZE,
     CHUNKED_ABOVE,
     ContentDigest,

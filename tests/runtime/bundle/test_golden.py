@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thoth_models.canonical import FormatError, canonical_json
-from thoth_models.golden import Golden
+from thoth_models.bundle.canonical_json import FormatError, canonical_json
+from thoth_models.bundle.golden import Golden
 
 GOLDEN = Golden(
     texts=("a", "é\n"), prompts=("", "query: "), vectors=np.array([[1.5, -0.0, 3e-30], [0, 1 / 3, 7]], dtype=np.float32)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.bundles import invented_model, make_bundle
-from thoth_models.canonical import canonical_json
-from thoth_models.digest import CHUNK_SIZE, CHUNKED_ABOVE, ContentDigest, Digest
+from tests.support.bundles import invented_model, make_bundle
+from thoth_models.bundle.canonical_json import canonical_json
+from thoth_models.bundle.digest import CHUNK_SIZE, CHUNKED_ABOVE, ContentDigest, Digest
+from thoth_models.bundle.manifest import Manifest
 from thoth_models.errors import BundleError, ManifestError
-from thoth_models.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_bytes_and_back(manifest: Manifest) -> None:
 
 def test_the_document_is_the_one_that_is_designed(document: Any) -> None:
     assert sorted(document) == ["bundle", "files", "models", "version"]
-    assert document["version"] == 1
+    assert document["version"] == 2
     assert document["bundle"] == {"name": "test-bundle", "default": "mini"}
     assert document["files"][FILE] == {
         "size": 27,
@@ -123,15 +123,15 @@ CHUNKS_OF_SIZE = {"size": CHUNK_SIZE, "sha256": [HEX] * 4}
 @pytest.mark.parametrize(
     ("change", "value", "message"),
     [
-        (_set("version"), 2, "version: expected 1, found 2"),
-        (_set("version"), True, "version: expected 1, found true"),
+        (_set("version"), 1, "version: expected 2, found 1"),
+        (_set("version"), True, "version: expected 2, found true"),
         (_set("more"), 1, "the document: expected only the keys 'version', 'bundle', 'models', 'files', found 'more'"),
         (_set("bundle"), {"name": "a"}, "bundle: expected the key 'default', found only 'name'"),
         (_set("bundle", "name"), "A b", "bundle.name: expected a name of lower-case letters, digits and hyphens"),
         (_set("bundle", "default"), "nobody", "bundle.default: expected the name of a model of this bundle (gone, "),
         (_set("bundle", "default"), 3, "bundle.default: expected a string, found an integer"),
         (_set("bundle", "default"), "legacy", "bundle.default: expected the name of a model"),
-        (_set("models"), [], "models: expected a table, found a list"),
+        (_set("models"), [], "models: expected an object, found a list"),
         (_rename("mini", "models"), "Mini", 'models["Mini"] (the key): expected a name of lower-case letters'),
         (_rename("mini", "models"), "-mini", 'models["-mini"] (the key): expected a name'),
         (_rename("mini", "models"), "m" * 64, "at most 63 long"),
@@ -147,7 +147,7 @@ CHUNKS_OF_SIZE = {"size": CHUNK_SIZE, "sha256": [HEX] * 4}
         (_set("models", "mini", "alternates", 0, "other_space"), True, '[0].other_space: expected "accept" or'),
         (_set("models", "mini", "dimension"), 0, 'models["mini"].dimension: expected an integer of at least 1'),
         (_set("models", "mini", "dimension"), "8", 'models["mini"].dimension: expected an integer, found a string'),
-        (_set(*BUILT), [], 'models["mini"].built: expected a table, found a list'),
+        (_set(*BUILT), [], 'models["mini"].built: expected an object, found a list'),
         (_set(*BUILT, "origin", "kind"), "ftp", 'models["mini"].built.origin.kind: expected "hub" or "wheel" or'),
         (_set(*BUILT, "origin", "id"), None, 'models["mini"].built.origin.id: expected a string, found nothing (null)'),
         (_set(*BUILT, "origin", "revision"), 1, 'models["mini"].built.origin.revision: expected a string'),
@@ -229,7 +229,7 @@ def test_a_bundle_without_models_names_none(document: Any) -> None:
         lambda data: data[:-1],
         lambda data: data + b"\n",
         lambda data: b" " + data,
-        lambda data: data.replace(b'"version":1', b'"version": 1'),
+        lambda data: data.replace(b'"version":2', b'"version": 2'),
         lambda data: data.replace(b"mini", b"m\\u0069ni", 1),
         lambda data: json.dumps(json.loads(data), indent=1).encode(),
         lambda data: json.dumps(dict(reversed(json.loads(data).items())), separators=(",", ":")).encode() + b"\n",
@@ -249,7 +249,7 @@ def test_another_spelling_of_the_same_is_refused(manifest: Manifest, respell: Ca
         (b'{"version":1,"version":1}', "expected each key once, found 'version' twice"),
         (b'{"version":1.0}', "expected integers only, found 1.0"),
         (b"not json", "expected JSON in UTF-8"),
-        (b"null\n", "the document: expected a table, found nothing"),
+        (b"null\n", "the document: expected an object, found nothing"),
     ],
 )
 def test_what_is_no_document_is_refused(data: bytes, message: str) -> None:

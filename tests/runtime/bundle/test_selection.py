@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.bundles import ModelPlan, invented_model, make_bundle
+from tests.support.bundles import ModelPlan, invented_model, make_bundle
+from thoth_models.bundle.selection import ABSENT, NOT_ASKED_FOR, select
 from thoth_models.errors import InvalidInputError, SpaceMismatchError, UnknownModelError
-from thoth_models.selection import ABSENT, NOT_ASKED_FOR, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from thoth_models.manifest import Manifest
-    from thoth_models.selection import Selection
+    from thoth_models.bundle.manifest import Manifest
+    from thoth_models.bundle.selection import Selection
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_an_alternate_of_another_space_needs_permission(manifest_of: Callable[..
     assert names(selection) == ["mini/torch-fp32", "yes/torch-fp32"]
     assert [candidate.same_space for candidate in selection.candidates] == [True, False]
     assert [str(attempt) for attempt in selection.passed_over] == [
-        "no: its space is not that of 'mini', and the list does not say `other_space: accept`"
+        "no: its space is not that of 'mini', and models.yaml does not say `other_space: accept`"
     ]
     strict = select(manifest, "mini", same_space=True)
     assert names(strict) == ["mini/torch-fp32"]
@@ -162,7 +162,7 @@ def test_an_absent_model(manifest_of: Callable[..., Manifest]) -> None:
 
 def test_an_absent_model_without_permission(manifest_of: Callable[..., Manifest]) -> None:
     manifest = manifest_of(model("gone", ("other", "refuse"), variants=()), model("other"))
-    with pytest.raises(SpaceMismatchError, match="the list does not say `other_space: accept`"):
+    with pytest.raises(SpaceMismatchError, match=r"models\.yaml does not say `other_space: accept`"):
         select(manifest, "gone")
 
 

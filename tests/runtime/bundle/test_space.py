@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from thoth_models.space import SpaceInputs, space_id
+from thoth_models.bundle.space import SpaceInputs, space_id
 
 INPUTS = SpaceInputs(
     weights={"model.safetensors": "a" * 64},

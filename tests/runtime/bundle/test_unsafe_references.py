@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.bundles import invented_model, make_bundle, make_writable
+from tests.support.bundles import invented_model, make_bundle, make_writable
+from thoth_models.bundle.unsafe_references import reads, unsafe_references
 from thoth_models.errors import ModelUnavailableError, VerificationError
-from thoth_models.loading import load_embedding
-from thoth_models.references import reads, unsafe_references
-from thoth_models.verify import verify
+from thoth_models.loading.load import load_embedding
+from thoth_models.verification.verify import verify
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.bundles import flip_bit, golden_of, invented_model, make_bundle, make_writable, opened, proved
-from thoth_models import ModelUnavailableError, UnknownModelError, doctor
-from thoth_models.cli import main
-from thoth_models.doctor import check_quickly
+from tests.support.bundles import flip_bit, golden_of, invented_model, make_bundle, make_writable, opened, proved
+from thoth_models import ModelUnavailableError, UnknownModelError
+from thoth_models.cli import doctor
+from thoth_models.cli.doctor import check_quickly
+from thoth_models.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -176,7 +177,7 @@ def test_content_is_not_read(root: Path) -> None:
 
 _MODULES = """
 import re, sys
-from thoth_models.cli import main
+from thoth_models.cli.main import main
 code = main(["doctor", "--quick", "--root", sys.argv[1]])
 heavy = {"numpy", "onnxruntime", "tokenizers", "torch", "sentence_transformers", "transformers"} & set(sys.modules)
 most = int(re.search(r"VmHWM:\\s*([0-9]+) kB", open("/proc/self/status").read())[1])

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.bundles import FakeBackend, flip_bit, invented_model, make_bundle, opened
-from thoth_models import cli, loads
-from thoth_models.cli import main
+from tests.support.bundles import FakeBackend, flip_bit, invented_model, make_bundle, opened, put_backend
+from thoth_models.cli import main as cli
+from thoth_models.cli.main import main
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.verification.verify import VerifiedVariant
 
 WEIGHTS = "mini/source/model.safetensors"
 Capture = pytest.CaptureFixture[str]
@@ -28,7 +28,7 @@ def _fake_backends(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
     def load(verified: VerifiedVariant) -> FakeBackend:
         return FakeBackend(verified.model.dimension)
 
-    monkeypatch.setattr(loads, "load_backend", load)
+    put_backend(monkeypatch, load)
     monkeypatch.setenv("THOTH_MODELS_DIR", str(bundle))
 
 
@@ -109,7 +109,7 @@ def test_a_bug_does_not_look_like_a_failed_verification(capsys: Capture, monkeyp
     def load(_: VerifiedVariant) -> FakeBackend:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(loads, "load_backend", load)
+    put_backend(monkeypatch, load)
     assert main(["doctor", "--json"]) == 4
     captured = capsys.readouterr()
     assert json.loads(captured.out)["error"] == "ZeroDivisionError"
@@ -117,10 +117,10 @@ def test_a_bug_does_not_look_like_a_failed_verification(capsys: Capture, monkeyp
 
 
 def test_an_interruption(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "open_bundle", interrupt)
+    monkeypatch.setattr(cli, "list_models", interrupt)
     assert main(["list"]) == 4
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -350,7 +350,7 @@ def test_a_reader_that_goes_away(run_python: Callable[..., subprocess.CompletedP
         "os.close(reader)\n"
         "os.dup2(writer, 1)\n"
         "sys.stdout.reconfigure(line_buffering=True)\n"
-        "from thoth_models.cli import main\n"
+        "from thoth_models.cli.main import main\n"
         "sys.exit(main(['list', '--root', sys.argv[1]]))\n"
     )
     done = run_python("-c", script, str(bundle))
@@ -369,6 +369,6 @@ def test_a_plain_import_is_light(run_python: Callable[..., subprocess.CompletedP
         "pydantic",
         "yaml",
     ]
-    script = f"import sys, thoth_models.cli; print([name for name in {heavy} if name in sys.modules])"
+    script = f"import sys, thoth_models.cli.main; print([name for name in {heavy} if name in sys.modules])"
     done = run_python("-W", "error", "-c", script, environment={"PYTHONNOUSERSITE": "1"})
     assert done.stdout == "[]\n", done.stderr

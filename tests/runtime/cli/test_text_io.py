@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from thoth_models.cli.text_io import blocks, open_texts, replaced_at_end, write_jsonl
 from thoth_models.errors import InvalidInputError
-from thoth_models.textfiles import blocks, open_texts, replaced_at_end, write_jsonl
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,45 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import FakeBackend, invented_model, make_bundle, make_writable
-from thoth_models import BackendError, EmbeddingManager, ManagerConfig, loads
+from tests.support.bundles import invented_model, make_bundle, make_writable, put_backend
+from tests.support.old_names import OLD, Backends
+from thoth_models import EmbeddingManager, ManagerConfig
 from thoth_models.compat import MultilingualEmbeddingManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from thoth_models.embedding import Backend
-    from thoth_models.verify import VerifiedVariant
-
-OLD = {
-    "default": "paraphrase-multilingual-MiniLM-L12-v2",
-    "large": "paraphrase-multilingual-mpnet-base-v2",
-    "fast": "distiluse-base-multilingual-cased",
-    "legacy": "all-MiniLM-L6-v2",
-}
-
-
-class Backends:
-    """Makes the backends; those of ``broken`` cannot be made."""
-
-    def __init__(self) -> None:
-        self.made: list[str] = []
-        self.broken: set[str] = set()
-
-    def __call__(self, verified: VerifiedVariant) -> Backend:
-        place = f"{verified.model.name}/{verified.variant.name}"
-        self.made.append(place)
-        if place in self.broken:
-            raise BackendError(f"{place} is broken")
-        return FakeBackend(verified.model.dimension)
-
 
 @pytest.fixture(autouse=True)
 def backends(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backends]:
     backends = Backends()
-    monkeypatch.setattr(loads, "load_backend", backends)
-    monkeypatch.setattr(loads, "import_libraries", lambda name: None)
+    put_backend(monkeypatch, backends)
     yield backends
     MultilingualEmbeddingManager._instances.clear()
     MultilingualEmbeddingManager.preload_errors.clear()

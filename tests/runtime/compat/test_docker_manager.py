@@ -12,7 +12,7 @@ from thoth_models.compat import DockerModelManager, ModelCache
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.runtime.compat.conftest import Backends
+    from tests.support.old_names import Backends
 
 
 def test_preloading_loads_everything_or_what_the_settings_say(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pages import Block, blocks_of
+from tests.support.pages import Block, blocks_of
 from thoth_models import EmbeddingManager
 
 if TYPE_CHECKING:

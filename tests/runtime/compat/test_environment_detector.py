@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from thoth_models import EnvironmentFault
-from thoth_models.detection import CacheStrategy, DownloadStrategy, EnvironmentDetector
+from thoth_models.compat.environment_detector import CacheStrategy, DownloadStrategy, EnvironmentDetector
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.runtime.compat.test_multilingual import Document, unit
+from tests.support.old_names import Document, unit
 from thoth_models import (
     EmbeddingManager,
     EnvironmentFault,
@@ -22,7 +22,7 @@ from thoth_models.compat import ExternalEmbeddingManager, LocalEmbeddingProvider
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.runtime.compat.conftest import Backends
+    from tests.support.old_names import Backends
 
 
 def external(config: ManagerConfig, model: str = "default") -> ExternalEmbeddingManager:
@@ -87,7 +87,7 @@ def test_encode_makes_texts_of_what_is_none_and_says_so(
     config: ManagerConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert external(config).encode(["a", None, 7]) == [pytest.approx(unit(text)) for text in ("a", "", "7")]
-    assert "encode: 2 of 3 inputs are no texts, and were made texts" in caplog.text
+    assert "encode: 2 of 3 inputs are not str, and were converted" in caplog.text
 
 
 @pytest.mark.parametrize("texts", ["text", b"bytes", None, 7])
@@ -148,7 +148,7 @@ def test_from_config(config: ManagerConfig) -> None:
     [
         (
             {"provider": "openai", "api_key": "x"},
-            r"config\['provider'\]: expected 'local', found 'openai'; nothing is sent",
+            r"config\['provider'\]: expected 'local', found 'openai'; hosted providers are not supported here",
         ),
         ({"provider": "local", "modell": "x", "a": 1}, "config: expected keys among .*, found 'a', 'modell'"),
     ],
@@ -229,4 +229,4 @@ def test_the_provider_has_the_methods_of_one(config: ManagerConfig, caplog: pyte
     assert provider.validate_connection() is True
     assert provider.embed_query(" a") == pytest.approx(unit("a", dimension=12))
     assert LocalEmbeddingProvider("none", config=config).validate_connection() is False
-    assert "the model 'none' cannot be used: no model or alias 'none'" in caplog.text
+    assert "the model 'none' cannot be loaded: no model or alias 'none'" in caplog.text

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.bundles import invented_model, make_bundle, make_writable
-from tests.runtime.compat.test_multilingual import unit
+from tests.support.bundles import invented_model, make_bundle, make_writable
+from tests.support.old_names import unit
 from thoth_models import FallbackWarning, InvalidInputError, ManagerConfig, UnknownModelError
 from thoth_models.compat import LegacyEmbeddingAdapter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.runtime.compat.conftest import Backends
+    from tests.support.old_names import Backends
 
 
 def test_the_call_shapes_of_sentence_transformers(config: ManagerConfig, backends: Backends) -> None:

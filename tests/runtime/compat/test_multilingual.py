@@ -6,14 +6,11 @@ import dataclasses
 import inspect
 import logging
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
-from tests.bundles import FakeBackend
-from tests.runtime.compat.conftest import OLD
+from tests.support.old_names import OLD, Document, unit
 from thoth_models import EmbeddingManager, FallbackWarning, InvalidInputError, ManagerConfig, UnknownModelError
 from thoth_models.compat import (
     EmbeddingInitializationError,
@@ -24,28 +21,12 @@ from thoth_models.compat import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.runtime.compat.conftest import Backends
-
-
-@dataclass
-class Document:
-    """What Haystack's documents have in common with each other, through its releases."""
-
-    content: str | None
-    id: str = "made of the content"
-    embedding: list[float] | None = None
+    from tests.support.old_names import Backends
 
 
 class PlainDocument:
     def __init__(self, content: str) -> None:
         self.content = content
-
-
-def unit(text: str, prompt: str = "", dimension: int = 8) -> list[float]:
-    """Return the vector that the fake backend has for a text, at unit length."""
-    vector = FakeBackend(dimension).vector(text, prompt)
-    result: list[float] = (vector / np.float32(np.linalg.norm(vector))).tolist()
-    return result
 
 
 # --- signatures, as the syntax trees of the released wheels have them ---
@@ -87,7 +68,7 @@ def test_a_query_is_a_list_of_floats(config: ManagerConfig) -> None:
 
 @pytest.mark.parametrize("query", ["", "  \n"])
 def test_an_empty_query_is_refused_as_it_was(config: ManagerConfig, query: str) -> None:
-    with pytest.raises(ValueError, match="query: expected a text, found an empty one"):
+    with pytest.raises(ValueError, match="query: expected a text, found a blank str"):
         MultilingualEmbeddingManager(config=config).encode_query(query)
 
 
@@ -132,9 +113,9 @@ def test_no_documents_need_no_model(config: ManagerConfig, backends: Backends) -
     [
         (
             [Document("a"), "b"],
-            r"documents\[1\]: expected a document with a text as its content, found str; encode_texts",
+            r"documents\[1\]: expected a document with text content, found str; for plain texts",
         ),
-        ([Document(7)], r"documents\[0\]: expected a document with a text"),  # type: ignore[arg-type]
+        ([Document(7)], r"documents\[0\]: expected a document with text content, found Document"),  # type: ignore[arg-type]
         ("text", "documents: expected a list of documents, found str"),
         (None, "documents: expected a list of documents, found NoneType"),
     ],

@@ -7,13 +7,21 @@ import threading
 import time
 import warnings
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from tests.bundles import FakeBackend, VariantPlan, flip_bit, invented_model, make_bundle, opened, replace_manifest
+from tests.support.bundles import (
+    FakeBackend,
+    VariantPlan,
+    flip_bit,
+    invented_model,
+    make_bundle,
+    opened,
+    put_backend,
+    replace_manifest,
+)
 from thoth_models import (
     BackendError,
     BackendUnavailableError,
@@ -27,17 +35,18 @@ from thoth_models import (
     SpaceMismatchError,
     UnknownModelError,
     VerificationError,
+    backends,
     load_embedding,
-    loads,
 )
-from thoth_models.loading import DEFAULT_ROOT, bundle_root
-from thoth_models.verify import VerifiedVariant, open_bundle
+from thoth_models.loading import tasks
+from thoth_models.verification.verify import VerifiedVariant, open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from thoth_models.embedding import Backend
-    from thoth_models.verify import OpenBundle
+    from thoth_models.types import Backend
+    from thoth_models.verification.verify import OpenBundle
 
 WEIGHTS = "mini/source/model.safetensors"
 
@@ -51,22 +60,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[VerifiedVariant]:
         seen.append(verified)
         return FakeBackend(verified.model.dimension)
 
-    monkeypatch.setattr(loads, "load_backend", load)
+    put_backend(monkeypatch, load)
     return seen
-
-
-def put_backend(monkeypatch: pytest.MonkeyPatch, load: Callable[[VerifiedVariant], Any]) -> None:
-    monkeypatch.setattr(loads, "load_backend", load)
-
-
-def test_the_root_in_the_order_of_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("THOTH_MODELS_DIR", raising=False)
-    assert bundle_root() == Path(DEFAULT_ROOT) == Path("/models")
-    monkeypatch.setenv("THOTH_MODELS_DIR", "")
-    assert bundle_root() == Path("/models")
-    monkeypatch.setenv("THOTH_MODELS_DIR", "/srv/models")
-    assert bundle_root() == Path("/srv/models")
-    assert bundle_root("elsewhere") == Path("elsewhere")
 
 
 @pytest.mark.parametrize("name", ["mini", "legacy", None])
@@ -81,7 +76,7 @@ def test_a_model_is_loaded_and_says_where_it_comes_from(
     assert (info.requested, info.model, info.variant) == (name or "mini", "mini", "torch-fp32")
     assert info.revision == verified.built.origin.revision
     assert info.space == verified.built.space.hex
-    assert info.bundle_digest == import_module("thoth_models.verify").verify(bundle).bundle_digest.hex
+    assert info.bundle_digest == import_module("thoth_models.verification.verify").verify(bundle).bundle_digest.hex
     assert (info.fallback, info.attempts) == (None, ())
     assert info.verify_seconds > 0
     assert info.load_seconds > 0
@@ -103,7 +98,7 @@ def test_a_relative_root_is_made_absolute(
         roots.append(root)
         return open_bundle(root)
 
-    monkeypatch.setattr(loads, "open_bundle", record)
+    monkeypatch.setattr(tasks, "open_bundle", record)
     monkeypatch.chdir(bundle)
     load_embedding(root=".")
     monkeypatch.chdir(bundle.parent)
@@ -312,7 +307,7 @@ def test_a_backend_that_hangs_ends_at_the_deadline(bundle: Path, monkeypatch: py
 
 def test_verification_that_hangs_ends_at_the_deadline_too(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(loads, "open_bundle", lambda _: release.wait(60))
+    monkeypatch.setattr(tasks, "open_bundle", lambda _: release.wait(60))
     with pytest.raises(LoadTimeout, match=r"loading 'the default model' .* it was verifying the manifest"):
         load_embedding(root=bundle, timeout=0.2)
     release.set()
@@ -371,10 +366,11 @@ def test_a_backend_that_connects_is_stopped(
 def test_libraries_that_connect_while_they_are_imported_are_stopped(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, server: socket.socket
 ) -> None:
-    def connect(_backend: str) -> None:
+    def connect() -> Callable[[VerifiedVariant], Backend]:
         swallow(lambda: socket.create_connection(server.getsockname(), timeout=5))
+        return lambda verified: FakeBackend()
 
-    monkeypatch.setattr(loads, "import_libraries", connect)
+    monkeypatch.setattr(backends, "BACKENDS", dict.fromkeys(backends.BACKENDS, connect))
     with pytest.raises(OfflineViolation, match="network access while a model was being loaded"):
         load_embedding(root=bundle)
     server.settimeout(0.2)
@@ -390,8 +386,8 @@ def test_the_switch_is_set_before_a_backend_and_checked_after_it(bundle: Path, m
         return FakeBackend()
 
     put_backend(monkeypatch, load)
-    monkeypatch.setattr(loads, "enforce_offline", lambda: calls.append("enforce"))
-    monkeypatch.setattr(loads, "assert_offline", lambda: calls.append("assert"))
+    monkeypatch.setattr(tasks, "enforce_offline", lambda: calls.append("enforce"))
+    monkeypatch.setattr(tasks, "assert_offline", lambda: calls.append("assert"))
     load_embedding(root=bundle)
     assert calls == ["enforce", "load", "assert"]
 

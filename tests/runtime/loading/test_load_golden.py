@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from tests.bundles import (
+from tests.support.bundles import (
     FakeBackend,
     flip_bit,
     golden_of,
     invented_model,
     make_bundle,
     make_writable,
+    measure,
     opened,
     proved,
+    put_backend,
     replace_manifest,
 )
-from thoth_models import BackendUnavailableError, ManifestError, ModelUnavailableError, load_embedding, loads
-from thoth_models.cli import main
-from thoth_models.doctor import GoldenCheck, check_variants
-from thoth_models.verify import open_bundle
+from thoth_models import BackendUnavailableError, ManifestError, ModelUnavailableError, load_embedding
+from thoth_models.bundle.digest import Digest
+from thoth_models.cli.doctor import GoldenCheck, check_variants
+from thoth_models.cli.main import main
+from thoth_models.embedding import Embedding
+from thoth_models.verification.verify import open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from thoth_models.embedding import Backend, FloatArray
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.bundle.agreement import Agreement
+    from thoth_models.types import Backend, FloatArray
+    from thoth_models.verification.verify import VerifiedVariant
 
 GOLDEN = golden_of(["first", "second", "third"], prompts=["", "query: ", ""])
 
@@ -69,7 +75,7 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[int], Any]]
         backend: Backend = makers[verified.variant.name](verified.model.dimension)
         return backend
 
-    monkeypatch.setattr(loads, "load_backend", load)
+    put_backend(monkeypatch, load)
     return makers
 
 
@@ -140,13 +146,13 @@ def test_golden_vectors_of_a_later_release_are_no_other_bytes_but_another_form(t
     make_writable(tmp_path)
 
 
-def test_an_accuracy_without_golden_vectors_is_no_manifest(root: Path) -> None:
+def test_a_gate_without_golden_vectors_is_no_manifest(root: Path) -> None:
     document = json.loads((root / "manifest.json").read_bytes())
-    document["models"]["mini"]["built"]["proof"] = None
+    document["models"]["mini"]["built"]["record"] = None
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
     replace_manifest(root, text.encode(), adjust_checksums=True)
     with pytest.raises(
-        ManifestError, match="proof: expected the golden vectors that the variants were measured against"
+        ManifestError, match="record: expected the golden vectors that the variants were measured against"
     ):
         open_bundle(root)
 
@@ -154,16 +160,50 @@ def test_an_accuracy_without_golden_vectors_is_no_manifest(root: Path) -> None:
 @pytest.mark.usefixtures("backends")
 def test_every_golden_text_is_encoded_under_its_own_prompt(root: Path) -> None:
     embedding = load_embedding(root=root)
-    agreement, accuracy = embedding.check_golden(), embedding.accuracy
+    agreement, gate = embedding.check_golden(), embedding.gate
     assert agreement is not None
-    assert accuracy is not None
+    assert gate is not None
     assert agreement.largest_difference == 0
-    assert agreement.reaches(accuracy.required_cosine)
+    assert agreement.reaches(gate.required_cosine)
     other = load_embedding("other", root=root)
-    assert (other.check_golden(), other.accuracy) == (None, None)
+    assert (other.check_golden(), other.gate) == (None, None)
 
 
 # --- doctor ---
+
+
+@pytest.mark.usefixtures("backends")
+def test_doctor_compares_with_what_was_measured_when_the_bundle_was_built(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["doctor", "--root", str(root)]) == 0
+    assert "not measured here when it was built" in capsys.readouterr().out
+    measure(root, open_bundle(root).manifest, minimum_cosine=1.0)
+    assert main(["doctor", "--root", str(root)]) == 0
+    assert "when it was built 1.00000" in capsys.readouterr().out
+    # Low enough for the gate; but another processor does not explain the difference to what was measured.
+    good = Embedding.check_golden
+
+    def drifted(embedding: Embedding) -> Agreement:
+        agreement = good(embedding)
+        assert agreement is not None
+        return replace(agreement, minimum_cosine=0.9949)
+
+    monkeypatch.setattr(Embedding, "check_golden", drifted)
+    for arguments in ([], ["--all", "--model", "mini"]):
+        assert main(["doctor", "--root", str(root), *arguments]) == 4
+        assert "wrong: cosine at least 0.994900" in capsys.readouterr().out
+    measure(root, open_bundle(root).manifest, minimum_cosine=0.995)
+    assert main(["doctor", "--root", str(root)]) == 0
+
+
+@pytest.mark.usefixtures("backends")
+def test_doctor_ignores_the_report_of_another_bundle(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measure(root, open_bundle(root).manifest, minimum_cosine=0.5, bundle_digest=Digest.of(b"other"))
+    assert main(["doctor", "--root", str(root)]) == 0
+    captured = capsys.readouterr()
+    assert "not measured here when it was built" in captured.out
+    assert "note: " in captured.err
 
 
 @pytest.mark.usefixtures("backends")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import Sparse, invented_model, make_bundle, make_writable
-from tests.silent_storage import mounted, why_not
+from tests.support.bundles import Sparse, invented_model, make_bundle, make_writable
+from tests.support.silent_storage import mounted, why_not
 
 if TYPE_CHECKING:
     import subprocess
@@ -25,14 +25,14 @@ WEIGHTS = "source/weights.bin"
 _LOAD = """
 import json, os, sys, threading, time
 import numpy as np
-from thoth_models import LoadTimeout, load_embedding, loads
+from thoth_models import LoadTimeout, load_embedding
+from thoth_models import backends
 
 class Fake:
     def encode(self, texts, *, prompt, batch_size, show_progress_bar):
         return np.ones((len(texts), 8), np.float32)
 
-loads.load_backend = lambda verified: Fake()
-loads.import_libraries = lambda name: None
+backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: lambda verified: Fake()))
 turns = 0
 def count():
     global turns

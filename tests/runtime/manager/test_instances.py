@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from thoth_models.instances import Instances
+from thoth_models.manager.instances import Instances
 
 SECONDS = 30.0
 
@@ -54,7 +54,7 @@ def test_a_child_does_not_wait_for_a_thread_of_its_parent() -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait(SECONDS)
-    instances._inherited()
+    instances.after_fork_in_child()
     assert instances.get("a") is first
     leave.set()
     holder.join(SECONDS)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import invented_model, make_bundle, make_writable
-from tests.runtime.forks import BOUND, CONTROL_BOUND, run_forks
+from tests.support.bundles import invented_model, make_bundle, make_writable
+from tests.support.forks import BOUND, CONTROL_BOUND, run_forks
 
 if TYPE_CHECKING:
     import subprocess
@@ -28,15 +28,15 @@ def bundle(tmp_path: Path) -> Iterator[Path]:
 _HELD = """
 import asyncio
 import numpy as np
-import thoth_models.manager as module
-from thoth_models import EmbeddingManager, ManagerConfig, loads
+import thoth_models.manager.manager as module
+from thoth_models import EmbeddingManager, ManagerConfig
+from thoth_models import backends
 
 class Fake:
     def encode(self, texts, *, prompt, batch_size, show_progress_bar):
         return np.ones((len(texts), 8), np.float32)
 
-loads.load_backend = lambda verified: Fake()
-loads.import_libraries = lambda name: None
+backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: lambda verified: Fake()))
 config = ManagerConfig(root=sys.argv[1])
 models = EmbeddingManager.get_instance(config)
 models.encode("a")
@@ -44,10 +44,10 @@ asyncio.run(models.aencode("a"))
 locks = {
     "instances": module._instances._lock,
     "manager": models._lock,
-    "answers": models._answers._lock,
-    "counters": models._answers.counters._lock,
-    "models": models._answers.loaded._lock,
-    "bundle": models._answers._bundle._lock,
+    "answers": models._resolver._lock,
+    "counters": models._resolver.counters._lock,
+    "models": models._resolver.loaded._lock,
+    "bundle": models._resolver._bundle._lock,
     "threads": models._threads._lock,
 }
 held, leave = threading.Event(), threading.Event()
@@ -83,7 +83,7 @@ def test_locks_that_threads_of_the_parent_held(run_python: Run, bundle: Path, wh
 
 
 _COMPUTING = """
-from thoth_models import ending
+from thoth_models.process import shutdown as ending
 ending._PATIENCE = 600
 begun, leave = threading.Event(), threading.Event()
 
@@ -108,7 +108,7 @@ def test_the_end_of_a_child_does_not_wait_for_what_its_parent_computes(run_pytho
 
 
 _INTERRUPTED = """
-from thoth_models import forking
+from thoth_models.process import fork as forking
 
 class Limit(Exception):
     pass

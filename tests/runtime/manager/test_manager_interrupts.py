@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import invented_model, make_bundle, make_writable
+from tests.support.bundles import invented_model, make_bundle, make_writable
 
 if TYPE_CHECKING:
     import subprocess
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 _PRELUDE = """
 import faulthandler, random, signal, sys, threading, time
 import numpy as np
-from tests.bundles import FakeBackend
-from thoth_models import EmbeddingManager, ManagerConfig, loads
+from tests.support.bundles import FakeBackend
+from thoth_models import EmbeddingManager, ManagerConfig
+from thoth_models import backends
 
 faulthandler.dump_traceback_later(60, exit=True)
-loads.load_backend = lambda verified: FakeBackend(verified.model.dimension)
-loads.import_libraries = lambda name: None
+load = lambda verified: FakeBackend(verified.model.dimension)
+backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: load))
 config = ManagerConfig(root=sys.argv[1])
 manager = EmbeddingManager.get_instance(config)
 reference = FakeBackend()
@@ -135,7 +136,7 @@ def run_in_bundle(
     """Run a script in a process of its own: what measures coverage has a lock that an interrupt leaves locked."""
     root = tmp_path / "bundle"
     make_bundle(root, [invented_model("mini")], default="mini")
-    yield lambda script: run_python("-c", _PRELUDE + script, str(root), directory=Path(__file__).parents[2])
+    yield lambda script: run_python("-c", _PRELUDE + script, str(root), directory=Path(__file__).parents[3])
     make_writable(root)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.pages import run_page
+from tests.support.pages import run_page
 from thoth_models import EmbeddingManager, ManagerConfig
-from thoth_models.loading import ROOT_VARIABLE
+from thoth_models.process.environment import ROOT_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.runtime.making import SECONDS, Making
+from tests.support.making import SECONDS, Making
 from thoth_models import LoadTimeout, ManagerClosedError, MemoryBudgetError
-from thoth_models.deadline import Work
-from thoth_models.pool import Lease, Pool, Resident
+from thoth_models.manager.pool import Lease, Pool, Resident
+from thoth_models.process.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,8 @@ class Workshop:
     def pool(self, budget: int | None = None) -> Pool[str]:
         return Pool(budget, lambda key, size: self.evicted.append((key, size)))
 
-    def make(self, key: str, do: Callable[[], str] | None = None) -> Callable[[], Work[str]]:
-        def begin() -> Work[str]:
+    def make(self, key: str, do: Callable[[], str] | None = None) -> Callable[[], Task[str]]:
+        def begin() -> Task[str]:
             self.begun.append(key)
             return Making(do or key.upper)
 
@@ -163,7 +163,7 @@ def test_nothing_goes_in_vain(workshop: Workshop) -> None:
     pool = workshop.pool(budget=3)
     held = hold(pool, workshop, "a", size=2)
     use(pool, workshop, "b")
-    with pytest.raises(MemoryBudgetError, match=r"c: expected room for 2 bytes in the budget of 3 .* a \(2 bytes\)"):
+    with pytest.raises(MemoryBudgetError, match=r"c: expected 2 free bytes in the budget of 3 .* a \(2 bytes\)"):
         pool.lease("c", 2, workshop.make("c"), 0.05)
     assert workshop.evicted == []
     held.release()
@@ -266,7 +266,7 @@ def test_a_child_keeps_what_was_there_and_forgets_what_its_parent_was_doing(work
     with pytest.raises(LoadTimeout):
         pool.lease("c", 1, workshop.make("c", lambda: str(never.wait(SECONDS))), 0.05)
     pool._lock.acquire()  # as a thread of the parent may have
-    pool._inherited()
+    pool.after_fork_in_child()
     assert [(resident.key, resident.uses) for resident in pool.residents()] == [("a", 0), ("b", 0)]
     assert use(pool, workshop, "c") == "C"
     again = pool.lease("b", 1, workshop.make("b"), SECONDS)
@@ -290,7 +290,7 @@ class Counted:
         Counted.alive -= 1
 
 
-class LoadCounted(Work[Counted]):
+class LoadCounted(Task[Counted]):
     def __init__(self) -> None:
         super().__init__("counted", SECONDS)
 
@@ -323,7 +323,7 @@ def test_loading_waits_until_what_made_room_is_gone(callers: int) -> None:
 def test_what_ends_after_its_callers_and_the_pool_is_not_kept() -> None:
     leave = threading.Event()
 
-    class Late(Work[object]):
+    class Late(Task[object]):
         def do(self) -> object:
             leave.wait(SECONDS)
             return object()

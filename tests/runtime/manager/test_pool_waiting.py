@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.runtime.making import SECONDS, Making
-from thoth_models import LoadTimeout, deadline, pool
-from thoth_models.deadline import Work
-from thoth_models.pool import Lease, Pool
+from tests.support.making import SECONDS, Making
+from thoth_models import LoadTimeout
+from thoth_models.manager import pool
+from thoth_models.manager.pool import Lease, Pool
+from thoth_models.process import signals
+from thoth_models.process.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def make(key: str) -> Callable[[], Work[str]]:
+def make(key: str) -> Callable[[], Task[str]]:
     return lambda: Making(key.upper)
 
 
@@ -36,8 +38,7 @@ def one_at_a_time() -> Pool[str]:
 @pytest.fixture
 def never_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits has to be told."""
-    monkeypatch.setattr(pool, "_LONGEST_WAIT", 4 * SECONDS)
-    monkeypatch.setattr(deadline, "_LONGEST_WAIT", 4 * SECONDS)
+    monkeypatch.setattr(signals, "POLL_SECONDS", 4 * SECONDS)
 
 
 def waits_until(things: Pool[str], happens: Callable[[], object]) -> None:
@@ -88,7 +89,7 @@ def test_what_was_given_up_on_demand_is_told(one_at_a_time: Pool[str]) -> None:
         def __del__(self) -> None:
             assert gone.wait(SECONDS)
 
-    class MakingSlow(Work[Any]):
+    class MakingSlow(Task[Any]):
         def do(self) -> Any:
             return Slow()
 
@@ -218,7 +219,7 @@ def test_what_a_signal_handler_gives_up_is_loaded_again(
 def test_what_a_signal_handler_loads_is_not_loaded_a_second_time(one_at_a_time: Pool[str]) -> None:
     begun: list[str] = []
 
-    def interrupted() -> Work[str]:
+    def interrupted() -> Task[str]:
         begun.append("a")
         if len(begun) == 1:
             one_at_a_time.lease("a", 1, interrupted, SECONDS).release()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.bundles import FakeBackend, invented_model, make_bundle, make_writable
-from tests.runtime.invented import SECONDS, budget_for, events, manager, size_of
+from tests.support.bundles import FakeBackend, invented_model, make_bundle, make_writable, put_backend
+from tests.support.invented import SECONDS, budget_for, events, manager, size_of
 from thoth_models import (
     BackendError,
     FallbackWarning,
@@ -25,19 +25,18 @@ from thoth_models import (
     ModelUnavailableError,
     SpaceMismatchError,
     load_embedding,
-    loads,
 )
-from thoth_models.selection import expected_space
-from thoth_models.verify import open_bundle
+from thoth_models.bundle.selection import expected_space
+from thoth_models.verification.verify import open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.runtime.invented import Backends
+    from tests.support.invented import Backends
     from thoth_models import EmbeddingManager
-    from thoth_models.embedding import Backend
-    from thoth_models.verify import VerifiedVariant
+    from thoth_models.types import Backend
+    from thoth_models.verification.verify import VerifiedVariant
 
 
 def test_a_variant_that_fails_is_passed_over(root: Path, backends: Backends) -> None:
@@ -119,7 +118,7 @@ def test_what_failed_slowly_takes_from_the_deadline_of_what_comes_next(
         leave.wait(SECONDS)
         return FakeBackend()
 
-    monkeypatch.setattr(loads, "load_backend", make)
+    put_backend(monkeypatch, make)
     models = manager(root, timeout=3)
     started = time.monotonic()
     with pytest.raises(TimeoutError, match=r"one/onnx-fp32 .* did not finish"):
@@ -283,7 +282,7 @@ def test_calls_that_are_refused_are_counted(root: Path, backends: Backends, capl
 def test_a_model_that_a_caller_keeps_is_never_given_up(root: Path, backends: Backends) -> None:
     models = manager(root, memory_budget=budget_for(root, 1), timeout=0.3)
     kept = models.get_model("two")
-    with pytest.raises(MemoryBudgetError, match="found it taken by what is in use: two/torch-fp32"):
+    with pytest.raises(MemoryBudgetError, match="found them taken by models in use: two/torch-fp32"):
         models.encode("a", "three")
     assert kept.encode("a").shape == (8,)
     assert models.stats().models["two"].uses == 1
@@ -299,7 +298,7 @@ def test_nothing_is_encoded_after_the_end_of_a_use(root: Path, backends: Backend
     with models.use("two") as embedding:
         assert embedding.encode("a").shape == (8,)
     assert embedding.dimension == 8
-    with pytest.raises(InvalidInputError, match="embedding: expected a call within the `with` statement"):
+    with pytest.raises(InvalidInputError, match="embedding: expected a call inside its `with` block"):
         embedding.encode("a")
     assert models.unload("two")
     assert not backends.alive

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from thoth_models.cgroups import cpu_quota, memory_limit
+from thoth_models.process.cgroups import cpu_quota, memory_limit
 
 GIGABYTE = 2**30
 V2 = "30 25 0:26 {begins_at} {point} ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw,nsdelegate"

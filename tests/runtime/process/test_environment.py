@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from thoth_models.environment import THREADS_VARIABLE, available_cores, stated_threads, threads, usable_cores
 from thoth_models.errors import EnvironmentFault
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from thoth_models.process.environment import (
+    DEFAULT_ROOT,
+    THREADS_VARIABLE,
+    available_cores,
+    bundle_root,
+    stated_threads,
+    threads,
+    usable_cores,
+)
 
 
 def quota(root: Path, text: str) -> Path:
@@ -22,6 +27,16 @@ def quota(root: Path, text: str) -> Path:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(content, encoding="utf-8")
     return root
+
+
+def test_the_root_in_the_order_of_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("THOTH_MODELS_DIR", raising=False)
+    assert bundle_root() == Path(DEFAULT_ROOT) == Path("/models")
+    monkeypatch.setenv("THOTH_MODELS_DIR", "")
+    assert bundle_root() == Path("/models")
+    monkeypatch.setenv("THOTH_MODELS_DIR", "/srv/models")
+    assert bundle_root() == Path("/srv/models")
+    assert bundle_root("elsewhere") == Path("elsewhere")
 
 
 def test_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -81,7 +96,7 @@ def test_there_are_as_many_threads_as_cores_unless_something_else_is_said(
     monkeypatch.delenv(THREADS_VARIABLE, raising=False)
     if text is not None:
         monkeypatch.setenv(THREADS_VARIABLE, text)
-    monkeypatch.setattr("thoth_models.environment.usable_cores", lambda _root: 7)
+    monkeypatch.setattr("thoth_models.process.environment.usable_cores", lambda _root: 7)
     assert stated_threads() is None
     assert threads() == 7
 

@@ -1,141 +1,22 @@
-"""A backend that a child makes anew: what it costs, what is checked, and what happens when that fails."""
+"""What a child of fork may use, and what a fork waits for; real forks of processes whose backends are fakes."""
 
 from __future__ import annotations
 
 import os
-import sys
-import threading
-import time
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from tests.bundles import FakeBackend
-from tests.runtime.forks import BOUND, CONTROL_BOUND, Child, run_forks
-from thoth_models import BackendError, LoadTimeout, forking
-from thoth_models.deadline import Work
-from thoth_models.forking import ForkSafeBackend, prepare_load
+from tests.support.forks import BOUND, CONTROL_BOUND, Child, run_forks
+from thoth_models.process import fork as forking
+from thoth_models.process.fork import prepare_load
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
-    from thoth_models.embedding import Backend, FloatArray
-
     Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-class Reload(Work["Backend"]):
-    """Loading again, as a test wants it."""
-
-    def __init__(self, do: Callable[[], Backend], seconds: float = 30) -> None:
-        super().__init__("loading again", seconds)
-        self._do = do
-
-    def do(self) -> Backend:
-        return self._do()
-
-
-def encode(backend: ForkSafeBackend) -> FloatArray:
-    return backend.encode(["a", "b"], prompt=None, batch_size=None, show_progress_bar=False)
-
-
-def forked(backend: ForkSafeBackend) -> ForkSafeBackend:
-    """Do to a backend in this process what a fork does to it in the child."""
-    backend._inherited()
-    return backend
-
-
-def test_the_process_that_made_a_backend_uses_it() -> None:
-    first = FakeBackend()
-    backend = ForkSafeBackend(first, lambda: pytest.fail("loaded again without a fork"))
-    assert encode(backend).shape == (2, 8)
-    assert first.texts == ["a", "b"]
-
-
-def test_a_child_loads_once_however_many_threads_ask() -> None:
-    made: list[FakeBackend] = []
-    together = threading.Barrier(5, timeout=30)
-    first = FakeBackend()
-
-    def load() -> Backend:
-        time.sleep(0.2)
-        made.append(FakeBackend())
-        return made[-1]
-
-    backend = forked(ForkSafeBackend(first, lambda: Reload(load)))
-    results: list[FloatArray] = []
-
-    def work() -> None:
-        together.wait()
-        results.append(encode(backend))
-
-    threads = [threading.Thread(target=work) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert len(made) == 1
-    assert len(results) == 5
-    assert len(made[0].texts) == 10
-    assert first.texts == []
-    encode(forked(backend))
-    assert len(made) == 2
-
-
-def test_what_was_inherited_is_never_destroyed() -> None:
-    first = FakeBackend()
-    backend = ForkSafeBackend(first, lambda: Reload(FakeBackend))
-    before = sys.getrefcount(first)
-    forked(backend)
-    # One that the backend held went, one that nobody ever gives back came.
-    assert backend._backend is None
-    assert sys.getrefcount(first) == before
-
-
-def test_a_lock_that_was_held_is_not_waited_for() -> None:
-    backend = ForkSafeBackend(FakeBackend(), lambda: Reload(FakeBackend))
-    with backend._lock:
-        forked(backend)
-        assert encode(backend).shape == (2, 8)
-
-
-def test_a_failure_is_raised_and_the_next_call_tries_again() -> None:
-    outcomes = iter([BackendError("not now"), None])
-
-    def load() -> Backend:
-        if (error := next(outcomes)) is not None:
-            raise error
-        return FakeBackend()
-
-    backend = forked(ForkSafeBackend(FakeBackend(), lambda: Reload(load)))
-    with pytest.raises(BackendError, match="not now"):
-        encode(backend)
-    assert encode(backend).shape == (2, 8)
-
-
-def test_a_load_that_hangs_ends_at_its_deadline_and_is_not_begun_twice() -> None:
-    release = threading.Event()
-    begun: list[int] = []
-
-    def a_library_that_hangs() -> Backend:
-        begun.append(1)
-        release.wait(60)
-        return FakeBackend()
-
-    backend = forked(ForkSafeBackend(FakeBackend(), lambda: Reload(a_library_that_hangs, 0.2)))
-    for _ in range(2):
-        with pytest.raises(LoadTimeout, match=r"loading again did not finish within 0\.2 s") as caught:
-            encode(backend)
-        assert "a_library_that_hangs" in caught.value.stacks
-    release.set()
-    deadline = time.monotonic() + 30
-    while backend._work is not None and not backend._work.has_ended and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert encode(backend).shape == (2, 8)
-    assert begun == [1]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +53,8 @@ _FAKES = """
 import hashlib
 import numpy as np
 from pathlib import Path
-from thoth_models import loads, load_embedding, LoadTimeout, ModelUnavailableError, VerificationError
+from thoth_models import load_embedding, LoadTimeout, ModelUnavailableError, VerificationError
+from thoth_models import backends
 
 class Fake:
     def encode(self, texts, *, prompt, batch_size, show_progress_bar):
@@ -183,8 +65,7 @@ def load_backend(verified):
     made.append(os.getpid())
     return Fake()
 
-loads.load_backend = load_backend
-loads.import_libraries = lambda name: None
+backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: load_backend))
 root, bound = Path(sys.argv[1]), float(sys.argv[2])
 
 def works():
@@ -251,7 +132,7 @@ report(results)
 
 def test_a_bundle_that_took_the_place_of_the_one_that_was_loaded(run_python: Run, tmp_path: Path) -> None:
     """Fine where the model is the same in it, byte for byte; refused where vectors might differ."""
-    from tests.bundles import VariantPlan, invented_model, make_bundle
+    from tests.support.bundles import VariantPlan, invented_model, make_bundle
 
     mini = invented_model("mini")
     changed = type(mini)(name="mini", variants={"torch-fp32": VariantPlan(files={"modules.json": b"others\n"})})
@@ -268,7 +149,7 @@ _HANGS_IN_CHILD = (
     _FAKES
     + """
 embedding = load_embedding("mini", root=root, timeout=1.0)
-loads.load_backend = lambda verified: time.sleep(600)
+backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: lambda verified: time.sleep(600)))
 results = [in_child(refused(LoadTimeout, "did not finish within 1 s; it was loading mini/", "load_backend"), bound)]
 report(results)
 """
@@ -283,13 +164,13 @@ def test_the_deadline_of_the_caller_is_that_of_the_child(run_python: Run, bundle
 _GUARDED = (
     _FAKES
     + """
-from thoth_models import offline
+from thoth_models.process import offline
 entered, leave = threading.Event(), threading.Event()
 def slow(verified):
     entered.set()
     leave.wait(60)
     return Fake()
-loads.load_backend = slow
+backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: slow))
 def load():
     try:
         load_embedding("mini", root=root, timeout=0.5)  # a fork waits no longer for what hangs
@@ -303,7 +184,7 @@ def child():
     global embedding
     # The locks that the loading thread could hold, held: in the child nobody gives them back.
     assert offline._patch_users == 0 and threading.Thread.start is offline._original_start
-    loads.load_backend = load_backend
+    backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: load_backend))
     embedding = load_embedding("mini", root=root)
     works()
     assert threading.Thread.start is offline._original_start
@@ -323,7 +204,7 @@ def test_a_fork_while_another_thread_loads(run_python: Run, bundle: Path) -> Non
 
 
 _HELD_OFF = """
-from thoth_models import forking
+from thoth_models.process import fork as forking
 made, held, log = [], threading.Event(), []
 
 def make(name, seconds):
@@ -379,7 +260,7 @@ def slow(verified):
     time.sleep(0.5)
     made.append(True)
     return Fake()
-loads.load_backend = slow
+backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: slow))
 loader = threading.Thread(target=lambda: load_embedding("mini", root=root))
 loader.start()
 entered.wait(30)
@@ -399,7 +280,7 @@ def test_making_a_model_holds_forks_off(run_python: Run, bundle: Path) -> None:
 
 _ELSEWHERE = """
 from thoth_models import BackendError
-from thoth_models.forking import ForkSafeBackend
+from thoth_models.backends.fork_safe import ForkSafeBackend
 
 class Native:
     # What hangs where a process destroys it that did not make it.
@@ -448,9 +329,10 @@ import os
 order = []
 register = os.register_at_fork
 os.register_at_fork = lambda **hooks: (order.append(hooks), register(**hooks))[1]
-import thoth_models.forking
+import thoth_models.process.fork
 import concurrent.futures.thread, logging
-ours = next(number for number, hooks in enumerate(order) if hooks.get("before") is thoth_models.forking._before_fork)
+before = thoth_models.process.fork._before_fork
+ours = next(number for number, hooks in enumerate(order) if hooks.get("before") is before)
 assert not any("before" in hooks for hooks in order[ours + 1:]), order
 report([])
 """
@@ -545,9 +427,3 @@ def test_a_fork_while_another_thread_imports(run_python: Run, bundle: Path, tmp_
         assert_well(children, 1, errors)
     elif children[0].outcome != "hangs":
         pytest.skip(f"the control no longer hangs: it ended in {children[0].seconds:.1f} s")
-
-
-def test_the_vectors_of_a_child_are_those_of_its_parent() -> None:
-    backend = ForkSafeBackend(FakeBackend(), lambda: Reload(FakeBackend))
-    before = encode(backend)
-    assert np.array_equal(encode(forked(backend)), before)

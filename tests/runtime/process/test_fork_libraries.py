@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import make_bundle, make_writable
-from tests.runtime.backends import onnx_models
-from tests.runtime.forks import BOUND, CONTROL_BOUND, Child, run_forks
+from tests.support import onnx_models
+from tests.support.bundles import make_bundle, make_writable
+from tests.support.forks import BOUND, CONTROL_BOUND, Child, run_forks
 
 if TYPE_CHECKING:
     import subprocess

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from thoth_models import offline
 from thoth_models.errors import EnvironmentFault, OfflineViolation
-from thoth_models.offline import assert_offline, enforce_offline, network_guard, offline_state
+from thoth_models.process import offline
+from thoth_models.process.offline import assert_offline, enforce_offline, network_guard, offline_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

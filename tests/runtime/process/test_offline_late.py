@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hub_simulator import SilentServer
+from tests.support.hub_simulator import SilentServer
 
 if TYPE_CHECKING:
     import subprocess
@@ -31,9 +31,9 @@ class Fake:
         return np.ones((len(texts), 8), np.float32)
 
 def ours():
-    from thoth_models import load_embedding, loads
-    loads.load_backend = lambda verified: Fake()
-    loads.import_libraries = lambda name: None
+    from thoth_models import load_embedding
+    from thoth_models import backends
+    backends.BACKENDS.update(dict.fromkeys(backends.BACKENDS, lambda: lambda verified: Fake()))
     load_embedding("mini", root=root)
 
 def ask():
@@ -143,7 +143,7 @@ def test_control_a_variable_that_is_set_too_late(run_python: Run, bundle: Path, 
 _ONNX = """
 import os, sys, time
 if sys.argv[1] == "ours":
-    from thoth_models.offline import enforce_offline
+    from thoth_models.process.offline import enforce_offline
     enforce_offline()
 import onnxruntime
 time.sleep(3)

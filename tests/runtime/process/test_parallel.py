@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from thoth_models.parallel import parallel
+from thoth_models.process.parallel import parallel
 
 if TYPE_CHECKING:
     import subprocess
@@ -77,12 +77,14 @@ def fail(_thing: object) -> None:
 
 _INTERRUPTED = """
 import signal, sys, threading, time
-from thoth_models.parallel import parallel
+from thoth_models.process.parallel import parallel
 done = []
+interrupt = threading.Timer(0.1, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+begun = threading.Barrier(2, interrupt.start)
 def work(item):
-    time.sleep(0.3)
+    begun.wait(30)
+    time.sleep(1)
     done.append(item)
-threading.Timer(0.1, signal.pthread_kill, [threading.get_ident(), signal.SIGINT]).start()
 try:
     parallel(work, range(50), 2)
 except KeyboardInterrupt:
@@ -113,7 +115,7 @@ def test_an_error_is_raised_and_ends_the_rest() -> None:
 
 _HANGS = """
 import threading, time
-from thoth_models.parallel import parallel
+from thoth_models.process.parallel import parallel
 threading.Thread(target=lambda: parallel(lambda item: time.sleep(600), [1], 1), daemon=True).start()
 time.sleep(0.5)
 print("ends")

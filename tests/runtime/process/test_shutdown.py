@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import make_bundle, make_writable
-from tests.runtime.backends.onnx_models import plan, variant_files
+from tests.support.bundles import make_bundle, make_writable
+from tests.support.onnx_models import plan, variant_files
 
 if TYPE_CHECKING:
     import subprocess
@@ -21,16 +21,17 @@ import atexit, sys, threading, time
 def flush():  # registered before ours, so that it runs after it
     with ending.late_call():
         if sys.argv[1] == "thread":
-            print(engine.run(lambda: "computed"), flush=True)
+            print(engine.submit(lambda: "computed").result(), flush=True)
         else:
             with busy:
                 print("computed", flush=True)
 
 atexit.register(flush)
-from thoth_models import ending
-from thoth_models.backends.onethread import OneThread
+from thoth_models.process import shutdown as ending
+from thoth_models.process.daemon_executor import DaemonExecutor
 
-engine = OneThread("engine")
+engine = DaemonExecutor(1, "engine", around=ending.computing)
+engine.submit(int).result()  # later ones start no thread
 busy, begun = threading.Lock(), threading.Event()
 
 def compute():
@@ -118,7 +119,7 @@ def test_an_exit_handler_that_waits_for_another_thread_is_told(
     done = run_python("-c", _WAITING, str(root), how)
     assert done.stdout.count("\n") == 2, done.stderr
     refusal, encoded = done.stdout.splitlines()
-    assert refusal.startswith("EnvironmentFault expected a process that goes on, found one that runs its last exit")
+    assert refusal.startswith("EnvironmentFault expected a running process, found one in its last exit")
     assert (done.returncode, encoded) == (0, "encoded in the main thread")
 
 
@@ -130,7 +131,7 @@ def last():  # registered before ours, so that it runs after it
     print("last", flush=True)
 
 atexit.register(last)
-from thoth_models import ending
+from thoth_models.process import shutdown as ending
 
 def compute():
     while True:
@@ -148,4 +149,4 @@ def test_a_thread_that_never_rests_computes_nothing_while_the_process_ends(
 ) -> None:
     done = run_python("-c", _NO_WAIT)
     assert (done.returncode, done.stdout) == (0, "last\n"), done.stderr
-    assert "EnvironmentFault: expected a process that goes on" in done.stderr
+    assert "EnvironmentFault: expected a running process" in done.stderr

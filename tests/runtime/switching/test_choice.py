@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
-import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from tests.bundles import FakeBackend, invented_model, make_bundle, make_writable
+from tests.support.hosted import IDENTITY, LOCAL, REMOTE, Client, choose
 from thoth_models import (
-    BackendError,
     EmbeddingManager,
     EnvironmentFault,
     FallbackWarning,
@@ -25,95 +21,17 @@ from thoth_models import (
     ModelUnavailableError,
     SpaceMismatchError,
     UnknownModelError,
-    loads,
 )
-from thoth_models.digest import Digest
-from thoth_models.sides import HostedSide
-from thoth_models.switching import Hosted, Side, SwitchedEmbeddings, TextEncoder, choose_embeddings
+from thoth_models.bundle.digest import Digest
+from thoth_models.switching import Hosted, Side, TextEncoder, choose_embeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from thoth_models.embedding import Backend
-    from thoth_models.verify import VerifiedVariant
-
-IDENTITY = "openai:text-embedding-3-small:4"
 
 
 def space_of(text: str) -> str:
     """Return the space of an invented model."""
     return Digest.of(text.encode()).hex
-
-
-class Client:
-    """A hosted side that answers what it is told to; keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.made = 0
-        self.asked: list[list[str]] = []
-        self.answer: Any = None
-
-    def make(self) -> Client:
-        self.made += 1
-        return self
-
-    def encode(self, texts: list[str]) -> Any:
-        self.asked.append(texts)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return [[float(len(text)), 1.0, 2.0, 3.0] for text in texts] if self.answer is None else self.answer
-
-    async def aencode(self, texts: list[str]) -> Any:
-        return self.encode(texts)
-
-
-@pytest.fixture
-def client() -> Client:
-    return Client()
-
-
-@pytest.fixture
-def hosted(client: Client) -> Hosted:
-    return Hosted(make=client.make, identity=IDENTITY, dimension=4)
-
-
-@pytest.fixture(autouse=True)
-def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Models whose backends cannot be made."""
-    names: set[str] = set()
-
-    def load_backend(verified: VerifiedVariant) -> Backend:
-        if verified.model.name in names:
-            raise BackendError(f"{verified.model.name} is broken")
-        return FakeBackend(verified.model.dimension)
-
-    monkeypatch.setattr(loads, "load_backend", load_backend)
-    monkeypatch.setattr(loads, "import_libraries", lambda name: None)
-    monkeypatch.delenv("THOTH_EMBEDDINGS", raising=False)
-    return names
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[ManagerConfig]:
-    root = tmp_path / "bundle"
-    models = [
-        invented_model("one", aliases=("uno",), alternates=(("two", "accept"),)),
-        invented_model("two"),
-        invented_model("gone", variants=(), alternates=(("two", "accept"),)),
-        invented_model("strict", variants=(), alternates=(("two", "refuse"),)),
-    ]
-    make_bundle(root, models, default="one")
-    yield ManagerConfig(root=root)
-    make_writable(root)
-
-
-LOCAL = {"THOTH_EMBEDDINGS": "local"}
-REMOTE = {"THOTH_EMBEDDINGS": "hosted"}
-
-
-def choose(hosted: Hosted, config: ManagerConfig, environ: dict[str, str], **more: Any) -> SwitchedEmbeddings:
-    return choose_embeddings(**{"index": None, "hosted": hosted, "config": config, "environ": environ, **more})
 
 
 # --- which side ---
@@ -177,7 +95,7 @@ def test_the_local_side_refuses_an_index_of_the_hosted_one(hosted: Hosted, confi
     with pytest.raises(SpaceMismatchError) as error:
         choose(hosted, config, LOCAL, index=IDENTITY)
     assert str(error.value) == (
-        f"the index was made with vectors of '{IDENTITY}', which do not fit: THOTH_EMBEDDINGS=local, whose vectors "
+        f"the index was built with vectors of '{IDENTITY}', which do not match: THOTH_EMBEDDINGS=local, whose vectors "
         "belong to a space of 64 hexadecimal digits"
     )
 
@@ -192,7 +110,7 @@ def test_the_hosted_side_refuses_an_index_of_the_local_one(
 
 
 def test_the_local_side_refuses_an_index_of_another_model(hosted: Hosted, config: ManagerConfig) -> None:
-    with pytest.raises(SpaceMismatchError, match=f"the index was made with vectors of '{space_of('three')}'"):
+    with pytest.raises(SpaceMismatchError, match=f"the index was built with vectors of '{space_of('three')}'"):
         choose(hosted, config, LOCAL, index=space_of("three"))
 
 
@@ -232,7 +150,7 @@ def test_it_stays_with_its_space_when_the_model_is_loaded_again(
 
 
 def test_a_stand_in_for_a_new_index_is_told(hosted: Hosted, config: ManagerConfig) -> None:
-    with pytest.warns(FallbackWarning, match="two stands in for 'gone'") as found:
+    with pytest.warns(FallbackWarning, match="two/torch-fp32 stands in for 'gone'") as found:
         chosen = choose_embeddings(index=None, hosted=hosted, local="gone", config=config, environ=LOCAL)
     assert found[0].filename == __file__
     assert chosen.identity == space_of("two")
@@ -285,134 +203,6 @@ def test_what_the_bundle_does_not_have_is_known_at_once(hosted: Hosted, config: 
         choose(hosted, config, LOCAL, index=b"x")
     with pytest.raises(InvalidInputError, match="default: expected local or hosted, found 'both'"):
         choose(hosted, config, {}, default="both")
-
-
-# --- what the hosted side does ---
-
-
-def test_the_hosted_side_answers_in_the_same_shapes(hosted: Hosted, config: ManagerConfig, client: Client) -> None:
-    chosen = choose(hosted, config, REMOTE)
-    vectors = chosen.encode(["a", "bbb"])
-    assert vectors.dtype == np.float32
-    np.testing.assert_allclose(vectors * np.sqrt([[15], [23]]), [[1, 1, 2, 3], [3, 1, 2, 3]], rtol=1e-6)
-    assert chosen.encode("a").shape == (4,)
-    assert chosen.encode(text for text in ("a",)).shape == (1, 4)
-    assert asyncio.run(chosen.aencode(["a", "b"])).shape == (2, 4)
-    assert client.asked == [["a", "bbb"], ["a"], ["a"], ["a", "b"]]
-    assert chosen.encode([]).shape == asyncio.run(chosen.aencode(())).shape == (0, 4)
-    assert len(client.asked) == 4  # nobody is asked for nothing
-    assert (chosen.manager, chosen.dimension, client.made) == (None, 4, 1)
-    chosen.warm_up()
-
-
-def test_hosted_vectors_have_length_1_unless_told_otherwise(config: ManagerConfig, client: Client) -> None:
-    """Thresholds of dot products mean cosines on both sides."""
-    client.answer = np.array([[3.0, 4.0, 0.0, 0.0], [1e30, 1e30, 0.0, 0.0]], dtype=np.float32)
-    scaled = choose(Hosted(make=client.make, identity=IDENTITY, dimension=4), config, REMOTE)
-    np.testing.assert_allclose(scaled.encode(["a", "b"]), [[0.6, 0.8, 0, 0], [0.5**0.5, 0.5**0.5, 0, 0]], rtol=1e-6)
-    raw = choose(Hosted(make=client.make, identity=IDENTITY, dimension=4, normalize=False), config, REMOTE)
-    vectors = raw.encode(["a", "b"])
-    np.testing.assert_array_equal(vectors, client.answer)
-    client.answer[:] = 7  # a provider that uses its memory again
-    assert vectors[0, 0] == 3
-
-
-def test_a_child_of_fork_makes_a_client_of_its_own(hosted: Hosted, config: ManagerConfig, client: Client) -> None:
-    """Connections cannot be shared, and a lock that another thread of the parent held is held for ever."""
-    chosen = choose(hosted, config, REMOTE)
-    assert isinstance(chosen._side, HostedSide)
-    lock, held, done = chosen._side._lock, threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with lock:
-            held.set()
-            done.wait(60)
-
-    holding = threading.Thread(target=hold)
-    holding.start()
-    held.wait(60)
-    child = os.fork()
-    if child == 0:
-        signal.alarm(30)
-        made = 0
-        with contextlib.suppress(Exception):
-            chosen.encode("a")
-            made = client.made
-        os._exit(0 if made == 2 else 1)
-    status = os.waitpid(child, 0)[1]
-    done.set()
-    holding.join()
-    assert (status, client.made) == (0, 1)
-
-
-def test_the_hosted_side_needs_no_bundle(hosted: Hosted, tmp_path: Path) -> None:
-    assert choose(hosted, ManagerConfig(root=tmp_path / "none"), REMOTE).encode(["a"]).shape == (1, 4)
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        ([[1.0, 2.0, 3.0, 4.0]], r"expected vectors of shape \(2, 4\), found \(1, 4\)"),
-        ([[1.0, 2.0]] * 2, r"expected vectors of shape \(2, 4\), found \(2, 2\)"),
-        ([1.0] * 8, r"expected vectors of shape \(2, 4\), found \(8,\)"),
-        ([[1.0], [1.0, 2.0]], r"expected vectors of shape \(2, 4\), found setting an array element"),
-        ([None, None], r"expected vectors of shape \(2, 4\), found"),
-        ([["a"] * 4] * 2, r"expected vectors of shape \(2, 4\), found could not convert"),
-        ([[1.0, 2.0, 3.0, float("nan")]] * 2, "expected finite numbers, found others"),
-        ([[0.0] * 4, [1.0] * 4], "expected vectors that have a direction, found one of zeros"),
-    ],
-)
-def test_an_answer_that_is_no_answer_is_refused(
-    hosted: Hosted, config: ManagerConfig, client: Client, answer: Any, message: str
-) -> None:
-    chosen = choose(hosted, config, REMOTE)
-    client.answer = answer
-    with pytest.raises(EnvironmentFault, match=f"{IDENTITY}: {message}"):
-        chosen.encode(["a", "b"])
-    with pytest.raises(EnvironmentFault, match=message):
-        asyncio.run(chosen.aencode(["a", "b"]))
-    assert chosen.stats().failures == 2
-
-
-def test_what_the_hosted_side_raises_is_handed_through(hosted: Hosted, config: ManagerConfig, client: Client) -> None:
-    chosen = choose(hosted, config, REMOTE)
-    client.answer = ConnectionResetError("gone")
-    with pytest.raises(ConnectionResetError, match="gone"):
-        chosen.encode(["a"])
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        (["a", None], r"texts\[1\]: expected a str, found NoneType"),
-        (None, "texts: expected a str or an iterable of str, found NoneType"),
-        (b"a", "texts: expected a str or an iterable of str, found bytes"),
-        ({"a": 1}, "texts: expected a str or an iterable of str, found dict"),
-    ],
-)
-def test_inputs_of_the_hosted_side_are_checked(
-    hosted: Hosted, config: ManagerConfig, client: Client, texts: Any, message: str
-) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        choose(hosted, config, REMOTE).encode(texts)
-    assert client.asked == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"make": None}, "make: expected a function without arguments, found NoneType"),
-        ({"identity": ""}, "identity: expected a name that no local space can have, found ''"),
-        ({"identity": None}, "identity: expected a name"),
-        ({"identity": "a" * 64}, "identity: expected a name"),
-        ({"dimension": 0}, "dimension: expected an integer of at least 1, found 0"),
-        ({"dimension": True}, "dimension: expected an integer of at least 1, found True"),
-        ({"dimension": "4"}, "dimension: expected an integer of at least 1, found '4'"),
-    ],
-)
-def test_a_hosted_side_that_cannot_be_is_refused(client: Client, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        Hosted(**{"make": client.make, "identity": IDENTITY, "dimension": 4, **changes})
 
 
 # --- what it tells ---

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.findings import bounded
-from thoth_models.digest import ContentDigest, Digest
+from tests.support.findings import bounded
+from thoth_models.bundle.digest import ContentDigest, Digest
 from thoth_models.errors import Problem
-from thoth_models.plainfile import NotPlainError, PlainFile, kind_of, mode_of
+from thoth_models.verification.regular_file import NotRegularError, RegularFile, kind_of, mode_of
 
 
 def count_descriptors() -> int:
@@ -21,7 +21,7 @@ def count_descriptors() -> int:
 
 def test_a_plain_file_is_opened_and_closed(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
-    with PlainFile(tmp_path, "file") as file:
+    with RegularFile(tmp_path, "file") as file:
         assert (file.path, file.size) == ("file", 3)
         assert os.pread(file.descriptor, 10, 0) == b"abc"
         assert not os.get_inheritable(file.descriptor)
@@ -31,7 +31,7 @@ def test_a_plain_file_is_opened_and_closed(tmp_path: Path) -> None:
 
 def test_the_size_is_compared(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
-    with PlainFile(tmp_path, "file") as file:
+    with RegularFile(tmp_path, "file") as file:
         assert file.wrong_size(ContentDigest(size=3, sha256=Digest.of(b""))) is None
         assert file.wrong_size(ContentDigest(size=4, sha256=Digest.of(b""))) == Problem(
             kind="changed", path="file", expected="4 bytes", found="3 bytes"
@@ -56,15 +56,15 @@ def test_other_kinds_are_named_and_not_waited_for(tmp_path: Path, monkeypatch: p
             "socket": "a socket",
         }
         for name, kind in kinds.items():
-            with pytest.raises(NotPlainError, match=f"^{kind}$"):
-                bounded(partial(PlainFile, tmp_path, name))
+            with pytest.raises(NotRegularError, match=f"^{kind}$"):
+                bounded(partial(RegularFile, tmp_path, name))
             assert kind_of(mode_of(tmp_path / name)) == kind
     assert count_descriptors() == before
 
 
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        PlainFile(tmp_path, "nothing")
+        RegularFile(tmp_path, "nothing")
     assert mode_of(tmp_path / "nothing") is None
     assert kind_of(None) == "nothing"
 

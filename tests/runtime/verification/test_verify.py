@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.bundles import (
+from tests.support.bundles import (
     flip_bit,
     make_bundle,
     opened,
 )
-from tests.runtime.findings import problems_of, the_problem
+from tests.support.findings import problems_of, the_problem
 from thoth_models import verify as verify_function
 from thoth_models.errors import BundleNotFoundError, VerificationError
-from thoth_models.verify import open_bundle, verify
+from thoth_models.verification.verify import open_bundle, verify
 
 MODULES = "mini/source/modules.json"
 WEIGHTS = "mini/source/model.safetensors"
@@ -169,15 +169,15 @@ def test_a_socket(bundle: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_is_no_file_is_not_even_opened(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening a device can do something."""
-    modules: list[Any] = [import_module(f"thoth_models.{name}") for name in ("verify", "contents")]
-    plain_file, paths = modules[0].PlainFile, []
+    modules: list[Any] = [import_module(f"thoth_models.verification.{name}") for name in ("verify", "contents")]
+    plain_file, paths = modules[0].RegularFile, []
 
     def record(root: Path, path: str) -> Any:
         paths.append(path)
         return plain_file(root, path)
 
     for module in modules:
-        monkeypatch.setattr(module, "PlainFile", record)
+        monkeypatch.setattr(module, "RegularFile", record)
     with opened(bundle):
         (bundle / MODULES).unlink()
         os.mkfifo(bundle / MODULES)
@@ -221,7 +221,7 @@ def test_a_read_that_fails_is_a_finding(bundle: Path, monkeypatch: pytest.Monkey
     def fail(*_arguments: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(import_module("thoth_models.contents"), "hash_range", fail)
+    monkeypatch.setattr(import_module("thoth_models.verification.contents"), "hash_range", fail)
     with pytest.raises(VerificationError) as caught:
         verify(bundle)
     found = {(problem.kind, problem.found) for problem in caught.value.problems}

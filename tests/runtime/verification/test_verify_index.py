@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bundles import flip_bit, opened, replace_manifest
-from tests.runtime.findings import problems_of, the_problem
+from tests.support.bundles import flip_bit, opened, replace_manifest
+from tests.support.findings import problems_of, the_problem
 from thoth_models.errors import ManifestError, VerificationError
-from thoth_models.verify import open_bundle, verify
+from thoth_models.verification.verify import open_bundle, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable

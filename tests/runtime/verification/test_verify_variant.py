@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.bundles import Sparse, flip_bit, invented_model, make_bundle, make_writable, opened, replace_manifest
-from thoth_models.canonical import canonical_json
-from thoth_models.digest import CHUNK_SIZE, CHUNKED_ABOVE
+from tests.support.bundles import Sparse, flip_bit, invented_model, make_bundle, make_writable, opened, replace_manifest
+from thoth_models.bundle.canonical_json import canonical_json
+from thoth_models.bundle.digest import CHUNK_SIZE, CHUNKED_ABOVE
+from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
 from thoth_models.errors import VerificationError
-from thoth_models.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
-from thoth_models.verify import VerifiedVariant, open_bundle, verify, verify_variant
+from thoth_models.verification.verify import VerifiedVariant, open_bundle, verify, verify_variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from thoth_models.verify import OpenBundle
+    from thoth_models.verification.verify import OpenBundle
 
 MODULES = "mini/source/modules.json"
 LARGE = "mini/source/large.safetensors"
@@ -58,7 +58,7 @@ def test_a_verified_variant_says_what_was_verified(bundle: Path) -> None:
 def test_only_verification_makes_one(bundle: Path) -> None:
     made = verified(open_bundle(bundle))
     for seal in (None, True, object(), "seal"):
-        with pytest.raises(TypeError, match=r"made by thoth_models\.verify\.verify_variant only"):
+        with pytest.raises(TypeError, match=r"made by thoth_models\.verification\.verify\.verify_variant only"):
             VerifiedVariant(
                 seal,
                 model=made.model,
@@ -151,7 +151,7 @@ def test_the_size_of_a_large_file(large_bundle: Path) -> None:
 def test_a_large_file_that_goes_away_meanwhile(large_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened_bundle = open_bundle(large_bundle)
     # import_module, because the package has a function of the same name.
-    monkeypatch.setattr(import_module("thoth_models.verify"), "check_tree", lambda *_arguments: [])
+    monkeypatch.setattr(import_module("thoth_models.verification.verify"), "check_tree", lambda *_arguments: [])
     with opened(large_bundle):
         (large_bundle / LARGE).rename(large_bundle / "away")
         (large_bundle / MODULES).rename(large_bundle / "away too")
@@ -194,7 +194,7 @@ def test_a_page_that_cannot_be_read_is_a_finding(bundle: Path, monkeypatch: pyte
                     os.truncate(path, 0)
             return made
 
-    monkeypatch.setattr("thoth_models.contents.mmap.mmap", CutShort)
+    monkeypatch.setattr("thoth_models.verification.contents.mmap.mmap", CutShort)
     with pytest.raises(VerificationError) as caught:
         verified(open_bundle(bundle), index=1)
     assert [(problem.kind, problem.path) for problem in caught.value.problems] == [
@@ -207,7 +207,7 @@ def test_a_system_that_cannot_bring_pages_into_memory(bundle: Path, monkeypatch:
         def madvise(self, *_arguments: object) -> None:
             raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr("thoth_models.contents.mmap.mmap", Old)
+    monkeypatch.setattr("thoth_models.verification.contents.mmap.mmap", Old)
     verified(open_bundle(bundle), index=1)
     flip_bit(bundle, "mini/onnx-fp32/modules.json")
     with pytest.raises(VerificationError):

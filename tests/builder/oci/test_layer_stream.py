@@ -1,0 +1,151 @@
+"""The bytes of a layer: compared with what was verified while they are packed, and again in an archive."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import resource
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.bundles import (
+    flip_bit,
+    opened,
+)
+from tests.support.images import two_models
+from tests.support.registry_server import needs
+from thoth_models.bundle.digest import Digest
+from thoth_models.errors import VerificationError
+from thoth_models_builder.oci.layer_stream import LayerStream, packed_digest
+from thoth_models_builder.oci.layers import Layer, LayerFile, bundle_layers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def layers_of(root: Path, *, top: str = "/models", mtime: int = 0, **more: object) -> dict[str, Layer]:
+    manifest = two_models(root, **more)  # type: ignore[arg-type]
+    return {layer.name: layer for layer in bundle_layers(manifest, root, root=top, mtime=mtime)}
+
+
+def packed(layer: Layer) -> bytes:
+    stream = LayerStream(layer)
+    data = b"".join(bytes(piece) for piece in stream)  # a piece is good until the next one
+    assert stream.digest is not None
+    assert stream.digest.hex == hashlib.sha256(data).hexdigest()
+    assert len(data) == layer.size == stream.size
+    return data
+
+
+def test_a_changed_byte_is_noticed_while_packing(place: Path) -> None:
+    layer = layers_of(place / "b")["other/torch-fp32"]
+    flip_bit(place / "b", "other/source/model.safetensors", offset=1234)
+    with pytest.raises(VerificationError) as caught:
+        packed(layer)
+    (problem,) = caught.value.problems
+    assert (problem.kind, problem.path) == ("changed", "models/other/source/model.safetensors")
+    assert problem.expected.startswith("sha256 ")
+    assert "packed after it was verified" in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "found"), [(b"", "0 bytes"), (b"x" * 3001, "3001 bytes")])
+def test_another_length_is_noticed_while_packing(content: bytes, found: str, place: Path) -> None:
+    layer = layers_of(place / "b")["other/torch-fp32"]
+    with opened(place / "b"):
+        (place / "b" / "other" / "source" / "model.safetensors").write_bytes(content)
+    with pytest.raises(VerificationError, match=f"expected 3000 bytes, found {found}"):
+        packed(layer)
+
+
+def test_a_missing_file_is_noticed_while_packing(place: Path) -> None:
+    layer = layers_of(place / "b")["other/torch-fp32"]
+    with opened(place / "b"):
+        (place / "b" / "other" / "source" / "model.safetensors").unlink()
+    with pytest.raises(VerificationError, match="expected a readable file, found No such file"):
+        packed(layer)
+
+
+def test_large_files_in_pieces(place: Path) -> None:
+    content = bytes(range(256)) * 4096 * 11 + b"the end"  # more pieces than there are buffers
+    layer = layers_of(place / "b", more={"large.bin": content})["other/torch-fp32"]
+    data = packed(layer)
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as file:
+        opened_file = file.extractfile("models/other/source/large.bin")
+        assert opened_file is not None
+        assert opened_file.read() == content
+    archive = place / "archive.tar"
+    archive.write_bytes(data)
+    found = packed_digest(archive, layer)
+    assert found is not None
+    assert found.hex == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.big
+def test_a_file_of_more_than_8_gib(tmp_path: Path) -> None:
+    """Larger than the size field of a plain header can say; zeros that take no room on the disk."""
+    size = 8 * 1024**3 + 12_345
+    (tmp_path / "zeros").touch()
+    os.truncate(tmp_path / "zeros", size)
+    # `head -c 8589946937 /dev/zero | sha256sum`, which takes half a minute on some machines.
+    zeros = Digest("09405e5cb478f519e7357e453b77177b00bff2933f9f6a940431eec9de0e7445")
+    layer = Layer(
+        name="mini/onnx-fp32",
+        kind="variant",
+        directory="models",
+        files=(
+            LayerFile(path="models/a", size=size, sha256=zeros, origin=tmp_path / "zeros"),
+            LayerFile.of("models/b", b"what follows is found"),
+        ),
+        directories={"models": 0o555},
+        mtime=0,
+    )
+    stream = LayerStream(layer)
+    before, written = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+    with subprocess.Popen([needs("tar"), "-tv"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False) as tar:
+        assert tar.stdin is not None
+        assert tar.stdout is not None
+        for data in stream:
+            written += tar.stdin.write(data)
+        tar.stdin.close()
+        listed = tar.stdout.read().decode().splitlines()
+    assert tar.returncode == 0
+    assert [(line.split()[2], line.split()[-1]) for line in listed] == [
+        ("0", "models/"),
+        (str(size), "models/a"),
+        ("21", "models/b"),
+    ]
+    assert written == layer.size
+    assert stream.digest is not None
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_any_other_byte_of_an_archive_is_seen(place: Path) -> None:
+    layer = layers_of(place / "b")["mini/torch-fp32"]
+    data = packed(layer)
+    archive = place / "archive.tar"
+    archive.write_bytes(data)
+    assert packed_digest(archive, layer) is not None
+    # Headers, content, padding and the end alike; a prime step, so that every part is met.
+    for position in [*range(0, len(data), 61), len(data) - 1]:
+        changed = bytearray(data)
+        changed[position] ^= 1
+        archive.write_bytes(changed)
+        assert packed_digest(archive, layer) is None, position
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"\0", lambda _: b""])
+def test_an_archive_of_another_length_is_seen(change: object, place: Path) -> None:
+    layer = layers_of(place / "b")["mini/torch-fp32"]
+    archive = place / "archive.tar"
+    archive.write_bytes(change(packed(layer)))  # type: ignore[operator]
+    assert packed_digest(archive, layer) is None
+
+
+def test_an_archive_that_is_not_there(place: Path) -> None:
+    layer = layers_of(place / "b")["mini/torch-fp32"]
+    assert packed_digest(place / "nothing", layer) is None
+    assert packed_digest(place, layer) is None

@@ -1,0 +1,144 @@
+"""What a model of a bundle is made of, where it is taken from, and what is left to the compiler."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.projects import FAST, Recorder, model_files, write_files
+from thoth_models.bundle.accuracy import Accuracy
+from thoth_models.bundle.digest import ContentDigest, Digest
+from thoth_models_builder.bundle.derivation import Derived, cache_key, toolchain
+from thoth_models_builder.errors import AccuracyError, CompilerUnavailableError
+from thoth_models_builder.pipeline import prepare_model
+from thoth_models_builder.pipeline.fetch import FetchContext
+from thoth_models_builder.pipeline.inputs import read_lock, read_spec
+from thoth_models_builder.pipeline.prepare_model import Compiling, Gathered, gather, is_compiled_now
+from thoth_models_builder.spec.plan import plan_models
+from thoth_models_builder.storage.store import Store
+
+if TYPE_CHECKING:
+    from tests.support.projects import Project
+    from thoth_models_builder.spec.plan import PlannedModel
+
+FIGURES = Accuracy(minimum_cosine=1.0, mean_cosine=1.0, largest_difference=0.0, neighbour_agreement=1.0)
+
+
+class Submitted:
+    """A compiler that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Any] = {}
+
+    def submit(self, name: str, job: Any, places: Any, *, key: Digest, toolchain: Any) -> None:
+        self.jobs[name] = (job, dict(places), key, toolchain)
+
+
+@pytest.fixture(autouse=True)
+def _libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are about what is given to the compiler, and need none of its libraries."""
+    monkeypatch.setattr("thoth_models_builder.bundle.derivation._version", lambda name: f"{name} 1")
+
+
+@pytest.fixture
+def proved(project: Project) -> Project:
+    """A project with one model that is to be compiled, locked."""
+    write_files(project.root / "model", model_files("mini"))
+    project.specify({"mini": {"sources": [{"directory": "model"}], "golden": True, "variants": ["torch-fp32"]}})
+    project.lock()
+    return project
+
+
+def planned(project: Project) -> PlannedModel:
+    (model,) = plan_models(read_spec(project.file), read_lock(project.lock_file), None, "models.lock")
+    return model
+
+
+def context_of(project: Project) -> FetchContext:
+    return FetchContext(store=Store(project.store), base=project.root, limits=FAST, watcher=Recorder())
+
+
+def key_of(model: PlannedModel) -> Digest:
+    contents = {file.path: ContentDigest(size=file.size, sha256=file.sha256) for file in model.locked.files}
+    return cache_key(contents, model.spec.variants, toolchain(model.spec.variants))
+
+
+def derived(model: PlannedModel, **changes: Any) -> Derived:
+    made = Derived(
+        files={"golden.json": ContentDigest(size=4, sha256=Digest.of(b"gold"))},
+        golden="golden.json",
+        variants=("torch-fp32",),
+        omitted={},
+        derivation=key_of(model),
+        toolchain={"torch": "1"},
+        accuracy={"torch-fp32": FIGURES},
+    )
+    return replace(made, **changes)
+
+
+def test_what_was_not_compiled_yet_is_given_to_the_compiler(proved: Project) -> None:
+    compiler, model, context = Submitted(), planned(proved), context_of(proved)
+    with context.store.in_use():
+        assert is_compiled_now(model, None, context.store)
+        part = gather(model, None, context, compiler)  # type: ignore[arg-type]
+    assert isinstance(part, Compiling)
+    job, places, key, _ = compiler.jobs["mini"]
+    assert (job.variants, job.dimension, job.max_seq_length) == (("torch-fp32",), 8, 16)
+    assert set(places) == set(job.source) == {file.path for file in model.locked.files}
+    assert key == key_of(model)
+
+
+def test_what_the_compiler_made_is_gated_and_lies_in_the_store(proved: Project) -> None:
+    model, context = planned(proved), context_of(proved)
+    with context.store.in_use():
+        part = gather(model, None, context, Submitted())  # type: ignore[arg-type]
+    assert isinstance(part, Compiling)
+    gathered = part.gathered(derived(model), context.store)
+    assert gathered.origins["golden.json"] == "compiled"
+    assert gathered.places["golden.json"] == context.store.path(Digest.of(b"gold"))
+    assert gathered.inputs.derived is not None
+    assert gathered.inputs.derived.gates.keys() == {"torch-fp32"}
+    spoiled = derived(model, accuracy={"torch-fp32": replace(FIGURES, minimum_cosine=0.5)})
+    with pytest.raises(AccuracyError, match="torch-fp32: expected a minimum cosine of"):
+        part.gathered(spoiled, context.store)
+
+
+def test_what_the_store_has_is_not_compiled(proved: Project) -> None:
+    compiler, model, context = Submitted(), planned(proved), context_of(proved)
+    with context.store.in_use():
+        with context.store.writer("golden.json", digest=Digest.of(b"gold"), size=4) as writer:
+            writer.write(b"gold")
+            writer.finish()
+        context.store.write_record(key_of(model), derived(model).to_bytes())
+        assert not is_compiled_now(model, None, context.store)
+        part = gather(model, None, context, compiler)  # type: ignore[arg-type]
+    assert isinstance(part, Gathered)
+    assert part.origins["golden.json"] == "store"
+    assert compiler.jobs == {}
+
+
+def test_a_model_without_golden_vectors_needs_no_compiler(local: Project) -> None:
+    compiler, model, context = Submitted(), planned(local), context_of(local)
+    with context.store.in_use():
+        assert not is_compiled_now(model, None, context.store)
+        part = gather(model, None, context, compiler)  # type: ignore[arg-type]
+    assert isinstance(part, Gathered)
+    assert part.inputs.derived is None
+    assert compiler.jobs == {}
+
+
+def test_libraries_that_are_missing_are_named_when_they_are_needed(
+    proved: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: object) -> None:
+        raise CompilerUnavailableError("expected the libraries that compile models, found no torch")
+
+    monkeypatch.setattr(prepare_model, "toolchain", missing)
+    model, context = planned(proved), context_of(proved)
+    # Not before the sources were asked: a model that they do not deliver needs no compiler.
+    with context.store.in_use():
+        assert not is_compiled_now(model, None, context.store)
+        with pytest.raises(CompilerUnavailableError):
+            gather(model, None, context, Submitted())  # type: ignore[arg-type]

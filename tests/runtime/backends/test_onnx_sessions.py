@@ -1,0 +1,32 @@
+"""The right to run: for so many at once, and woken when it is free. Sessions are tested with their backend."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from thoth_models.process import signals
+
+pytestmark = pytest.mark.onnx
+SECONDS = 30.0
+
+
+def test_a_thread_waits_until_a_slot_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
+    monkeypatch.setattr(signals, "POLL_SECONDS", 4 * SECONDS)
+    slots = sessions._Slots(2)
+    taken = [slots.wait()]
+    taken[0].acquire()
+    taken.append(slots.wait())
+    taken[1].acquire()
+    assert taken[0] is not taken[1]
+    found: list[object] = []
+    waiting = threading.Thread(target=lambda: found.append(slots.wait()), daemon=True)
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    taken[1].release()
+    slots.notify()
+    waiting.join(SECONDS)
+    assert found == [taken[1]]
