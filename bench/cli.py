@@ -1,7 +1,7 @@
 """The command line: ``python -m bench [--quick] [--compare OLD.json [--no-measure]]``.
 
-Exit codes: 0 measured, 1 past a trigger of ``--compare``, 2 bad usage. Whether a budget was met is said, not an error:
-a machine may be too small or too busy for it.
+Exit codes: 0 measured, 1 past a trigger of ``--compare``, 2 bad usage, which includes nothing alike to compare with.
+Whether a budget was met is said, not an error: a machine may be too small or too busy for it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.budgets import judge
-from bench.compare import caveats, compare
+from bench.compare import alike, caveats, compare
 from bench.images import measure_containers, measure_layers
 from bench.machine import describe_machine, read_versions
 from bench.materials import ROOT, prepare
 from bench.measure import Bench
-from bench.output import show, tell
+from bench.output import log_progress, show
 from bench.parts import measure_build, measure_large, measure_verify
 from bench.plot import draw
-from bench.results import Results
+from bench.processors import kind_of, name_of
+from bench.results import Results, beside, read_runs, to_json
 from bench.subjects import MINI, SYNTHETIC
-from bench.table import budget_table, describe, failures, report, write_page
+from bench.table import budget_table, describe, failures, report_all, write_page
 from bench.texts import Sizes, make_texts
-from thoth_models.environment import usable_cores
+from thoth_models.process.environment import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,21 +64,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # Read first: the older results may be the very file that is about to be written.
     try:
-        old = None if options.compare is None else Results.read(options.compare)
-        found = Results.read(RESULTS) if options.no_measure else None
+        old = None if options.compare is None else read_runs(options.compare)
+        kept = read_runs(RESULTS) if RESULTS.exists() or options.no_measure else []
     except (OSError, ValueError, TypeError, KeyError) as error:
         show(f"error: {error}")
         return BAD_USAGE
-    results = found or measure(options.work.resolve(), quick=options.quick)
-    verdicts = judge(results)
-    if found is None:
-        write(results, options.work.resolve())
-    show("\n".join([*describe(results), "", *budget_table(verdicts), "", *failures(results)]))
-    return DONE if old is None else _compare(old, results)
+    if not options.no_measure:
+        results = measure(options.work.resolve(), quick=options.quick)
+        write(results, kept, options.work.resolve())
+        kept = [results]
+    code = DONE
+    for results in kept:
+        show("\n".join([*describe(results), "", *budget_table(judge(results)), "", *failures(results)]))
+        if old is not None:
+            code = max(code, _compare(old, results))
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nox -s bench --", description="Measure this project beside its peers.")
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description="Measure this project with others.")
     parser.add_argument("--quick", action="store_true", help="few repetitions and texts; leaves the page alone")
     parser.add_argument("--compare", type=Path, metavar="OLD.json", help="fail if anything is past its trigger")
     parser.add_argument(
@@ -107,10 +112,10 @@ def measure(work: Path, *, quick: bool) -> Results:
             "texts": {callers: dataclasses.asdict(size) for callers, size in sizes.items()},
         },
     )
-    materials = prepare(work, tell)
+    materials = prepare(work, log_progress)
     results.bundles = materials.bundles
     results.versions = {name: read_versions(python) for name, python in materials.pythons.items()}
-    bench = Bench(materials=materials, results=results, threads=usable_cores(), tell=tell)
+    bench = Bench(materials=materials, results=results, threads=usable_cores(), log_progress=log_progress)
     agreement = [text for texts in make_texts(AGREEMENT).values() for text in texts]
     (file,) = bench.write_texts("", {"agreement": agreement}).values()
     for model in (MINI, SYNTHETIC):
@@ -123,32 +128,39 @@ def measure(work: Path, *, quick: bool) -> Results:
     bench.measure_four(SYNTHETIC, counts["four processes"])
     bench.measure_throughput(MINI, counts["throughput"], make_texts(sizes["one"]), make_texts(sizes["many"]))
     bench.measure_singles(MINI, counts["throughput"], make_texts(sizes["single"])["short"])
-    tell("verify")
+    log_progress("verify")
     measure_verify(materials, results, counts["verify"])
-    tell("build with nothing to do")
+    log_progress("build with nothing to do")
     measure_build(materials, results, counts["build"])
-    measure_large(materials, results, counts["large file"], tell)
-    measure_layers(materials, results, counts["layers"], tell)
-    measure_containers(materials, results, counts["containers"], tell)
-    tell("done")
+    measure_large(materials, results, counts["large file"], log_progress)
+    measure_layers(materials, results, counts["layers"], log_progress)
+    measure_containers(materials, results, counts["containers"], log_progress)
+    log_progress("done")
     return results
 
 
-def write(results: Results, work: Path) -> None:
-    """Write results, plots and tables; those of a quick run stay in the work directory."""
-    verdicts = judge(results)
+def write(results: Results, kept: Sequence[Results], work: Path) -> None:
+    """Write results, plots and tables, beside those of other machines; a quick run's stay in the work directory."""
+    runs = [results] if results.is_quick else beside(kept, results)
+    judged = [(run, judge(run)) for run in runs]
     place = work if results.is_quick else RESULTS.parent
-    document = results.to_json([verdict.to_table() for verdict in verdicts])
-    (place / RESULTS.name).write_text(document, encoding="utf-8")
+    documents = [run.to_document([verdict.to_table() for verdict in verdicts]) for run, verdicts in judged]
+    (place / RESULTS.name).write_text(to_json(documents), encoding="utf-8")
     plots = work if results.is_quick else PAGE.parent
     draw(results, [plots / "benchmarks.png", plots / "benchmarks.svg"])
     if results.is_quick:
-        (work / "benchmarks.md").write_text(report(results, verdicts) + "\n", encoding="utf-8")
+        (work / "benchmarks.md").write_text(report_all(judged) + "\n", encoding="utf-8")
     else:
-        write_page(PAGE, report(results, verdicts))
+        write_page(PAGE, report_all(judged))
 
 
-def _compare(old: Results, new: Results) -> int:
+def _compare(runs: Sequence[Results], new: Results) -> int:
+    old = alike(runs, new)
+    if old is None:
+        there = "; ".join(name_of(run.machine) for run in runs) or "no run"
+        show(f"error: expected older results of a processor with {kind_of(new.machine)}, found {there}")
+        return BAD_USAGE
+    show(f"{name_of(new.machine)}, compared with a run of {old.started}")
     for caveat in caveats(old, new):
         show(f"note: {caveat}")
     changes = compare(old, new)

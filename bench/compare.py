@@ -3,7 +3,8 @@
 Machines differ, and one machine differs from hour to hour, so seconds and bytes are not compared. What is compared is
 the ratio of each variant to plain sentence-transformers of the same run and the same model. What has no such
 counterpart is divided by the time that sentence-transformers took to its first vector, as a measure of the machine;
-memory of the builder is compared as it is.
+memory of the builder is compared as it is. The ratios themselves depend on the instruction sets of the processor, so a
+run is compared with one of the same machine, or of a machine of the same kind, and with no other.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.parts import BUILD_SECONDS, BUILDER, LARGE_MEMORY, VERIFY, VERIFY_SHARE
+from bench.processors import kind_of, name_of
 from bench.results import (
     FIRST_VECTOR,
     KINDS,
@@ -28,7 +30,7 @@ from bench.results import (
 from bench.subjects import MINI, REFERENCE, SUBJECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bench.results import Results
 
@@ -76,6 +78,15 @@ class _Figure:
     value: float
     is_rate: bool
     trigger: float
+
+
+def alike(runs: Sequence[Results], new: Results) -> Results | None:
+    """Return the run to compare a new one with: of the same machine, or else of the same kind of processor."""
+    for same in (name_of, kind_of):
+        for run in runs:
+            if same(run.machine) == same(new.machine):
+                return run
+    return None
 
 
 def compare(old: Results, new: Results) -> list[Change]:
@@ -127,7 +138,7 @@ def caveats(old: Results, new: Results) -> list[str]:
         found.append("a quick run takes part, whose figures are for trying things out")
     found += [
         f"{key}: {old.machine.get(key)} before, {new.machine.get(key)} now"
-        for key in ("processor", "cores", "python")
+        for key in ("processor", "instructions", "cores", "python")
         if old.machine.get(key) != new.machine.get(key)
     ]
     return found

@@ -1,6 +1,6 @@
 """What containers of one image take together: the layers of an image are the same files, so their pages are shared.
 
-Only where the engine and its processes are on this computer, and to whoever may read their ``smaps_rollup``.
+Works only if the engine and its processes are on this computer, and this user may read their ``smaps_rollup``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COUNT = 4
 """Containers that are measured together."""
 
 HARDENED = ("--network=none", "--read-only", "--user=12345:12345", "--cap-drop=ALL", "--security-opt=no-new-privileges")
-"""How every container is run: as an operator who trusts nobody would."""
+"""Options of every container, as for an untrusted one."""
 
 _HOLD = """
 import sys, time

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.output import show
 from thoth_models import verify
-from thoth_models.environment import usable_cores
+from thoth_models.process.environment import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

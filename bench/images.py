@@ -34,7 +34,9 @@ CONTAINERS_PSS = "pss of 4 containers"
 _SECONDS = 1800.0
 
 
-def measure_layers(materials: Materials, results: Results, repetitions: int, tell: Callable[[str], None]) -> None:
+def measure_layers(
+    materials: Materials, results: Results, repetitions: int, log_progress: Callable[[str], None]
+) -> None:
     """Measure ``thoth-bundle image`` of a bundle, and ``docker build`` of the same bytes with COPY, in turns.
 
     Ours compares every byte twice on the way: the bundle before anything is written, and each file while it is packed.
@@ -70,7 +72,7 @@ def measure_layers(materials: Materials, results: Results, repetitions: int, tel
     try:
         for repetition in range(repetitions):
             for subject, command in ((IMAGE, ours), (DOCKER_BUILD, theirs)):
-                tell(f"a layer of {size / 1e6:.0f} MB, {subject}, {repetition + 1} of {repetitions}")
+                log_progress(f"a layer of {size / 1e6:.0f} MB, {subject}, {repetition + 1} of {repetitions}")
                 shutil.rmtree(layout, ignore_errors=True)
                 results.add(LAYER_RATE, subject, repetition, size / _seconds(command))
     except SubjectError as error:
@@ -80,7 +82,9 @@ def measure_layers(materials: Materials, results: Results, repetitions: int, tel
         _forget(tag)
 
 
-def measure_containers(materials: Materials, results: Results, repetitions: int, tell: Callable[[str], None]) -> None:
+def measure_containers(
+    materials: Materials, results: Results, repetitions: int, log_progress: Callable[[str], None]
+) -> None:
     """Measure the memory of one container that holds the synthetic model, and of four of the same image at once."""
     if SYNTHETIC not in materials.bundles:
         results.fail(CONTAINERS_PSS, IMAGE, "no bundle")
@@ -88,7 +92,7 @@ def measure_containers(materials: Materials, results: Results, repetitions: int,
     name = f"thoth-bench-{uuid.uuid4().hex[:12]}"
     bundle = materials.places.bundle(SYNTHETIC)
     try:
-        tell("an image of the synthetic model")
+        log_progress("an image of the synthetic model")
         load: list[str | Path] = [
             sys.executable,
             ROOT / "docker" / "load.py",
@@ -98,7 +102,7 @@ def measure_containers(materials: Materials, results: Results, repetitions: int,
         ]
         run(load, timeout=_SECONDS)
         for repetition in range(repetitions):
-            tell(f"memory of containers, {repetition + 1} of {repetitions}")
+            log_progress(f"memory of containers, {repetition + 1} of {repetitions}")
             found = measure_sharing(name, SYNTHETIC)
             results.add(CONTAINER_PSS, IMAGE, repetition, found.alone)
             results.add(CONTAINERS_PSS, IMAGE, repetition, found.together)

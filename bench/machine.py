@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import run
-from thoth_models.environment import usable_cores
+from bench.processors import INSTRUCTIONS
+from thoth_models.process.environment import usable_cores
 
 _DISTRIBUTIONS = (
     "import importlib.metadata as m, json; "
@@ -22,7 +23,7 @@ def describe_machine() -> dict[str, Any]:
     flags = processors.get("flags", "").split()
     return {
         "processor": processors.get("model name", platform.machine()),
-        "instructions": [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "sha_ni") if flag in flags],
+        "instructions": [flag for flag in INSTRUCTIONS if flag in flags],
         "cores": usable_cores(),
         "memory_bytes": int(_fields(Path("/proc/meminfo"))["MemTotal"].split()[0]) * 1024,
         "kernel": f"{platform.system()} {platform.release()}",

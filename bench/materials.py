@@ -48,14 +48,14 @@ class Materials:
         return [subject for subject in subjects_of(model) if subject.name not in self.failures]
 
 
-def prepare(work: Path, tell: Callable[[str], None]) -> Materials:
+def prepare(work: Path, log_progress: Callable[[str], None]) -> Materials:
     """Make all that is not there yet."""
     materials = Materials(Places(work=work))
     for model in (MINI, SYNTHETIC):
-        tell(f"bundle of {model}")
+        log_progress(f"bundle of {model}")
         _prepare_bundle(model, materials)
     for name in ("main", *PEERS):
-        tell(f"environment of {name}")
+        log_progress(f"environment of {name}")
         users = [subject for subject in SUBJECTS if subject.environment == name]
         try:
             materials.pythons[name] = prepare_environment(name, work)
@@ -63,7 +63,7 @@ def prepare(work: Path, tell: Callable[[str], None]) -> Materials:
             materials.failures |= {subject.name: str(error) for subject in users}
     for subject in materials.ready(MINI):
         if subject.environment in PEERS:
-            tell(f"model of {subject.way}")
+            log_progress(f"model of {subject.way}")
             try:
                 _write_peer(subject, materials)
             except SubjectError as error:

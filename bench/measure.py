@@ -52,13 +52,13 @@ class Bench:
         materials: What they load.
         results: What is found out.
         threads: Threads of each process: the usable cores.
-        tell: Shows progress.
+        log_progress: Shows progress.
     """
 
     materials: Materials
     results: Results
     threads: int
-    tell: Callable[[str], None]
+    log_progress: Callable[[str], None]
 
     def start(self, subject: Subject) -> Worker:
         """Start the process of a subject."""
@@ -87,7 +87,7 @@ class Bench:
         directory.mkdir(exist_ok=True)
         made: dict[str, Path] = {}
         for subject in self.materials.ready(model):
-            self.tell(f"vectors of {subject.name}")
+            self.log_progress(f"vectors of {subject.name}")
             target = directory / f"{model}-{subject.way}.npy"
             target.unlink(missing_ok=True)
             try:
@@ -150,7 +150,7 @@ class Bench:
             for repetition in range(repetitions):
                 for kind, callers, calls in jobs:
                     metric = throughput(kind, callers, calls)
-                    self.tell(f"{metric}, {repetition + 1} of {repetitions}")
+                    self.log_progress(f"{metric}, {repetition + 1} of {repetitions}")
                     for subject in turns(self.materials.ready(model), repetition):
                         found = workers.get(subject.name)
                         if found is None or not found.is_alive or self.results.has_failed(subject.name, metric):
@@ -173,7 +173,7 @@ class Bench:
                     worker.first_vector()
             for repetition in range(repetitions):
                 for metric, callers in ((SINGLES, 1), (SINGLES_AT_ONCE, SINGLE_CALLERS)):
-                    self.tell(f"{metric}, {repetition + 1} of {repetitions}")
+                    self.log_progress(f"{metric}, {repetition + 1} of {repetitions}")
                     for name, worker in workers.items():
                         if not self.results.has_failed(name, metric):
                             with self._failing(name, metric):
@@ -182,7 +182,7 @@ class Bench:
 
     def _rounds(self, model: str, repetitions: int, what: str) -> Iterator[tuple[int, Subject]]:
         for repetition in range(repetitions):
-            self.tell(f"{what}, {model}, {repetition + 1} of {repetitions}")
+            self.log_progress(f"{what}, {model}, {repetition + 1} of {repetitions}")
             for subject in turns(self.materials.ready(model), repetition):
                 yield repetition, subject
 

@@ -14,7 +14,7 @@ def show(text: str) -> None:
     sys.stdout.flush()
 
 
-def tell(text: str) -> None:
+def log_progress(text: str) -> None:
     """Print what is being done on standard error, with the seconds since the start."""
     sys.stderr.write(f"{time.monotonic() - _BEGAN:6.0f} s  {text}\n")
     sys.stderr.flush()

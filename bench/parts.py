@@ -41,7 +41,7 @@ _COMMAND_SECONDS = 600.0
 # The peak of this very process: getrusage() also counts what its parent had in memory when it forked.
 _WITH_PEAK = """
 import sys
-from thoth_models_builder.cli import main
+from thoth_models_builder.cli.main import main
 code = main(sys.argv[1:])
 with open("/proc/self/status") as status:
     peak = next(line for line in status if line.startswith("VmHWM:"))
@@ -104,7 +104,7 @@ def _states(*roots: Path) -> dict[str, tuple[int, int, int]]:
     return {str(path): (s.st_ino, s.st_size, s.st_mtime_ns) for path in paths for s in [path.lstat()]}
 
 
-def measure_large(materials: Materials, results: Results, size: int, tell: Callable[[str], None]) -> None:
+def measure_large(materials: Materials, results: Results, size: int, log_progress: Callable[[str], None]) -> None:
     """Measure the builder's memory while a model with one file of ``size`` bytes passes through every command.
 
     The file is sparse, with the header of safetensors; the store gets a real copy, which the bundle links to.
@@ -126,7 +126,7 @@ def measure_large(materials: Materials, results: Results, size: int, tell: Calla
         }
         peaks: dict[str, int] = {}
         for name, arguments in steps.items():
-            tell(f"memory of the builder, a file of {size / 1e9:.1f} GB: {name}")
+            log_progress(f"memory of the builder, a file of {size / 1e9:.1f} GB: {name}")
             peaks[name] = _peak(arguments) - idle
             results.add(f"{LARGE_MEMORY}: {name}", BUILDER, 0, peaks[name])
         results.add(LARGE_MEMORY, BUILDER, 0, max(peaks.values()))
@@ -171,7 +171,7 @@ def _write_large(place: Path, size: int) -> Path:
 
 
 def _remove(place: Path) -> None:
-    """Remove a directory that may have a bundle in it, whose directories nobody may write to."""
+    """Remove a directory that may contain a bundle, whose directories are read-only."""
     for directory, _, _ in os.walk(place):
         Path(directory).chmod(0o755)
     shutil.rmtree(place, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bench.processors import kind_of
 from bench.results import FIRST_VECTOR, PSS_FOUR, RSS, throughput
 from bench.subjects import MINI, subjects_of
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from bench.results import Results
 
 _UNUSUAL = "thoth-models-prepacked"
-"""How nobody runs it; it is in the table."""
+"""Not a usual configuration; only shown in the table."""
 
 _OURS, _OTHERS = "#1f6f8b", "#b0b7bd"
 _PANELS = (
@@ -40,7 +41,9 @@ def draw(results: Results, targets: list[Path]) -> None:
     machine = results.machine
     quick = "quick run, " if results.is_quick else ""
     figure.suptitle(
-        f"all-MiniLM-L6-v2, {quick}{machine['processor']}, {machine['cores']} cores; medians and quartiles", fontsize=10
+        f"all-MiniLM-L6-v2, {quick}{machine['processor']}, {machine['cores']} cores, {kind_of(machine)}; "
+        "medians and quartiles",
+        fontsize=10,
     )
     for target in targets:
         metadata = {"Date": None} if target.suffix == ".svg" else {"Software": None}

@@ -6,13 +6,15 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.processors import name_of
 from bench.spread import Spread, ratios
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-VERSION = 1
-"""Of the form of results.json."""
+VERSION = 2
+"""Of the form of results.json: runs side by side, the newest of each machine."""
 
 FIRST_VECTOR = "first vector"
 """Seconds from before the process was made until its first vector was there."""
@@ -115,7 +117,7 @@ class Results:
             self.failures.append(failure)
 
     def has_failed(self, subject: str, metric: str) -> bool:
-        """Tell whether there is a reason why a subject has no value of a metric."""
+        """Return whether there is a reason why a subject has no value of a metric."""
         return any(failure.subject == subject and failure.metric in ("", metric) for failure in self.failures)
 
     def values(self, metric: str, subject: str) -> dict[int, float]:
@@ -146,27 +148,40 @@ class Results:
         ]
         return "; ".join(dict.fromkeys(found)) or "not measured"
 
-    def to_json(self, budgets: list[dict[str, Any]]) -> str:
-        """Return the document; ``budgets`` are for readers, and are computed anew when it is read."""
+    def to_document(self, budgets: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return one run of results.json; ``budgets`` are for readers, and are computed anew when it is read."""
         summary = [
             {"metric": metric, "subject": subject, **asdict(Spread.of(list(self.values(metric, subject).values())))}
             for metric, subject in dict.fromkeys((one.metric, one.subject) for one in self.measurements)
         ]
-        document = {"version": VERSION, **asdict(self), "summary": summary, "budgets": budgets}
-        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        return {"name": name_of(self.machine), **asdict(self), "summary": summary, "budgets": budgets}
 
     @classmethod
-    def read(cls, file: Path) -> Results:
-        """Read what :meth:`to_json` wrote.
+    def from_document(cls, document: dict[str, Any]) -> Results:
+        """Return the run that :meth:`to_document` wrote."""
+        values = {key: value for key, value in document.items() if key not in ("name", "summary", "budgets")}
+        values["measurements"] = [Measurement(**one) for one in values["measurements"]]
+        values["failures"] = [Failure(**one) for one in values["failures"]]
+        return cls(**values)
 
-        Raises:
-            ValueError: It is of another version, or no results at all.
-        """
-        document = json.loads(file.read_bytes())
-        if not isinstance(document, dict) or document.get("version") != VERSION:
-            raise ValueError(f"{file}: expected results of version {VERSION}, found something else")
-        for derived in ("version", "summary", "budgets"):
-            document.pop(derived)
-        document["measurements"] = [Measurement(**one) for one in document["measurements"]]
-        document["failures"] = [Failure(**one) for one in document["failures"]]
-        return cls(**document)
+
+def to_json(documents: Sequence[dict[str, Any]]) -> str:
+    """Return the content of results.json, of runs as :meth:`Results.to_document` gives them."""
+    return json.dumps({"version": VERSION, "runs": list(documents)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_runs(file: Path) -> list[Results]:
+    """Read what :func:`to_json` wrote.
+
+    Raises:
+        ValueError: It is of another version, or no results at all.
+    """
+    document = json.loads(file.read_bytes())
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        raise ValueError(f"{file}: expected results of version {VERSION}, found something else")
+    return [Results.from_document(run) for run in document["runs"]]
+
+
+def beside(runs: Sequence[Results], new: Results) -> list[Results]:
+    """Return the runs with a new one, which takes the place of an older one of the same machine, at the front."""
+    return [new, *(run for run in runs if name_of(run.machine) != name_of(new.machine))]

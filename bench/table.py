@@ -16,6 +16,7 @@ from bench.parts import (
     VERIFY_RATE,
     VERIFY_SHARE,
 )
+from bench.processors import kind_of, name_of
 from bench.results import (
     FIRST_VECTOR,
     KINDS,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.budgets import Verdict
+    from bench.budgets import Budget, Verdict
     from bench.results import Results
     from bench.spread import Spread
 
@@ -72,12 +73,18 @@ def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     return [*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in body)]
 
 
+def limit_of(budget: Budget) -> str:
+    """Return the figure of a budget, and the processors that it is for where it is not for all."""
+    limit = f"{'at most' if budget.at_most else 'at least'} {number(budget.limit, budget.unit)}"
+    return limit if budget.processors is None else f"{limit} ({budget.processors})"
+
+
 def budget_table(verdicts: Sequence[Verdict]) -> list[str]:
-    """Return the table of the budgets."""
+    """Return the table of the budgets that are for the machine of a run."""
     body = []
     for verdict in verdicts:
         budget = verdict.budget
-        limit = f"{'at most' if budget.at_most else 'at least'} {number(budget.limit, budget.unit)}"
+        limit = limit_of(budget)
         if verdict.spread is None:
             body.append([budget.what, limit, "not measured", f"no: {verdict.reason}"])
             continue
@@ -85,6 +92,23 @@ def budget_table(verdicts: Sequence[Verdict]) -> list[str]:
             [budget.what, limit, with_spread(verdict.spread, budget.unit), "yes" if verdict.is_met else "**no**"]
         )
     return rows(["what", "budget", "measured", "met"], body)
+
+
+def side_by_side(runs: Sequence[Sequence[Verdict]], names: Sequence[str]) -> list[str]:
+    """Return a row for each budget of any of several machines, and a column for each machine."""
+    found = [{verdict.budget.what: verdict for verdict in verdicts} for verdicts in runs]
+    body = []
+    for what in dict.fromkeys(what for verdicts in found for what in verdicts):
+        of_each = [verdicts.get(what) for verdicts in found]
+        limits = dict.fromkeys(limit_of(verdict.budget) for verdict in of_each if verdict is not None)
+        cells = [
+            "not measured"
+            if verdict is None or verdict.spread is None
+            else number(verdict.spread.median, verdict.budget.unit) + ("" if verdict.is_met else " (**not met**)")
+            for verdict in of_each
+        ]
+        body.append([what, "; ".join(limits), *cells])
+    return rows(["what", "budget", *names], body)
 
 
 def _cell(results: Results, metric: str, subject: str, unit: str) -> str:
@@ -173,6 +197,7 @@ def describe(results: Results) -> list[str]:
         *(["**A quick run: these figures are for trying things out.**", ""] if results.is_quick else []),
         f"- measured {results.started}",
         f"- {machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 1e9:.0f} GB",
+        f"- instruction sets: {', '.join(machine['instructions']) or 'none of those looked for'}: {kind_of(machine)}",
         *(
             [f"- **not idle when it began: load {load:.1f}**"]
             if (load := results.settings.get("load", 0)) > _IDLE
@@ -185,15 +210,24 @@ def describe(results: Results) -> list[str]:
 
 
 def report(results: Results, verdicts: Sequence[Verdict]) -> str:
-    """Return all tables."""
-    lines = [*describe(results), "", "### Budgets", "", *budget_table(verdicts)]
+    """Return all tables of one run."""
+    lines = [*describe(results), "", "#### Budgets", "", *budget_table(verdicts)]
     for model in (MINI, SYNTHETIC):
-        lines += ["", f"### {_NAMES[model]}", "", *subject_tables(results, model)]
+        lines += ["", f"#### {_NAMES[model]}", "", *subject_tables(results, model)]
         if model == MINI:
             lines += ["", *singles_table(results)]
-    lines += ["", "### Bundle, builder and images", "", *part_table(results)]
+    lines += ["", "#### Bundle, builder and images", "", *part_table(results)]
     if failed := failures(results):
-        lines += ["", "### Failed", "", *failed]
+        lines += ["", "#### Failed", "", *failed]
+    return "\n".join(lines)
+
+
+def report_all(runs: Sequence[tuple[Results, Sequence[Verdict]]]) -> str:
+    """Return the budgets of all machines side by side, and the tables of each."""
+    names = [f"{results.machine['processor']} ({kind_of(results.machine)})" for results, _ in runs]
+    lines = ["### Machines side by side", "", *side_by_side([verdicts for _, verdicts in runs], names)]
+    for results, verdicts in runs:
+        lines += ["", f"### {name_of(results.machine)}", "", report(results, verdicts)]
     return "\n".join(lines)
 
 

@@ -171,7 +171,7 @@ def obey(command: dict[str, Any], encode: Encode) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Load, encode one text, tell when its vector was there, and then obey."""
+    """Load, encode one text, report the time of its vector, and then follow commands."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     task = json.loads(sys.argv[1])
