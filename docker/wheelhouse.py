@@ -1,15 +1,14 @@
 # ruff: noqa: INP001 - a script beside the Dockerfiles, not part of a package
-"""Gather the wheels of an image, so that building the image itself needs no network.
+"""Collect the wheels of an image, so that building the image itself needs no network.
 
-``python docker/wheelhouse.py --to docker/runtime/wheelhouse "./runtime[onnx]"`` builds the wheel of what is a
-directory, downloads the wheels of all it depends on, for the Python and the platform of the image and at the versions
-of constraints.txt, and writes ``requirements.txt`` beside them: every package with its version and sha256. In the
-image, ``pip install --no-index --find-links=wheelhouse --require-hashes --requirement=wheelhouse/requirements.txt``
-takes exactly these bytes, or fails.
+``python docker/wheelhouse.py --to docker/runtime/wheelhouse "./runtime[onnx]"`` builds a wheel from each requirement
+that is a directory, downloads the wheels of all dependencies, for the Python and the platform of the image and at the
+versions of constraints.txt, and writes ``requirements.txt`` beside them: every package with its version and sha256. In
+the image, ``pip install --no-index --find-links=wheelhouse --require-hashes --requirement=wheelhouse/requirements.txt``
+installs exactly these bytes, or fails.
 
-pip decides by the Python that runs it which of the conditional dependencies (``python_version < "3.13"``) are needed.
-Where the image's Python is another one and that makes a difference, the install in the image fails and names what is
-missing.
+pip evaluates conditional dependencies (``python_version < "3.13"``) for the Python that runs it. If the image has
+another Python and the condition differs there, the install in the image fails and names the missing package.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ _GLIBC = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
 
 
 class WheelhouseError(Exception):
-    """The wheels could not be gathered; the message says which, and why."""
+    """The wheels could not be collected; the message says which one, and why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Image:
-    """What the wheels have to run on.
+    """The platform that the wheels must run on.
 
     Attributes:
         python: Version of Python, such as ``3.13``.
@@ -56,17 +55,17 @@ class Image:
 
 
 def gather(requirements: Sequence[str], target: Path, image: Image, *, constraints: Path) -> list[Path]:
-    """Put the wheels of ``requirements`` and ``requirements.txt`` in ``target``, and return the wheels.
+    """Write the wheels of ``requirements``, and ``requirements.txt``, to ``target``, and return the wheels.
 
     Args:
         requirements: As for pip; one that begins with ``.`` or ``/`` is a directory with a pyproject.toml, and may have
             extras.
         target: Directory that is replaced.
-        image: What the wheels have to run on.
+        image: The platform that the wheels must run on.
         constraints: pip's constraints file, with the versions to take.
 
     Raises:
-        WheelhouseError: A wheel cannot be built or found. ``target`` is then what it was.
+        WheelhouseError: A wheel cannot be built or found. ``target`` is then unchanged.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
@@ -105,10 +104,10 @@ def platforms_of(image: Image) -> list[str]:
 
 
 def lines_of(file: Path) -> list[str]:
-    """Return the requirements in a file: one a line, and ``#`` begins a comment.
+    """Return the requirements in a file: one per line; ``#`` starts a comment.
 
     Raises:
-        WheelhouseError: It cannot be read.
+        WheelhouseError: The file cannot be read.
     """
     try:
         lines = [line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines()]
@@ -118,7 +117,7 @@ def lines_of(file: Path) -> list[str]:
 
 
 def _build(requirement: str, target: Path) -> str:
-    """Build the wheel of a requirement that is a directory, and return how to ask for that wheel."""
+    """Build the wheel of a requirement that is a directory, and return the requirement for that wheel."""
     if not requirement.startswith((".", "/")):
         return requirement
     match = re.fullmatch(r"(?P<path>[^\[]+)(?P<extras>\[[^\]]*\])?", requirement)
@@ -132,7 +131,7 @@ def _build(requirement: str, target: Path) -> str:
 
 
 def _name_and_version(wheel: Path) -> tuple[str, str]:
-    """Return what the name of a wheel says (PEP 427): neither part has a dash in it, and other separators are equal."""
+    """Return name and version from the file name of a wheel (PEP 427); neither has a dash, and separators are equal."""
     name, version, *_ = wheel.name.split("-")
     return re.sub(r"[_.]+", "-", name).lower(), version
 
@@ -148,8 +147,8 @@ def _pip(*arguments: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, or 1 where the wheels could not be gathered."""
-    parser = argparse.ArgumentParser(description="Gather the wheels of an image.")
+    """Run the command line; return 0, or 1 if the wheels could not be collected."""
+    parser = argparse.ArgumentParser(description="Collect the wheels of an image.")
     parser.add_argument("requirements", nargs="*", help='such as "./runtime[onnx]" or "fastapi"')
     parser.add_argument("--file", type=Path, action="append", default=[], help="more requirements, one a line")
     parser.add_argument("--to", type=Path, required=True, help="directory that is replaced")

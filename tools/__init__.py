@@ -1,1 +1,1 @@
-"""Scripts that maintain the repository; no part of a distribution."""
+"""Scripts that maintain the repository; not part of a distribution."""

@@ -1,6 +1,6 @@
-"""Which part of the branches of each package the tests took: ``python tools/branch_coverage.py COVERAGE.json LEAST``.
+"""Check the branch coverage of each package: ``python tools/branch_coverage.py COVERAGE.json LEAST``.
 
-What coverage itself can be told to require counts lines and branches together, and both packages together.
+The limit of coverage itself counts lines and branches together, and both packages together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def branches_of(files: dict[str, Any], package: str) -> tuple[int, int]:
     """Return how many branches of a package were taken, and how many it has.
 
     Args:
-        files: What ``coverage json`` says of each file, by path.
+        files: The ``files`` object of ``coverage json``, by path.
         package: Name of the package.
     """
     summaries = [facts["summary"] for path, facts in files.items() if package in Path(path).parts]
@@ -25,7 +25,7 @@ def branches_of(files: dict[str, Any], package: str) -> tuple[int, int]:
 
 
 def main(report: str, least: str) -> int:
-    """Print the share of each package; return 1 where one is below ``least`` percent, or was not measured."""
+    """Print the share of each package; return 1 if one is below ``least`` percent, or was not measured."""
     files = json.loads(Path(report).read_bytes())["files"]
     is_enough = True
     for package in PACKAGES:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The second half of action.yml: builds the bundle, and makes of it what else was asked for.
+# The second half of action.yml: builds the bundle, then the images and the bill of materials that were requested.
 set -euo pipefail
 
 programs=$RUNNER_TEMP/thoth-models/environment/bin

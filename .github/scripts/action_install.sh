@@ -7,7 +7,7 @@ environment=$RUNNER_TEMP/thoth-models/environment
 "$PYTHON" -m venv "$environment"
 pip=("$environment/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt")
 if [ -n "$TORCH_INDEX" ]; then
-    # Alone from there: a second index beside pip's own could answer for any other package as well.
+    # torch alone from there: a second index beside pip's own could serve any other package as well.
     "${pip[@]}" --index-url "$TORCH_INDEX" torch
 fi
 "${pip[@]}" "$root/runtime" "$root/builder[compile,sbom]"

@@ -1,9 +1,9 @@
 # ruff: noqa: INP001 - a script of a workflow, not part of a package
-"""Post what a run of bundle.yml found about a pull request, as one comment that later runs replace.
+"""Post the report of bundle.yml about a pull request, as one comment that later runs replace.
 
-Runs in a workflow with a token that may write comments, so what comes from the pull request is taken as data only: a
+This runs in a workflow with a token that may write comments, so everything from the pull request is treated as data: a
 number, which must be that of an open pull request whose head is the commit of the run, and a JSON document, which
-``thoth_models_builder.pull_report`` reads with bounds and shows as code. Needs Python 3.11 or newer and nothing else.
+``thoth_models_builder.reports.pull_request`` reads within limits and shows as code. Needs only Python 3.11 or newer.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "runtime"), str(ROOT / "builder")]
 
 from thoth_models_builder.errors import UsageError  # noqa: E402
-from thoth_models_builder.pull_report import LARGEST_DOCUMENT, MARKER, render  # noqa: E402
+from thoth_models_builder.reports.pull_request import MARKER, MAX_DOCUMENT_SIZE, render  # noqa: E402
 
 AUTHOR = "github-actions[bot]"
-"""Who posts with the token of a workflow. A comment of anybody else is left alone, whatever it begins with."""
+"""The author of comments that are posted with a workflow's token. Comments of other authors are never replaced."""
 
 SECONDS = 30.0
 """Deadline of each request."""
 
 _PER_PAGE = 100
-_MOST_PAGES = 30
-_LARGEST_ANSWER = 32 * 1024 * 1024
+_MAX_PAGES = 30
+_MAX_ANSWER_SIZE = 32 * 1024 * 1024
 _NUMBER = re.compile(rb"[1-9][0-9]{0,9}\n?")
 
 
 class CommentError(Exception):
-    """The report cannot be posted; the message says what was expected and what was found."""
+    """The report cannot be posted; the message has what was expected and what was found."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class GitHub:
         """Make one request and return the answer.
 
         Raises:
-            CommentError: The answer is an error, or none.
+            CommentError: There is no answer, or it is an error.
         """
         request = urllib.request.Request(  # noqa: S310 - the address of the API comes from the runner
             f"{self.api}{path}",
@@ -67,7 +67,7 @@ class GitHub:
         )
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - as above
-                return json.loads(answer.read(_LARGEST_ANSWER))
+                return json.loads(answer.read(_MAX_ANSWER_SIZE))
         except urllib.error.HTTPError as error:
             raise CommentError(f"{method} {path}: expected success, found {error.code} {error.reason}") from error
         except (OSError, ValueError) as error:
@@ -87,18 +87,18 @@ def main() -> int:
 
 
 def post(github: GitHub, event: dict[str, Any], report: Path) -> str:
-    """Post the report in a directory, and say what became of it.
+    """Post the report in a directory, and return a sentence about the outcome.
 
     Raises:
-        CommentError: What the run left does not fit the pull request, or GitHub does not do its part.
-        UsageError: The document is not what ``thoth-bundle diff --json`` prints.
+        CommentError: The report does not belong to the pull request, or a request to GitHub failed.
+        UsageError: The document does not have the form that ``thoth-bundle diff --json`` prints.
     """
     run, repository = event["workflow_run"], event["repository"]["full_name"]
     number = _number(_read(report / "number", 16))
     pull = github.ask("GET", f"/repos/{repository}/pulls/{number}")
     if reason := _stranger(pull, run):
         return f"nothing posted to pull request {number}: {reason}"
-    body = render(_read(report / "report.json", LARGEST_DOCUMENT), commit=run["head_sha"])
+    body = render(_read(report / "report.json", MAX_DOCUMENT_SIZE), commit=run["head_sha"])
     comment = _own_comment(github, repository, number)
     if comment is None:
         github.ask("POST", f"/repos/{repository}/issues/{number}/comments", {"body": body})
@@ -110,7 +110,7 @@ def post(github: GitHub, event: dict[str, Any], report: Path) -> str:
 
 
 def _stranger(pull: dict[str, Any], run: dict[str, Any]) -> str | None:
-    """Return why a run is not about a pull request as it is now, or None. The number came from the run itself."""
+    """Return why the run is not about the present state of the pull request, or None. The number came from the run."""
     if pull["state"] != "open":
         return f"it is {pull['state']}"
     if pull["head"]["sha"] != run["head_sha"]:
@@ -121,7 +121,7 @@ def _stranger(pull: dict[str, Any], run: dict[str, Any]) -> str | None:
 
 
 def _own_comment(github: GitHub, repository: str, number: int) -> dict[str, Any] | None:
-    for page in range(1, _MOST_PAGES + 1):
+    for page in range(1, _MAX_PAGES + 1):
         query = f"per_page={_PER_PAGE}&page={page}"
         comments = github.ask("GET", f"/repos/{repository}/issues/{number}/comments?{query}")
         for comment in comments:
@@ -129,7 +129,7 @@ def _own_comment(github: GitHub, repository: str, number: int) -> dict[str, Any]
                 return dict(comment)
         if len(comments) < _PER_PAGE:
             return None
-    raise CommentError(f"pull request {number}: expected fewer than {_PER_PAGE * _MOST_PAGES} comments, found more")
+    raise CommentError(f"pull request {number}: expected fewer than {_PER_PAGE * _MAX_PAGES} comments, found more")
 
 
 def _number(data: bytes) -> int:
@@ -139,7 +139,7 @@ def _number(data: bytes) -> int:
 
 
 def _read(path: Path, largest: int) -> bytes:
-    """Return what is in a regular file, which a link to somewhere else is not."""
+    """Return the content of a regular file; symlinks are refused."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -154,7 +154,7 @@ def _read(path: Path, largest: int) -> bytes:
 
 
 def _one_line(text: str) -> str:
-    """Return a message that cannot begin another command of the log."""
+    """Return a message that GitHub's log cannot mistake for a workflow command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the images of ./bundle and pushes them to IMAGE: TAG is what services are built FROM, TAG-data has the models
-# alone, TAG-modelpack is the artifact. Tells their digests as outputs of the step.
+# Builds the images of ./bundle and pushes them to IMAGE: TAG is the base for services, TAG-data has only the models,
+# TAG-modelpack is the artifact. Their digests are outputs of the step.
 set -euo pipefail
 
 name=${IMAGE,,} # registries take lower case only
@@ -10,7 +10,7 @@ labels=(
     --label "org.opencontainers.image.version=$TAG"
 )
 
-# Makes thoth-models-runtime, and puts the models on it in the engine: what is pushed below must answer there first.
+# Builds thoth-models-runtime, and loads it with the models into the engine, where it must answer before it is pushed.
 python docker/load.py bundle --required --to docker:thoth-models-candidate:latest
 docker run --rm --network none --read-only --cap-drop ALL thoth-models-candidate:latest thoth-models doctor
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Signs what push.sh pushed to NAME, by digest and without a key, and sees that the signatures say what docs/ci.md says.
+# Signs the images that push.sh pushed to NAME, by digest and without a key, and verifies them as docs/ci.md describes.
 set -euo pipefail
 
 for digest in "$BASE" "$DATA" "$MODELPACK"; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Unpacks bundle.tar, compares every file, and sees that it is the bundle whose digest is EXPECTED.
+# Unpacks bundle.tar, verifies every file, and checks that the bundle digest is EXPECTED.
 set -euo pipefail
 
 tar --extract --file=bundle.tar

@@ -1,11 +1,11 @@
 # ruff: noqa: INP001 - a script that the Dockerfile runs, not part of a package
-"""Settle what pip staged: bytecode of what is imported at a start, and the same times at every build.
+"""Add bytecode for the modules that are imported at start, and set all times to 0, in the tree that pip staged.
 
-An image is run with a read-only root, where Python cannot keep the bytecode that it makes: without this, every start
-compiles each module that it imports anew. Only what a start imports is compiled; all of it would be 30 MB more.
+A container has a read-only root, where Python cannot write bytecode: without this, every start would compile each
+module that it imports. Only modules that a start imports are compiled; bytecode for all of them would be 30 MB more.
 
-The bytecode is checked by time and size of its source, as usual, so that a module that is replaced in a later layer is
-compiled again. All times are 0, so that they are the same at every build.
+Python checks bytecode by time and size of the source, as usual, so a module that is replaced in a later layer is
+compiled again. All times are 0, so that every build gives the same bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PACKAGE = "thoth_models"
 
 
 def settle(staged: Path) -> tuple[int, int]:
-    """Settle what ``pip install --root staged`` has written; return how many modules were compiled, and the bytes."""
+    """Process the tree of ``pip install --root staged``; return how many modules were compiled, and their bytes."""
     sys.dont_write_bytecode = True
     sys.path[:0] = [f"{staged}{sysconfig.get_path(name)}" for name in ("purelib", "platlib")]
     _set_times(staged)
@@ -48,7 +48,7 @@ def _import_what_a_start_imports() -> None:
 
 
 def _source_of(name: str) -> str | None:
-    """Return the file that a module was made from; None where that is no file of Python."""
+    """Return the source file of a module; None if it is not a Python file."""
     specification = getattr(sys.modules[name], "__spec__", None)
     parent = sys.modules.get(name.rpartition(".")[0])
     if specification is not None and specification.name != name and parent is not None and hasattr(parent, "__path__"):
@@ -59,7 +59,7 @@ def _source_of(name: str) -> str | None:
 
 
 def _compile(source: str, staged: Path) -> Path | None:
-    """Compile a source into the staged tree, unless it has bytecode where it is."""
+    """Compile a source into the staged tree, unless it has bytecode in place."""
     final = source.removeprefix(str(staged))
     if source == final and Path(importlib.util.cache_from_source(source)).exists():
         return None  # of the standard library, and compiled there

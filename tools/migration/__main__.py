@@ -1,4 +1,4 @@
-"""``python -m tools.migration [--cache DIR] [--check]``: write the audit, or say whether it is what the wheels say."""
+"""``python -m tools.migration [--cache DIR] [--check]``: write the audit, or check it against the wheels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tools.migration.wheels import WheelError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the page, or compare it: 0 where all is well, 1 for another page, 2 for a wheel that cannot be used."""
+    """Write the page, or check it. Return 0 if all is well, 1 if the page differs, 2 if a wheel is not usable."""
     parser = argparse.ArgumentParser(prog="python -m tools.migration", description=__doc__)
     parser.add_argument("--cache", type=Path, default=Path(".cache/wheels"), help="where the wheels are kept")
     parser.add_argument("--check", action="store_true", help="write nothing; compare")

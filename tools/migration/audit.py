@@ -16,7 +16,7 @@ def audit(cache: Path, pins: Path = PINS) -> str:
     """Return the page for the pinned wheels, which are downloaded to ``cache`` unless they are there.
 
     Raises:
-        WheelError: A wheel cannot be had, is not the pinned one, or cannot be read.
+        WheelError: A wheel cannot be downloaded, does not match its pin, or cannot be read.
     """
     pinned = read_pins(pins)
     texts = [read_texts(fetch(pin, cache)) for pin in pinned]

@@ -1,4 +1,4 @@
-"""What changed between two releases, and which of it breaks a caller."""
+"""What changed between two releases, and which changes break a caller."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Change:
         place: The module that it is in.
         name: What changed in it; empty for the module itself.
         kind: Such as ``removed``, ``added``, ``signature``.
-        before: As it was; empty for what is new.
-        after: As it is; empty for what is gone.
-        breaks: Why a caller of the former does not get along with the latter; empty where every caller does.
+        before: The old form; empty for an addition.
+        after: The new form; empty for a removal.
+        breaks: Why a caller of the old form fails with the new one; empty if no caller does.
     """
 
     place: str
@@ -36,7 +36,7 @@ class Change:
 
 
 def compare(old: Release, new: Release) -> list[Change]:
-    """Return the differences of what two releases offer, module by module."""
+    """Return the differences of the interfaces of two releases, module by module."""
     found: list[Change] = []
     found += _packages(old, new)
     for place in sorted({*old.modules, *new.modules}):
@@ -53,7 +53,7 @@ def compare(old: Release, new: Release) -> list[Change]:
 
 
 def python_change(old: Release, new: Release) -> str:
-    """Return a sentence where another Python is asked for; empty otherwise."""
+    """Return a sentence if the required Python differs; otherwise the empty string."""
     return "" if old.python == new.python else f"Python {old.python} became {new.python}"
 
 
@@ -73,7 +73,7 @@ def _renamed(
     prefix: str,
     differ: Callable[[str, str, _T, _T], list[Change]],
 ) -> Iterator[Change]:
-    """Yield the changes of things that have names; what is gone became what is new where only a word differs."""
+    """Yield the changes of named things. A removal and an addition whose names differ in one word are a rename."""
     gone, new = [name for name in before if name not in after], [name for name in after if name not in before]
     for name in sorted(before.keys() & after.keys()):
         yield from differ(place, prefix + name, before[name], after[name])
@@ -98,7 +98,7 @@ def _renamed(
 
 
 def _is_renamed(old: str, old_text: str, new: str, new_text: str) -> bool:
-    """Tell whether two things are the same but for one word of their names, wherever it stands in them."""
+    """Return whether two things are equal except for one word of their names, wherever it occurs in them."""
     left, right = old.lower(), new.lower()
     start = 0
     while start < min(len(left), len(right)) and left[start] == right[start]:
@@ -129,7 +129,8 @@ def _class_change(old: Release, new: Release) -> Callable[[str, str, Class, Clas
                     breaks="isinstance" if set(before.bases) - set(after.bases) else "",
                 )
             )
-        # What a class inherits is told where it is defined; what it no longer has itself may still be inherited.
+        # Inherited members are reported at the class that defines them; a member that a class lost may still be
+        # inherited.
         own = {*before.methods, *after.methods}
         left, right = (
             {name: method for name, method in release.methods_of(one).items() if name in own}
@@ -161,7 +162,7 @@ def _without_types(function: Function) -> tuple[object, ...]:
 
 
 def breaks_of(before: Function, after: Function) -> Iterator[str]:
-    """Yield why calls of one function do not suit the other."""
+    """Yield the reasons why calls of one function fail with the other."""
     if before.marks != after.marks and {*before.marks} ^ {*after.marks} != {"abstractmethod"}:
         yield f"was {' '.join(before.marks) or 'plain'}"
     if "abstractmethod" in after.marks and "abstractmethod" not in before.marks:

@@ -1,4 +1,4 @@
-"""From packages that are imported to the distributions that bring them."""
+"""Map imported packages to the distributions that provide them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ IMPORTED_AS = {
     "torch": frozenset({"torch"}),
     "weaviate": frozenset({"weaviate-client"}),
 }
-"""The distributions that bring a package; a package that is not here ends the audit with a KeyError that names it."""
+"""The distributions that provide a package. For a package that is missing here, the audit fails with a KeyError."""
 
 _NAME = re.compile(r"[a-z0-9-]+")
 
 
 def required_names(release: Release, extra: str) -> dict[str, str]:
-    """Return the bounds of what a release requires, by canonical name: for an extra, or "" for always."""
+    """Return the version bounds of a release's requirements, by canonical name: of an extra, or "" for no extra."""
     found: dict[str, str] = {}
     for requirement in release.requires.get(extra, ()):
         match = _NAME.match(requirement)

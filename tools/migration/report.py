@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tools.migration.wheels import Pin
 
 STEPS = (("0.2.24", "0.4.0"), ("0.4.0", "0.5.3"), ("0.5.3", "0.6.1"), ("0.6.1", "0.7.2"))
-"""The steps that a service takes; each ends at the last release of its line, but for the one that is asked for most."""
+"""The upgrade steps of a service. Each ends at the last release of its line, except the most common one."""
 
 _PACKAGE = "thoth_vdbmanager"
 _EMBEDDING_WORDS = ("embed", "openai", "cohere", "mistralai", "sentence_transformers", "torch")

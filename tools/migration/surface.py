@@ -1,8 +1,7 @@
-"""What a release offers and needs, read from the syntax trees of its modules and from its metadata.
+"""The interface and the dependencies of a release, read from the syntax trees of its modules and from its metadata.
 
-Everything here is a fact about names: modules, classes, functions, parameters, constants, imports, requirements. Bodies
-of functions are looked at for three things only: what they import, which variables of the environment they read, and
-whether they swallow errors.
+Only names are read: of modules, classes, functions, parameters, constants, imports, requirements. Function bodies are
+read for three things only: what they import, which environment variables they read, and whether they swallow errors.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
-    """One parameter of a function; ``default`` and ``annotation`` are source text, or None where there is none."""
+    """One parameter of a function; ``default`` and ``annotation`` are source text, or None."""
 
     name: str
     kind: Kind
@@ -32,7 +31,7 @@ class Parameter:
     default: str | None
 
     def __str__(self) -> str:
-        """Return it as it is written."""
+        """Return the parameter as source text."""
         stars = {"rest": "*", "keywords": "**"}.get(self.kind, "")
         annotation = "" if self.annotation is None else f": {self.annotation}"
         equals = " = " if annotation else "="
@@ -78,11 +77,11 @@ class Module:
     """A module of the release.
 
     Attributes:
-        exports: What it offers of other modules of the release: its ``__all__``, or what it imports from them.
-        imports: Packages outside of the release and of the standard library, with the names taken from them; of each
-            whether that happens when the module is imported (True) or later.
+        exports: Names from other modules of the release that it exports: its ``__all__``, or what it imports from them.
+        imports: Packages outside of the release and of the standard library, with the names imported from them; for
+            each whether it is imported with the module (True) or later.
         internal: Modules of the release that it imports.
-        environment: Variables of the environment that it reads; "…" stands for names made at run time.
+        environment: Environment variables that it reads; "…" stands for names that are computed at run time.
         swallows: Functions that catch every Exception and raise nothing.
     """
 
@@ -98,7 +97,7 @@ class Module:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
-    """A release: ``requires`` by extra ("" for what is always needed), each a sorted tuple of requirements."""
+    """A release: ``requires`` by extra ("" for no extra), each a sorted tuple of requirements."""
 
     version: str
     python: str
@@ -122,7 +121,7 @@ class Release:
 
 
 def read_release(version: str, texts: Mapping[str, str], standard: frozenset[str]) -> Release:
-    """Return what a release offers and needs.
+    """Return the interface and the dependencies of a release.
 
     Args:
         version: Its version.
@@ -159,7 +158,7 @@ def _requirements(metadata: str) -> tuple[str, dict[str, tuple[str, ...]]]:
 
 
 def _canonical(requirement: str) -> str:
-    """Return a requirement with the name in the form that all spellings share, and its bounds in one order."""
+    """Return a requirement with its canonical name, and its bounds in a fixed order."""
     match = _NAME.match(requirement)
     if match is None:
         raise ValueError(f"expected a requirement, found {requirement!r}")
@@ -231,7 +230,7 @@ def _literal(node: ast.expr) -> str:
     try:
         return repr(ast.literal_eval(node))
     except ValueError:
-        return "…"  # computed: what it is made of is no fact about its name
+        return "…"  # the name is computed at run time
 
 
 def _function(node: _Definition, *, method: bool = False) -> Function:

@@ -1,4 +1,4 @@
-"""The wheels that are audited: which, with which digest, and how they get here. None of their code is ever run."""
+"""The wheels that are audited, their digests, and how they are downloaded. Their code is never run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PINS = Path(__file__).with_name("wheels.json")
 """Distribution, and for each version the file's name, its sha256 and its size in bytes."""
 
 _PIP_SECONDS = 120.0
-_MOST_BYTES = 4_000_000  # of one wheel's text; the largest has 180,000
+_MAX_BYTES = 4_000_000  # of one wheel's text; the largest has 180,000
 
 
 class WheelError(Exception):
-    """A wheel is not the one that was pinned, or cannot be read."""
+    """A wheel does not match its pin, or cannot be read."""
 
 
 class WheelUnreachableError(WheelError):
@@ -30,7 +30,7 @@ class WheelUnreachableError(WheelError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pin:
-    """A release that the audit is about.
+    """A release that is audited.
 
     Attributes:
         distribution: Name of the distribution.
@@ -54,10 +54,10 @@ def read_pins(path: Path = PINS) -> list[Pin]:
 
 
 def fetch(pin: Pin, cache: Path) -> Path:
-    """Return the wheel in ``cache``, downloaded with pip where it is not there yet; it is hashed each time.
+    """Return the wheel in ``cache``; download it with pip if it is missing. Hash it each time.
 
     Raises:
-        WheelError: Its size or sha256 is not the pinned one; the file is left where it is, to be looked at.
+        WheelError: Its size or sha256 differs from the pin. The file is kept for inspection.
         WheelUnreachableError: pip could not download it.
     """
     path = cache / pin.file
@@ -71,7 +71,7 @@ def check(pin: Pin, path: Path) -> None:
     """Compare a file with its pin.
 
     Raises:
-        WheelError: Its size or sha256 is another one.
+        WheelError: Its size or sha256 differs.
     """
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
@@ -85,14 +85,14 @@ def read_texts(path: Path) -> dict[str, str]:
     """Return the Python files and the metadata of a wheel, by path in it.
 
     Raises:
-        WheelError: It is no archive, or its texts are larger than any release's ever were.
+        WheelError: The file is not an archive, or its texts are larger than those of any release.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             wanted = [info for info in archive.infolist() if info.filename.endswith((".py", ".dist-info/METADATA"))]
             size = sum(info.file_size for info in wanted)
-            if size > _MOST_BYTES:
-                raise WheelError(f"{path.name}: expected at most {_MOST_BYTES} bytes of text, found {size}")
+            if size > _MAX_BYTES:
+                raise WheelError(f"{path.name}: expected at most {_MAX_BYTES} bytes of text, found {size}")
             return {info.filename: archive.read(info).decode() for info in wanted}
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise WheelError(f"{path.name}: expected an archive of UTF-8 texts, found: {error}") from error
@@ -103,7 +103,7 @@ def _download(pin: Pin, cache: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as scratch:
         command = [
             *(sys.executable, "-P", "-m", "pip", "download"),
-            # As a file: nothing of it is built, installed or run, whatever Python it asks for.
+            # Downloaded as a file, not built, installed or run, so its required Python version does not matter.
             *("--no-deps", "--only-binary=:all:", "--ignore-requires-python"),
             *("--no-input", "--disable-pip-version-check", "--progress-bar=off", "--quiet"),
             *("--dest", scratch, "--", f"{pin.distribution}=={pin.version}"),
@@ -119,7 +119,7 @@ def _download(pin: Pin, cache: Path) -> None:
             lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
             raise WheelUnreachableError(f"{pin.file}: expected pip to download it, found: {' '.join(lines[-2:])}")
         check(pin, downloaded)
-        # A name of its own first: another run may be doing the same.
+        # Under a unique name first, because another run may download the same file.
         ready = cache / f"{pin.file}.{os.getpid()}"
         shutil.move(downloaded, ready)
         ready.replace(cache / pin.file)

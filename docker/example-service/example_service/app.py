@@ -34,11 +34,11 @@ _TIMED_OUT = "the model did not answer within its deadline"
 
 
 def create_app(settings: Settings | None = None, manager: EmbeddingManager | None = None) -> FastAPI:
-    """Make the application.
+    """Create the application.
 
     Args:
         settings: The settings; None reads them from the environment.
-        manager: Has the model; None for the one of this process, with these settings. The application closes it.
+        manager: Holds the model; None for the one of this process, with these settings. The application closes it.
     """
     settings = settings if settings is not None else Settings.from_environment(os.environ)
     service = _Service(settings, manager or EmbeddingManager.get_instance(settings.manager_config()))
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None, manager: EmbeddingManager | Non
 
 
 class _Service:
-    """The routes, and what they share."""
+    """The routes, and their shared state."""
 
     def __init__(self, settings: Settings, manager: EmbeddingManager) -> None:
         self._settings = settings
@@ -71,7 +71,7 @@ class _Service:
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
-        """Load the model in the background, so that /health answers at once; a load that fails is told by /ready."""
+        """Load the model in the background, so that /health answers immediately; /ready reports a failed load."""
         self._encoder.start()
         try:
             yield
@@ -79,11 +79,11 @@ class _Service:
             self._encoder.close()
 
     async def health(self) -> dict[str, str]:
-        """Tell that the process lives; says nothing of the model, so that no orchestrator restarts a busy process."""
+        """Report that the process runs, whatever the model does: orchestrators must not restart a busy process."""
         return {"status": "alive"}
 
     async def ready(self) -> JSONResponse:
-        """Tell whether requests can be answered: the model verified, loaded, proved, and the indexes made."""
+        """Report whether requests can be answered: the model is verified, loaded and checked, the indexes are built."""
         encoder = self._encoder
         if encoder.state != "ready":
             return JSONResponse({"ready": False, "state": encoder.state, "reason": encoder.reason}, 503)
@@ -104,11 +104,11 @@ class _Service:
         )
 
     async def stats(self) -> dict[str, Any]:
-        """Tell what the models were asked, and what became of them; a metrics exporter reads it."""
+        """Return the statistics of the models, for a metrics exporter."""
         return self._encoder.stats()
 
     async def index_workspace(self, number: int, body: WorkspaceBody) -> JSONResponse:
-        """Make the index of a workspace, in place of the one that was there."""
+        """Build the index of a workspace, which replaces the previous one."""
         started = time.monotonic()
         workspace = body.workspace()
         try:
@@ -119,7 +119,7 @@ class _Service:
         except TimeoutError:
             return _refusal(504, _TIMED_OUT)
         except ThothModelsError as error:
-            _log.exception("the index could not be made")
+            _log.exception("the index could not be built")
             return _refusal(500, f"{type(error).__name__}: {error}")
         # At once: a question meanwhile is answered from the index that was there.
         self._indexes[number] = Index.of(workspace, vectors)
@@ -128,7 +128,7 @@ class _Service:
         return JSONResponse({"workspace_id": number, **counts, "space": embedding.info.space, "seconds": seconds})
 
     async def generate_sql(self, request: GenerateSqlRequest) -> StreamingResponse | JSONResponse:
-        """Answer a question; one JSON object a line, for each phase as soon as it is done."""
+        """Answer a question with one JSON object per line, one for each phase, as soon as it is done."""
         try:
             await self._encoder.wait(self._settings.patience_seconds)
         except NotReadyError as error:
@@ -150,7 +150,7 @@ class _Service:
 
 
 async def _lines(phases: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    """Yield each phase as a line; what goes wrong in one is the last line, for the status was sent long before."""
+    """Yield each phase as a line. An error becomes the last line, because the status was sent before."""
     try:
         async for phase in phases:
             yield _line(phase)

@@ -1,4 +1,4 @@
-"""What callers send, checked."""
+"""The bodies of requests, validated."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from example_service.workspace import Column, Example, Workspace
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Text = Annotated[str, Field(min_length=1, max_length=10_000)]
-_MOST_DOCUMENTS = 20_000
-"""Most columns, rules or examples of a workspace."""
+_MAX_DOCUMENTS = 20_000
+"""Maximum number of columns, rules or examples of a workspace."""
 
 
 class _Body(BaseModel):
@@ -26,11 +26,11 @@ class GenerateSqlRequest(_Body):
     workspace_id: int
     functionality_level: Level = "BASIC"
     flags: dict[str, bool] = {}
-    """``use_evidence`` and ``use_examples``, both on by default, search these; others mean nothing here."""
+    """``use_evidence`` and ``use_examples``, both on by default, search these; other flags are ignored."""
 
 
 class ColumnBody(_Body):
-    """A column, and what it means in words."""
+    """A column, and its meaning in words."""
 
     table: _Name
     name: _Name
@@ -38,14 +38,14 @@ class ColumnBody(_Body):
 
 
 class JoinBody(_Body):
-    """How two tables belong together."""
+    """How two tables are joined."""
 
     tables: tuple[_Name, _Name]
     on: _Text
 
 
 class ExampleBody(_Body):
-    """A question that was answered before, and the query that was right."""
+    """A question that was answered before, and its correct query."""
 
     question: _Text
     sql: _Text
@@ -54,13 +54,13 @@ class ExampleBody(_Body):
 class WorkspaceBody(_Body):
     """The body of ``PUT /workspaces/{number}``."""
 
-    columns: Annotated[list[ColumnBody], Field(max_length=_MOST_DOCUMENTS)]
+    columns: Annotated[list[ColumnBody], Field(max_length=_MAX_DOCUMENTS)]
     joins: list[JoinBody] = []
-    evidence: Annotated[list[_Text], Field(max_length=_MOST_DOCUMENTS)] = []
-    examples: Annotated[list[ExampleBody], Field(max_length=_MOST_DOCUMENTS)] = []
+    evidence: Annotated[list[_Text], Field(max_length=_MAX_DOCUMENTS)] = []
+    examples: Annotated[list[ExampleBody], Field(max_length=_MAX_DOCUMENTS)] = []
 
     def workspace(self) -> Workspace:
-        """Return what it says."""
+        """Return the workspace that the body describes."""
         return Workspace(
             columns=tuple(Column(column.table, column.name, column.meaning) for column in self.columns),
             joins={join.tables: join.on for join in self.joins},

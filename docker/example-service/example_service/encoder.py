@@ -1,8 +1,8 @@
-"""The model of the service: loaded in the background, within a deadline, and called off the event loop.
+"""The model of the service: loaded in the background, within a deadline, and called outside of the event loop.
 
-Copy this file. On top of what the manager does (the loop never waits for the model, small calls that come at the same
-time are run together, loading ends by its deadline), it keeps two promises that a service needs: a load that fails
-becomes a state that can be read, and there is a bound on how many calls wait.
+Copy this file. The manager already keeps the event loop free, joins small calls that arrive at the same time, and ends
+loading at its deadline. This class adds two things that a service needs: a failed load becomes a readable state, and
+the number of waiting calls is limited.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ State = Literal["loading", "ready", "failed"]
 _log = logging.getLogger(__name__)
 
 _TEXTS_AT_ONCE = 256
-"""A longer list is encoded in pieces, so that the questions that come meanwhile get their turn."""
+"""A longer list is encoded in pieces, so that questions in between get their turn."""
 
 
 class NotReadyError(Exception):
-    """The model cannot answer, not yet or not at all; the message says which."""
+    """The model is still loading, or failed to load; the message says which."""
 
 
 class BusyError(Exception):
-    """As many calls as there may be are waiting already."""
+    """The maximum number of calls is waiting already."""
 
 
 class Encoder:
-    """A model that is being loaded, ready, or failed.
+    """A model that is loading, ready, or failed.
 
     Args:
-        manager: Has the model; its settings bound how long loading takes, and how many calls are made at once.
+        manager: Holds the model; its settings limit how long loading takes, and how many calls run at once.
         model: Name or alias of the model.
-        warm: Called with the model, in a thread, before it counts as ready; what it does is part of the start.
-        most_waiting: Calls that may wait for their turn.
-        encode_seconds: Deadline on a call, the time in the queue included.
+        warm: Called with the model, in a thread, before the model counts as ready.
+        most_waiting: Maximum number of calls that wait for their turn.
+        encode_seconds: Deadline of a call, including the time in the queue.
     """
 
     def __init__(
@@ -69,34 +69,34 @@ class Encoder:
         self._finished = asyncio.Event()
         self.state: State = "loading"
         self.reason = "the model is being loaded"
-        """Why it is not ready; empty when it is."""
+        """Why the model is not ready; empty if it is."""
 
     @property
     def embedding(self) -> Embedding:
         """The model.
 
         Raises:
-            NotReadyError: It is not loaded.
+            NotReadyError: The model is not loaded.
         """
         if self._embedding is None:
             raise NotReadyError(self.reason)
         return self._embedding
 
     def start(self) -> None:
-        """Begin to load the model and warm it up; what goes wrong becomes the state ``failed``, with its reason."""
+        """Start loading and warming up the model. An error becomes the state ``failed``, with its reason."""
         # A thread of its own, and a daemon: the process may be stopped while the model is being loaded.
         threading.Thread(target=self._prepare, args=(asyncio.get_running_loop(),), name="start", daemon=True).start()
 
     @property
     def is_busy(self) -> bool:
-        """Whether as many calls as there may be are running or waiting."""
+        """Whether the maximum number of calls is running or waiting."""
         return self._calls >= self._most_calls
 
     async def wait(self, seconds: float) -> Embedding:
-        """Return the model, waiting so long for it where it is still being loaded.
+        """Return the model; if it is still loading, wait for it at most so long.
 
         Raises:
-            NotReadyError: It failed, or takes longer.
+            NotReadyError: Loading failed, or takes longer.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -111,7 +111,7 @@ class Encoder:
         Raises:
             NotReadyError: The model is not loaded.
             BusyError: Too many calls are waiting already.
-            TimeoutError: The deadline passed. The call may go on in its thread; its result is dropped.
+            TimeoutError: The deadline passed. The call may continue in its thread; its result is dropped.
         """
         self.embedding  # noqa: B018 - raises where there is none
         if self.is_busy:
@@ -123,20 +123,21 @@ class Encoder:
             async with asyncio.timeout(self._encode_seconds):
                 return await self._manager.aencode(list(texts), self._model)
         finally:
-            # A caller who leaves takes a call along that waits; one that runs goes on, and keeps its thread until then.
+            # If the caller goes away, a waiting call is cancelled; a running one continues, and keeps its thread until
+            # its end.
             self._calls -= 1
 
     async def encode_many(self, texts: Sequence[str]) -> list[Vectors]:
-        """Return the vectors of any number of texts, in pieces, each as :meth:`encode` makes it."""
+        """Return the vectors of any number of texts; they are encoded in pieces, each with :meth:`encode`."""
         pieces = [texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(texts), _TEXTS_AT_ONCE)]
         return [await self.encode(piece) for piece in pieces]
 
     def stats(self) -> dict[str, Any]:
-        """Return what the manager counted, by model."""
+        """Return the manager's statistics, by model."""
         return self._manager.stats().as_dict()
 
     def close(self) -> None:
-        """Begin no further call."""
+        """Start no further call."""
         self._manager.close()
 
     def _prepare(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -145,10 +146,10 @@ class Encoder:
         try:
             embedding = self._manager.get_model(self._model)
             self._warm(embedding)
-        except Exception as error:  # noqa: BLE001 - every error, also of programming: it must not seem to load for ever
+        except Exception as error:  # noqa: BLE001 - any error, or the model would seem to load for ever
             _log.exception("the model cannot be used")
             reason = f"{type(error).__name__}: {error}"
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile, and nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop was closed, so no call waits any more
             loop.call_soon_threadsafe(self._finish, embedding, reason)
 
     def _finish(self, embedding: Embedding | None, reason: str) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Level = Literal["BASIC", "ADVANCED", "EXPERT"]
 
 COLUMNS_OF_LEVEL: dict[Level, int] = {"BASIC": 4, "ADVANCED": 8, "EXPERT": 16}
-"""Most columns that are linked."""
+"""Maximum number of columns that are linked."""
 
 _STOP_WORDS = frozenset(
     re.findall(
@@ -35,13 +35,13 @@ show that the their there these they this to was we were what when where which w
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What is asked.
+    """A question.
 
     Attributes:
         text: The question, in plain language.
         level: How much of the schema may be used.
-        use_evidence: Whether the rules of the business are searched.
-        use_examples: Whether questions are searched that were answered before.
+        use_evidence: Whether to search the business rules.
+        use_examples: Whether to search questions that were answered before.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Question:
 async def generate(
     question: Question, index: Index, encoder: Encoder, settings: Settings
 ) -> AsyncIterator[dict[str, Any]]:
-    """Yield what each phase found, as soon as it is there; each with the seconds that it took."""
+    """Yield the result of each phase as soon as it is done, with its duration in seconds."""
     started = time.monotonic()
 
     def phase(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ async def generate(
     keywords = keywords_of(question.text)
     yield phase("keywords", {"keywords": keywords})
 
-    # No keyword is no text: the vectors then have the shape (0, dimension), and nothing is linked.
+    # Without keywords the vectors have the shape (0, dimension), and nothing is linked.
     links = nearest(index.columns, await encoder.encode(keywords), settings.schema_threshold)
     most = COLUMNS_OF_LEVEL[question.level]
     linked = [(index.workspace.columns[row], similarity) for row, similarity in links[:most]]
@@ -92,13 +92,13 @@ async def generate(
 
 
 def keywords_of(question: str) -> list[str]:
-    """Return the words of a question that carry its meaning, each once, in order."""
+    """Return the words of a question that carry meaning, each once, in order."""
     words = re.findall(r"\w+", question.lower())
     return [word for word in dict.fromkeys(words) if word not in _STOP_WORDS]
 
 
 def sql_of(columns: list[Column], workspace: Workspace) -> str | None:
-    """Return a query over ``columns``; None where there are none.
+    """Return a query over ``columns``; None if there are none.
 
     A real service asks a language model here, with the linked columns, the evidence and the examples in its prompt.
     """

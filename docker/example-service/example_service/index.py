@@ -1,4 +1,4 @@
-"""The vectors of a workspace, and what is near to a text in them."""
+"""The index of a workspace: its vectors, and the search for those near to a text."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Index:
     """The vectors of a workspace: of its columns, its evidence, and the questions of its examples.
 
-    They belong to the space of the model that made them. An index that is kept from one start to the next must keep
-    the space beside it, and be used with ``expect_space``.
+    They belong to the space of the model that computed them. An index that outlives the process must store the space,
+    and be used with ``expect_space``.
     """
 
     workspace: Workspace
@@ -32,13 +32,13 @@ class Index:
 
     @staticmethod
     def documents(workspace: Workspace) -> list[str]:
-        """Return all texts of a workspace that have a vector in its index, in the order of :meth:`of`."""
+        """Return the texts of a workspace that the index has vectors for, in the order of :meth:`of`."""
         columns = [column.document for column in workspace.columns]
         return [*columns, *workspace.evidence, *(example.question for example in workspace.examples)]
 
     @classmethod
     def of(cls, workspace: Workspace, vectors: Sequence[Vectors]) -> Index:
-        """Make the index from the vectors of :meth:`documents`, in one piece or in several."""
+        """Build the index from the vectors of :meth:`documents`, in one or several arrays."""
         together = np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32)
         ends = np.cumsum([len(workspace.columns), len(workspace.evidence)])
         columns, evidence, examples = np.split(together, ends)
@@ -46,7 +46,7 @@ class Index:
 
 
 def nearest(documents: Vectors, queries: Vectors, threshold: float) -> list[tuple[int, float]]:
-    """Return the documents that are similar enough to any query, the most similar first, each with its similarity.
+    """Return the documents that are similar enough to any query, with their similarities, most similar first.
 
     Vectors are unit length, so the dot product is the cosine.
     """

@@ -1,4 +1,4 @@
-"""What an operator may set, read once when the service starts."""
+"""The settings of the service, read once when it starts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Settings:
     """The settings of the service; each can be set as ``SERVICE_…`` in the environment.
 
     Attributes:
-        model: Name or alias of the model; ``default`` is the default one of the bundle, unless one is called that.
-        expect_space: The embedding space that a kept index was made with; None for any, which is right here because the
-            service makes its indexes anew when it starts.
-        load_seconds: Deadline on loading the model.
-        patience_seconds: How long a request waits for a model that is still being loaded.
-        encode_seconds: Deadline on one call of the model, the time in the queue included.
-        encode_workers: Calls of the model at the same time; small ones are run together, as one batch.
-        most_waiting: Calls that may wait for their turn; a request beyond that is turned away at once.
-        schema_threshold: Least similarity for a column to be linked.
-        evidence_threshold: Least similarity for a piece of evidence to be used.
-        example_threshold: Least similarity for a question that was answered before to be used.
+        model: Name or alias of the model; ``default`` means the bundle's default model if nothing has that name.
+        expect_space: The embedding space of a persistent index; None for any space, which is right here because the
+            service builds its indexes when it starts.
+        load_seconds: Deadline of loading the model.
+        patience_seconds: How long a request waits for a model that is still loading.
+        encode_seconds: Deadline of one call of the model, including the time in the queue.
+        encode_workers: Maximum number of concurrent calls of the model; small ones are joined into batches.
+        most_waiting: Maximum number of waiting calls; a request beyond it is refused immediately.
+        schema_threshold: Minimum similarity for a column to be linked.
+        evidence_threshold: Minimum similarity for a piece of evidence to be used.
+        example_threshold: Minimum similarity for an example to be used.
     """
 
     model: str = DEFAULT
@@ -46,16 +46,16 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings; what is not set, or empty, has its default.
+        """Read the settings from the environment; a variable that is not set, or empty, has its default.
 
         Raises:
-            ValueError: A number cannot be used; the message names the variable.
+            ValueError: A value is not valid; the message names the variable.
         """
         given = {name: environment.get(f"{PREFIX}{name.upper()}", "") for name in _READERS}
         return cls(**{name: _READERS[name](name, text) for name, text in given.items() if text})
 
     def manager_config(self) -> ManagerConfig:
-        """Return what these settings mean to the manager of the models."""
+        """Return the manager's configuration for these settings."""
         spaces = {} if self.expect_space is None else {self.model: self.expect_space}
         return ManagerConfig(expect_spaces=spaces, timeout=self.load_seconds, async_threads=self.encode_workers)
 

@@ -1,4 +1,4 @@
-"""What a question is answered with: columns, evidence and examples. A real service reads them from a store."""
+"""The data that questions are answered with: columns, evidence, examples. A real service reads them from a database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, and what it means in words."""
+    """A column, and its meaning in words."""
 
     table: str
     name: str
@@ -15,13 +15,13 @@ class Column:
 
     @property
     def document(self) -> str:
-        """The text that stands for the column in the index."""
+        """The text that is indexed for the column."""
         return f"{self.name.replace('_', ' ')} of {self.table.replace('_', ' ')}: {self.meaning}"
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question that was answered before, and the query that was right."""
+    """A question that was answered before, and its correct query."""
 
     question: str
     sql: str
@@ -29,12 +29,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """What is known of one database.
+    """Facts about one database.
 
     Attributes:
         columns: All columns, table by table.
-        joins: How two tables belong together, by their names in either order.
-        evidence: Rules of the business, one sentence each.
+        joins: How two tables are joined, by their names in either order.
+        evidence: Business rules, one sentence each.
         examples: Questions that were answered before.
     """
 
@@ -99,4 +99,4 @@ SHOP = Workspace(
 )
 
 WORKSPACES = {1: SHOP}
-"""Workspaces that are there from the start, by their number."""
+"""Predefined workspaces, by number."""
