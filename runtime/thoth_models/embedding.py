@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from thoth_models.info import EmbeddingInfo
     from thoth_models.types import Backend, FloatArray
 
+_GOLDEN_BATCH = 8
+"""Golden texts per batch. torch pads each to the longest of its batch, and one of them is longer than the model takes:
+of all-MiniLM-L6-v2, 64 texts took 3.9 s in batches of 32, and 1.3 s in these."""
+
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 """Prompt names that sentence-transformers tries for documents, in its order."""
 
@@ -220,7 +224,8 @@ class Embedding:
         # Prompt by prompt, because a call has one prompt for all of its texts.
         for prompt in dict.fromkeys(golden.prompts):
             rows = [row for row, other in enumerate(golden.prompts) if other == prompt]
-            found[rows] = self.encode([golden.texts[row] for row in rows], prompt=prompt, normalize_embeddings=False)
+            texts = [golden.texts[row] for row in rows]
+            found[rows] = self.encode(texts, batch_size=_GOLDEN_BATCH, prompt=prompt, normalize_embeddings=False)
         return compare(golden.vectors, found)
 
     def _width(self, truncate_dim: int | None) -> int:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from thoth_models.types import FloatArray
 
 _TORCH: Final = "torch-fp32"
-_CONTROL: Final = 20
+_CONTROL: Final = 10
 """Every so-many-th text of the corpus is also encoded by sentence-transformers alone."""
 _CONTROL_COSINE: Final = 0.9999
 
