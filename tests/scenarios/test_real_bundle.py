@@ -24,6 +24,8 @@ import pytest
 import thoth_models
 from tests.support.bundles import make_writable
 from tests.support.hub_simulator import SilentServer
+from tests.support.real_model import STORE_VARIABLE
+from thoth_models_builder.storage.files import link_or_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,8 +75,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("real")
 
 
+def _link(source: str, target: str) -> None:
+    link_or_copy(Path(source), Path(target))
+
+
 @pytest.fixture(scope="module")
 def arguments(place: Path) -> list[str]:
+    """Options for a new store; where another one has the model compiled, with that, and without the model's files."""
+    if given := os.environ.get(STORE_VARIABLE):
+        for part in ("objects", "records"):
+            shutil.copytree(Path(given, part), place / "store" / part, copy_function=_link)
+        for file in locked("mini").values():
+            (place / "store" / "objects" / file["sha256"][:2] / file["sha256"][2:]).unlink()
     return ["--store", str(place / "store"), "--output", str(place / "bundle")]
 
 
@@ -202,11 +214,14 @@ FLIPPED = [
 @pytest.mark.parametrize("path", FLIPPED)
 def test_one_flipped_bit_is_found_by_everybody(real_bundle: Path, tmp_path: Path, path: str) -> None:
     damaged = tmp_path / "bundle"
-    shutil.copytree(real_bundle, damaged)
+    shutil.copytree(real_bundle, damaged, copy_function=_link)
     target = damaged / path
     data = bytearray(target.read_bytes())
     data[len(data) // 2] ^= 1 << len(path) % 8
-    make_writable(damaged)
+    for directory in (damaged, *damaged.rglob("*")):
+        if directory.is_dir():
+            directory.chmod(0o755)
+    target.unlink()
     target.write_bytes(data)
 
     with pytest.raises(thoth_models.VerificationError) as found:

@@ -1,4 +1,4 @@
-"""2,000 requests to a server whose workers are replaced meanwhile, and all that has to be true then."""
+"""1,200 requests to a server whose workers are replaced meanwhile, and all that has to be true then."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tests.servers.serving import Surroundings, WebServer
     from thoth_models.bundle.golden import Golden
 
-REQUESTS = 2000
+REQUESTS = 1200
 CLIENTS = 8
-LIMIT, JITTER = 120, 20
+LIMIT, JITTER = 72, 12
 """Requests after which a worker is replaced: at least so many, and so many more by chance."""
 
 REPLACED = 8
