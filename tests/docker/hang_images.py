@@ -2,14 +2,14 @@
 
 | image | what is in it |
 |---|---|
-| ``current`` | the current releases of sentence-transformers, torch, huggingface_hub, hf_xet; nothing of ours |
+| ``current`` | sentence-transformers, torch, huggingface_hub, hf_xet from the runtime's image; nothing of ours |
 | ``old`` | huggingface_hub 0.34.4 with hf_xet 1.1.7, the pair of the original log, and tokenizers 0.22.2 |
 | ``ours-current``, ``ours-old`` | the same image, and our wheel on top of it |
 | ``ours`` | our wheel with its ``onnx`` extra and nothing else |
 | ``neighbour`` | Python alone |
 
-The wheels come from outside, with ``docker/wheelhouse.py``; no image needs a network to be built. What takes long, the
-two environments, is kept in the engine for the next run under a name that says what is in it; the rest is removed.
+The wheels come from outside, with ``docker/wheelhouse.py``; no image needs a network to be built. The environment of
+``old`` is kept in the engine for the next run under a name that says what is in it; the rest is removed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING
 
 from docker.errors import APIError
 
+from tests.docker.service_support import shared_images
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -41,7 +43,6 @@ PYTHON_IMAGE = os.environ.get("THOTH_TEST_PYTHON_IMAGE", "thoth-test-python:3.11
 LABEL = "io.github.thoth-models.test"
 """Label of all that the hang tests make in an engine: what they keep there, and what a killed run leaves behind."""
 
-CURRENT = ("torch", "sentence-transformers", "onnxruntime", "gunicorn")
 OURS = ("./runtime[onnx]", "gunicorn")
 
 IMPORTED = {
@@ -101,35 +102,39 @@ class HangImages:
         return self._build("neighbour", PYTHON_IMAGE, subjects=True)
 
     def _make_current(self) -> str:
-        return self._build("current", self._environment("current", CURRENT, ROOT / "constraints.txt"), models=True)
+        # Without the settings of that image, which would protect it.
+        first = [
+            f"COPY --from={shared_images().runtime('onnx,torch')} /usr/local /usr/local",
+            "RUN python3 -m pip uninstall --quiet --yes --root-user-action=ignore thoth-models",
+        ]
+        wheels = self._gather("current", ["gunicorn"], ROOT / "constraints.txt")
+        return self._build(
+            "current", PYTHON_IMAGE, wheels=wheels, models=True, first=first, options=_compiling("current")
+        )
 
     def _make_old(self) -> str:
-        listed = HERE / "old-pair.txt"
-        return self._build("old", self._environment("old", [f"--file={listed}"], listed), models=True)
+        return self._build("old", self._old_environment(), models=True)
 
     def _make_ours_current(self) -> str:
-        return self._build("ours-current", self.name_of("current"), wheels=self._our_wheel, no_deps=True)
+        return self._build("ours-current", self.name_of("current"), wheels=self._our_wheel, options=" --no-deps")
 
     def _make_ours_old(self) -> str:
-        return self._build("ours-old", self.name_of("old"), wheels=self._our_wheel, no_deps=True)
+        return self._build("ours-old", self.name_of("old"), wheels=self._our_wheel, options=" --no-deps")
 
     def _make_ours(self) -> str:
         return self._build("ours", PYTHON_IMAGE, wheels=self._ours, models=True)
 
-    def _environment(self, name: str, requirements: Sequence[str], constraints: Path) -> str:
-        """Return an image with Python and packages, under a name that changes with what is in it."""
+    def _old_environment(self) -> str:
+        """Return an image with Python and the packages of ``old``, under a name that changes with what is in it."""
+        listed = HERE / "old-pair.txt"
         base = self.client.images.get(PYTHON_IMAGE).id
-        # What a file says, not where this checkout has it.
-        named = [text for text in requirements if not text.startswith("--file=")]
-        facts = "\n".join([str(base), *named, *IMPORTED[name], constraints.read_text(encoding="utf-8")])
-        repository = f"thoth-hangs-{name}-environment"
+        facts = "\n".join([str(base), *IMPORTED["old"], listed.read_text(encoding="utf-8")])
+        repository = "thoth-hangs-old-environment"
         target = f"{repository}:{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
         if not self.client.images.list(target):
             outdated = [tag for image in self.client.images.list(repository) for tag in image.tags]
-            code = "; ".join(f"import {module}" for module in IMPORTED[name])
-            options = f" --no-compile && python3 -c '{code}'"
-            wheels = self._gather(name, requirements, constraints)
-            self._build_from(target, PYTHON_IMAGE, {"wheels": wheels}, options=options)
+            wheels = self._gather("old", [f"--file={listed}"], listed)
+            self._build_from(target, PYTHON_IMAGE, {"wheels": wheels}, options=_compiling("old"))
             for tag in outdated:
                 with contextlib.suppress(APIError):  # another run is using it
                     self.client.images.remove(tag)
@@ -179,9 +184,10 @@ class HangImages:
         base: str,
         *,
         wheels: Path | None = None,
-        no_deps: bool = False,
         models: bool = False,
         subjects: bool = False,
+        first: Sequence[str] = (),
+        options: str = "",
     ) -> str:
         parts: dict[str, Path] = {}
         if wheels is not None:
@@ -191,11 +197,13 @@ class HangImages:
         if models or subjects:
             parts["subjects"] = HERE / "subjects"
         target = f"thoth-hangs-{name}:{self._run}"
-        self._build_from(target, base, parts, options=" --no-deps" if no_deps else "")
+        self._build_from(target, base, parts, first=first, options=options)
         return target
 
-    def _build_from(self, target: str, base: str, parts: Mapping[str, Path], options: str = "") -> None:
-        lines = [f"FROM {base}"]
+    def _build_from(
+        self, target: str, base: str, parts: Mapping[str, Path], *, first: Sequence[str] = (), options: str = ""
+    ) -> None:
+        lines = [f"FROM {base}", *first]
         places = {"subjects": _SUBJECTS}
         with tempfile.TemporaryDirectory(dir=self._work) as temporary:
             for part, source in parts.items():
@@ -210,6 +218,12 @@ class HangImages:
             self.client.images.build(
                 path=temporary, tag=target, rm=True, forcerm=True, network_mode="none", labels={LABEL: "hangs"}
             )
+
+
+def _compiling(name: str) -> str:
+    """Return the options of an installation that compiles no modules but those that are imported."""
+    code = "; ".join(f"import {module}" for module in IMPORTED[name])
+    return f" --no-compile && python3 -c '{code}'"
 
 
 def _link(source: str, target: str) -> None:

@@ -289,8 +289,8 @@ class Watch:
     def _read(self) -> None:
         self.output = self._container.logs().decode(errors="replace")
         now = time.monotonic()
-        # The engine keeps a long line in parts of 16 KiB, with what came on standard error between them: events are read
-        # from standard output alone. A subject may say ``go`` again, for another try: the last one counts.
+        # The engine keeps a long line in parts of 16 KiB, with what came on standard error between them: events are
+        # read from standard output alone. A subject may say ``go`` again, for another try: the last one counts.
         told: dict[str, Any] = {}
         for line in self._container.logs(stderr=False).decode(errors="replace").splitlines():
             if line.startswith(MARK) and line.endswith("}"):

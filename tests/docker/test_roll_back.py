@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.docker, pytest.mark.torch, pytest.mark.onnx]
 
 ROLL_BACK_SECONDS = 30.0
-ROUNDS = 3
+ROUNDS = 2
 PROJECT = "thoth-roll-back"
 QUESTION = {"question": "In which city do the customers live?", "workspace_id": 1, "functionality_level": "BASIC"}
 

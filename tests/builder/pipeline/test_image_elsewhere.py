@@ -127,11 +127,19 @@ def test_an_engine_that_kept_what_it_had_has_not_loaded_it(
             make(bundle, "docker:models:1")
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A bundle that takes seconds to pack."""
+    root = tmp_path_factory.mktemp("large") / "bundle"
+    make_bundle(root, [invented_model("mini", more={"weights.bin": Sparse(size=2_000_000_000)})])
+    yield root
+    make_writable(root)
+
+
 @pytest.mark.parametrize("target", ["docker-archive:{}/image.tar", "oci:{}/layout"])
-def test_a_run_that_is_ended_leaves_nothing_behind(place: Path, target: str) -> None:
+def test_a_run_that_is_ended_leaves_nothing_behind(place: Path, large: Path, target: str) -> None:
     """By SIGTERM, as an orchestrator does it."""
-    make_bundle(place / "large", [invented_model("mini", more={"weights.bin": Sparse(size=2_000_000_000)})])
-    command = [sys.executable, "-m", "thoth_models_builder", "image", str(place / "large")]
+    command = [sys.executable, "-m", "thoth_models_builder", "image", str(large)]
     process = subprocess.Popen([*command, "--to", target.replace("{}", str(place))], env=environment_of_children())
     try:
         deadline = time.monotonic() + 60
