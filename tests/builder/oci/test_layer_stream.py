@@ -11,6 +11,7 @@ import tarfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from tests.support.bundles import (
@@ -103,6 +104,8 @@ class _Counted:
 def test_a_file_of_more_than_8_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Larger than the size field of a plain header can say; zeros that take no room on the disk."""
     monkeypatch.setattr(layer_stream, "hashlib", SimpleNamespace(sha256=_Counted))
+    # Reading as many zeros from a file takes another half; the buffers are zeros already.
+    monkeypatch.setattr(os, "preadv", lambda _file, buffers, _offset: len(buffers[0]))
     size = 8 * 1024**3 + 12_345
     (tmp_path / "zeros").touch()
     os.truncate(tmp_path / "zeros", size)
@@ -119,14 +122,17 @@ def test_a_file_of_more_than_8_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     stream = LayerStream(layer)
     before, written = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
-    with subprocess.Popen([needs("tar"), "-tv"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False) as tar:
-        assert tar.stdin is not None
-        assert tar.stdout is not None
+    # Into a file with holes, in which tar seeks: through a pipe, these zeros take half a minute.
+    with (tmp_path / "layer.tar").open("wb") as archive:
         for data in stream:
-            written += tar.stdin.write(data)
-        tar.stdin.close()
-        listed = tar.stdout.read().decode().splitlines()
-    assert tar.returncode == 0
+            written += len(data)
+            if np.frombuffer(data, np.uint8).any():
+                archive.write(data)
+            else:
+                archive.seek(len(data), os.SEEK_CUR)
+        archive.truncate()
+    listing = [needs("tar"), "--list", "--verbose", "--file", str(tmp_path / "layer.tar")]
+    listed = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [(line.split()[2], line.split()[-1]) for line in listed] == [
         ("0", "models/"),
         (str(size), "models/a"),
