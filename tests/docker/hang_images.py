@@ -90,7 +90,7 @@ class HangImages:
             return self._made[image]
 
     def close(self) -> None:
-        """Remove the images, but for the environments, and what was gathered on this computer."""
+        """Remove the images, but for the environment of ``old``, and what was gathered on this computer."""
         shutil.rmtree(self._work)
         for name in reversed(list(self._made.values())):
             if name.endswith(f":{self._run}"):
