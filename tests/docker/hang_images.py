@@ -103,9 +103,10 @@ class HangImages:
 
     def _make_current(self) -> str:
         # Without the settings of that image, which would protect it.
+        gone = """python3 -c 'import importlib.util as found; assert found.find_spec("thoth_models") is None'"""
         first = [
             f"COPY --from={shared_images().runtime('onnx,torch')} /usr/local /usr/local",
-            "RUN python3 -m pip uninstall --quiet --yes --root-user-action=ignore thoth-models",
+            f"RUN python3 -m pip uninstall --quiet --yes --root-user-action=ignore thoth-models && {gone}",
         ]
         wheels = self._gather("current", ["gunicorn"], ROOT / "constraints.txt")
         return self._build(

@@ -246,13 +246,17 @@ class Watch:
         self.began = began
         self.ended = began
         self.events: dict[str, Event] = {}
-        self.output = ""
         self.exit_code: int | None = None
         self.out_of_memory = False
         self.attempts: Mapping[str, int] = {}
         container.reload()
         self.address = _address_of(container)
         self.started_at = _seconds_of(container.attrs["State"]["StartedAt"])
+
+    @property
+    def output(self) -> str:
+        """All that it has printed so far."""
+        return str(self._container.logs().decode(errors="replace"))
 
     def until_go(self, seconds: float) -> None:
         """Wait until the subject says that the part which may hang begins, or ends."""
@@ -287,12 +291,12 @@ class Watch:
             time.sleep(self._pause)
 
     def _read(self) -> None:
-        self.output = self._container.logs().decode(errors="replace")
+        printed = self._container.logs(stderr=False).decode(errors="replace")
         now = time.monotonic()
         # The engine keeps a long line in parts of 16 KiB, with what came on standard error between them: events are
         # read from standard output alone. A subject may say ``go`` again, for another try: the last one counts.
         told: dict[str, Any] = {}
-        for line in self._container.logs(stderr=False).decode(errors="replace").splitlines():
+        for line in printed.splitlines():
             if line.startswith(MARK) and line.endswith("}"):
                 facts = json.loads(line.removeprefix(MARK))
                 told[facts["event"]] = facts

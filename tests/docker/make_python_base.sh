@@ -35,6 +35,11 @@ if command -v apt-config >/dev/null; then
     [ -z "${apt_proxy:-}" ] || proxy=(--aptopt="Acquire::http::Proxy \"$apt_proxy\"")
 fi
 
+# Where the machine is no Debian, its apt does not know the keys.
+keys=/usr/share/keyrings/debian-archive-keyring.gpg
+keyring=()
+[ ! -e "$keys" ] || keyring=(--keyring="$keys")
+
 work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
@@ -43,7 +48,7 @@ packages=ca-certificates,python3,python3-pip,python3-venv
 start=$(date +%s)
 # Not debootstrap, which takes twice the processor time. Nobody needs the tree after a crash: no waiting for the disk.
 # shellcheck disable=SC2086 # no mirror is no argument
-if ! mmdebstrap --variant=minbase --include="$packages" --dpkgopt=force-unsafe-io "${proxy[@]}" \
+if ! mmdebstrap --variant=minbase --include="$packages" --dpkgopt=force-unsafe-io "${proxy[@]}" "${keyring[@]}" \
     "$suite" "$root" ${mirror:+"$mirror"} >"$work/log" 2>&1; then
     tail -20 "$work/log" >&2 || true
     fail "mmdebstrap $suite ${mirror:-from its default mirror} failed; its last words are above"
@@ -51,6 +56,7 @@ fi
 
 # What apt and dpkg keep, and what nobody reads in a container.
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/*
+rm -f "$root"/etc/{apt/apt.conf.d,dpkg/dpkg.cfg.d}/99mmdebstrap # the options above
 rm -rf "$root"/usr/share/{doc,man,info,locale,lintian}/*
 find "$root"/usr/lib/python3* -name EXTERNALLY-MANAGED -delete
 ln -s python3 "$root/usr/bin/python"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.containers import HARDENED
-from tests.support.bundles import make_writable
+from tests.support.bundles import make_removable
 from tests.support.projects import environment_of_children, run_builder, specification
 from thoth_models.bundle.golden import Golden
 from thoth_models.verification.verify import verify
@@ -188,7 +188,10 @@ class Images:
 
     def tag(self, name: str) -> str:
         """Return the name of an image of this run, which is removed in the end."""
-        return self._made.setdefault(name, f"{self.prefix}-{name}:test")
+        return self._made.setdefault(name, self._tag_of(name))
+
+    def _tag_of(self, name: str) -> str:
+        return f"{self.prefix}-{name}:test"
 
     def bundle(self, model: str) -> Path:
         """Return a bundle with one model: the real one, or the one of random weights."""
@@ -212,15 +215,15 @@ class Images:
         name = f"runtime-{variant.replace(',', '-')}"
         if name not in self._made:
             context = self.context("runtime", self.wheelhouse(name, f"./runtime[{variant}]"))
-            options = [f"--build-arg=PYTHON_IMAGE={PYTHON_IMAGE}", f"--tag={self.tag(name)}"]
+            options = [f"--build-arg=PYTHON_IMAGE={PYTHON_IMAGE}", f"--tag={self._tag_of(name)}"]
             _succeed(self.build(context, *options))
         return self.tag(name)
 
-    def models(self, model: str = MODEL, variant: str = "onnx") -> str:
+    def models(self, model: str = MODEL) -> str:
         """Return the image ``thoth-models`` with one model: the runtime base with the layers of a bundle on top."""
-        name = f"models-{model}-{variant.replace(',', '-')}"
+        name = f"models-{model}"
         if name not in self._made:
-            base, target = self.runtime(variant), self.tag(name)
+            base, target = self.runtime(), self._tag_of(name)
             options = [f"--base=docker:{base}", f"--to=docker:{target}", str(self.bundle(model))]
             _succeed(run_builder("image", *options, timeout=_BUILD_SECONDS))
         return self.tag(name)
@@ -232,7 +235,7 @@ class Images:
             listed = str(DOCKER / "example-service/requirements.in")
             context = self.context("example-service", self.wheelhouse("service", "--file", listed))
             arguments = [f"THOTH_MODELS={self.models()}", f"PYTHON_IMAGE={PYTHON_IMAGE}"][: 1 if way == "from" else 2]
-            options = [f"--file={context / SERVICE_DOCKERFILES[way]}", f"--tag={self.tag(name)}"]
+            options = [f"--file={context / SERVICE_DOCKERFILES[way]}", f"--tag={self._tag_of(name)}"]
             _succeed(self.build(context, *options, *(f"--build-arg={argument}" for argument in arguments)))
         return self.tag(name)
 
@@ -243,7 +246,7 @@ class Images:
         for stage in reversed(self._stages):
             if docker("inspect", "--format={{.RepoTags}}", stage, check=False).strip() == "[]":
                 docker("image", "rm", stage, check=False)
-        make_writable(self.work)
+        make_removable(self.work)
 
     def _specify_shape(self, root: Path) -> Path:
         finished = subprocess.run(

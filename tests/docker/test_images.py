@@ -68,8 +68,8 @@ def test_the_runtime_with_torch_answers_and_its_size_is_told(images: Images, tel
     code = (
         "import sys; from thoth_models.cli.main import main; sys.exit(main([*sys.argv[1:], '--variant', 'torch-fp32']))"
     )
-    # torch wants a directory for temporary files, already when it is imported. The models are mounted: as layers they
-    # are those of the lean image below.
+    # torch wants a directory for temporary files, already when it is imported. The models are mounted: as
+    # layers of an image they are tested below, with the lean one.
     options = ["--memory=2g", "--tmpfs=/tmp", f"--volume={images.bundle(MODEL)}:/models:ro"]
     vectors = embed(image, golden.texts[:4], *options, python=["python3", "-c", code])
     assert cosines(vectors, golden.vectors[:4]).min() > 0.9999

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import thoth_models
-from tests.support.bundles import make_writable
+from tests.support.bundles import make_removable
 from tests.support.hub_simulator import SilentServer
 from tests.support.real_model import STORE_VARIABLE
 from thoth_models_builder.storage.files import link_or_copy
@@ -82,11 +82,12 @@ def _link(source: str, target: str) -> None:
 @pytest.fixture(scope="module")
 def arguments(place: Path) -> list[str]:
     """Options for a new store; where another one has the model compiled, with that, and without the model's files."""
-    if given := os.environ.get(STORE_VARIABLE):
-        for part in ("objects", "records"):
-            shutil.copytree(Path(given, part), place / "store" / part, copy_function=_link)
+    parts = [Path(given, part) for given in [os.environ.get(STORE_VARIABLE, "")] for part in ("objects", "records")]
+    if all(part.is_dir() for part in parts):
+        for part in parts:
+            shutil.copytree(part, place / "store" / part.name, copy_function=_link)
         for file in locked("mini").values():
-            (place / "store" / "objects" / file["sha256"][:2] / file["sha256"][2:]).unlink()
+            (place / "store/objects" / file["sha256"][:2] / file["sha256"][2:]).unlink(missing_ok=True)
     return ["--store", str(place / "store"), "--output", str(place / "bundle")]
 
 
@@ -99,7 +100,7 @@ def first_build(arguments: list[str], closed_endpoint: str) -> Build:
 def real_bundle(first_build: Build, place: Path) -> Iterator[Path]:
     assert first_build.result.returncode == 0, first_build.result.stderr
     yield place / "bundle"
-    make_writable(place / "bundle")
+    make_removable(place / "bundle")
 
 
 def locked(model: str) -> dict[str, dict[str, Any]]:
@@ -218,9 +219,7 @@ def test_one_flipped_bit_is_found_by_everybody(real_bundle: Path, tmp_path: Path
     target = damaged / path
     data = bytearray(target.read_bytes())
     data[len(data) // 2] ^= 1 << len(path) % 8
-    for directory in (damaged, *damaged.rglob("*")):
-        if directory.is_dir():
-            directory.chmod(0o755)
+    make_removable(damaged)
     target.unlink()
     target.write_bytes(data)
 

@@ -252,6 +252,13 @@ def make_writable(root: Path) -> None:
             path.chmod(0o644)
 
 
+def make_removable(root: Path) -> None:
+    """Let the owner remove everything below ``root``; files stay as they are, since other trees may link to them."""
+    for directory in (root, *root.rglob("*")):
+        if directory.is_dir() and not directory.is_symlink():
+            directory.chmod(0o755)
+
+
 @contextlib.contextmanager
 def opened(root: Path) -> Iterator[Path]:
     """Lift the modes of a bundle while something in it is changed, and restore them."""

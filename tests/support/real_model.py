@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.bundles import make_writable
+from tests.support.bundles import make_removable
 from tests.support.projects import REPOSITORY, run_builder
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ BUNDLE_VARIABLE = "THOTH_TEST_BUNDLE"
 """Where a bundle with `mini` lies, in all of its variants; if it is not set, one is built."""
 
 STORE_VARIABLE = "THOTH_TEST_STORE"
-"""The builder's store to build it with; if it is not set, a new one."""
+"""The builder's store to build it with, or to take what was compiled from; if it is not set, a new one."""
 
 _BUILD_SECONDS = 1200.0
 
@@ -34,5 +34,5 @@ def mini_bundle_at(place: Path) -> Iterator[Path]:
     built = run_builder("build", *places, "--model=mini", "--strict", timeout=_BUILD_SECONDS)
     assert built.returncode == 0, built.stderr
     yield place / "bundle"
-    make_writable(place / "bundle")
+    make_removable(place / "bundle")
     shutil.rmtree(place)

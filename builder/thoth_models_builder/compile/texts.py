@@ -1,8 +1,8 @@
 """The texts for measuring variants: golden texts that are difficult, and a corpus of usual ones.
 
-Pure and fixed: a change here changes the golden vectors of every bundle. Golden texts are those for which
-implementations tend to differ. The corpus resembles the texts that services index, so that its nearest neighbours are
-meaningful.
+Pure and fixed: a change of the golden texts changes the golden vectors of every bundle, and a change of the corpus
+changes what is measured. Golden texts are those for which implementations tend to differ. The corpus resembles the
+texts that services index, so that its nearest neighbours are meaningful.
 """
 
 from __future__ import annotations

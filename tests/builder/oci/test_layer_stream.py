@@ -104,7 +104,7 @@ class _Counted:
 def test_a_file_of_more_than_8_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Larger than the size field of a plain header can say; zeros that take no room on the disk."""
     monkeypatch.setattr(layer_stream, "hashlib", SimpleNamespace(sha256=_Counted))
-    # Reading as many zeros from a file takes another half; the buffers are zeros already.
+    # Reading as many zeros from a file takes half a minute more; the buffers are zeros already.
     monkeypatch.setattr(os, "preadv", lambda _file, buffers, _offset: len(buffers[0]))
     size = 8 * 1024**3 + 12_345
     (tmp_path / "zeros").touch()

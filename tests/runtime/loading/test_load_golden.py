@@ -169,6 +169,30 @@ def test_every_golden_text_is_encoded_under_its_own_prompt(root: Path) -> None:
     assert (other.check_golden(), other.gate) == (None, None)
 
 
+def test_the_longest_golden_text_is_padded_beside_the_shortest(
+    tmp_path: Path, backends: dict[str, Callable[[int], Any]]
+) -> None:
+    """Otherwise batches of similar lengths would be measured, and no wrong mask would be noticed."""
+    asked: list[list[str]] = []
+
+    class Asked(FakeBackend):
+        def encode(self, texts: list[str], **options: Any) -> FloatArray:
+            asked.append(texts)
+            assert options["batch_size"] is None or options["batch_size"] <= 8
+            return super().encode(texts, **options)
+
+    backends["onnx-fp32"] = Asked
+    texts = [*(f"of some length {number}" for number in range(20)), "", "long " * 300, "a", "?"]
+    make_bundle(tmp_path / "bundle", [proved(invented_model("mini", variants=("onnx-fp32",)), golden_of(texts))])
+    agreement = load_embedding("mini", root=tmp_path / "bundle").check_golden()
+    make_writable(tmp_path)
+    assert agreement is not None
+    assert agreement.largest_difference == 0
+    assert agreement.worst < len(texts)
+    assert ["", "a", "?", "long " * 300] in asked
+    assert sorted(text for call in asked[1:] for text in call) == sorted(texts)
+
+
 # --- doctor ---
 
 
