@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PLACE = "/models/mini/onnx-fp32"
 BATCH = 16
-COUNT = 256
+COUNT = 128
 
 
 def direct(count: int | None) -> Callable[[list[str]], object]:
