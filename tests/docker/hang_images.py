@@ -2,7 +2,7 @@
 
 | image | what is in it |
 |---|---|
-| ``current`` | sentence-transformers, torch, huggingface_hub, hf_xet from the runtime's image; nothing of ours |
+| ``current`` | the runtime's image with torch, huggingface_hub, hf_xet, without our wheel |
 | ``old`` | huggingface_hub 0.34.4 with hf_xet 1.1.7, the pair of the original log, and tokenizers 0.22.2 |
 | ``ours-current``, ``ours-old`` | the same image, and our wheel on top of it |
 | ``ours`` | our wheel with its ``onnx`` extra and nothing else |
@@ -57,6 +57,12 @@ IMPORTED = {
 }
 """What is compiled when an environment is made. All of its modules would take longer than the tests save by it."""
 
+SETTINGS = (
+    *("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY"),
+    "THOTH_MODELS_DIR",
+)
+"""What the runtime's image sets, and would protect the libraries: taken from all subjects before they start."""
+
 _SUBJECTS = "/subjects/tests/docker/subjects"
 _INSTALL = (
     "python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --root-user-action=ignore "
@@ -102,16 +108,15 @@ class HangImages:
         return self._build("neighbour", PYTHON_IMAGE, subjects=True)
 
     def _make_current(self) -> str:
-        # Without the settings of that image, which would protect it.
+        base = shared_images().runtime("onnx,torch")
+        variables = self.client.images.get(base).attrs["Config"]["Env"]
+        protected = {variable.partition("=")[0] for variable in variables} - {"PATH", "LANG"}
+        assert protected == set(SETTINGS), protected
+        uninstall = "python3 -m pip uninstall --quiet --yes --root-user-action=ignore thoth-models"
         gone = """python3 -c 'import importlib.util as found; assert found.find_spec("thoth_models") is None'"""
-        first = [
-            f"COPY --from={shared_images().runtime('onnx,torch')} /usr/local /usr/local",
-            f"RUN python3 -m pip uninstall --quiet --yes --root-user-action=ignore thoth-models && {gone}",
-        ]
+        first = ["USER root", "HEALTHCHECK NONE", f"RUN {uninstall} && rm -r /models-runtime && {gone}"]
         wheels = self._gather("current", ["gunicorn"], ROOT / "constraints.txt")
-        return self._build(
-            "current", PYTHON_IMAGE, wheels=wheels, models=True, first=first, options=_compiling("current")
-        )
+        return self._build("current", base, wheels=wheels, models=True, first=first, options=_compiling("current"))
 
     def _make_old(self) -> str:
         return self._build("old", self._old_environment(), models=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
-from tests.docker.hang_images import LABEL
+from tests.docker.hang_images import LABEL, SETTINGS
 from tests.docker.subjects.events import MARK, count_attempts
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ class Lab:
             environment["HF_ENDPOINT"] = f"http://{NEIGHBOUR}:{subject.port}"
         if subject.names:
             environment["SUBJECT_NAMESERVER"] = self._address
-        container = DockerContainer(image).with_command(["python3", "-m", *subject.command])
+        plain = ["env", *(f"--unset={name}" for name in SETTINGS if name not in environment)]
+        container = DockerContainer(image).with_command([*plain, "python3", "-m", *subject.command])
         for name, value in environment.items():
             container.with_env(name, value)
         for place in subject.tmpfs:

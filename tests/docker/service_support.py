@@ -25,7 +25,7 @@ import numpy as np
 
 from bench.containers import HARDENED
 from tests.support.bundles import make_removable
-from tests.support.projects import environment_of_children, run_builder, specification
+from tests.support.projects import run_builder, specification
 from thoth_models.bundle.golden import Golden
 from thoth_models.verification.verify import verify
 
@@ -42,8 +42,6 @@ PYTHON_IMAGE = os.environ.get("THOTH_TEST_PYTHON_IMAGE", _OWN_PYTHON_IMAGE)
 
 SERVICE_DOCKERFILES = {"from": "Dockerfile", "copy-from": "Dockerfile.copy-from"}
 MODEL = "mini"
-SHAPE = "synthetic"
-"""Name of the model with the shape of paraphrase-multilingual-MiniLM-L12-v2."""
 
 _BUILD_SECONDS = 1800.0
 _SECONDS = 120.0
@@ -146,7 +144,6 @@ class Images:
     work: Path
     prefix: str = field(default_factory=lambda: f"thoth-images-{uuid.uuid4().hex[:8]}")
     _made: dict[str, str] = field(default_factory=dict)
-    _bundles: dict[str, Path] = field(default_factory=dict)
     _stages: list[str] = field(default_factory=list)
 
     # --- what images are made of ---
@@ -193,20 +190,15 @@ class Images:
     def _tag_of(self, name: str) -> str:
         return f"{self.prefix}-{name}:test"
 
-    def bundle(self, model: str) -> Path:
-        """Return a bundle with one model: the real one, or the one of random weights."""
-        if model not in self._bundles:
-            root = self.work / "bundles" / model
-            root.mkdir(parents=True)
-            file = _specify_real(root) if model == MODEL else self._specify_shape(root)
-            store = os.environ.get("THOTH_TEST_STORE") or self.work / "store"
-            options = [f"--file={file}", f"--store={store}"]
-            if model == SHAPE:
-                _succeed(run_builder("lock", *options, timeout=_BUILD_SECONDS))
-            options += [f"--output={root / 'bundle'}", "--strict"]
-            _succeed(run_builder("build", *options, timeout=_BUILD_SECONDS))
-            self._bundles[model] = root / "bundle"
-        return self._bundles[model]
+    @functools.cached_property
+    def bundle(self) -> Path:
+        """A bundle with the real model alone."""
+        root = self.work / "bundle"
+        root.mkdir()
+        store = os.environ.get("THOTH_TEST_STORE") or self.work / "store"
+        options = [f"--file={_specify(root)}", f"--store={store}", f"--output={root / 'bundle'}", "--strict"]
+        _succeed(run_builder("build", *options, timeout=_BUILD_SECONDS))
+        return root / "bundle"
 
     # --- the images ---
 
@@ -219,12 +211,12 @@ class Images:
             _succeed(self.build(context, *options))
         return self.tag(name)
 
-    def models(self, model: str = MODEL) -> str:
-        """Return the image ``thoth-models`` with one model: the runtime base with the layers of a bundle on top."""
-        name = f"models-{model}"
+    def models(self) -> str:
+        """Return the image ``thoth-models``: the runtime base with the layers of the bundle on top."""
+        name = "models"
         if name not in self._made:
             base, target = self.runtime(), self._tag_of(name)
-            options = [f"--base=docker:{base}", f"--to=docker:{target}", str(self.bundle(model))]
+            options = [f"--base=docker:{base}", f"--to=docker:{target}", str(self.bundle)]
             _succeed(run_builder("image", *options, timeout=_BUILD_SECONDS))
         return self.tag(name)
 
@@ -247,22 +239,6 @@ class Images:
             if docker("inspect", "--format={{.RepoTags}}", stage, check=False).strip() == "[]":
                 docker("image", "rm", stage, check=False)
         make_removable(self.work)
-
-    def _specify_shape(self, root: Path) -> Path:
-        finished = subprocess.run(
-            [sys.executable, "-m", "bench.synthetic", root / "source"],
-            cwd=ROOT,
-            env=environment_of_children(),
-            capture_output=True,
-            text=True,
-            timeout=_BUILD_SECONDS,
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stderr
-        file = root / "models.yaml"
-        facts = {"sources": [{"directory": "source"}], "variants": ["onnx-fp32"], "golden": True}
-        file.write_text(specification({SHAPE: facts}), encoding="utf-8")
-        return file
 
 
 @functools.cache
@@ -311,7 +287,7 @@ def cosines(first: FloatArray, second: FloatArray) -> FloatArray:
     return np.asarray((left * right).sum(axis=1), dtype=np.float32)
 
 
-def _specify_real(root: Path) -> Path:
+def _specify(root: Path) -> Path:
     """Write the specification of a bundle with the model alone, and the repository's own lock of it."""
     entry = json.loads((ROOT / "models.lock").read_bytes())["models"][MODEL]
     (root / "models.lock").write_text(json.dumps({"version": 1, "models": {MODEL: entry}}), encoding="utf-8")

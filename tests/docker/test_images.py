@@ -64,13 +64,13 @@ def test_the_runtime_with_torch_answers_and_its_size_is_told(images: Images, tel
     size = added_bytes(image)
     tell(f"runtime with torch: {size / 1e6:.1f} MB above its Python base")
     assert size > LEAN_BUDGET
-    golden = golden_of(images.bundle(MODEL))
+    golden = golden_of(images.bundle)
     code = (
         "import sys; from thoth_models.cli.main import main; sys.exit(main([*sys.argv[1:], '--variant', 'torch-fp32']))"
     )
     # torch wants a directory for temporary files, already when it is imported. The models are mounted: as
     # layers of an image they are tested below, with the lean one.
-    options = ["--memory=2g", "--tmpfs=/tmp", f"--volume={images.bundle(MODEL)}:/models:ro"]
+    options = ["--memory=2g", "--tmpfs=/tmp", f"--volume={images.bundle}:/models:ro"]
     vectors = embed(image, golden.texts[:4], *options, python=["python3", "-c", code])
     assert cosines(vectors, golden.vectors[:4]).min() > 0.9999
 
@@ -200,7 +200,7 @@ def test_a_dependency_that_is_not_listed_fails_the_build(images: Images) -> None
 
 
 def test_the_right_vectors_come_out_where_next_to_nothing_is_allowed(images: Images) -> None:
-    golden = golden_of(images.bundle(MODEL))
+    golden = golden_of(images.bundle)
     vectors = embed(images.models(), golden.texts)
     assert vectors.shape == golden.vectors.shape
     assert cosines(vectors, golden.vectors).min() > 0.9999
@@ -225,7 +225,7 @@ def test_the_files_are_those_of_the_bundle(images: Images) -> None:
 import json, os
 print(json.dumps(sorted(os.path.relpath(os.path.join(d, f), "/models") for d, _, fs in os.walk("/models") for f in fs)))
 """
-    bundle = images.bundle(MODEL)
+    bundle = images.bundle
     expected = sorted(path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file())
     assert python_in(images.models(), code) == expected
 
@@ -238,7 +238,7 @@ def test_the_engine_comes_to_call_it_healthy(images: Images) -> None:
 
 def test_the_engine_calls_changed_models_unhealthy(images: Images, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
-    shutil.copytree(images.bundle(MODEL), changed)
+    shutil.copytree(images.bundle, changed)
     manifest = changed / "manifest.json"
     manifest.chmod(0o644)
     manifest.write_bytes(manifest.read_bytes().replace(b'"dimension":384', b'"dimension":385', 1))

@@ -117,7 +117,7 @@ def phases_of(answer: httpx2.Response) -> list[dict[str, Any]]:
 
 
 def test_the_right_vectors_come_out_of_a_service_image(images: Images, service: str) -> None:
-    golden = golden_of(images.bundle(MODEL))
+    golden = golden_of(images.bundle)
     vectors = embed(service, golden.texts[:8], python=[PYTHON, "-m", "thoth_models"])
     assert cosines(vectors, golden.vectors[:8]).min() > 0.9999
 
@@ -197,7 +197,7 @@ def test_a_thousand_columns_are_indexed_and_questions_answered_over_them(
     images: Images, network: str, tell: Callable[[str], None]
 ) -> None:
     """The two workflows of a service, with real vectors: similarities are those of the reference, thresholds decide."""
-    reference = load_embedding(MODEL, root=images.bundle(MODEL), variants=["torch-fp32"])
+    reference = load_embedding(MODEL, root=images.bundle, variants=["torch-fp32"])
     body = described_workspace()
     documents = {(column["table"], column["name"]): document_of(column) for column in body["columns"]}
     assert len(documents) == 1000
