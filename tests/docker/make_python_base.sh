@@ -35,7 +35,7 @@ if command -v apt-config >/dev/null; then
     [ -z "${apt_proxy:-}" ] || proxy=(--aptopt="Acquire::http::Proxy \"$apt_proxy\"")
 fi
 
-# Where the machine is no Debian, its apt does not know the keys.
+# The apt of another distribution does not know Debian's keys.
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 keyring=()
 [ ! -e "$keys" ] || keyring=(--keyring="$keys")
@@ -46,7 +46,7 @@ root=$work/root
 packages=ca-certificates,python3,python3-pip,python3-venv
 
 start=$(date +%s)
-# Not debootstrap, which takes twice the processor time. Nobody needs the tree after a crash: no waiting for the disk.
+# Not debootstrap, which takes twice the processor time. The tree is not needed after a crash: no waiting for the disk.
 # shellcheck disable=SC2086 # no mirror is no argument
 if ! mmdebstrap --variant=minbase --include="$packages" --dpkgopt=force-unsafe-io "${proxy[@]}" "${keyring[@]}" \
     "$suite" "$root" ${mirror:+"$mirror"} >"$work/log" 2>&1; then

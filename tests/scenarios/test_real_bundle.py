@@ -82,10 +82,10 @@ def _link(source: str, target: str) -> None:
 @pytest.fixture(scope="module")
 def arguments(place: Path) -> list[str]:
     """Options for a new store; where another one has the model compiled, with that, and without the model's files."""
-    parts = [Path(given, part) for given in [os.environ.get(STORE_VARIABLE, "")] for part in ("objects", "records")]
-    if all(part.is_dir() for part in parts):
-        for part in parts:
-            shutil.copytree(part, place / "store" / part.name, copy_function=_link)
+    given = os.environ.get(STORE_VARIABLE)
+    if given and Path(given, "records").is_dir():
+        for part in ("objects", "records"):
+            shutil.copytree(Path(given, part), place / "store" / part, copy_function=_link)
         for file in locked("mini").values():
             (place / "store/objects" / file["sha256"][:2] / file["sha256"][2:]).unlink(missing_ok=True)
     return ["--store", str(place / "store"), "--output", str(place / "bundle")]

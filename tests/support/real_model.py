@@ -1,4 +1,4 @@
-"""The real model `mini`, from the committed list and lock: built once in a run, whoever needs it."""
+"""The real model `mini`, from the committed list and lock: built once in a run, for all tests that need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backend that a child makes anew: what it costs, what is checked, and what happens when that fails."""
+"""A backend that a child loads again: what it costs, what is checked, and what happens when that fails."""
 
 from __future__ import annotations
 
