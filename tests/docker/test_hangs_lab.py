@@ -18,4 +18,4 @@ def test_an_event_that_is_told_beside_a_log(lab: Lab) -> None:
     subject = Subject(image="ours", command=("tests.docker.subjects.noisy",), seconds=40)
     found = lab.run(subject, control=False)
     assert "a line of a log" in found.output
-    assert found.facts == {"event": "ready", "at": found.facts["at"], "text": "x" * 100_000}
+    assert found.facts == {"event": "ready", "at": found.facts["at"], "text": "x" * 2_000_000}
