@@ -211,11 +211,17 @@ class _Slots:
         # Not by waiting for the lock itself: a thread that gets it while another one has the interpreter lock would
         # keep it, and a core, idle. So a running thread continues with its next batch, and others follow when it has
         # none.
-        free = self._freed.wait_until(lambda: next((lock for lock in self.locks if not lock.locked()), None))
-        if free is None:
+        free = self._freed.wait_until(self._free, is_exclusive=True)
+        if not free:
             raise AssertionError("expected to wait until a lock is free")
-        return free
+        if len(free) > 1:
+            # Only then: a thread that is woken in vain takes the interpreter lock from those that compute.
+            self._freed.notify()
+        return free[0]
+
+    def _free(self) -> list[threading.Lock]:
+        return [lock for lock in self.locks if not lock.locked()]
 
     def notify(self) -> None:
-        """Release a lock, and wake a waiting thread."""
+        """Wake a waiting thread, after a lock was released."""
         self._freed.notify()

@@ -34,11 +34,16 @@ class Signal:
         if self._notifications.empty():
             self._notifications.put(None)
 
-    def wait_until(self, attempt: Callable[[], T], seconds: float = math.inf) -> T:
+    def wait_until(self, attempt: Callable[[], T], seconds: float = math.inf, *, is_exclusive: bool = False) -> T:
         """Call ``attempt`` now and after each notification, until it returns a true value or ``seconds`` have passed.
 
         A thread that waited with success notifies the next one: the condition may hold for more than one of them, and
         several notifications before a thread wakes count as one.
+
+        Args:
+            attempt: Returns a true value if the condition holds.
+            seconds: Maximum time to wait.
+            is_exclusive: Whether the condition holds for this thread alone, so that no other one is notified.
 
         Returns:
             What the last attempt returned.
@@ -52,6 +57,6 @@ class Signal:
             has_waited = True
             with contextlib.suppress(queue.Empty):
                 self._notifications.get(timeout=min(remaining, POLL_SECONDS))
-        if has_waited:
+        if has_waited and not is_exclusive:
             self.notify()
         return found

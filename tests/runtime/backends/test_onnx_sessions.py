@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -30,3 +31,31 @@ def test_a_thread_waits_until_a_slot_is_free(monkeypatch: pytest.MonkeyPatch) ->
     slots.notify()
     waiting.join(SECONDS)
     assert found == [taken[1]]
+
+
+def test_slots_that_are_freed_before_a_waiting_thread_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
+    monkeypatch.setattr(signals, "POLL_SECONDS", 4 * SECONDS)
+    slots, done = sessions._Slots(2), threading.Event()
+
+    def work() -> None:
+        with slots.wait():
+            done.wait(SECONDS)
+
+    for lock in slots.locks:
+        lock.acquire()
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        thread.join(0.2)
+    for lock in slots.locks:
+        lock.release()
+    slots.notify()  # once: two notifications before a thread has run count as one
+    end = time.monotonic() + SECONDS
+    while not all(lock.locked() for lock in slots.locks) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert all(lock.locked() for lock in slots.locks)
+    done.set()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert not any(thread.is_alive() for thread in threads)

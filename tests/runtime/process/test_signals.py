@@ -66,6 +66,32 @@ def test_one_notification_wakes_all_for_whom_the_condition_holds() -> None:
 
 
 @pytest.mark.usefixtures("never_polls")
+def test_a_thread_that_waits_for_what_it_has_alone_wakes_no_other() -> None:
+    signal, found, attempts = Signal(), list[str](), list[int]()
+
+    def take() -> str | None:
+        attempts.append(1)
+        return found.pop() if found else None
+
+    threads = [
+        threading.Thread(target=signal.wait_until, args=(take, 4 * SECONDS), kwargs={"is_exclusive": True}, daemon=True)
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+        thread.join(0.2)
+    for remaining in (1, 0):
+        found.append("it")
+        signal.notify()
+        end = time.monotonic() + SECONDS
+        while sum(thread.is_alive() for thread in threads) > remaining and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        assert sum(thread.is_alive() for thread in threads) == remaining
+    assert len(attempts) == 4, "two in vain at the beginning, and one for each notification"
+
+
+@pytest.mark.usefixtures("never_polls")
 def test_a_notification_that_comes_early_is_kept_once() -> None:
     signal, attempts = Signal(), list[int]()
     for _ in range(3):
