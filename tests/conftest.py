@@ -80,7 +80,8 @@ if sys.version_info < (3, 12):
 
 _UNMEASURED = ("bench", "migration", "property", "scenarios", "service", "wheels", "workflows")
 """Directories whose tests are of the whole, many of them in processes of their own. Coverage is that of the others:
-measuring it makes Python code two times as slow."""
+measuring it makes Python code two times as slow. Tests that pass the same lines a million times, or those of a library,
+are marked ``no_cover`` one by one."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
