@@ -78,7 +78,6 @@ def test_weights_are_not_copied(wordpiece_model: TinyModel) -> None:
     assert graph.ByteSize() < 200_000
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("fault", ["raises", "is another model"])
 def test_where_tracing_does_not_pass_the_other_exporter_is_used(
     fault: str, wordpiece_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
