@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tests.support import tiny_models
 from tests.support.bundles import invented_model, make_bundle, make_writable, tiny_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from tests.support.tiny_models import TinyModel
 
@@ -81,16 +82,39 @@ if sys.version_info < (3, 12):
 _UNMEASURED = ("bench", "migration", "property", "scenarios", "service", "wheels", "workflows")
 """Directories whose tests are of the whole, many of them in processes of their own. Coverage is that of the others:
 measuring it makes Python code two times as slow. Tests that pass the same lines a million times, or those of a library,
-are marked ``no_cover`` one by one."""
+are marked ``unmeasured`` one by one."""
+
+_file: Path | None = None
+"""The file whose tests run."""
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
-    if getattr(config.pluginmanager.getplugin("_cov"), "cov_controller", None) is not None:
-        for item in items:
-            if item.path.relative_to(_TESTS).parts[0] in _UNMEASURED:
-                item.add_marker("no_cover")
+    for item in items:
+        if item.path.relative_to(_TESTS).parts[0] in _UNMEASURED:
+            item.add_marker("unmeasured")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    global _file  # noqa: PLW0603 - one for the process
+    if item.path != _file:
+        # A fifth of the time was spent on going through what libraries and the collected tests keep, again and again.
+        gc.collect()
+        gc.freeze()
+        _file = item.path
+    if item.get_closest_marker("unmeasured") is None:
+        return (yield)
+    # Not by `no_cover` of pytest-cov: in a process of pytest-xdist another measurement goes on below the one it stops.
+    tracer, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]  # as the documentation says
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
+        threading.settrace(of_threads)  # type: ignore[arg-type]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

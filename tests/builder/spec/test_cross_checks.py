@@ -81,7 +81,7 @@ def test_alternates_that_meet_are_no_loop() -> None:
     assert list(spec_of(models).models) == ["a", "b", "c", "d"]
 
 
-@pytest.mark.no_cover
+@pytest.mark.unmeasured
 def test_a_long_chain_of_alternates_is_read() -> None:
     count = 1100
     models = {f"m{index}": alternates(f"m{index + 1}") for index in range(count)}

@@ -185,13 +185,13 @@ def test_what_is_not_one_yaml_document_is_refused_with_its_line(data: bytes, lin
     assert found in str(error)
 
 
-@pytest.mark.no_cover
+@pytest.mark.unmeasured
 def test_a_file_that_is_too_large_is_not_parsed() -> None:
     assert "expected at most 1048576 bytes, found 1048577" in str(refusal(b"#" * (1024 * 1024 + 1)))
     assert parse_yaml(b"#" * (1024 * 1024), "some.yaml").value is None
 
 
-@pytest.mark.no_cover
+@pytest.mark.unmeasured
 def test_anchors_that_multiply_are_bounded() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 12)]
@@ -218,7 +218,7 @@ def test_the_depth_is_bounded() -> None:
     assert "at most 50 deep" in str(refusal(b"[" * 52 + b"]" * 52))
 
 
-@pytest.mark.no_cover
+@pytest.mark.unmeasured
 def test_nesting_without_end_is_refused() -> None:
     assert "found something else" in str(refusal(b"[" * 100_000))
 
