@@ -230,14 +230,16 @@ def wheel_tests(session: nox.Session) -> None:
         session.run("pytest", *marked, *chosen, SLOWEST, *session.posargs, env={**os.environ, **environment})
 
 
-@nox.session(venv_backend="none", requires=["prepare"], allow_parallel=True)
-def docker_tests(session: nox.Session) -> None:
-    """Run the tests in containers, of the hangs too; needs a Docker engine. Arguments after -- go to pytest.
-
-    The image with Python is made from Debian's packages, unless THOTH_TEST_PYTHON_IMAGE names another one.
-    """
+@nox.session(venv_backend="none", allow_parallel=True)
+def python_image(session: nox.Session) -> None:
+    """Make the image with Python for the tests in containers, unless THOTH_TEST_PYTHON_IMAGE names another one."""
     if not os.environ.get("THOTH_TEST_PYTHON_IMAGE"):
         session.run("tests/docker/make_python_base.sh", external=True)
+
+
+@nox.session(venv_backend="none", requires=["python_image", "prepare"], allow_parallel=True)
+def docker_tests(session: nox.Session) -> None:
+    """Run the tests in containers, of the hangs too; needs a Docker engine. Arguments after -- go to pytest."""
     # In one process: with `-n 2 --dist loadgroup` the groups of tests/docker/conftest.py run beside each other, where
     # there are more cores than two. On two, a container with torch took 13 s to its first vector beside images that
     # are built.

@@ -109,12 +109,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     # Not by `no_cover` of pytest-cov: in a process of pytest-xdist another measurement goes on below the one it stops.
     tracer, of_threads = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]  # as the documentation says
+    threading.settrace(None)
     try:
         return (yield)
     finally:
         sys.settrace(tracer)
-        threading.settrace(of_threads)  # type: ignore[arg-type]
+        threading.settrace(of_threads)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -215,7 +215,6 @@ def test_a_step_that_burns_the_batch_in_is_refused(wordpiece_model: TinyModel, t
     assert refusal(model, tmp_path).startswith("transformers.models.bert.modeling_bert.BertModel: ")
 
 
-@pytest.mark.unmeasured
 def test_a_graph_that_says_something_else_than_the_modules_is_refused(
     wordpiece_model: TinyModel, tmp_path: Path
 ) -> None:
