@@ -55,24 +55,28 @@ _LONGEST_FIRST = (
 """Files that take a minute or more. Begun last, they would be waited for by all other processes of a divided run."""
 
 
+def _set_trace(function: Any) -> None:
+    """Do what ``sys.settrace`` does, and try again where CPython 3.11 refuses because another thread does the same."""
+    for _ in range(10_000):
+        try:
+            sys.settrace(function)
+        except RuntimeError:
+            time.sleep(0.0001)
+        else:
+            return
+
+
 class _PatientSys:
     """``sys`` as ``threading`` sees it, where a thread that cannot be traced at the moment tries again.
 
-    CPython 3.11 refuses to set a trace function while another thread sets one, and such a thread of a measured run dies
-    before it begins: a pool of threads, or whoever waits for it, would then wait for ever.
+    Such a thread of a measured run would die before it begins, and a pool of threads, or a thread that waits for it,
+    would wait for ever.
     """
+
+    settrace = staticmethod(_set_trace)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys, name)
-
-    def settrace(self, function: Any) -> None:
-        for _ in range(10_000):
-            try:
-                sys.settrace(function)
-            except RuntimeError:
-                time.sleep(0.0001)
-            else:
-                return
 
 
 if sys.version_info < (3, 12):
@@ -92,7 +96,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     for item in items:
-        if item.path.relative_to(_TESTS).parts[0] in _UNMEASURED:
+        if any(_TESTS / name in item.path.parents for name in _UNMEASURED):
             item.add_marker("unmeasured")
 
 
@@ -104,17 +108,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         gc.collect()
         gc.freeze()
         _file = item.path
-    if item.get_closest_marker("unmeasured") is None:
+    if item.get_closest_marker("unmeasured") is None or not item.config.pluginmanager.hasplugin("_cov"):
         return (yield)
     # Not by `no_cover` of pytest-cov: in a process of pytest-xdist another measurement goes on below the one it stops.
     tracer, of_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
     threading.settrace(None)
+    _set_trace(None)
     try:
         return (yield)
     finally:
-        sys.settrace(tracer)
         threading.settrace(of_threads)
+        _set_trace(tracer)
+
+
+def pytest_sessionfinish() -> None:
+    # pytest looks for what was never closed once more.
+    gc.unfreeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

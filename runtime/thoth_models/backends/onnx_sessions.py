@@ -188,6 +188,7 @@ class Sessions:
         try:
             with slots.wait():
                 self._running.add(me)
+                slots.notify()
                 return self._run(session, arrays)
         finally:
             self._running.discard(me)
@@ -207,21 +208,20 @@ class _Slots:
         self._freed = Signal()
 
     def wait(self) -> threading.Lock:
-        """Acquire and return a free lock; wait for one if necessary."""
+        """Return a lock that is free, for a `with` statement; wait for one if necessary."""
         # Not by waiting for the lock itself: a thread that gets it while another one has the interpreter lock would
         # keep it, and a core, idle. So a running thread continues with its next batch, and others follow when it has
         # none.
         free = self._freed.wait_until(self._free, is_exclusive=True)
-        if not free:
+        if free is None:
             raise AssertionError("expected to wait until a lock is free")
-        if len(free) > 1:
-            # Only then: a thread that is woken in vain takes the interpreter lock from those that compute.
-            self._freed.notify()
-        return free[0]
+        return free
 
-    def _free(self) -> list[threading.Lock]:
-        return [lock for lock in self.locks if not lock.locked()]
+    def _free(self) -> threading.Lock | None:
+        return next((lock for lock in self.locks if not lock.locked()), None)
 
     def notify(self) -> None:
-        """Wake a waiting thread, after a lock was released."""
-        self._freed.notify()
+        """Wake a waiting thread if a lock is free: after one was released, and after one of several was acquired."""
+        # Not in vain: a thread that wakes takes the interpreter lock from those that compute.
+        if self._free() is not None:
+            self._freed.notify()

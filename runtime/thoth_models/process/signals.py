@@ -37,13 +37,14 @@ class Signal:
     def wait_until(self, attempt: Callable[[], T], seconds: float = math.inf, *, is_exclusive: bool = False) -> T:
         """Call ``attempt`` now and after each notification, until it returns a true value or ``seconds`` have passed.
 
-        A thread that waited with success notifies the next one: the condition may hold for more than one of them, and
-        several notifications before a thread wakes count as one.
+        A thread that waited with success notifies the next one, unless ``is_exclusive``: the condition may hold for
+        more than one of them, and several notifications before a thread wakes count as one.
 
         Args:
             attempt: Returns a true value if the condition holds.
             seconds: Maximum time to wait.
-            is_exclusive: Whether the condition holds for this thread alone, so that no other one is notified.
+            is_exclusive: Whether this thread is about to end the condition. If it holds for others even then, the
+                caller notifies them.
 
         Returns:
             What the last attempt returned.

@@ -33,6 +33,16 @@ def test_a_thread_waits_until_a_slot_is_free(monkeypatch: pytest.MonkeyPatch) ->
     assert found == [taken[1]]
 
 
+def test_no_thread_is_woken_while_no_slot_is_free() -> None:
+    sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
+    slots = sessions._Slots(1)
+    with slots.wait():
+        slots.notify()
+        assert slots._freed._notifications.empty()
+    slots.notify()
+    assert not slots._freed._notifications.empty()
+
+
 def test_slots_that_are_freed_before_a_waiting_thread_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
     monkeypatch.setattr(signals, "POLL_SECONDS", 4 * SECONDS)
@@ -40,6 +50,7 @@ def test_slots_that_are_freed_before_a_waiting_thread_has_run(monkeypatch: pytes
 
     def work() -> None:
         with slots.wait():
+            slots.notify()
             done.wait(SECONDS)
 
     for lock in slots.locks:
