@@ -41,6 +41,9 @@ def spread(session: nox.Session) -> tuple[str, ...]:
 SLOWEST = "--durations=10"
 """The ten slowest tests are shown at the end of each session."""
 
+STRESS_SECONDS = os.environ.get("THOTH_STRESS_SECONDS", "15")
+"""How long threads, evictions, failures and forks of a manager meet, with each Python."""
+
 SHORT_PATHS = {"TMPDIR": tempfile.gettempdir()}
 """nox's own directory for temporary files may be too deep for the Unix socket that a fork server has."""
 
@@ -147,7 +150,7 @@ def tests(session: nox.Session) -> None:
         run(session, "pytest", *session.posargs, **environment)
         return
     report = str(Path(session.create_tmp()).resolve() / "coverage.json")
-    environment["THOTH_STRESS_SECONDS"] = os.environ.get("THOTH_STRESS_SECONDS", "30")
+    environment["THOTH_STRESS_SECONDS"] = STRESS_SECONDS
     measured = ["--cov", "--cov-report=term", f"--cov-report=json:{report}"]
     chosen = ["-m", "not docker and not servers", SLOWEST]
     run(session, "pytest", *SIDE_BY_SIDE, *chosen, *measured, **environment)
@@ -174,8 +177,7 @@ def runtime_tests(session: nox.Session) -> None:
     give_way(session)
     install(session, "./runtime", "hypothesis", "pytest", "pytest-xdist")
     chosen = ["-m", "not torch and not onnx", *of_the_runtime(session), SLOWEST, *session.posargs]
-    # Less stress than in `tests`.
-    session.run("pytest", *spread(session), *chosen, env={"THOTH_STRESS_SECONDS": "15", **os.environ})
+    session.run("pytest", *spread(session), *chosen, env={**os.environ, "THOTH_STRESS_SECONDS": STRESS_SECONDS})
 
 
 @nox.session(python=RUNTIME_PYTHONS, allow_parallel=True)

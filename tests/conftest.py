@@ -40,8 +40,12 @@ _LONGEST_FIRST = (
     "test_real_bundle",
     "test_guides",
     "test_fork_libraries",
+    "test_offline_late",
     "test_any_processor",
+    "test_client_faults",
     "test_manager_under_stress",
+    "test_compiler_process",
+    "test_http",
     "test_export",
     "test_graphs",
     "test_exporters",
@@ -52,7 +56,8 @@ _LONGEST_FIRST = (
     "test_frameworks",
     "test_chroma",
 )
-"""Files that take a minute or more. Begun last, they would be waited for by all other processes of a divided run."""
+"""Files that take a minute or more: begun last, they would be waited for by all other processes of a divided run. And
+files that mostly wait themselves, beside which others compute."""
 
 
 def _set_trace(function: Any) -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tests.servers.serving import Surroundings, WebServer
     from thoth_models.bundle.golden import Golden
 
-REQUESTS = 1200
+REQUESTS = 800
 CLIENTS = 8
-LIMIT, JITTER = 72, 12
+LIMIT, JITTER = 60, 12
 """Requests after which a worker is replaced: at least so many, and so many more by chance."""
 
 REPLACED = 8
