@@ -48,7 +48,7 @@ def write(place: Path) -> None:
 def test_uvicorn_that_serves_what_it_has_accepted(trial: Trial) -> None:
     write(trial.surroundings.place)
     # uvicorn takes seconds to notice that a worker has ended: fewer replacements than elsewhere.
-    limits = {"MAX_REQUESTS": "60", "MAX_REQUESTS_JITTER": "12"}
+    limits = {"MAX_REQUESTS": "48", "MAX_REQUESTS_JITTER": "12"}
     with WebServer(lambda _port: ["serve.py"], trial.surroundings, **limits) as server:
         answers = trial.drive(server, WORKERS)
         server.stop()
