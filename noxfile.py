@@ -177,7 +177,7 @@ def runtime_tests(session: nox.Session) -> None:
     give_way(session)
     install(session, "./runtime", "hypothesis", "pytest", "pytest-xdist")
     chosen = ["-m", "not torch and not onnx", *of_the_runtime(session), SLOWEST, *session.posargs]
-    session.run("pytest", *spread(session), *chosen, env={**os.environ, "THOTH_STRESS_SECONDS": STRESS_SECONDS})
+    session.run("pytest", *spread(session), *chosen, env={"THOTH_STRESS_SECONDS": STRESS_SECONDS})
 
 
 @nox.session(python=RUNTIME_PYTHONS, allow_parallel=True)
@@ -234,7 +234,10 @@ def wheel_tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", allow_parallel=True)
 def python_image(session: nox.Session) -> None:
-    """Make the image with Python for the tests in containers, unless THOTH_TEST_PYTHON_IMAGE names another one."""
+    """Make the image with Python for the tests in containers, from Debian's packages.
+
+    Nothing happens where THOTH_TEST_PYTHON_IMAGE names another one.
+    """
     if not os.environ.get("THOTH_TEST_PYTHON_IMAGE"):
         session.run("tests/docker/make_python_base.sh", external=True)
 

@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +19,7 @@ from huggingface_hub.utils._http import close_session
 
 from tests.support import hub_simulator as faults
 from tests.support.hub_simulator import DEFAULT_COMMIT, Fault, HubSimulator, SilentServer, Status
+from tests.support.waiting import until
 
 REPO = "some-organisation/some-model"
 CONFIG_NAME, CONFIG = "config.json", b'{"model_type": "bert"}\n'
@@ -89,13 +90,6 @@ def connect(endpoint: str, name: str | None = None) -> socket.socket:
 
 def git_blob_id(content: bytes) -> str:
     return subprocess.check_output(["git", "hash-object", "--stdin"], input=content).decode().strip()
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
 
 
 def stops_at_once(server: HubSimulator | SilentServer) -> bool:
@@ -296,7 +290,7 @@ def test_a_fault_ends_when_the_client_leaves(hub: HubSimulator, fault: Fault, er
     with pytest.raises(error):
         model_info(hub, timeout=0.2)
     close_session()
-    assert eventually(lambda: threading.active_count() == threads)
+    until(lambda: threading.active_count() == threads, 5.0)
 
 
 def test_each_response_of_a_resumed_download_is_cut(hub: HubSimulator) -> None:
@@ -364,7 +358,7 @@ def test_the_end_comes_at_once_and_leaves_no_thread(fault: Fault) -> None:
         hub.add_model(REPO, FILES)
         hub.fault(CONFIG_NAME, fault)
         answers = [pool.submit(get, hub) for _ in range(4)]
-        assert eventually(lambda: len(hub.requests) == 4)
+        until(lambda: len(hub.requests) == 4, 5.0)
         assert stops_at_once(hub)
         assert all(isinstance(answer.exception(), httpx2.TransportError) for answer in answers)
     assert set(threading.enumerate()) <= threads
@@ -375,7 +369,7 @@ def test_the_end_comes_at_once_and_leaves_no_thread(fault: Fault) -> None:
 def test_the_end_does_not_wait_for_a_client_which_does_not_read(hub: HubSimulator) -> None:
     hub.add_model(REPO, {"vocabulary.txt": bytes(50_000_000)}, lfs=lambda _: False)
     with connect(hub.endpoint, "vocabulary.txt"):
-        assert eventually(lambda: hub.bytes_sent("vocabulary.txt") > 0)
+        until(lambda: hub.bytes_sent("vocabulary.txt") > 0, 5.0)
         assert stops_at_once(hub)
     assert hub.bytes_sent("vocabulary.txt") < 50_000_000
 
@@ -395,6 +389,6 @@ def test_a_silent_server_accepts_and_says_nothing() -> None:
         with pytest.raises(httpx2.ReadTimeout):
             HfApi(endpoint=server.endpoint).model_info(REPO, timeout=0.2)
         with connect(server.endpoint) as client:
-            assert eventually(lambda: server.accepted == 2)
+            until(lambda: server.accepted == 2, 5.0)
             assert stops_at_once(server)
             assert client.recv(1) == b""

@@ -47,7 +47,7 @@ def write(place: Path) -> None:
 
 def test_uvicorn_that_serves_what_it_has_accepted(trial: Trial) -> None:
     write(trial.surroundings.place)
-    # uvicorn takes seconds to notice that a worker has ended: fewer replacements than elsewhere.
+    # uvicorn takes seconds to notice that a worker has ended: a lower limit, for as many replacements as elsewhere.
     limits = {"MAX_REQUESTS": "48", "MAX_REQUESTS_JITTER": "12"}
     with WebServer(lambda _port: ["serve.py"], trial.surroundings, **limits) as server:
         answers = trial.drive(server, WORKERS)

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.service.serving import SECONDS, Words, body, lines
+from tests.support.waiting import until
 from thoth_models import BackendError
 
 if TYPE_CHECKING:
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
     Serve = Callable[..., Service]
 
 PHASES = ["keywords", "schema", "evidence", "examples", "sql"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
 
 
 # --- answers ---
@@ -141,7 +135,7 @@ def test_it_is_not_ready_before_the_index_is_made(serve: Serve) -> None:
     model = Words()
     model.gate.clear()
     service = serve(model.load)
-    wait_for(lambda: len(model.calls) == 1)
+    until(lambda: len(model.calls) == 1)
     assert service.client.get("/ready").status_code == 503
     model.gate.set()
     assert service.until_ready()["ready"]
@@ -230,7 +224,7 @@ def test_health_answers_while_50_requests_wait_for_the_model(serve: Serve) -> No
     before = len(model.calls)
     with ThreadPoolExecutor(50) as callers:
         answers = [callers.submit(service.ask, "city of the customer") for _ in range(50)]
-        wait_for(lambda: len(model.calls) > before)
+        until(lambda: len(model.calls) > before)
         for _ in range(10):
             assert service.client.get("/health").status_code == 200
         assert not any(answer.done() for answer in answers)
@@ -257,7 +251,7 @@ def test_small_calls_that_come_together_are_run_together(serve: Serve) -> None:
     before = len(model.calls)
     with ThreadPoolExecutor(8) as callers:
         asked = [callers.submit(service.ask, f"city{number}") for number in range(8)]
-        wait_for(lambda: service.client.get("/stats").json()["models"]["words"]["uses"] == 1 + 8)
+        until(lambda: service.client.get("/stats").json()["models"]["words"]["uses"] == 1 + 8)
         model.gate.set()
         assert all(answer.result()[-1]["phase"] == "sql" for answer in asked)
     assert len(model.calls) - before < 8 + 8
@@ -272,7 +266,7 @@ def test_one_more_than_may_wait_is_turned_away_at_once(serve: Serve) -> None:
     before = len(model.calls)
     with ThreadPoolExecutor(3) as callers:
         asked = [callers.submit(service.client.post, "/generate-sql", json=body("city")) for _ in range(3)]
-        wait_for(lambda: any(answer.done() for answer in asked))
+        until(lambda: any(answer.done() for answer in asked))
         (refused,) = [answer.result() for answer in asked if answer.done()]
         assert len(model.calls) == before + 1  # one runs, one waits
         model.gate.set()
@@ -294,7 +288,7 @@ def test_a_call_past_its_deadline_ends_the_answer_with_an_error(serve: Serve) ->
     assert [phase["phase"] for phase in phases] == ["keywords", "error"]
     assert phases[-1]["error"] == "timeout"
     model.gate.set()
-    wait_for(lambda: service.ask("city")[-1]["phase"] == "sql")
+    until(lambda: service.ask("city")[-1]["phase"] == "sql")
 
 
 def test_an_error_of_the_model_ends_the_answer_with_its_name(serve: Serve) -> None:
@@ -318,7 +312,7 @@ def test_a_caller_who_leaves_takes_no_place_for_ever(serve: Serve) -> None:
         ):
             list(lines(answer))
     model.gate.set()
-    wait_for(lambda: service.client.post("/generate-sql", json=body("city")).status_code == 200)
+    until(lambda: service.client.post("/generate-sql", json=body("city")).status_code == 200)
 
 
 # --- a workspace of the caller's own ---

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from tests.support.bundles import FakeBackend
+from tests.support.waiting import until
 from thoth_models import LoadTimeout
 from thoth_models.backends.batching_backend import BatchingBackend, _Call
 from thoth_models.process import signals
@@ -71,13 +71,6 @@ class Callers:
 
 def encode(backend: BatchingBackend, texts: list[str], prompt: str | None = None) -> FloatArray:
     return backend.encode(texts, prompt=prompt, batch_size=None, show_progress_bar=False)
-
-
-def until(condition: object) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def expected(texts: list[str], prompt: str | None = None) -> FloatArray:

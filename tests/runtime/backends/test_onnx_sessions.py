@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
+from tests.support.waiting import until
 from thoth_models.process import signals
 
 pytestmark = pytest.mark.onnx
@@ -62,10 +62,7 @@ def test_slots_that_are_freed_before_a_waiting_thread_has_run(monkeypatch: pytes
     for lock in slots.locks:
         lock.release()
     slots.notify()  # once: two notifications before a thread has run count as one
-    end = time.monotonic() + SECONDS
-    while not all(lock.locked() for lock in slots.locks) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert all(lock.locked() for lock in slots.locks)
+    until(lambda: all(lock.locked() for lock in slots.locks), SECONDS)
     done.set()
     for thread in threads:
         thread.join(SECONDS)

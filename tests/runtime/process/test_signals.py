@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.waiting import until
 from thoth_models.process import signals
 from thoth_models.process.signals import Signal
 
@@ -83,9 +84,7 @@ def test_a_thread_that_waits_for_what_it_has_alone_wakes_no_other() -> None:
     for remaining in (1, 0):
         found.append("it")
         signal.notify()
-        end = time.monotonic() + SECONDS
-        while sum(thread.is_alive() for thread in threads) > remaining and time.monotonic() < end:
-            time.sleep(0.01)
+        until(lambda remaining=remaining: sum(thread.is_alive() for thread in threads) <= remaining, SECONDS)
         time.sleep(0.2)
         assert sum(thread.is_alive() for thread in threads) == remaining
     assert len(attempts) == 4, "two in vain at the beginning, and one for each notification"
