@@ -20,7 +20,7 @@ def write_fastembed(source: Path, target: Path) -> None:
     tried, the one that onnxruntime runs fastest. Pooling and normalisation are fastembed's own.
     """
     import torch  # noqa: PLC0415 - this half runs in another environment than the other one
-    from transformers import AutoModel  # noqa: PLC0415
+    from transformers.models.auto import AutoModel  # noqa: PLC0415
 
     class Transformer(torch.nn.Module):
         def __init__(self, model: torch.nn.Module) -> None:

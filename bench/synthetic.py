@@ -60,7 +60,8 @@ def write_model(directory: Path) -> None:
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415
     from sentence_transformers.base.modules import Transformer  # noqa: PLC0415
     from sentence_transformers.sentence_transformer.modules import Pooling  # noqa: PLC0415
-    from transformers import BertConfig, BertModel, XLMRobertaTokenizer  # noqa: PLC0415
+    from transformers.models.bert import BertConfig, BertModel  # noqa: PLC0415
+    from transformers.models.xlm_roberta import XLMRobertaTokenizer  # noqa: PLC0415
 
     configuration = BertConfig(
         vocab_size=VOCABULARY,

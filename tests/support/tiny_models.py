@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sentence_transformers import SentenceTransformer
-    from transformers import BertModel, PreTrainedModel
+    from transformers import PreTrainedModel
+    from transformers.models.bert import BertModel
 
 DIMENSION = 32
 """Length of a vector of every model here."""
@@ -98,7 +99,7 @@ def make_wordpiece_model(directory: Path) -> TinyModel:
 
 def make_unigram_model(directory: Path) -> TinyModel:
     """Like paraphrase-multilingual-MiniLM-L12-v2: BERT, XLM-R's Unigram tokenizer, mean pooling, no Normalize."""
-    from transformers import XLMRobertaTokenizer
+    from transformers.models.xlm_roberta import XLMRobertaTokenizer
 
     pieces = _unigram_pieces()
     tokenizer = XLMRobertaTokenizer(vocab=pieces, model_max_length=128)
@@ -169,7 +170,7 @@ def make_lowercasing_model(directory: Path) -> TinyModel:
     """Make one whose tokenizer keeps case, while its sentence_bert_config.json says ``do_lower_case``."""
     import json
 
-    from transformers import BertTokenizer
+    from transformers.models.bert import BertTokenizer
 
     # Upper case must be known, or nothing would be lost without the switch.
     vocabulary = _wordpiece_vocabulary()
@@ -222,8 +223,9 @@ def make_static_model(directory: Path, more: Sequence[Any] = (), precision: str 
 
 def _encoder_tokenizer(encoder: str) -> tuple[Any, int, str]:
     """Return the tokenizer of a kind of encoder, the longest input, and the usual pooling."""
-    import transformers
+    import transformers as untyped_transformers
 
+    transformers: Any = untyped_transformers
     if encoder == "xlm-roberta":
         return transformers.XLMRobertaTokenizer(vocab=_unigram_pieces(), model_max_length=66), 66, "mean"
     if encoder == "mpnet":
@@ -322,14 +324,14 @@ def _unigram_pieces() -> list[tuple[str, float]]:
 
 
 def _bert_tokenizer(vocabulary: dict[str, int], max_length: int) -> Any:
-    from transformers import BertTokenizer
+    from transformers.models.bert import BertTokenizer
 
     return BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=max_length)
 
 
 def _bert(vocabulary_size: int, seed: int) -> BertModel:
     import torch
-    from transformers import BertConfig, BertModel
+    from transformers.models.bert import BertConfig, BertModel
 
     configuration = BertConfig(
         vocab_size=vocabulary_size,
