@@ -190,7 +190,7 @@ def _compare(model: SentenceTransformer, pipeline: _Pipeline, names: list[str], 
     limit = max_tokens(model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     shapes = {(batch, tokens if limit is None else min(tokens, limit)) for batch, tokens in _CHECKED}
     for batch, tokens in sorted(shapes):
         example = _example(model, names, batch, tokens)

@@ -54,7 +54,10 @@ def finish_graph(raw: Path, target: Path) -> None:
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_min_size_in_bytes", str(_EXTERNAL_SIZE)
         )
-        onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER)
+        # Without a fallback, which would optimise the graph again after an error, and with all fusions.
+        onnxruntime.InferenceSession(
+            raw, options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER, enable_fallback=0
+        )
         finished = onnx.load(optimized, load_external_data=False)
         # Shapes of intermediate values, which every runtime infers itself.
         del finished.graph.value_info[:]

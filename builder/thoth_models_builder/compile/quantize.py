@@ -299,7 +299,7 @@ def _session(graph: Path, options: onnxruntime.SessionOptions) -> onnxruntime.In
     # A single thread, so that sums have a fixed order.
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.disable_prepacking", "1")
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def _measure(folded: Path, graph: _Graph) -> dict[str, _Rounding]:

@@ -101,7 +101,8 @@ class Graph:
         options.log_severity_level = 4  # only fatal ones: an error is raised, and need not be printed as well
         for name, value in self.weights.items():
             options.add_initializer(name, value)
-        return onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+        # No fallback: after an error it would print to standard output, and try the same provider again.
+        return onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def content(verified: VerifiedVariant, name: str) -> memoryview:

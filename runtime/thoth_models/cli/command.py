@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING
 from thoth_models.errors import ThothModelsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+DONE = 0
+"""Exit code of a command that has done what it was asked for."""
 
 FAILED = 4
 """Exit code of a failure that is neither a failed verification nor wrong usage."""
@@ -71,6 +74,19 @@ def _drop_output() -> None:
     """Redirect standard output, so that the interpreter reports no error when it flushes it at exit."""
     with contextlib.suppress(OSError, io.UnsupportedOperation):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def diverted_output() -> Iterator[None]:
+    """Send to standard error what libraries print meanwhile, in Python or below it: standard output is for results."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        with contextlib.suppress(OSError):  # one of the two is closed
+            output = os.dup(1)
+            stack.callback(os.close, output)
+            os.dup2(2, 1)
+            stack.callback(os.dup2, output, 1)
+        yield
 
 
 def print_json(document: dict[str, object]) -> None:

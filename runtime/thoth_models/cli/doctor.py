@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thoth_models.bundle.accuracy import MAX_DRIFT
 from thoth_models.bundle.selection import select
-from thoth_models.errors import Attempt, BackendUnavailableError, InvalidInputError, ModelUnavailableError
+from thoth_models.errors import Attempt, BackendUnavailableError, ModelUnavailableError, SpaceMismatchError
 from thoth_models.loading.load import load_embedding
 from thoth_models.process.environment import threads
 from thoth_models.verification.contents import unread
@@ -33,30 +33,32 @@ _LIBRARIES = {"onnx": ("onnxruntime", "tokenizers"), "torch": ("torch", "sentenc
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GoldenCheck:
-    """The result of encoding the golden texts with one variant.
+    """The result of encoding the golden texts with one variant, or what takes the place of an absent model.
 
     Attributes:
         model: Name of the model.
-        variant: Name of the variant.
+        variant: Name of the variant, or None for an absent model.
         state: ``right`` if every vector is close enough to its reference; ``wrong`` if not, or if the variant cannot be
             loaded although its libraries are installed; ``unproved`` for a model without golden vectors;
-            ``unavailable`` if its libraries are not installed.
+            ``unavailable`` if its libraries are not installed; ``absent`` for a model that the bundle was built
+            without, as models.yaml allows, because another one stands in.
         details: The figures, or the reason.
     """
 
     model: str
-    variant: str
-    state: Literal["right", "wrong", "unproved", "unavailable"]
+    variant: str | None
+    state: Literal["right", "wrong", "unproved", "unavailable", "absent"]
     details: str
 
     @property
     def is_well(self) -> bool:
-        """Whether the variant is not known to be wrong; missing libraries are not an error."""
+        """Whether the variant is not known to be wrong; missing libraries and absent models are not an error."""
         return self.state != "wrong"
 
     def __str__(self) -> str:
         """Return the finding as one line."""
-        return f"{self.model}/{self.variant}: {self.state}: {self.details}"
+        place = self.model if self.variant is None else f"{self.model}/{self.variant}"
+        return f"{place}: {self.state}: {self.details}"
 
 
 def check_loaded(embedding: Embedding, report: Report | None = None) -> GoldenCheck:
@@ -100,23 +102,39 @@ def check_answer(embedding: Embedding, report: Report | None = None) -> list[Gol
 
 
 def check_variants(root: Path, name: str | None, *, timeout: float) -> list[GoldenCheck]:
-    """Load every variant of a model in turn, and encode the golden texts with it.
+    """Load every variant of a model, or of all models, in turn, and encode the golden texts with it.
 
     Args:
         root: The bundle directory.
-        name: Model name or alias; None for the bundle's default.
+        name: Model name or alias; None for all models of the bundle.
         timeout: Seconds for loading each variant.
 
     Raises:
         ThothModelsError: There is an error in the bundle or the name.
     """
     bundle = open_bundle(root)
-    selection = select(bundle.manifest, name)
-    if selection.model.built is None:
-        raise InvalidInputError(f"expected a model that is in the bundle, found {selection.model.name!r}: absent")
-    model = selection.model.name
+    models = bundle.manifest.models
     report = read_report(bundle.root, bundle.bundle_digest).report
-    return [_check_variant(root, model, variant.name, timeout, report) for variant in selection.model.built.variants]
+    checks = []
+    for model in models.values() if name is None else [select(bundle.manifest, name).model]:
+        if model.built is None:
+            checks.append(_check_absent(bundle, model.name))
+        else:
+            checks += [_check_variant(root, model.name, one.name, timeout, report) for one in model.built.variants]
+    return checks
+
+
+def _check_absent(bundle: OpenBundle, model: str) -> GoldenCheck:
+    try:
+        candidates = select(bundle.manifest, model).candidates
+    except SpaceMismatchError:
+        candidates = ()
+    if not candidates:
+        return GoldenCheck(model=model, variant=None, state="wrong", details="it is absent, and no model stands in")
+    first = candidates[0]
+    space = "" if first.same_space else ", with vectors of another embedding space"
+    details = f"none of its sources answered; {first.model.name} stands in{space}"
+    return GoldenCheck(model=model, variant=None, state="absent", details=details)
 
 
 def _check_variant(root: Path, model: str, variant: str, timeout: float, report: Report | None) -> GoldenCheck:

@@ -73,3 +73,20 @@ def test_an_output_that_was_closed_is_no_failed_verification(bundle: Path) -> No
         ["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False
     )
     assert (finished.returncode, finished.stderr) == (0, "")
+
+
+def test_what_libraries_print_goes_to_standard_error(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    script = (
+        "import os\n"
+        "from thoth_models.cli.command import diverted_output\n"
+        "print('result')\n"
+        "with diverted_output():\n"
+        "    print('library')\n"
+        "    os.write(1, b'below Python\\n')\n"
+        "print('result')\n"
+    )
+    done = run_python("-u", "-c", script)
+    assert done.stdout == "result\nresult\n"
+    assert done.stderr == "library\nbelow Python\n"

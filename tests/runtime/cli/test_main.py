@@ -213,55 +213,6 @@ def test_list(capsys: Capture, tmp_path: Path) -> None:
     assert (rows["raw"]["normalize"], rows["mini"]["default"]) == (False, True)
 
 
-# --- doctor ---
-
-
-def test_doctor(capsys: Capture) -> None:
-    assert main(["doctor"]) == 0
-    text = capsys.readouterr().out
-    for part in (
-        "python: ",
-        "libraries:\n  thoth-models: ",
-        "offline_before_loading:",
-        "verified: 14 files",
-        "answer: 8",
-    ):
-        assert part in text
-    assert "attempts: none" in text
-    assert main(["doctor", "--json", "--model", "other"]) == 0
-    found = report(capsys)
-    assert found["ok"] is True
-    assert found["info"]["model"] == "other"
-    assert found["offline_after_loading"]["HF_HUB_OFFLINE"] == "1"
-    assert found["models"] == ["mini", "other"]
-    assert found["answer"] == "8 dimensions, length 1.000000"
-
-
-def test_doctor_tells_what_it_found_out_before_it_failed(capsys: Capture) -> None:
-    assert main(["doctor", "--root", "/nothing/here"]) == 4
-    captured = capsys.readouterr()
-    assert "root: /nothing/here" in captured.out
-    assert "expected a bundle directory" in captured.err
-
-
-def test_doctor_shows_attempts(capsys: Capture) -> None:
-    assert main(["doctor", "--variant", "onnx-fp32"]) == 0
-    assert "attempts: mini/torch-fp32: not among the variants" in capsys.readouterr().out
-
-
-@pytest.mark.filterwarnings("default")  # as in a process of its own, where a warning is no error
-def test_a_fallback_is_announced_and_can_be_refused(capsys: Capture, tmp_path: Path) -> None:
-    root = tmp_path / "absent"
-    make_bundle(root, [invented_model("gone", variants=(), alternates=(("mini", "accept"),)), invented_model("mini")])
-    arguments = ["doctor", "--root", str(root), "--model", "gone"]
-    assert main(arguments) == 0
-    captured = capsys.readouterr()
-    assert "warning: mini/torch-fp32 stands in for 'gone'" in captured.err
-    assert "gone (absent)" in captured.out
-    assert main([*arguments, "--same-space"]) == 2
-    assert "no model of the embedding space of 'gone' can answer" in capsys.readouterr().err
-
-
 # --- embed ---
 
 

@@ -1,0 +1,177 @@
+"""``thoth-models doctor``: the environment, the bundle, and whether its models are right on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import sys
+import warnings
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from thoth_models.cli.command import DONE, FAILED, diverted_output, print_json, print_note
+from thoth_models.cli.doctor import check_answer, check_quickly, check_variants, names_to_check
+from thoth_models.cli.model_options import load_as_asked
+from thoth_models.errors import Attempt, FallbackWarning, InvalidInputError
+from thoth_models.process.cgroups import cpu_quota, memory_limit
+from thoth_models.process.environment import available_cores, bundle_root, usable_cores
+from thoth_models.process.offline import offline_state
+from thoth_models.verification.report_file import read_report
+from thoth_models.verification.verify import verify
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from thoth_models.bundle.report import Report
+    from thoth_models.cli.doctor import GoldenCheck
+
+_LIBRARIES = (
+    "numpy", "onnxruntime", "tokenizers", "torch", "sentence-transformers", "transformers", "huggingface-hub",
+)  # fmt: skip
+_SENTENCE = "thoth-models encodes this sentence to see whether the bundle answers."
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    if options.strict and not options.all:
+        raise InvalidInputError("--strict: expected --all beside it, found it alone")
+    if options.quick:
+        return _quick(options)
+    root = bundle_root(options.root)
+    # Printed as it is found out, so that a failure further down does not hide what came before.
+    found = _environment(root)
+    _print(options, found)
+    report = verify(root)
+    measured, note = read_report(report.root, report.bundle_digest)
+    print_note(note)
+    bundle = {
+        "bundle_digest": report.bundle_digest.hex,
+        "verified": f"{report.files} files, {report.bytes:,} bytes in {report.seconds:.2f} s",
+        "warnings": [str(warning) for warning in report.warnings],
+        "models": [
+            model.name + (" (absent)" if model.built is None else "") for model in report.manifest.models.values()
+        ],
+    }
+    _print(options, bundle)
+    checks: Sequence[GoldenCheck] = ()
+    answer: dict[str, Any] = {}
+    if options.all:
+        with diverted_output():
+            checks = check_variants(root, options.model, timeout=options.timeout)
+        _print(options, {"golden": checks})
+    # In a bundle without a default, no model answers where none is named.
+    if not options.all or options.model is not None or report.manifest.default is not None:
+        answered, answer = _answer(options, measured)
+        if not options.all:
+            checks = answered
+            _print(options, {"golden": checks})
+    answer["offline_after_loading"] = offline_state()
+    return _conclude(options, {**found, **bundle}, checks, answer)
+
+
+def _conclude(
+    options: argparse.Namespace, found: dict[str, Any], checks: Sequence[GoldenCheck], answer: dict[str, Any]
+) -> int:
+    is_well = all(check.is_well for check in checks)
+    absent = [check.model for check in checks if options.strict and check.state == "absent"]
+    code = DONE if is_well and not absent else FAILED
+    if options.json:
+        golden = [dataclasses.asdict(check) for check in checks]
+        print_json({"ok": code == DONE, **found, "golden": golden, **answer})
+        return code
+    if "info" in answer:
+        info = answer["info"]
+        info["attempts"] = [Attempt(**tried) for tried in info["attempts"]]
+        if info["fallback"] is not None:
+            del info["attempts"]  # the reason of the fallback has them
+    _print(options, answer)
+    if not is_well:
+        print("thoth-models: a variant does not give the golden vectors on this machine", file=sys.stderr)
+    if absent:
+        print(f"thoth-models: expected every model in the bundle, found {', '.join(absent)} absent", file=sys.stderr)
+    return code
+
+
+def _answer(options: argparse.Namespace, measured: Report | None) -> tuple[list[GoldenCheck], dict[str, Any]]:
+    """Load the model that answers, and return how its golden texts come out, and what it is."""
+    import numpy as np  # noqa: PLC0415 - a health check does not need it
+
+    with diverted_output(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FallbackWarning)  # the facts have it
+        embedding = load_as_asked(options)
+        vector = embedding.encode(_SENTENCE)
+        # With --all, its variant is among those that were checked.
+        checks = [] if options.all else check_answer(embedding, measured)
+    length = float(np.linalg.norm(vector))
+    return checks, {
+        "answer": f"{vector.shape[0]} dimensions, length {length:.6f}",
+        "info": dataclasses.asdict(embedding.info),
+    }
+
+
+def _environment(root: Path) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": _cores(),
+        "memory_limit": "none" if (limit := memory_limit()) is None else f"{limit:,} bytes",
+        "libraries": {name: _version(name) for name in ("thoth-models", *_LIBRARIES)},
+        "offline_before_loading": offline_state(),
+        "root": str(root),
+    }
+
+
+def _cores() -> str:
+    quota = cpu_quota()
+    said = "no CPU quota" if quota is None else f"a CPU quota of {quota:g}"
+    return f"{usable_cores()} usable ({available_cores()} available, {said})"
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _quick(options: argparse.Namespace) -> int:
+    root = bundle_root(options.root)
+    checks = [
+        check_quickly(
+            root,
+            name,
+            variants=options.variant,
+            same_space=options.same_space,
+            expect_space=options.expect_space,
+        )
+        for name in names_to_check(root, options.model)
+    ]
+    if options.json:
+        # A bundle with a default has one check; without a default, every model has to be able to answer.
+        found = [dataclasses.asdict(check) for check in checks]
+        print_json({"ok": True, **(found[0] if len(found) == 1 else {"models": found})})
+    else:
+        for check in checks:
+            print(f"ok: {check}")
+    return DONE
+
+
+def _print(options: argparse.Namespace, facts: dict[str, Any]) -> None:
+    if not options.json:
+        _print_facts(facts)
+        sys.stdout.flush()
+
+
+def _print_facts(facts: dict[str, Any], indent: str = "") -> None:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            print(f"{indent}{key}:")
+            _print_facts(value, indent + "  ")
+        elif isinstance(value, (list, tuple)):
+            shown = [str(item) for item in value] or ["none"]
+            separator = " " if len(shown) == 1 else f"\n{indent}  "
+            print(separator.join([f"{indent}{key}:", *shown]))
+        else:
+            print(f"{indent}{key}: {value}")
