@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import ssl
 import time
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -17,6 +16,12 @@ import httpx2
 
 from thoth_models_builder.errors import CredentialsError, RegistryError, RegistryUnreachableError
 from thoth_models_builder.net.body import read_body
+from thoth_models_builder.net.certificates import (
+    adopt_certificates,
+    certificate_advice,
+    is_tls_error,
+    named_certificates,
+)
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.retry import RepeatError, RetryableError, retried, retry_after
 from thoth_models_builder.oci.references import DOCKER_HUB, is_loopback
@@ -86,6 +91,7 @@ class Session:
         self._credentials = find_credentials(self.registry)
         limits = self.limits
         timeout = httpx2.Timeout(limits.read, connect=limits.connect, write=limits.write)
+        adopt_certificates()
         try:
             self._client = httpx2.AsyncClient(
                 timeout=timeout,
@@ -98,7 +104,7 @@ class Session:
             )
             self._origin = httpx2.URL(self._base).origin
         except (ValueError, ImportError, OSError, httpx2.InvalidURL) as error:
-            found = without_secrets(str(error), *self._secrets)
+            found = f"{without_secrets(str(error), *self._secrets)}{named_certificates()}"
             raise RegistryError(
                 f"{self.registry}: expected proxies and certificates as the environment names them, found {found}"
             ) from None
@@ -242,10 +248,10 @@ class Session:
 
     def _transport_error(self, method: str, url: httpx2.URL, error: Exception) -> BuildError:
         found = without_secrets(f"{type(error).__name__} {error}".strip(), *self._secrets)
-        message = f"{self._what(method, url)}, found {found}"
+        message = f"{self._what(method, url)}, found {found}{certificate_advice(error)}"
         if isinstance(error, (httpx2.TooManyRedirects, httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
             return RegistryError(message)
-        if isinstance(error, httpx2.ConnectError) and _is_tls(error):
+        if isinstance(error, httpx2.ConnectError) and is_tls_error(error):
             # An untrusted certificate, or a server without TLS; another attempt would fail as well.
             return RegistryUnreachableError(message)
         is_unanswered = isinstance(error, (httpx2.ConnectError, httpx2.TimeoutException, httpx2.ProxyError))
@@ -337,11 +343,3 @@ class Session:
         self._authorization = f"Bearer {token.value}"
         self._token_secrets.append(token.value)
         return token.seconds
-
-
-def _is_tls(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -15,6 +15,12 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, WrongContentError
+from thoth_models_builder.net.certificates import (
+    adopt_certificates,
+    certificate_advice,
+    is_tls_error,
+    named_certificates,
+)
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.retry import RepeatError, RetryableError, StallDetector, retried, retry_after
 from thoth_models_builder.sources.source import Failure
@@ -79,15 +85,15 @@ class Downloader:
                     return Failure(file=file, error=error)
                 return None
 
+        adopt_certificates()
         try:
             # follow_redirects drops the Authorization header where the origin changes.
             opened = httpx2.AsyncClient(
                 timeout=timeout, follow_redirects=True, max_redirects=_MAX_REDIRECTS, headers=self._headers()
             )
         except (ValueError, ImportError, OSError, httpx2.InvalidURL) as error:
-            reason = (
-                f"expected proxies and certificates as the environment names them, found {without_secrets(str(error))}"
-            )
+            found = f"{without_secrets(str(error))}{named_certificates()}"
+            reason = f"expected proxies and certificates as the environment names them, found {found}"
             return [Failure(file=file, error=SourceUnreachableError(reason)) for _, file in wanted]
         async with opened as client:
             outcomes = await asyncio.gather(*(one(client, url, file) for url, file in wanted))
@@ -137,6 +143,9 @@ class Downloader:
                 self._check_status(response, file, sink)
                 await self._receive(response, file, sink)
         except _NO_ANSWER as error:
+            if is_tls_error(error):
+                # An untrusted certificate, or a server without TLS; another attempt would fail as well.
+                raise SourceUnreachableError(self._what(file, url, error)) from error
             raise RetryableError(self._what(file, url, error), is_unanswered=True) from error
         except httpx2.TooManyRedirects as error:
             raise SourceError(self._what(file, url, error)) from error
@@ -147,7 +156,8 @@ class Downloader:
     def _what(self, file: RemoteFile, url: str, error: Exception) -> str:
         secrets = [self.token] if self.token else []
         found = without_secrets(f"{type(error).__name__} {error}".strip(), *secrets)
-        return f"{file.path}: expected {_size(file)} from {without_secrets(url)}, found {found}"
+        advice = certificate_advice(error)
+        return f"{file.path}: expected {_size(file)} from {without_secrets(url)}, found {found}{advice}"
 
     def _check_status(self, response: httpx2.Response, file: RemoteFile, sink: Sink) -> None:
         """Accept an answer with the rest of the file or with the whole file; raise for any other."""

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.net.body import cap_body
+from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.retry import RetryableError, retried
 from thoth_models_builder.sources.http import Downloader
@@ -175,7 +176,7 @@ class HubRepository:
             # All other errors of the client mean that it got no answer; they have no common base class.
             detail = without_secrets(str(error), *secrets)
             raise SourceUnreachableError(
-                f"expected an answer from {host}, found {type(error).__name__}: {detail}"
+                f"expected an answer from {host}, found {type(error).__name__}: {detail}{certificate_advice(error)}"
             ) from error
         finally:
             # The session belongs to huggingface_hub, and other code in this process may use it.
@@ -222,6 +223,7 @@ def _meaning(status: int | None) -> str:
 def _huggingface_hub() -> Any:  # noqa: ANN401 - a module that takes a third of a second to import
     # Read at import; without it, huggingface_hub sends a request to the Hub before the first call.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    adopt_certificates()
     import huggingface_hub  # noqa: PLC0415 - only where a Hub is asked
     import huggingface_hub.constants  # noqa: PLC0415
     import huggingface_hub.errors  # noqa: PLC0415

@@ -20,7 +20,7 @@ from thoth_models_builder.spec.yaml_document import YamlDocument, key_path_text,
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _NAME_MEANING = "1 to 63 lower-case letters, digits and hyphens, the first not a hyphen"
 _ALIAS_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$"
-_HUB_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
+_HUB_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
 _REVISION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 _WHEEL_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9._!+-]*$"
 _WHEEL_PATH_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
@@ -29,7 +29,7 @@ _DIRECTORY_PATTERN = r"^[^\x00]+$"
 _MEANINGS = {
     NAME_PATTERN: _NAME_MEANING,
     _ALIAS_PATTERN: "1 to 128 letters, digits and . _ - /, the first a letter or digit",
-    _HUB_PATTERN: "a repository id, such as organisation/name",
+    _HUB_PATTERN: "a repository id, such as organisation/name, both of at most 96 characters",
     _REVISION_PATTERN: "a commit, tag or branch",
     _WHEEL_PATTERN: "a pinned distribution, name==version",
     _WHEEL_PATH_PATTERN: "a directory inside the wheel, with / between its parts",
@@ -55,7 +55,7 @@ class HubSource(_Strict):
 
     hub: Annotated[
         str,
-        StringConstraints(pattern=_HUB_PATTERN, max_length=96),
+        StringConstraints(pattern=_HUB_PATTERN),
         Field(description="repository id, such as sentence-transformers/all-MiniLM-L6-v2"),
     ]
     revision: Annotated[
