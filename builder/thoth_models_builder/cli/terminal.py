@@ -192,7 +192,10 @@ def show_lock(report: LockReport) -> None:
             console.print(f"  failed: {escape(str(attempt))}")
         for refusal in model.refused:
             console.print(f"  left out: {escape(refusal.path)} ({escape(refusal.reason)})")
-    console.print(f"{escape(report.file)}: {'written' if report.is_rewritten else 'unchanged'}")
+    became = "written" if report.is_rewritten else "unchanged"
+    if report.models and all(model.state == "missing" for model in report.models):
+        became = "not written, because nothing was resolved"
+    console.print(f"{escape(report.file)}: {became}")
     show_differences(report.differences)
 
 

@@ -73,11 +73,13 @@ def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: W
     reports += [LockedModelReport(name=name, state="removed") for name in existing.models if name not in spec.models]
     result = Lock(models=models)
     after = result.to_bytes()
-    if after != before:
+    # A lock without any model would say that there is nothing to build.
+    is_rewritten = after != before and bool(models or existing.models)
+    if is_rewritten:
         replace_file(lock_file, after)
     return LockReport(
         file=str(lock_file),
-        is_rewritten=after != before,
+        is_rewritten=is_rewritten,
         models=tuple(reports),
         differences=tuple(differences(spec, result)),
     )

@@ -167,8 +167,8 @@ class _Reader:
                 continue
             if key_node.tag != _STRING:
                 found = _shortened(key_node.value)
+                # Continue as if it were quoted, so that nothing else is said to be missing.
                 self._note(key_node, path, f"expected keys that are strings, found {found}; quote it")
-                continue
             key = str(key_node.value)
             below = (*path, key)
             if key in mapping:

@@ -284,6 +284,8 @@ def test_a_lock_tells_what_became_of_each_model(capsys: pytest.CaptureFixture[st
     ]
     progress.show_lock(LockReport(file="models.lock", is_rewritten=False, models=(), differences=()))
     assert capsys.readouterr().out == "models.lock: unchanged\n"
+    progress.show_lock(LockReport(file="models.lock", is_rewritten=False, models=models[3:4], differences=()))
+    assert capsys.readouterr().out.splitlines()[-1] == "models.lock: not written, because nothing was resolved"
 
 
 def test_a_verification(capsys: pytest.CaptureFixture[str]) -> None:

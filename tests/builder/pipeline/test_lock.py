@@ -189,7 +189,7 @@ def test_a_hub_that_names_a_path_that_leads_away_is_not_believed(
     (model,) = project.lock().models
     assert model.state == "missing"
     assert "expected a relative path with / between its parts" in model.attempts[0].reason
-    assert not project.locked().models
+    assert not project.lock_file.exists()
 
 
 # --- hubs that lie ---

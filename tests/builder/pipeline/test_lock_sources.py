@@ -49,6 +49,15 @@ def test_what_cannot_be_asked_keeps_its_entry_and_the_report_says_so(hub: HubSim
     assert "not asked again" in second.reason
 
 
+def test_no_lock_is_written_where_nothing_was_resolved(hub: HubSimulator, project: Project) -> None:
+    hub.fault("api", Status(503))
+    project.specify({"mini": {"sources": [PINNED]}})
+    report = project.lock()
+    assert [model.state for model in report.models] == ["missing"]
+    assert not report.is_rewritten
+    assert not project.lock_file.exists()
+
+
 def test_an_entry_that_no_longer_fits_is_kept_and_reported_as_such(hub: HubSimulator, project: Project) -> None:
     hub.add_model("org/mini", model_files("mini"), revision=COMMIT)
     project.specify({"mini": {"sources": [PINNED]}})

@@ -252,6 +252,17 @@ def test_one_fault_does_not_hide_another() -> None:
     assert str(caught.value).startswith("models.yaml: 10 errors\n  line 1: bundle.default: expected ")
 
 
+def test_a_key_that_yaml_reads_as_false_is_one_finding() -> None:
+    """Also where it is the only model: nothing else is missing for that."""
+    head = b"version: 1\nbundle: {name: a, default: 'no'}\nmodels:\n"
+    text = head + b"  no:\n    sources: [{directory: d}]\n    variants: [onnx-fp32]\n"
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "models.yaml")
+    assert list(map(str, caught.value.findings)) == [
+        "line 4: models: expected keys that are strings, found no; quote it"
+    ]
+
+
 def test_text_that_has_no_utf8_is_refused() -> None:
     assert "found '\\ud800'" in finding({"mini": {"sources": [{"directory": "\ud800"}]}})
 
