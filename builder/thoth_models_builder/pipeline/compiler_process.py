@@ -258,8 +258,9 @@ class Compiler:
                 pending.end_step(event.step, now)
                 progress.end_step(event.job, event.step, event.seconds)
             case "failed":
-                reason = f"expected the compiler's step {event.step!r} to succeed, found {event.reason}"
-                self._failed.setdefault(event.job, f"{reason}{self._logs(pending, [event.step])}")
+                log = self._logs(pending, [event.step])
+                reason = f"expected the compiler's step {event.step!r} to succeed, found {_cause(log)}{event.reason}"
+                self._failed.setdefault(event.job, f"{reason}{log}")
                 self._forget(event.job, progress)
             case _:
                 try:
@@ -372,6 +373,11 @@ def _check_complete(result: CompileResult, job: CompileJob) -> None:
 
 def _ending(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"signal {-code} (9 is often a lack of memory)"
+
+
+def _cause(log: str) -> str:
+    """Return the exception that ended a log, to be put before the exit code; empty if none did."""
+    return f"{log.splitlines()[-1]}; " if "Traceback (most recent call last)" in log else ""
 
 
 def _end_of(log: IO[bytes] | None) -> str:

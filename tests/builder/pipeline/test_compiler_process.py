@@ -97,7 +97,7 @@ def test_nothing_is_started_where_nothing_is_compiled(store: Store) -> None:
     ("step", "found"),
     [
         ("kill", r"signal 9 \(9 is often a lack of memory\)"),
-        ("raise", r"exit code 1\n(.|\n)*Traceback(.|\n)*ValueError: what step first says$"),
+        ("raise", r"ValueError: what step first says; exit code 1\n(.|\n)*Traceback(.|\n)*: what step first says$"),
     ],
 )
 def test_a_crash_costs_its_model_alone(store: Store, step: str, found: str) -> None:
