@@ -89,9 +89,9 @@ if sys.version_info < (3, 12):
 _UNMEASURED = tuple(
     f"tests/{name}/" for name in ("bench", "migration", "property", "scenarios", "service", "wheels", "workflows")
 )
-"""Directories whose tests are of the whole, many of them in processes of their own. Coverage is that of the others:
-measuring it makes Python code two times as slow. Tests that pass the same lines a million times, or those of a library,
-are marked ``unmeasured`` one by one."""
+"""Beginnings of node ids, seen from the root: directories whose tests are of the whole, many of them in processes of
+their own. Coverage is that of the others: measuring it makes Python code two times as slow. Tests that pass the same
+lines a million times, or those of a library, are marked ``unmeasured`` one by one."""
 
 _file: Path | None = None
 """The file whose tests run."""
@@ -99,7 +99,7 @@ _file: Path | None = None
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    # Nothing that is imported and collected is garbage; looking for it takes a tenth of the time.
+    # Little of what is imported and collected is garbage, and looking for it takes up to a quarter of the time.
     gc.disable()
     try:
         return (yield)

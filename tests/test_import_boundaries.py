@@ -227,6 +227,22 @@ def test_a_library_has_one_door(library: str, importers: set[str], graph: grimp.
         assert all(graph.find_modules_that_directly_import(library) & {importer} for importer in importers - COMPILING)
 
 
+def test_no_types_are_taken_from_what_mypy_does_not_read() -> None:
+    """They would be Any, so that a method that does not exist would be no error."""
+    overrides = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))["tool"]["mypy"]["overrides"]
+    (skipped,) = (
+        one["module"] for one in overrides if one.get("follow_imports") == "skip" and "openai.*" in one["module"]
+    )
+    prefixes = tuple(name.removesuffix("*") for name in skipped)
+    for place in PLACES.values():
+        for path in place.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom):
+                    names = [f"{node.module}.{alias.name}" for alias in node.names]
+                assert not any(f"{name}.".startswith(prefixes) for name in names), (path, names)
+
+
 def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> None:
     # transformers is what sentence-transformers is made of, and cannot be missing beside it.
     assert outside(graph, "thoth_models") == {
