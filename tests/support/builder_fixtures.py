@@ -23,13 +23,19 @@ _AMBIENT = (
     *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"),
     *("THOTH_STORE", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
 )
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""The variables that name the certificates which are trusted."""
 
 
 @pytest.fixture(autouse=True)
 def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No token, mirror, proxy or store of the person who runs the tests, and no log handler of an earlier test."""
+    """No token, mirror, proxy, certificate or store of the person who runs the tests, and no log handler of before."""
     for name in _AMBIENT:
         monkeypatch.delenv(name, raising=False)
+    for name in CERTIFICATES:
+        # Set first, so that what the builder adopts in one test is gone in the next.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("home")

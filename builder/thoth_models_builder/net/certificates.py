@@ -25,10 +25,10 @@ def adopt_certificates() -> None:
             return
 
 
-def is_tls_error(error: BaseException | None) -> bool:
-    """Return whether an error comes from TLS: an untrusted certificate, or a server without TLS."""
+def is_tls_error(error: BaseException | None, kind: type[ssl.SSLError] = ssl.SSLError) -> bool:
+    """Return whether an error comes from TLS, such as a server without TLS; or from TLS errors of one kind."""
     while error is not None:
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, kind):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -36,7 +36,7 @@ def is_tls_error(error: BaseException | None) -> bool:
 
 def certificate_advice(error: BaseException | None) -> str:
     """Return, in parentheses, which variable decides what is trusted; an empty string for an error of another kind."""
-    if not is_tls_error(error):
+    if not is_tls_error(error, ssl.SSLCertVerificationError):
         return ""
     return named_certificates() or f" (for certificates of your own, such as a proxy's: set {_OTHERS[0]} or {_OWN[0]})"
 

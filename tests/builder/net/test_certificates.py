@@ -5,22 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
 from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice, named_certificates
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-
-
-@pytest.fixture(autouse=True)
-def _unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        # Set first, so that what is adopted goes away in the end.
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
+    import pytest
 
 
 def test_the_own_variables_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -313,6 +313,9 @@ def test_tls_with_a_certificate_that_nobody_trusts(
         assert "attempts" not in str(caught.value)
         monkeypatch.setenv("SSL_CERT_FILE", str(chain))
         assert push(layout, f"{server.host}/acme/app:1", plain_http=False).bytes_sent
+        monkeypatch.delenv("SSL_CERT_FILE")
+        monkeypatch.setenv("CURL_CA_BUNDLE", str(chain))
+        push(layout, f"{server.host}/acme/app:2", plain_http=False)
 
 
 def test_plain_http_is_for_this_computer_only(layout: Path, tmp_path: Path) -> None:

@@ -8,24 +8,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+from huggingface_hub.utils._http import close_session
 
-from tests.support.downloads import FILES, SMALL, Downloads, remote
+from tests.support.downloads import FILES, QUICK, REPOSITORY, SMALL, Downloads, remote
 from tests.support.registry_server import certificate
-from thoth_models_builder.errors import SourceUnreachableError
+from thoth_models_builder.errors import SourceError, SourceUnreachableError
+from thoth_models_builder.sources.hub import HubRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-
-
-@pytest.fixture(autouse=True)
-def _unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        # Set first, so that what is adopted goes away in the end.
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,7 +49,7 @@ def endpoint(chain: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("variable", VARIABLES[:1] + VARIABLES[2:])
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_files_come_from_a_server_with_these_certificates(
     downloads: Downloads, endpoint: str, chain: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
@@ -65,12 +57,34 @@ def test_files_come_from_a_server_with_these_certificates(
     assert downloads.fetch([remote(SMALL)], endpoint=endpoint) == {}
 
 
-def test_a_server_that_nobody_trusts_is_not_asked_again(downloads: Downloads, endpoint: str) -> None:
+def test_a_server_with_an_untrusted_certificate_is_not_asked_again(downloads: Downloads, endpoint: str) -> None:
     error = downloads.fetch([remote(SMALL)], endpoint=endpoint)[SMALL]
     assert isinstance(error, SourceUnreachableError)
     assert "CERTIFICATE_VERIFY_FAILED" in str(error)
     assert "set REQUESTS_CA_BUNDLE or SSL_CERT_FILE" in str(error)
     assert "attempts" not in str(error)
+
+
+def test_a_server_without_tls_is_not_about_certificates(downloads: Downloads) -> None:
+    error = downloads.fetch([remote(SMALL)], endpoint=downloads.hub.endpoint.replace("http:", "https:"))[SMALL]
+    assert isinstance(error, SourceUnreachableError)
+    assert "SSL" in str(error)
+    assert "SSL_CERT_FILE" not in str(error)
+    assert "attempts" not in str(error)
+
+
+def test_the_client_of_the_hub_trusts_the_same(endpoint: str, chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    repository = HubRepository(REPOSITORY, "main", limits=QUICK)
+    close_session()
+    with pytest.raises(SourceUnreachableError, match=r"CERTIFICATE_VERIFY_FAILED(.|\n)*set REQUESTS_CA_BUNDLE"):
+        repository.list_files()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(chain))
+    close_session()
+    with pytest.raises(SourceError) as caught:  # what this server sends is no metadata
+        HubRepository(REPOSITORY, "main", limits=QUICK).list_files()
+    assert "CERTIFICATE" not in str(caught.value)
+    close_session()
 
 
 def test_the_error_names_the_variable(

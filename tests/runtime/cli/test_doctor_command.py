@@ -10,13 +10,11 @@ import pytest
 
 from tests.support import onnx_models
 from tests.support.bundles import (
-    FakeBackend,
     golden_of,
     invented_model,
     make_bundle,
     make_writable,
     proved,
-    put_backend,
 )
 from thoth_models.cli.main import main
 
@@ -25,18 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from thoth_models.verification.verify import VerifiedVariant
-
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def fake_backends(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
-    def load(verified: VerifiedVariant) -> FakeBackend:
-        return FakeBackend(verified.model.dimension)
-
-    put_backend(monkeypatch, load)
-    monkeypatch.setenv("THOTH_MODELS_DIR", str(bundle))
 
 
 def report(capsys: Capture) -> Any:
@@ -91,7 +78,7 @@ def absent(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.usefixtures("fake_backends")
-@pytest.mark.filterwarnings("default")  # as in a process of its own, where a warning is no error
+@pytest.mark.filterwarnings("default")  # as in a process of its own, where a warning does not raise
 def test_a_fallback_is_told_once_and_can_be_refused(capsys: Capture, absent: Path) -> None:
     arguments = ["doctor", "--root", str(absent), "--model", "gone"]
     assert main(arguments) == 0
@@ -187,4 +174,23 @@ def test_nothing_but_results_is_printed_where_onnxruntime_makes_no_session(
     else:
         assert done.stdout == ""
         assert "Resource temporarily unavailable" in done.stderr
+    make_writable(tmp_path / "bundle")
+
+
+@pytest.mark.onnx
+def test_nothing_is_said_twice_on_standard_error(
+    run_python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Events are for the logs of services; Python prints those that have no handler."""
+    gone = replace(
+        invented_model("gone", variants=(), alternates=(("mini", "accept"),)), dimension=onnx_models.DIMENSION
+    )
+    mini = onnx_models.plan(onnx_models.variant_files(tmp_path))
+    make_bundle(tmp_path / "bundle", [gone, mini], default="gone")
+    environment = {"THOTH_MODELS_DIR": str(tmp_path / "bundle"), "ORT_DISABLE_TELEMETRY": "1"}
+    done = run_python("-m", "thoth_models", "doctor", environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run_python("-m", "thoth_models", "embed", "--text", "a", environment=environment)
+    assert done.returncode == 0
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["warning"]
     make_writable(tmp_path / "bundle")

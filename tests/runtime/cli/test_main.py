@@ -23,13 +23,7 @@ WEIGHTS = "mini/source/model.safetensors"
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(autouse=True)
-def _fake_backends(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
-    def load(verified: VerifiedVariant) -> FakeBackend:
-        return FakeBackend(verified.model.dimension)
-
-    put_backend(monkeypatch, load)
-    monkeypatch.setenv("THOTH_MODELS_DIR", str(bundle))
+pytestmark = pytest.mark.usefixtures("fake_backends")
 
 
 def report(capsys: Capture) -> Any:

@@ -5,22 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tests.support.bundles import FakeBackend, put_backend
+import pytest
+
 from thoth_models.cli.model_options import load_as_asked, model_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
-    from thoth_models.verification.verify import VerifiedVariant
-
-
-def test_the_model_that_is_asked_for_is_loaded(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(verified: VerifiedVariant) -> FakeBackend:
-        return FakeBackend(verified.model.dimension)
-
-    put_backend(monkeypatch, load)
+@pytest.mark.usefixtures("fake_backends")
+def test_the_model_that_is_asked_for_is_loaded(bundle: Path) -> None:
     parser = argparse.ArgumentParser(parents=[model_options()])
     options = parser.parse_args(["--model", "legacy", "--variant", "onnx-fp32", "--same-space"])
     options.root = bundle

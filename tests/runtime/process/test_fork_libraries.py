@@ -253,7 +253,7 @@ def test_control_onnxruntime_that_calls_home(run_python: Run, tmp_path: Path) ->
     """Importing it is enough: its thread is waited for when the child ends. Ours is the child above that is idle."""
     children, _errors = run_forks(
         *(run_python, _TELEMETRY, str(CONTROL_BOUND)),
-        # onnxruntime calls nobody where CI is set.
+        # onnxruntime sends no telemetry where CI is set.
         environment={"ORT_DISABLE_TELEMETRY": "0", "CI": "", "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
     )
     assert_control(children)

@@ -162,7 +162,7 @@ def calls_home(run_python: Run, home: Path, who: str) -> tuple[bool, list[str]]:
     command = [*(traced if shutil.which("strace") else []), sys.executable, "-c", _ONNX, who]
     done = run_python(
         *("-c", f"import os\nos.execvp({command[0]!r}, {command!r})"),
-        # onnxruntime calls nobody where CI is set.
+        # onnxruntime sends no telemetry where CI is set.
         environment={"ORT_DISABLE_TELEMETRY": "", "CI": "", "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")},
     )
     assert done.returncode == 0, done.stderr
