@@ -75,8 +75,9 @@ def test_an_output_that_was_closed_is_no_failed_verification(bundle: Path) -> No
     assert (finished.returncode, finished.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_what_libraries_print_goes_to_standard_error(
-    run_python: Callable[..., subprocess.CompletedProcess[str]],
+    run_python: Callable[..., subprocess.CompletedProcess[str]], unbuffered: str
 ) -> None:
     script = (
         "import os\n"
@@ -87,6 +88,6 @@ def test_what_libraries_print_goes_to_standard_error(
         "    os.write(1, b'below Python\\n')\n"
         "print('result')\n"
     )
-    done = run_python("-u", "-c", script)
+    done = run_python("-c", script, environment={"PYTHONUNBUFFERED": unbuffered})
     assert done.stdout == "result\nresult\n"
     assert done.stderr == "library\nbelow Python\n"
