@@ -6,16 +6,20 @@ similarity. A backend only turns a list of texts into raw vectors.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
 from thoth_models.bundle.agreement import compare
-from thoth_models.errors import InvalidInputError, UnknownPromptError
+from thoth_models.errors import InvalidInputError, NotPicklableError, UnknownPromptError
 from thoth_models.process.shutdown import late_call
+from thoth_models.references import LoadedOnUse, unpickled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike
 
     from thoth_models.bundle.accuracy import Gate
@@ -43,27 +47,60 @@ _WITHOUT_EFFECT: Final[dict[str, tuple[object, ...]]] = {
 }
 """Other arguments of sentence-transformers, and the values that are accepted because they change nothing."""
 
+_REFERENCES = "thoth_models.manager.embedding_reference"
+"""Imported by name when an embedding is pickled, because managers, which create embeddings, are above this module."""
+
 
 @final
-class Embedding:
+class Embedding(LoadedOnUse):
     """A loaded embedding model.
+
+    Copying returns the same object. Pickling sends a reference: the model is loaded again at the first use in the other
+    process, from the same bundle there.
 
     :func:`thoth_models.load_embedding` creates it; the constructor is for tests that bring their own backend.
     """
 
-    def __init__(
-        self, backend: Backend, model: Model, built: BuiltModel, info: EmbeddingInfo, golden: Golden | None = None
+    _loaded_attributes = ("_backend", "_golden", "_model", "_built", "_info")
+
+    def __init__(  # noqa: PLR0913 - all that a loaded model consists of
+        self,
+        backend: Backend,
+        model: Model,
+        built: BuiltModel,
+        info: EmbeddingInfo,
+        golden: Golden | None = None,
+        *,
+        settings: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self._backend = backend
         self._golden = golden
         self._model = model
         self._built = built
         self._info = info
+        self._settings = settings
 
     def __repr__(self) -> str:
         """Return name, variant, dimension and the first digits of the space."""
+        if not self._is_loaded:
+            return f"<Embedding {self._reference}, loaded at its first use>"
         info = self._info
         return f"<Embedding {info.model}/{info.variant}, {self.dimension} dimensions, space {info.space[:12]}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return a reference for pickling: model, space and bundle digest, and the settings to load it with.
+
+        Raises:
+            NotPicklableError: The backend is the caller's own, not one of a bundle.
+        """
+        if self._reference is None:
+            if self._settings is None:
+                raise NotPicklableError(
+                    f"expected an embedding that was loaded from a bundle, found one of a backend that only this "
+                    f"process has ({type(self._backend).__name__}); pickle what load_embedding or a manager returns"
+                )
+            self._reference = importlib.import_module(_REFERENCES).refer(self._info, self._settings())
+        return unpickled, (type(self), self._reference)
 
     @property
     def info(self) -> EmbeddingInfo:

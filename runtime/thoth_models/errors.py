@@ -45,6 +45,10 @@ class ManagerClosedError(CallerError, RuntimeError):
     """The manager was closed, and cannot be used again."""
 
 
+class NotPicklableError(CallerError, TypeError):
+    """The object belongs to this process, and cannot be sent to another one; the message says what to send instead."""
+
+
 class BundleError(ThothModelsError):
     """The bundle must be built or mounted again."""
 

@@ -11,7 +11,8 @@ from thoth_models.events import log_event
 from thoth_models.info import EmbeddingInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from thoth_models.bundle.selection import Candidate
     from thoth_models.embedding import Embedding
@@ -55,10 +56,19 @@ def log_refusal(requested: str | None, error: ThothModelsError) -> None:
     log_event("refusal", requested=name, error=type(error).__name__, reason=str(error))
 
 
-def make_embedding(
-    bundle: OpenBundle, requested: str, candidate: Candidate, loaded: Loaded, attempts: Sequence[Attempt]
+def make_embedding(  # noqa: PLR0913 - all that an embedding consists of
+    bundle: OpenBundle,
+    requested: str,
+    candidate: Candidate,
+    loaded: Loaded,
+    attempts: Sequence[Attempt],
+    *,
+    settings: Callable[[], Mapping[str, Any]],
 ) -> Embedding:
-    """Return the embedding for a caller of ``requested``, after ``attempts`` to load something better."""
+    """Return the embedding for a caller of ``requested``, after ``attempts`` to load something better.
+
+    ``settings`` returns those of a manager that loads the same in another process.
+    """
     from thoth_models.embedding import Embedding  # noqa: PLC0415 - needs numpy, see thoth_models.loading.tasks
 
     info = EmbeddingInfo(
@@ -74,7 +84,7 @@ def make_embedding(
         verify_seconds=loaded.verify_seconds,
         load_seconds=loaded.load_seconds,
     )
-    return Embedding(loaded.backend, candidate.model, candidate.built, info, loaded.golden)
+    return Embedding(loaded.backend, candidate.model, candidate.built, info, loaded.golden, settings=settings)
 
 
 def fallback_reason(requested: str, candidate: Candidate, attempts: Sequence[Attempt]) -> str:

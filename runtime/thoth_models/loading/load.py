@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thoth_models.bundle.selection import select
 from thoth_models.errors import (
@@ -72,6 +72,7 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
     # Absolute now: the working directory may change while the thread runs.
     request = _Request(
         path=bundle_root(root).absolute(),
+        has_root=root is not None,
         name=name,
         variants=variants,
         same_space=same_space,
@@ -90,11 +91,23 @@ class _Request:
     """The arguments of :func:`load_embedding`, as far as they can be checked without the bundle."""
 
     path: Path
+    has_root: bool
     name: str | None
     variants: Sequence[str] | None
     same_space: bool
     expect_space: str | None
     seconds: float
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of a manager that loads the same in another process; the caller checks the space.
+
+        Without ``root``, each process has its own ``THOTH_MODELS_DIR``.
+        """
+        return {
+            "root": str(self.path) if self.has_root else None,
+            "variants": None if self.variants is None else tuple(self.variants),
+            "timeout": self.seconds,
+        }
 
 
 class _Load(Loading["Embedding"]):
@@ -125,5 +138,7 @@ class _Load(Loading["Embedding"]):
             except LOAD_FAILURES as error:
                 attempts.append(failed(candidate, error))
             else:
-                return make_embedding(bundle, selection.requested, candidate, loaded, attempts)
+                return make_embedding(
+                    bundle, selection.requested, candidate, loaded, attempts, settings=request.settings
+                )
         raise ModelUnavailableError(selection.requested, attempts)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from thoth_models.bundle.selection import DEFAULT
-from thoth_models.errors import ManagerClosedError
+from thoth_models.errors import ManagerClosedError, NotPicklableError
 from thoth_models.manager.config import ManagerConfig
 from thoth_models.manager.instances import Instances
 from thoth_models.manager.pool import CLOSED
@@ -18,6 +18,7 @@ from thoth_models.manager.resolver import ModelResolver
 from thoth_models.manager.stats import ManagerStats, ModelStats
 from thoth_models.process.daemon_executor import DaemonExecutor
 from thoth_models.process.fork import ForkAware, at_fork
+from thoth_models.references import SharedObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,12 +32,15 @@ T = TypeVar("T")
 
 
 @final
-class EmbeddingManager(ForkAware):
+class EmbeddingManager(SharedObject, ForkAware):
     """The embedding models of one bundle, loaded on demand. Threads and children of fork may share it.
 
     A model is loaded once, however many threads need it, and stays loaded within the memory budget; beyond the budget,
     the least recently used model that is not in use is evicted. Small calls that arrive while another one runs are
     joined into one batch.
+
+    Copying returns the same object. A manager of :meth:`get_instance` can be pickled, and becomes the manager of the
+    other process for the same settings; one that was constructed directly cannot.
 
     Args:
         config: Settings; None for the defaults.
@@ -48,6 +52,7 @@ class EmbeddingManager(ForkAware):
         self._lock = threading.RLock()  # reentrant: a signal handler may close the manager while its own thread uses it
         self._threads: DaemonExecutor | None = None
         self._is_closed = False
+        self._is_shared = False
         at_fork(self)
 
     @classmethod
@@ -184,6 +189,16 @@ class EmbeddingManager(ForkAware):
         built = [name for name, model in manifest.models.items() if model.built is not None]
         return sorted(built, key=lambda name: (name != manifest.default, name))
 
+    def bundle_digest(self) -> str:
+        """Return the sha256 of the bundle's manifest, 64 hexadecimal digits; opens the bundle.
+
+        Raises:
+            BundleError: The bundle cannot be opened.
+            LoadTimeout: The deadline passed.
+            ManagerClosedError: The manager was closed.
+        """
+        return self._resolver.bundle_digest()
+
     def is_loaded(self, name: str = DEFAULT) -> bool:
         """Return whether a call for ``name`` would be answered without loading a model.
 
@@ -239,6 +254,20 @@ class EmbeddingManager(ForkAware):
         """Close it."""
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return a reference for pickling: another process gets its own manager for the same settings.
+
+        Raises:
+            NotPicklableError: The manager was constructed directly, so it belongs to the code that closes it.
+        """
+        if not self._is_shared:
+            raise NotPicklableError(
+                "expected a manager of EmbeddingManager.get_instance, found one that was constructed directly and "
+                "belongs to this process; pickle EmbeddingManager.get_instance(config), which becomes the manager of "
+                "the other process for the same settings, or the config"
+            )
+        return EmbeddingManager.get_instance, (self.config,)
+
     def _submit(self, function: Callable[[], T]) -> Future[T]:
         with self._lock:
             if self._is_closed:
@@ -253,4 +282,10 @@ class EmbeddingManager(ForkAware):
         self._threads = None
 
 
-_instances: Instances[ManagerConfig, EmbeddingManager] = Instances(EmbeddingManager, lambda made: not made.is_closed)
+def _make_shared(config: ManagerConfig) -> EmbeddingManager:
+    manager = EmbeddingManager(config)
+    manager._is_shared = True  # noqa: SLF001 - not an argument: code that constructs a manager closes it as well
+    return manager
+
+
+_instances: Instances[ManagerConfig, EmbeddingManager] = Instances(_make_shared, lambda made: not made.is_closed)

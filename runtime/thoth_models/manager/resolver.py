@@ -124,6 +124,10 @@ class ModelResolver(ForkAware):
         """
         return self._opened().manifest
 
+    def bundle_digest(self) -> str:
+        """Return the sha256 of the bundle's manifest; raises the same errors as :meth:`manifest`."""
+        return self._opened().bundle_digest.hex
+
     def place(self, name: str) -> str | None:
         """Return which variant answers for a name, as ``model/variant``; None if none was loaded for it yet.
 
@@ -192,10 +196,14 @@ class ModelResolver(ForkAware):
         try:
             kept = LeasedBackend(lease, functools.partial(self._lease_again, choice))
             loaded = replace(lease.thing, backend=kept)
-            return make_embedding(bundle, choice.requested, choice.candidate, loaded, choice.attempts), kept
+            return self._embedding(bundle, choice, loaded), kept
         except BaseException:
             lease.release()
             raise
+
+    def _embedding(self, bundle: OpenBundle, choice: Choice, loaded: Loaded) -> Embedding:
+        requested, candidate, attempts = choice.requested, choice.candidate, choice.attempts
+        return make_embedding(bundle, requested, candidate, loaded, attempts, settings=self.config.changed)
 
     def _lease(self, bundle: OpenBundle, choice: Choice, deadline: float) -> Lease[Loaded]:
         candidate, path, config, counters = choice.candidate, self._path, self.config, self.counters

@@ -52,13 +52,13 @@ def test_a_refusal_of_the_default_model(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_an_embedding_says_what_was_tried_before(opened: OpenBundle) -> None:
     [candidate] = select(opened.manifest, "one").candidates
-    info = make_embedding(opened, "one", candidate, loaded(), [ATTEMPT]).info
+    info = make_embedding(opened, "one", candidate, loaded(), [ATTEMPT], settings=dict).info
     assert (info.fallback, info.attempts, info.verify_seconds, info.load_seconds) == (None, (ATTEMPT,), 1.0, 2.0)
 
 
 def test_a_stand_in_of_another_space_says_why(opened: OpenBundle) -> None:
     [candidate] = select(opened.manifest, "gone").candidates
-    info = make_embedding(opened, "gone", candidate, loaded(), [ATTEMPT]).info
+    info = make_embedding(opened, "gone", candidate, loaded(), [ATTEMPT], settings=dict).info
     assert info.fallback == fallback_reason("gone", candidate, [ATTEMPT])
     assert candidate.built.space.short in info.fallback
     assert str(ATTEMPT) in info.fallback
