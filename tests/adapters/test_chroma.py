@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -120,6 +122,14 @@ def test_a_collection_is_filled_and_asked(client: ClientAPI, config: ManagerConf
     distances = client.get_collection("columns").query(query_texts=[COLUMNS[4]], n_results=1)["distances"]
     assert distances is not None
     assert distances[0][0] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_function_can_be_pickled_and_copied(config: ManagerConfig) -> None:
+    first = ThothEmbeddingFunction("mini", config)
+    for other in (pickle.loads(pickle.dumps(first)), copy.deepcopy(first)):  # noqa: S301 - our own
+        assert other.get_config() == first.get_config()
+        assert np.array_equal(other(["a"]), first(["a"]))
+    assert EmbeddingManager.get_instance(config).stats().models["mini"].loads == 1
 
 
 def test_a_collection_knows_its_function_again(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import itertools
+import pickle
 import threading
 import uuid
 from dataclasses import replace
@@ -24,6 +26,7 @@ from thoth_models import (
     FallbackWarning,
     InvalidInputError,
     ManagerConfig,
+    NotPicklableError,
     SpaceMismatchError,
 )
 from thoth_models.adapters.qdrant import AsyncThothCollection, ThothCollection, text_id
@@ -550,3 +553,9 @@ def test_the_page_runs(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.Mo
     EmbeddingManager.get_instance().close()
     assert names["found"]
     assert names["count"] == 3
+
+
+def test_a_collection_stays_in_the_process_of_its_client(columns: ThothCollection) -> None:
+    assert copy.copy(columns) is copy.deepcopy(columns) is columns
+    with pytest.raises(NotPicklableError, match="found that of 'columns' to be pickled; make a client and a Thoth"):
+        pickle.dumps(columns)

@@ -19,7 +19,8 @@ from thoth_models.adapters.qdrant_points import (
 from thoth_models.adapters.serving import missing
 from thoth_models.adapters.spaces import SpaceEncoder
 from thoth_models.bundle.selection import DEFAULT
-from thoth_models.errors import EnvironmentFault, InvalidInputError
+from thoth_models.errors import EnvironmentFault, InvalidInputError, NotPicklableError
+from thoth_models.references import SharedObject
 
 try:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -42,7 +43,7 @@ BATCH_SIZE: Final = 256
 C = TypeVar("C", QdrantClient, AsyncQdrantClient)
 
 
-class _Collection(Generic[C]):
+class _Collection(SharedObject, Generic[C]):
     """What the synchronous and the asynchronous collection share."""
 
     def __init__(
@@ -62,6 +63,18 @@ class _Collection(Generic[C]):
         self._encoder = SpaceEncoder(model, config)
         self._batch_size = batch_size
         self._where = f"Qdrant collection {name!r}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse to be pickled, for the connections of the client.
+
+        Raises:
+            NotPicklableError: Always.
+        """
+        kind = type(self).__name__
+        raise NotPicklableError(
+            f"expected a {kind} that stays in the process of its client, found that of {self.name!r} to be pickled; "
+            f"make a client and a {kind} in the other process"
+        )
 
     def _batches(
         self,

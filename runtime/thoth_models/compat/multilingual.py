@@ -20,6 +20,7 @@ from thoth_models.compat.named_model import (
 )
 from thoth_models.errors import InvalidInputError, ModelUnavailableError, SpaceMismatchError, ThothModelsError
 from thoth_models.process.environment import bundle_root
+from thoth_models.references import SharedObject
 
 if TYPE_CHECKING:
     import os
@@ -37,7 +38,7 @@ class EmbeddingInitializationError(ThothModelsError):
     """The model cannot be loaded. The message has the reason, and ``__cause__`` is the original error."""
 
 
-class MultilingualEmbeddingManager:
+class MultilingualEmbeddingManager(SharedObject):
     """One model by its old name. Threads and children of fork may share it.
 
     The same arguments give the same object. The manager of this process holds the model, and loads it at the first
@@ -83,10 +84,15 @@ class MultilingualEmbeddingManager:
     ) -> None:
         if hasattr(self, "_model"):
             return
+        self._arguments = model_name, cache_dir, config
         self.model_key = model_name
         self._model = NamedModel(model_name, config)
         if cache_dir is not None:
             _log.warning("cache_dir=%s is not used: models come from the bundle at %s", cache_dir, self.cache_dir)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the arguments for pickling: another process has its own object for them."""
+        return _with_arguments, (type(self), *self._arguments)
 
     def __repr__(self) -> str:
         """Return the class and the name of the model."""
@@ -268,6 +274,15 @@ def get_multilingual_embedding_manager(
 ) -> MultilingualEmbeddingManager:
     """Return the :class:`MultilingualEmbeddingManager` for these arguments."""
     return MultilingualEmbeddingManager(model_name, cache_dir, config=config)
+
+
+def _with_arguments(
+    kind: type[MultilingualEmbeddingManager],
+    model_name: str,
+    cache_dir: str | os.PathLike[str] | None,
+    config: ManagerConfig | None,
+) -> MultilingualEmbeddingManager:
+    return kind(model_name, cache_dir, config=config)
 
 
 def _not_loaded(name: str, error: ThothModelsError) -> EmbeddingInitializationError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, final
@@ -29,6 +30,18 @@ if TYPE_CHECKING:
     from thoth_models.types import FloatArray
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def _without_parameters(method: F) -> F:
+    """Show a class method without its parameters to code that inspects it, such as ``Depends`` of FastAPI.
+
+    A web framework fills in the parameters that it finds from the request. Clients would choose the settings.
+    """
+    owner = inspect.Parameter("cls", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    shown = inspect.signature(method).replace(parameters=[owner])
+    method.__signature__ = shown  # type: ignore[attr-defined]
+    return method
 
 
 @final
@@ -56,11 +69,18 @@ class EmbeddingManager(SharedObject, ForkAware):
         at_fork(self)
 
     @classmethod
+    @_without_parameters
     def get_instance(cls, config: ManagerConfig | None = None) -> EmbeddingManager:
         """Return the manager of this process for ``config``; the first call creates it.
 
         Equal settings give the same manager, in all threads. A child of fork has its own, which has the same models as
         its parent's. A closed manager is replaced.
+
+        ``Depends(EmbeddingManager.get_instance)`` gives FastAPI the manager of the default settings: ``config`` is
+        hidden from inspection, because a request would set it.
+
+        Args:
+            config: Settings; None for the defaults.
 
         Raises:
             EnvironmentFault: ``THOTH_MODELS_MEMORY`` does not have a valid size.

@@ -24,6 +24,7 @@ from thoth_models.bundle.space import is_space
 from thoth_models.errors import (
     EnvironmentFault,
     InvalidInputError,
+    NotPicklableError,
     SpaceMismatchError,
 )
 from thoth_models.events import log_event
@@ -33,6 +34,7 @@ from thoth_models.manager.config import ManagerConfig
 from thoth_models.manager.names import name_in_bundle, would_answer
 from thoth_models.manager.stats import Counters, ManagerStats, ModelStats
 from thoth_models.process.environment import bundle_root
+from thoth_models.references import SharedObject
 from thoth_models.switching.sides import Hosted, HostedEncoder, HostedProvider, LocalProvider, Side, TextEncoder
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class SwitchStats:
 
 
 @final
-class SwitchedEmbeddings:
+class SwitchedEmbeddings(SharedObject):
     """The chosen side, for an index that matches. A :class:`TextEncoder`; threads may share it.
 
     :func:`choose_embeddings` creates it.
@@ -92,6 +94,17 @@ class SwitchedEmbeddings:
         self._reason = reason
         self._fallback = fallback
         self._counters = Counters()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse to be pickled.
+
+        Raises:
+            NotPicklableError: Always: the variable of each process decides, and so does the index that it opens.
+        """
+        raise NotPicklableError(
+            f"expected embeddings that stay in the process that chose them, found {self!r} to be pickled; call "
+            f"choose_embeddings(index={self.identity!r}, ...) in the other process"
+        )
 
     def __repr__(self) -> str:
         """Return class, side and identity."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import logging
+import pickle
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from tests.support.old_names import OLD, Document, unit
 from thoth_models import EmbeddingManager, FallbackWarning, InvalidInputError, ManagerConfig, UnknownModelError
 from thoth_models.compat import (
     EmbeddingInitializationError,
+    LegacyEmbeddingAdapter,
+    LocalEmbeddingProvider,
     MultilingualEmbeddingManager,
     get_multilingual_embedding_manager,
 )
@@ -133,6 +137,25 @@ def test_queries_and_documents_have_the_prompts_of_the_model(config: ManagerConf
 
 
 # --- the object ---
+
+
+def test_what_is_copied_and_pickled_has_the_same_arguments(config: ManagerConfig) -> None:
+    """And leaves the object of the default arguments alone, which pickle would make first, and then change."""
+    default, large = MultilingualEmbeddingManager(), MultilingualEmbeddingManager("large", config=config)
+    for copied in (pickle.loads(pickle.dumps(large)), copy.deepcopy(large), copy.copy(large)):  # noqa: S301 - our own
+        assert copied is large
+    assert pickle.loads(pickle.dumps(default)) is default  # noqa: S301
+    assert (default.model_key, large.model_key) == ("default", "large")
+
+
+@pytest.mark.parametrize("kind", [LegacyEmbeddingAdapter, LocalEmbeddingProvider])
+def test_the_other_names_of_a_model_can_be_pickled(kind: Any, config: ManagerConfig, backends: Backends) -> None:
+    first = kind("fast", config=config)
+    encode = {LegacyEmbeddingAdapter: "encode", LocalEmbeddingProvider: "embed_query"}[kind]
+    vector = getattr(first, encode)("dove")
+    for copied in (pickle.loads(pickle.dumps(first)), copy.deepcopy(first)):  # noqa: S301 - our own
+        assert list(getattr(copied, encode)("dove")) == list(vector)
+    assert backends.made == ["multi-quick/torch-fp32"]
 
 
 def test_the_same_arguments_give_the_same_object(config: ManagerConfig) -> None:

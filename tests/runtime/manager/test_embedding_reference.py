@@ -231,3 +231,45 @@ def test_equal_embeddings_have_equal_pickles(root: Path) -> None:
     assert first.info != second.info
     assert pickle.dumps(first) == pickle.dumps(second) == pickle.dumps(sent(first))
     assert pickle.dumps(first) != pickle.dumps(load_embedding("one", root=root))
+
+
+class Estimator:
+    """An estimator of scikit-learn, as a user writes one, without its base classes."""
+
+    def __init__(self, encoder: Any, count: int = 1) -> None:
+        self.encoder = encoder
+        self.count = count
+
+    def get_params(self, *, deep: bool = True) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@pytest.mark.torch  # which needs sentence-transformers, and that scikit-learn
+@pytest.mark.usefixtures("backends")
+def test_clones_of_scikit_learn_share_what_is_loaded(root: Path) -> None:
+    from sklearn.base import clone
+
+    with EmbeddingManager(ManagerConfig(root=root)) as own:
+        for encoder in (own, own.get_model("two"), load_embedding("two", root=root)):
+            cloned = clone(Estimator(encoder, count=2))  # type: ignore[type-var]
+            assert (cloned.encoder, cloned.count) == (encoder, 2)
+
+
+@pytest.mark.torch
+@pytest.mark.usefixtures("backends")
+def test_the_cache_of_joblib_knows_an_embedding_again(root: Path, tmp_path: Path) -> None:
+    from joblib import Memory
+
+    calls: list[str] = []
+
+    def embed(embedding: Any, text: str) -> Any:
+        calls.append(text)
+        return embedding.encode(text)
+
+    cached = Memory(tmp_path / "cache", verbose=0).cache(embed)
+    for _ in range(2):
+        vector = cached(load_embedding("two", root=root), "a")
+    assert calls == ["a"]
+    assert vector.shape == (8,)
+    cached(load_embedding("one", root=root), "a")
+    assert calls == ["a", "a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 import time
@@ -36,6 +37,12 @@ def test_one_instance_per_configuration(root: Path, backends: Backends) -> None:
     assert EmbeddingManager.get_instance(ManagerConfig(root=root)) is first
     assert EmbeddingManager.get_instance(ManagerConfig(root=root, same_space=True)) is not first
     assert EmbeddingManager.get_instance(ManagerConfig(root=root, expect_spaces={"one": "a" * 64})) is not first
+
+
+def test_code_that_fills_in_parameters_finds_none() -> None:
+    """As ``Depends`` of FastAPI: a request would choose the settings."""
+    shown = inspect.signature(EmbeddingManager.get_instance)
+    assert (list(shown.parameters), shown.return_annotation) == ([], "EmbeddingManager")
 
 
 def test_without_a_configuration_the_environment_decides(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
+import pickle
 import threading
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from thoth_models import (
     InvalidInputError,
     ManagerConfig,
     ModelUnavailableError,
+    NotPicklableError,
     SpaceMismatchError,
     UnknownModelError,
 )
@@ -262,3 +265,14 @@ def test_both_sides_are_what_a_service_calls(hosted: Hosted, config: ManagerConf
     assert search(choose(hosted, config, LOCAL), "a") == (8,)
     assert search(choose(hosted, config, REMOTE), "a") == (4,)
     assert search(EmbeddingManager(config), "a") == (8,)
+
+
+# --- copies, and other processes ---
+
+
+@pytest.mark.parametrize("side", ["local", "hosted"])
+def test_the_choice_stays_in_its_process(hosted: Hosted, config: ManagerConfig, side: str) -> None:
+    chosen = choose(hosted, config, {"THOTH_EMBEDDINGS": side})
+    assert copy.copy(chosen) is copy.deepcopy(chosen) is chosen
+    with pytest.raises(NotPicklableError, match=rf"call choose_embeddings\(index='{chosen.identity}', "):
+        pickle.dumps(chosen)
