@@ -251,7 +251,7 @@ def test_clones_of_scikit_learn_share_what_is_loaded(root: Path) -> None:
 
     with EmbeddingManager(ManagerConfig(root=root)) as own:
         for encoder in (own, own.get_model("two"), load_embedding("two", root=root)):
-            cloned = clone(Estimator(encoder, count=2))  # type: ignore[type-var]
+            cloned = clone(Estimator(encoder, count=2))
             assert (cloned.encoder, cloned.count) == (encoder, 2)
 
 
