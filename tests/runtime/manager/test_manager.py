@@ -39,6 +39,13 @@ def test_one_instance_per_configuration(root: Path, backends: Backends) -> None:
     assert EmbeddingManager.get_instance(ManagerConfig(root=root, expect_spaces={"one": "a" * 64})) is not first
 
 
+def test_the_digest_of_the_bundle_is_known_before_a_model_is_loaded(root: Path, backends: Backends) -> None:
+    with manager(root) as own:
+        digest = own.bundle_digest()
+        assert backends.made == []
+        assert own.get_model("two").info.bundle_digest == digest
+
+
 def test_code_that_fills_in_parameters_finds_none() -> None:
     """As ``Depends`` of FastAPI: a request would choose the settings."""
     shown = inspect.signature(EmbeddingManager.get_instance)
