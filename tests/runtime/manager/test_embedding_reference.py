@@ -164,7 +164,7 @@ def test_a_relative_root_is_sent_as_an_absolute_one(
 def test_another_bundle_is_refused_before_anything_is_loaded(
     root: Path, other_root: Path, backends: Backends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if the model is the same: nobody knows why the bundle is another one."""
+    """Even if it has the same model."""
     EmbeddingManager.get_instance().close()
     monkeypatch.setenv(ROOT_VARIABLE, str(root))
     here = load_embedding("two")
