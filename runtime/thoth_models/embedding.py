@@ -7,18 +7,18 @@ similarity. A backend only turns a list of texts into raw vectors.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
 from thoth_models.bundle.agreement import compare
 from thoth_models.errors import InvalidInputError, NotPicklableError, UnknownPromptError
+from thoth_models.inputs import expect_text, expect_texts
 from thoth_models.process.shutdown import late_call
 from thoth_models.references import LoadedOnUse, unpickled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import ArrayLike
 
@@ -170,7 +170,8 @@ class Embedding(LoadedOnUse):
             replaces dimension.
 
         Raises:
-            InvalidInputError: An input is not a str (the message names its index), or an argument is out of range.
+            InvalidInputError: An input is not a str, or is longer than :data:`thoth_models.inputs.MAX_CHARACTERS` (the
+                message names its index), or an argument is out of range.
             UnknownPromptError: The model has no prompt of that name.
         """
         if convert_to_numpy is not True:
@@ -186,7 +187,7 @@ class Embedding(LoadedOnUse):
         batch_size = None if batch_size is None else _positive("batch_size", batch_size)
         width = self._width(truncate_dim)
         resolved_prompt = self._prompt(prompt_name, prompt)
-        texts = _texts(sentences)
+        texts = expect_texts("sentences", sentences)
         if texts:
             with late_call():
                 vectors = self._backend.encode(
@@ -278,7 +279,7 @@ class Embedding(LoadedOnUse):
 
     def _prompt(self, prompt_name: object, prompt: str | None) -> str | None:
         if prompt is not None:
-            return _text("prompt", prompt)
+            return expect_text("prompt", prompt)
         name = self._built.default_prompt_name if prompt_name is None else prompt_name
         if name is None:
             return None
@@ -312,45 +313,6 @@ def unit_length(vectors: FloatArray) -> FloatArray:
     """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
-
-
-def _texts(sentences: object) -> list[str]:
-    if isinstance(sentences, str):
-        return [_text("sentences", sentences)]
-    items = expect_items("sentences", "a str or an iterable of str", sentences)
-    return [_text(f"sentences[{index}]", text) for index, text in enumerate(items)]
-
-
-def expect_items(name: str, expected: str, value: object) -> Iterable[object]:
-    """Return ``value`` if iterating over it gives items in an order that a caller can rely on.
-
-    Args:
-        name: Name of the argument, for the message.
-        expected: What is expected, for the message.
-        value: The argument.
-
-    Raises:
-        InvalidInputError: ``value`` is not iterable; or it is a str, bytes, a mapping, a set, or a table such as a
-            DataFrame, whose iteration gives characters, numbers, keys, items in any order, or the names of columns.
-    """
-    dimensions = getattr(value, "ndim", 1)
-    if dimensions != 1:
-        raise InvalidInputError(f"{name}: expected {expected}, found {type(value).__name__} of {dimensions} dimensions")
-    if isinstance(value, (str, bytes, bytearray, Mapping, set, frozenset)) or not isinstance(value, Iterable):
-        raise InvalidInputError(f"{name}: expected {expected}, found {type(value).__name__}")
-    return value
-
-
-def _text(place: str, text: object) -> str:
-    if not isinstance(text, str):
-        raise InvalidInputError(f"{place}: expected a str, found {type(text).__name__}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        # tokenizers needs UTF-8, and would raise a TypeError.
-        raise InvalidInputError(f"{place}: expected Unicode text, found a lone surrogate at {error.start}") from error
-    # Converts subclasses such as numpy's to a plain str. Not str(), which returns the name of a StrEnum's member.
-    return str.__str__(text)
 
 
 def _positive(name: str, value: object) -> int:

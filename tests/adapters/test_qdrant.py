@@ -303,7 +303,7 @@ def test_nothing_is_written_of_nothing(columns: ThothCollection) -> None:
     [
         ((["fine"] * 5 + [None],), r"texts\[5\]: expected a str, found NoneType"),
         ((["fine", 3],), r"texts\[1\]: expected a str, found int"),
-        ((["fine"] * 5 + ["\ud800"],), r"texts\[5\]: expected a text of Unicode characters"),
+        ((["fine"] * 5 + ["\ud800"],), r"texts\[5\]: expected Unicode text, found a lone surrogate at 0$"),
         ((["a"], {"a": 1}), "payloads: expected a dict or None for each text, found str"),
         (("fine",), "texts: expected an iterable of str, found str"),
         ((None,), "texts: expected an iterable of str, found NoneType"),

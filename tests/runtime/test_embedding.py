@@ -112,6 +112,7 @@ class Table:
         (3, "^sentences: expected a str or an iterable of str, found int$"),
         ("a\ud800", "^sentences: expected Unicode text, found a lone surrogate at 1$"),
         (["a", "\udcff"], r"^sentences\[1\]: expected Unicode text, found a lone surrogate at 0$"),
+        (["a", "x" * 262_145], r"^sentences\[1\]: expected at most 262,144 characters, found 262,145; divide"),
     ],
 )
 def test_what_is_no_text(sentences: Any, message: str) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from thoth_models.adapters.qdrant_points import (
     batches,
-    checked_text,
     creation,
     expect_adoptable,
     expect_same,
@@ -20,6 +19,7 @@ from thoth_models.adapters.serving import missing
 from thoth_models.adapters.spaces import SpaceEncoder
 from thoth_models.bundle.selection import DEFAULT
 from thoth_models.errors import EnvironmentFault, InvalidInputError, NotPicklableError
+from thoth_models.inputs import expect_text
 from thoth_models.references import SharedObject
 
 try:
@@ -222,7 +222,7 @@ class ThothCollection(_Collection[QdrantClient]):
             ThothModelsError: The model cannot be loaded.
         """
         space = recorded_space(self.client.get_collection(self.name), self._where)
-        vector = self._encoder.encode(checked_text("text", text), "query", space, self._where)
+        vector = self._encoder.encode(expect_text("text", text), "query", space, self._where)
         found = self.client.query_points(
             self.name,
             query=vector.tolist(),
@@ -299,7 +299,7 @@ class AsyncThothCollection(_Collection[AsyncQdrantClient]):
     ) -> list[models.ScoredPoint]:
         """Encode a text as a query, and return the nearest points; see :meth:`ThothCollection.query`."""
         space = recorded_space(await self.client.get_collection(self.name), self._where)
-        vector = await self._encoder.aencode(checked_text("text", text), "query", space, self._where)
+        vector = await self._encoder.aencode(expect_text("text", text), "query", space, self._where)
         found = await self.client.query_points(
             self.name,
             query=vector.tolist(),

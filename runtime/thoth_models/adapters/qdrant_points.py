@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.adapters.serving import missing
 from thoth_models.adapters.spaces import RECORD
-from thoth_models.embedding import expect_items
 from thoth_models.errors import EnvironmentFault, InvalidInputError, SpaceMismatchError
+from thoth_models.inputs import expect_items, expect_text
 
 try:
     from qdrant_client import models
@@ -159,29 +159,14 @@ def points_of(ids: list[models.ExtendedPointId], vectors: FloatArray, payloads: 
     return models.Batch(ids=ids, vectors=vectors.tolist(), payloads=payloads)
 
 
-def checked_text(place: str, text: object) -> str:
-    """Return a text.
-
-    Raises:
-        InvalidInputError: ``text`` is not a str, or has a lone surrogate, which cannot be encoded as UTF-8.
-    """
-    if not isinstance(text, str):
-        raise InvalidInputError(f"{place}: expected a str, found {type(text).__name__}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(f"{place}: expected a text of Unicode characters, found {error}") from error
-    return text
-
-
 def _rows(
     texts: object, payloads: Iterable[Mapping[str, Any] | None] | None, ids: Iterable[Any] | None
 ) -> Iterator[tuple[str, Mapping[str, Any] | None, Any]]:
     nothing: Iterator[None] = iter(())
     columns = [
         expect_items("texts", "an iterable of str", texts),
-        nothing if payloads is None else payloads,
-        nothing if ids is None else ids,
+        nothing if payloads is None else expect_items("payloads", "an iterable of dicts", payloads),
+        nothing if ids is None else expect_items("ids", "an iterable of ids", ids),
     ]
     wanted = [True, payloads is not None, ids is not None]
     for index, row in enumerate(itertools.zip_longest(*columns, fillvalue=_END)):
@@ -189,7 +174,7 @@ def _rows(
             if value is _END and is_given:
                 raise InvalidInputError(f"{name}: expected as many as the others, found {index}")
         text, payload, given = (None if value is _END else value for value in row)
-        yield checked_text(f"texts[{index}]", text), payload, given
+        yield expect_text(f"texts[{index}]", text), payload, given
 
 
 def _id(given: Any) -> models.ExtendedPointId:  # noqa: ANN401 - the client looks at it

@@ -20,18 +20,22 @@ if TYPE_CHECKING:
 IntArray: TypeAlias = "NDArray[np.int64]"
 
 
-def blocks(texts: Sequence[str], *, most_texts: int, most_characters: int) -> Iterator[range]:
+def blocks(
+    texts: Sequence[str], *, most_texts: int, most_characters: int, prompt: str | None = None
+) -> Iterator[range]:
     """Divide ``texts`` into consecutive blocks that are tokenised at once.
 
     A block has at most ``most_texts`` texts. It ends before the text that would make it exceed ``most_characters``,
-    unless that text is its only one.
+    unless that text is its only one. The characters of ``prompt`` count for each text.
     """
+    added = len(prompt or "")
     start = characters = 0
     for index, text in enumerate(texts):
-        characters += len(text)
+        length = added + len(text)
+        characters += length
         if index > start and (index - start == most_texts or characters > most_characters):
             yield range(start, index)
-            start, characters = index, len(text)
+            start, characters = index, length
     if start < len(texts):
         yield range(start, len(texts))
 

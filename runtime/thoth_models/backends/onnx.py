@@ -17,6 +17,7 @@ from thoth_models.backends.batching import Padding, batches, blocks
 from thoth_models.backends.onnx_sessions import OUTPUT, Graph, Sessions, content
 from thoth_models.bundle.canonical_json import FormatError, parse_json
 from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
+from thoth_models.inputs import MAX_CHARACTERS
 from thoth_models.process.environment import threads
 
 try:
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 _INPUTS = ("attention_mask", "input_ids", "pooling_mask", "token_type_ids")
 _VERSION = 1
 
-_MAX_TEXTS, _MAX_CHARACTERS = 1024, 2**18
-"""How much is tokenised at once: enough to sort by length, but only a few megabytes of tokens."""
+_MAX_TEXTS = 1024
+"""How many texts are tokenised at once, of at most ``MAX_CHARACTERS`` characters together: enough to sort by length,
+but only a few megabytes of tokens."""
 
 _MAX_TOKEN = 2**31 - 1
 
@@ -180,22 +182,31 @@ class OnnxBackend:
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
         prompt_length = self._prompt_length(prompt) if prompt and self._settings.excludes_prompt else 0
         progress = _Progress(len(texts), shown=show_progress_bar)
-        for block in blocks(texts, most_texts=_MAX_TEXTS, most_characters=_MAX_CHARACTERS):
-            encodings = self._tokenize([f"{prompt or ''}{texts[index]}" for index in block])
-            lengths = [len(encoding) for encoding in encodings]
-            with self._sessions.calling(sum(lengths)) as (workers, most_tokens):
+        for block in blocks(texts, most_texts=_MAX_TEXTS, most_characters=MAX_CHARACTERS, prompt=prompt):
+            # In a method, so that the tokens of a block are freed before the next one is tokenised.
+            vectors[block.start : block.stop] = self._encode_block(
+                [f"{prompt or ''}{texts[index]}" for index in block], prompt_length, batch_size, progress
+            )
+        return vectors
 
-                def run(batch: list[int], block: range = block, encodings: list[Any] = encodings) -> None:
-                    rows = [block[position] for position in batch]
-                    vectors[rows] = self._run([encodings[position] for position in batch], prompt_length)
-                    progress.add(len(batch))
+    def _encode_block(
+        self, texts: list[str], prompt_length: int, batch_size: int | None, progress: _Progress
+    ) -> FloatArray:
+        vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
+        encodings = self._tokenize(texts)
+        lengths = [len(encoding) for encoding in encodings]
 
-                planned = list(batches(lengths, most_tokens=most_tokens, most_texts=batch_size))
-                if workers > 1:
-                    parallel(run, planned, workers)
-                else:
-                    for batch in planned:
-                        run(batch)
+        def run(batch: list[int]) -> None:
+            vectors[batch] = self._run([encodings[position] for position in batch], prompt_length)
+            progress.add(len(batch))
+
+        with self._sessions.calling(sum(lengths)) as (workers, most_tokens):
+            planned = list(batches(lengths, most_tokens=most_tokens, most_texts=batch_size))
+            if workers > 1:
+                parallel(run, planned, workers)
+            else:
+                for batch in planned:
+                    run(batch)
         return vectors
 
     def _run(self, encodings: list[tokenizers.Encoding], prompt_length: int) -> FloatArray:

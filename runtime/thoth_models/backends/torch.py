@@ -14,6 +14,7 @@ import numpy as np
 
 from thoth_models.backends.batching import batches, blocks
 from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
+from thoth_models.inputs import MAX_CHARACTERS
 from thoth_models.process.daemon_executor import DaemonExecutor
 from thoth_models.process.environment import stated_threads, usable_cores
 from thoth_models.process.offline import assert_offline, enforce_offline
@@ -139,12 +140,8 @@ class TorchBackend:
         def run() -> FloatArray:
             vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
             # In blocks, because the library collects a tensor for each text before it joins them.
-            for block in blocks(texts, most_texts=_MAX_TEXTS, most_characters=_MAX_CHARACTERS):
-                lengths = [self._length(prompt, texts[index]) for index in block]
-                if most_texts * max(lengths) <= _MAX_TOKENS:
-                    planned = [list(range(len(block)))]
-                else:
-                    planned = list(batches(lengths, most_tokens=_MAX_TOKENS, most_texts=most_texts))
+            for block in blocks(texts, most_texts=_MAX_TEXTS, most_characters=_MAX_CHARACTERS, prompt=prompt):
+                planned = self._planned([texts[index] for index in block], prompt, most_texts)
                 for rows in planned:
                     vectors[[block[row] for row in rows]] = self._model.encode(
                         [texts[block[row]] for row in rows],
@@ -164,6 +161,21 @@ class TorchBackend:
             raise
         except Exception as error:
             raise BackendError(f"sentence-transformers failed: {type(error).__name__}: {error}") from error
+
+    def _planned(self, texts: list[str], prompt: str | None, most_texts: int) -> list[list[int]]:
+        """Divide texts into calls of the library, as positions: one call if each of its batches is small enough."""
+        lengths = [self._length(prompt, text) for text in texts]
+        longest = max(map(len, texts)) + len(prompt or "")
+        if most_texts * max(lengths) <= _MAX_TOKENS and most_texts * longest <= MAX_CHARACTERS:
+            return [list(range(len(texts)))]
+        return [
+            [rows[place] for place in part]
+            for rows in batches(lengths, most_tokens=_MAX_TOKENS, most_texts=most_texts)
+            # The library tokenises the texts of a batch at once, whatever the model takes of them.
+            for part in blocks(
+                [texts[row] for row in rows], most_texts=most_texts, most_characters=MAX_CHARACTERS, prompt=prompt
+            )
+        ]
 
     def _length(self, prompt: str | None, text: str) -> int:
         """Return an upper bound for the tokens of a text: its length in bytes, and the special tokens."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from thoth_models.errors import InvalidInputError
+from thoth_models.inputs import expect_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +31,7 @@ def open_texts(name: str, input_format: str | None) -> Iterator[Iterator[str]]:
             a string under ``text``; None to decide by the extension of ``name``.
 
     Raises:
-        InvalidInputError: A line is not UTF-8, or does not have the format; the message names file and line.
+        InvalidInputError: A line is not UTF-8, too long, or does not have the format; the message names file and line.
         OSError: The file cannot be opened.
     """
     is_jsonl = input_format == "jsonl" or (input_format is None and name.endswith(".jsonl"))
@@ -41,8 +42,8 @@ def open_texts(name: str, input_format: str | None) -> Iterator[Iterator[str]]:
 
 @contextlib.contextmanager
 def given(texts: Iterable[str]) -> Iterator[Iterator[str]]:
-    """Yield texts from memory, as :func:`open_texts` does from a file."""
-    yield iter(texts)
+    """Yield the texts of ``--text``, as :func:`open_texts` does those of a file."""
+    yield (expect_text(f"--text[{index}]", text) for index, text in enumerate(texts))
 
 
 def _read(file: IO[bytes], name: str, *, is_jsonl: bool) -> Iterator[str]:
@@ -55,7 +56,7 @@ def _read(file: IO[bytes], name: str, *, is_jsonl: bool) -> Iterator[str]:
             text = line.removesuffix(b"\n").removesuffix(b"\r").decode(encoding)
         except UnicodeDecodeError as error:
             raise InvalidInputError(f"{place}: expected UTF-8, found {error.reason} at byte {error.start}") from error
-        yield _json_text(text, place) if is_jsonl else text
+        yield expect_text(place, _json_text(text, place) if is_jsonl else text)
 
 
 def _json_text(line: str, place: str) -> str:

@@ -21,8 +21,8 @@ from thoth_models.compat.named_model import (
     listed_documents,
     query_text,
 )
-from thoth_models.embedding import expect_items
 from thoth_models.errors import EnvironmentFault, InvalidInputError, ThothModelsError
+from thoth_models.inputs import expect_items
 from thoth_models.manager.stats import ModelStats
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class ExternalEmbeddingManager:
             return self.encode_query(texts)
         if texts is None:
             return []
-        inputs = list(texts)
+        inputs = _listed(texts)
         if others := sum(not isinstance(text, str) for text in inputs):
             _log.warning("encode: %d of %d inputs are not str, and were converted", others, len(inputs))
         return self.encode_texts(["" if text is None else str(text) for text in inputs])
@@ -342,10 +342,10 @@ _HINT: Final = (
 )
 
 
-def _listed(texts: object) -> list[str]:
+def _listed(texts: object) -> list[Any]:
     """Return texts as a list. The items are checked when they are encoded.
 
     Raises:
         InvalidInputError: ``texts`` is a single str, or not an ordered collection.
     """
-    return list(expect_items("texts", "a list of str", texts))  # type: ignore[arg-type]  # checked later
+    return list(expect_items("texts", "a list of str", texts))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from thoth_models.bundle.space import is_space
-from thoth_models.embedding import expect_items
 from thoth_models.errors import EnvironmentFault, InvalidInputError
+from thoth_models.inputs import expect_texts
 from thoth_models.manager.manager import EmbeddingManager
 from thoth_models.process.fork import ForkAware, at_fork, never_destroy
 
@@ -147,13 +147,13 @@ class HostedProvider(ForkAware):
 
     def encode(self, texts: str | Iterable[str]) -> FloatArray:
         """Return the vectors after checking them."""
-        listed = _listed(texts)
+        listed = expect_texts("texts", texts)
         answer: ArrayLike = self._own_encoder().encode(listed) if listed else []
         return self._checked(texts, listed, answer)
 
     async def aencode(self, texts: str | Iterable[str]) -> FloatArray:
         """Return the vectors after checking them, without blocking the event loop."""
-        listed = _listed(texts)
+        listed = expect_texts("texts", texts)
         answer: ArrayLike = await self._own_encoder().aencode(listed) if listed else []
         return self._checked(texts, listed, answer)
 
@@ -188,15 +188,3 @@ class HostedProvider(ForkAware):
                 raise EnvironmentFault(f"{self.identity}: expected vectors that have a direction, found one of zeros")
             vectors = (vectors / lengths).astype(np.float32)
         return vectors[0] if isinstance(texts, str) else vectors
-
-
-def _listed(texts: object) -> list[str]:
-    """Return one or several texts as a list."""
-    if isinstance(texts, str):
-        return [texts]
-    listed = []
-    for place, text in enumerate(expect_items("texts", "a str or an iterable of str", texts)):
-        if not isinstance(text, str):
-            raise InvalidInputError(f"texts[{place}]: expected a str, found {type(text).__name__}")
-        listed.append(text)
-    return listed

@@ -33,6 +33,11 @@ def test_a_text_that_is_too_long_is_a_block_of_its_own() -> None:
     assert divided(["a", "a" * 99, "", "a"], most_texts=9, most_characters=5) == [[0], [1], [2, 3]]
 
 
+def test_the_prompt_counts_for_each_text() -> None:
+    found = blocks(["a", "aaa", "aaa"], most_texts=9, most_characters=8, prompt="pp")
+    assert [list(block) for block in found] == [[0, 1], [2]]
+
+
 def test_blocks_of_no_texts() -> None:
     assert divided([], most_texts=2, most_characters=2) == []
 

@@ -169,10 +169,12 @@ def test_only_a_block_of_texts_is_tokenised_at_once(shared: OnnxBackend, monkeyp
 
     monkeypatch.setattr(shared, "_tokenize", recorded)
     monkeypatch.setattr("thoth_models.backends.onnx._MAX_TEXTS", 4)
-    monkeypatch.setattr("thoth_models.backends.onnx._MAX_CHARACTERS", 12)
+    monkeypatch.setattr("thoth_models.backends.onnx.MAX_CHARACTERS", 12)
     texts = ["a", "b", "c", "d", "e", "water water", "f", "a" * 30, "g"]
     assert_close(encode(shared, texts), [reference(tokenizer_json(), text) for text in texts])
     assert sizes == [4, 2, 1, 1, 1]
+    shared.encode(["a", "b"], prompt="water water ", batch_size=None, show_progress_bar=False)
+    assert sizes[5:] == [1, 1]
 
 
 def test_long_texts_are_cut(shared: OnnxBackend) -> None:

@@ -495,6 +495,21 @@ def test_texts_are_given_to_the_library_in_blocks(
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("prompt", [None, "water "])
+def test_the_library_tokenises_few_long_texts_at_once(
+    calls: tuple[TorchBackend, list[tuple[int, int]]], monkeypatch: pytest.MonkeyPatch, prompt: str | None
+) -> None:
+    backend, seen = calls
+    texts = ["water " * 20, "bread", "river " * 20, "house " * 20, "city"]
+    expected = backend.encode(texts, prompt=prompt, batch_size=1, show_progress_bar=False)
+    seen.clear()
+    monkeypatch.setattr("thoth_models.backends.torch.MAX_CHARACTERS", 250)
+    vectors = backend.encode(texts, prompt=prompt, batch_size=None, show_progress_bar=False)
+    assert [count for count, _batch_size in seen] == ([2, 3] if prompt is None else [1, 1, 3])
+    assert np.abs(vectors - expected).max() <= TOLERANCE
+
+
+@pytest.mark.torch
 def test_the_thread_ends_with_the_backend(tiny_bundle: Path) -> None:
     def running() -> int:
         return sum(thread.name.startswith("thoth-models-torch") for thread in threading.enumerate())

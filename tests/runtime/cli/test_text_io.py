@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from thoth_models.cli.text_io import blocks, open_texts, replaced_at_end, write_jsonl
+from thoth_models.cli.text_io import blocks, given, open_texts, replaced_at_end, write_jsonl
 from thoth_models.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def test_jsonl_by_the_ending_or_the_option(tmp_path: Path) -> None:
         ("t.jsonl", b"[" * 200_000, "t.jsonl, line 1: expected one JSON value, found something else"),
         ("t.jsonl", b"3\n", 't.jsonl, line 1: expected a string, or an object with a string under "text"'),
         ("t.jsonl", b'{"txt":"a"}\n', 't.jsonl, line 1: expected a string, or an object with a string under "text"'),
+        ("t.jsonl", b'"ok"\n"\\ud800"\n', "t.jsonl, line 2: expected Unicode text, found a lone surrogate at 0"),
+        ("texts", b"ok\n" + b"x" * 262_145, "texts, line 2: expected at most 262,144 characters, found 262,145"),
         ("t.jsonl", b'{"text":null}\n', 't.jsonl, line 1: expected a string, or an object with a string under "text"'),
     ],
 )
@@ -57,6 +59,15 @@ def test_a_bad_line_is_named(tmp_path: Path, name: str, data: bytes, message: st
     with pytest.raises(InvalidInputError) as caught:
         read(tmp_path / name, data)
     assert message in str(caught.value)
+
+
+def test_a_text_of_the_command_line_is_named() -> None:
+    with given(["a", "\udcff"]) as texts:
+        assert next(texts) == "a"
+        with pytest.raises(
+            InvalidInputError, match=r"^--text\[1\]: expected Unicode text, found a lone surrogate at 0$"
+        ):
+            next(texts)
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
