@@ -53,6 +53,7 @@ __all__ = [
 DEFAULT_COMMIT = "5c38ec7c405ec4b44b94cc5a9bb96e735b38267a"
 _REPO = r"(?P<repo>[^/]+(?:/[^/]+)?)"
 _MODEL_INFO = re.compile(rf"/api/models/{_REPO}(?:/revision/(?P<revision>[^/]+))?")
+_PATHS_INFO = re.compile(rf"/api/models/{_REPO}/paths-info/(?P<revision>[^/]+)")
 _RESOLVE = re.compile(rf"/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 _CACHED = re.compile(rf"/api/resolve-cache/models/{_REPO}/(?P<revision>[0-9a-f]{{40}})/(?P<name>.+)")
 LFS_SUFFIXES = (".safetensors", ".bin", ".onnx", ".onnx_data", ".pt", ".h5", ".gguf", ".msgpack")
@@ -95,6 +96,14 @@ class _StoredFile:
     @property
     def etag(self) -> str:
         return f'"{self.sha256 or self.blob_id}"'
+
+    def path_info(self, name: str) -> dict[str, object]:
+        info: dict[str, object] = {
+            "type": "file", "oid": self.blob_id, "size": self.content.length, "path": name,
+        }  # fmt: skip
+        if self.sha256 is not None:
+            info["lfs"] = {"oid": self.sha256, "size": self.content.length, "pointerSize": self.pointer_size}
+        return info
 
     def sibling(self, name: str, *, blobs: bool) -> dict[str, object]:
         if not blobs:
@@ -164,9 +173,19 @@ class HubSimulator:
     LFS files are redirected to a signed address, a new one each time. With `storage_host` that address is on a second
     port, hence on another origin, under that name: "127.0.0.1", or "localhost" for another host name too. With
     `resolve_cache` the other files are redirected as well, to a relative address, as the real Hub does.
+
+    With `sizes_by` it is a mirror that drops `?blobs=true` from the model-info route, as olah does: its sizes are on
+    the paths-info route, or without that route in the headers of the files alone, or nowhere.
     """
 
-    def __init__(self, *, storage_host: str | None = None, resolve_cache: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        storage_host: str | None = None,
+        resolve_cache: bool = False,
+        sizes_by: Literal["listing", "paths-info", "headers", "nothing"] = "listing",
+    ) -> None:
+        self._sizes_by = sizes_by
         self._storage_host = storage_host
         self._resolve_cache = resolve_cache
         self._lock = Lock()
@@ -275,9 +294,11 @@ class HubSimulator:
         for name, value in handler.headers.items():
             headers[name.lower()] = f"{headers[name.lower()]}, {value}" if name.lower() in headers else value
         request = RecordedRequest(handler.command, path, query, headers, origin, time.monotonic())
+        body = handler.rfile.read(int(headers.get("content-length", 0)))
         with self._lock:
             self._requests.append(request)
-            route = self._route(request)
+            match = _PATHS_INFO.fullmatch(path) if request.method == "POST" else None
+            route = self._route(request) if match is None else self._paths_info(match, request, body)
             fault = self._take_fault(request, route)
         reply = route.reply
         if isinstance(fault, Status):
@@ -333,7 +354,7 @@ class HubSimulator:
         if isinstance(found, Reply):
             return found
         repository, snapshot = found
-        blobs = parse_qs(request.query).get("blobs") in (["true"], ["True"], ["1"])
+        blobs = self._sizes_by == "listing" and parse_qs(request.query).get("blobs") in (["true"], ["True"], ["1"])
         info: dict[str, object] = {
             "id": match["repo"],
             "modelId": match["repo"],
@@ -351,6 +372,17 @@ class HubSimulator:
             info |= {"cardData": {"license": snapshot.license}, "tags": ["safetensors", f"license:{snapshot.license}"]}
         return Reply(200, {"Content-Type": "application/json"}, Content.of(json.dumps(info).encode()))
 
+    def _paths_info(self, match: re.Match[str], request: RecordedRequest, body: bytes) -> _Route:
+        found = self._find(match, request)
+        if self._sizes_by in ("headers", "nothing"):
+            found = Reply.error(404, None, "Sorry, we can't find the page you are looking for.")
+        if isinstance(found, Reply):
+            return _Route("content", "paths-info", found)
+        files = found[1].files
+        paths = [path for path in parse_qs(body.decode()).get("paths", []) if path in files]
+        infos = json.dumps([files[path].path_info(path) for path in paths]).encode()
+        return _Route("content", "paths-info", Reply(200, {"Content-Type": "application/json"}, Content.of(infos)))
+
     def _resolve(self, match: re.Match[str], request: RecordedRequest, *, cached: bool) -> _Route:
         name = unquote(match["name"])
         found = self._find(match, request)
@@ -363,7 +395,8 @@ class HubSimulator:
             error = Reply.error(404, "EntryNotFound", "Entry not found")
             return _Route("content", name, replace(error, headers={**error.headers, **headers}))
         if stored.sha256 is not None:
-            headers |= {"X-Linked-Etag": stored.etag, "X-Linked-Size": str(stored.content.length)}
+            if self._sizes_by != "nothing":
+                headers |= {"X-Linked-Etag": stored.etag, "X-Linked-Size": str(stored.content.length)}
             return _Route("redirect", name, Reply.redirect(302, self._sign(name, snapshot), headers))
         if self._resolve_cache and not cached:
             location = f"/api/resolve-cache/models/{match['repo']}/{snapshot.commit}/{quote(name)}"

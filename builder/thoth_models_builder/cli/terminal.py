@@ -205,9 +205,9 @@ def _lock_state(model: LockedModelReport) -> str:
         case "resolved" | "unchanged":
             return f"{model.state} from {model.source}, {size}"
         case "kept":
-            return f"its sources did not answer, the existing entry is kept ({size})"
+            return f"no source delivered it, the existing entry is kept ({size})"
         case "missing":
-            return "its sources did not answer, and there is no entry to keep"
+            return "no source delivered it, and there is no entry to keep"
         case _:
             return "removed, because the specification has no such model any more"
 

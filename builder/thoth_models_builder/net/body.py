@@ -1,4 +1,4 @@
-"""Read the body of an HTTP answer into memory, up to a size limit."""
+"""Read the body of an HTTP answer into memory, up to a size limit; and recognise an answer that something else sent."""
 
 from __future__ import annotations
 
@@ -6,10 +6,35 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from thoth_models_builder.net.redact import without_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from thoth_models_builder.errors import BuildError
+
+
+_PAGES = (b"<!doctype html", b"<html")
+
+BEGINNING = 256
+"""Bytes of a body that show whether it is an HTML page."""
+
+
+def found_instead(response: httpx2.Response, beginning: bytes = b"") -> str | None:
+    """Describe a compressed answer, or an HTML page where something else was asked for, with its address; else None.
+
+    Without the ``beginning`` of its body, only the header says that an answer is a page. That is no proof, as some
+    servers state it of any file: accept what has the right digest.
+    """
+    encoding = response.headers.get("Content-Encoding", "").lower()
+    address = without_secrets(str(response.url))
+    if encoding not in ("", "identity"):
+        return f"an answer compressed as {encoding[:20]!r}, which was not asked for, from {address}"
+    is_stated = response.headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml"))
+    shown = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if shown.startswith(_PAGES) or (is_stated and not shown):
+        return f"an HTML page, as a captive portal or a proxy sends, from {address}"
+    return None
 
 
 async def read_body(response: httpx2.Response, max_size: int, wrong: Callable[[str], BuildError]) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import ImageNotFoundError, RegistryError
+from thoth_models_builder.net.body import BEGINNING, found_instead
 from thoth_models_builder.net.retry import RetryableError, StallDetector
 from thoth_models_builder.oci.descriptors import (
     DOCKER_INDEX,
@@ -101,6 +102,8 @@ class Puller:
             if response.status_code != _OK:
                 raise await session.refusal(response, f"an image {self.reference}", ImageNotFoundError)
             data = await session.read(response, MAX_DOCUMENT_SIZE)
+            if (instead := found_instead(response, data)) is not None:
+                raise RegistryError(f"{place}: expected a document, found {instead}")
             media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
             stated = response.headers.get("Docker-Content-Digest")
         found = Digest.of(data)
@@ -189,6 +192,7 @@ class _Partial:
         self._path = self._target.with_name(f".{blob.digest}.{os.getpid()}")
         self._hash = hashlib.sha256()
         self.size = 0
+        self.instead: str | None = None  # what the answer looks like, if not like a blob
 
     def __enter__(self) -> Self:
         try:
@@ -203,7 +207,8 @@ class _Partial:
 
     def write(self, data: bytes) -> None:
         if self.size + len(data) > self._blob.size:
-            raise RegistryError(f"blob sha256:{self._blob.digest}: expected {self._blob.size} bytes, found more")
+            found = self.instead or "more"
+            raise RegistryError(f"blob sha256:{self._blob.digest}: expected {self._blob.size} bytes, found {found}")
         try:
             self._file.write(data)
         except OSError as error:
@@ -221,7 +226,8 @@ class _Partial:
         """Compare the digest and move the blob to its place."""
         found = Digest(self._hash.hexdigest())
         if found != self._blob.digest:
-            raise RegistryError(f"{registry}: blob: expected sha256 {self._blob.digest}, found {found}")
+            seen = self.instead or str(found)
+            raise RegistryError(f"{registry}: blob: expected sha256 {self._blob.digest}, found {seen}")
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -257,13 +263,15 @@ async def _receive(
     stall = StallDetector(session.limits, f"{session.registry}: blob {blob.digest.short}")
     # Unbuffered: with a fixed piece size, bytes would be held back and a slow transfer would go unnoticed.
     async for data in response.aiter_raw():
+        if target.size == 0:
+            target.instead = found_instead(response, data[:BEGINNING])
         target.write(data)
         advance(len(data))
         stall.received(len(data))
     if target.size < blob.size:
         raise RetryableError(
             f"{session.registry}: blob {blob.digest.short}: expected {blob.size} bytes, "
-            f"found the end after {target.size}"
+            f"found {target.instead or f'the end after {target.size}'}"
         )
 
 

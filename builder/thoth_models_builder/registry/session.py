@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import httpx2
 
 from thoth_models_builder.errors import CredentialsError, RegistryError, RegistryUnreachableError
-from thoth_models_builder.net.body import read_body
+from thoth_models_builder.net.body import found_instead, read_body
 from thoth_models_builder.net.certificates import (
     adopt_certificates,
     certificate_advice,
@@ -181,6 +181,8 @@ class Session:
     async def reason(self, response: httpx2.Response) -> str:
         """Return the status of an answer and the error message of the registry."""
         found = f"found HTTP status {response.status_code}"
+        if (instead := found_instead(response)) is not None:
+            return f"{found} and {instead}"
         try:
             errors = json.loads(await self.read(response))["errors"]
             words = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in errors)
@@ -335,7 +337,10 @@ class Session:
                     self._optional_scopes.clear()
                     raise RepeatError(f"{self.registry}: expected a token for other repositories too, found none")
                 raise await self.refusal(response, f"a token from {url.host}", CredentialsError)
-            token = read_token(await self.read(response, 1024 * 1024), self.registry)
+            data = await self.read(response, 1024 * 1024)
+            if (instead := found_instead(response, data)) is not None:
+                raise RegistryError(f"{self.registry}: expected a token from {url.host}, found {instead}")
+            token = read_token(data, self.registry)
         except httpx2.HTTPError as error:
             raise self._transport_error(method, url, error) from None
         finally:

@@ -18,9 +18,9 @@ class LockedModelReport:
 
     Attributes:
         name: Name of the model.
-        state: ``resolved`` with new content, ``unchanged``, ``kept`` because no source answered, ``missing`` because
+        state: ``resolved`` with new content, ``unchanged``, ``kept`` because no source delivered it, ``missing`` because
             there was no entry to keep, or ``removed`` together with its model.
-        source: Label of the source that answered, or None.
+        source: Label of the source that delivered it, or None.
         files: Number of files.
         bytes: Total length of the files.
         refused: Files of the source that the lock leaves out, each with the reason.

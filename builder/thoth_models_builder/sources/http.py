@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, WrongContentError
+from thoth_models_builder.net.body import BEGINNING, found_instead
 from thoth_models_builder.net.certificates import (
     adopt_certificates,
     certificate_advice,
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_REDIRECTS = 10
 _PARTIAL, _OK, _RANGE_NOT_SATISFIABLE, _TOO_MANY, _SERVER_TROUBLE = 206, 200, 416, 429, 500
+_PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
 _NO_ANSWER = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
 
 
@@ -119,10 +121,12 @@ class Downloader:
 
         async def attempt() -> None:
             resumed = sink.offset > 0
-            await self._attempt(client, url, file, sink)
+            instead = await self._attempt(client, url, file, sink)
             try:
                 sink.finish()
             except WrongContentError as error:
+                if instead is not None:
+                    raise SourceError(f"{file.path}: expected {_size(file)}, found {instead}") from error
                 if not resumed:
                     raise
                 # The bytes of an earlier attempt may be the wrong ones.
@@ -132,16 +136,19 @@ class Downloader:
 
         await retried(attempt, self.limits, SourceError, SourceUnreachableError, progress=lambda: sink.offset)
 
-    async def _attempt(self, client: httpx2.AsyncClient, url: str, file: RemoteFile, sink: Sink) -> None:
-        """Request the missing part of a file once, and write the bytes as they arrive."""
+    async def _attempt(self, client: httpx2.AsyncClient, url: str, file: RemoteFile, sink: Sink) -> str | None:
+        """Request the missing part of a file once, and write the bytes as they arrive.
+
+        Returns:
+            What the answer looks like, if it looks like something else than the file.
+        """
         if file.size is not None and sink.offset == file.size:
-            return
+            return None
         headers = {"Range": f"bytes={sink.offset}-"} if sink.offset else {}
         try:
             async with client.stream("GET", url, headers=headers) as response:
                 self._has_answered = True
-                self._check_status(response, file, sink)
-                await self._receive(response, file, sink)
+                return await _Answer(response, file, sink, self.limits).receive()
         except _NO_ANSWER as error:
             if is_tls_error(error):
                 # An untrusted certificate, or a server without TLS; another attempt would fail as well.
@@ -159,39 +166,81 @@ class Downloader:
         advice = certificate_advice(error)
         return f"{file.path}: expected {_size(file)} from {without_secrets(url)}, found {found}{advice}"
 
-    def _check_status(self, response: httpx2.Response, file: RemoteFile, sink: Sink) -> None:
+
+class _Answer:
+    """An answer to a request for a file, or for the rest of one."""
+
+    def __init__(self, response: httpx2.Response, file: RemoteFile, sink: Sink, limits: Limits) -> None:
+        self._response = response
+        self._file = file
+        self._sink = sink
+        self._limits = limits
+        # Unbuffered: with a fixed piece size, bytes would be held back, lost when the connection breaks, and a slow
+        # transfer would go unnoticed.
+        self._pieces = response.aiter_raw()
+
+    async def receive(self) -> str | None:
+        """Write the bytes as they arrive, and return what they look like, if that is not the file.
+
+        Raises:
+            SourceError: The status or the length is not that of the file, or its bytes are not and nothing else shows
+                it, because the digest is not known yet.
+            RetryableError: Another request may succeed.
+        """
+        self._check_status()
+        first = await anext(self._pieces, b"")
+        is_page_or_rest = self._file.path.endswith(_PAGE_SUFFIXES) or self._response.status_code == _PARTIAL
+        instead = None if is_page_or_rest else found_instead(self._response, first[:BEGINNING])
+        try:
+            if instead is not None and self._file.sha256 is None:
+                raise self._wrong(instead)
+            if self._response.status_code == _OK:
+                self._check_length()
+                # A server without range support sends the whole file again.
+                self._sink.restart()
+            await self._write(first)
+        except (SourceError, RetryableError) as error:
+            if instead is None:
+                raise
+            raise self._wrong(instead) from error
+        return instead
+
+    def _wrong(self, found: str) -> SourceError:
+        return SourceError(f"{self._file.path}: expected {_size(self._file)}, found {found}")
+
+    def _check_status(self) -> None:
         """Accept an answer with the rest of the file or with the whole file; raise for any other."""
-        status = response.status_code
+        status, file, sink = self._response.status_code, self._file, self._sink
         if status == _PARTIAL and sink.offset:
-            stated = response.headers.get("Content-Range", "nothing")
+            stated = self._response.headers.get("Content-Range", "nothing")
             if not stated.startswith(f"bytes {sink.offset}-"):
                 message = f"{file.path}: expected the bytes from {sink.offset} on, found {stated}"
                 sink.restart()
                 raise RetryableError(message)
             return
         if status == _OK:
-            # A server without range support sends the whole file again.
-            sink.restart()
-            self._check_length(response, file)
             return
-        message = f"{file.path}: expected HTTP status 200, found {status}{_advice(status)}"
+        instead = found_instead(self._response)
+        advice = _advice(status) if instead is None else f" and {instead}"
+        message = f"{file.path}: expected HTTP status 200, found {status}{advice}"
         if status == _RANGE_NOT_SATISFIABLE:
             sink.restart()
             raise RetryableError(message)
         if status == _TOO_MANY or status >= _SERVER_TROUBLE:
-            raise RetryableError(message, after=retry_after(response.headers))
+            raise RetryableError(message, after=retry_after(self._response.headers))
         raise SourceError(message)
 
-    def _check_length(self, response: httpx2.Response, file: RemoteFile) -> None:
-        stated = response.headers.get("Content-Length", "")
+    def _check_length(self) -> None:
+        stated, file = self._response.headers.get("Content-Length", ""), self._file
         if file.size is not None and stated.isdecimal() and int(stated) != file.size:
             raise SourceError(f"{file.path}: expected {file.size} bytes, found a Content-Length of {stated}")
 
-    async def _receive(self, response: httpx2.Response, file: RemoteFile, sink: Sink) -> None:
-        stall = StallDetector(self.limits, file.path)
-        # Unbuffered: with a fixed piece size, bytes would be held back, lost when the connection breaks, and a slow
-        # transfer would go unnoticed.
-        async for data in response.aiter_raw():
+    async def _write(self, first: bytes) -> None:
+        stall = StallDetector(self._limits, self._file.path)
+        file, sink = self._file, self._sink
+        sink.write(first)
+        stall.received(len(first))
+        async for data in self._pieces:
             sink.write(data)
             stall.received(len(data))
         if file.size is not None and sink.offset < file.size:

@@ -7,16 +7,20 @@ pinned commit; the cache of the Hub client, its locks and Xet are not used.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import logging
 import os
 import re
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+import httpx2
+
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.net.body import cap_body
+from thoth_models_builder.net.body import BEGINNING, cap_body, found_instead
 from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.retry import RetryableError, retried
@@ -25,10 +29,12 @@ from thoth_models_builder.sources.model_card import plain_license
 from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from thoth_models_builder.sources.limits import Limits
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -36,7 +42,14 @@ _DEFAULT_ENDPOINT = "https://huggingface.co"
 _MAX_METADATA_SIZE = 32 * 1024 * 1024
 """Largest metadata of a repository, in bytes; ten thousand files take two million."""
 
+_MAX_PATHS = 500
+"""Files that are asked for in one request."""
+
+_MAX_HEADS = 1000
+"""Files that are asked for one by one; each takes a round trip."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TRUE = ("1", "ON", "YES", "TRUE")
 
 
@@ -79,13 +92,12 @@ class HubRepository:
         """
         self._check_reachable()
         try:
-            info = _within(self._limits.file_deadline, self._patient_model_info, f"the metadata of {self.repository}")
+            info, files = _within(
+                self._limits.file_deadline, self._patient_metadata, f"the metadata of {self.repository}"
+            )
         except SourceUnreachableError as error:
             self._unreachable[self._endpoint] = str(error)
             raise
-        files = tuple(_remote_file(sibling) for sibling in info.siblings or ())
-        if not (isinstance(info.sha, str) and _COMMIT.fullmatch(info.sha)):
-            raise SourceError(f"expected the Hub to state the commit of {self.label}, found {info.sha!r}")
         # Fetch from this commit, also if the branch moves on after the listing.
         self._commit = info.sha
         card = info.card_data or {}
@@ -133,34 +145,96 @@ class HubRepository:
             found = f"{type(error).__name__}: {without_secrets(str(error))}"
             raise SourceError(f"expected a token for {self.label}, found {found}") from error
 
-    def _patient_model_info(self) -> Any:  # noqa: ANN401 - huggingface_hub's ModelInfo
-        async def attempt() -> Any:  # noqa: ANN401 - as above
+    def _patient_metadata(self) -> tuple[Any, tuple[RemoteFile, ...]]:
+        async def attempt() -> tuple[Any, tuple[RemoteFile, ...]]:
             try:
-                return self._model_info()
+                return self._metadata()
             except SourceUnreachableError as error:
                 raise RetryableError(str(error), is_unanswered=True) from error
 
         # An event loop for this one call: in the thread of _within(), which runs nothing else.
         return asyncio.run(retried(attempt, self._limits, SourceError, SourceUnreachableError))
 
-    def _model_info(self) -> Any:  # noqa: ANN401 - huggingface_hub's ModelInfo
+    def _metadata(self) -> tuple[Any, tuple[RemoteFile, ...]]:
+        """Return huggingface_hub's ModelInfo, and the files of its commit."""
+        token = self._token()
+        with self._asking(token):
+            info = self._api(token).model_info(self.repository, revision=self.revision, files_metadata=True)
+        files = {file.path: file for file in map(_remote_file, info.siblings or ())}
+        if not (isinstance(info.sha, str) and _COMMIT.fullmatch(info.sha)):
+            raise SourceError(f"expected the Hub to state the commit of {self.label}, found {info.sha!r}")
+        # Some mirrors drop the question for sizes and digests.
+        if lacking := [path for path, file in files.items() if file.size is None]:
+            files |= {path: file for path, file in self._details(info.sha, lacking, token).items() if path in files}
+        return info, tuple(files.values())
+
+    def _details(self, commit: str, paths: list[str], token: str | None) -> dict[str, RemoteFile]:
+        """Ask for size and digest of each path; what the endpoint does not state either is left out."""
+        found: dict[str, RemoteFile] = {}
+        try:
+            for start in range(0, len(paths), _MAX_PATHS):
+                with self._asking(token):
+                    infos = self._api(token).get_paths_info(
+                        self.repository, paths[start : start + _MAX_PATHS], revision=commit
+                    )
+                    found |= {info.path: _remote_file(info) for info in infos if hasattr(info, "size")}
+        except SourceError as error:
+            # A mirror without that route may state the same in the headers of each file.
+            _log.info("%s; asking for each file", error)
+        for path in [path for path in paths if path not in found][:_MAX_HEADS]:
+            try:
+                found[path] = self._stated(commit, path, token)
+            except SourceUnreachableError:
+                raise
+            except SourceError as error:
+                _log.info("%s: its size is not known: %s", path, error)
+        return found
+
+    def _stated(self, commit: str, path: str, token: str | None) -> RemoteFile:
+        hub = _huggingface_hub()
+        with self._asking(token):
+            url = hub.hf_hub_url(self.repository, path, revision=commit, endpoint=self._endpoint)
+            stated = hub.get_hf_file_metadata(url, token=token or False)
+        # Of a file in large-file storage the tag is its sha256, of another its git blob id.
+        etag = stated.etag or ""
+        return RemoteFile(
+            path=path,
+            size=stated.size,
+            sha256=Digest(etag) if _SHA256.fullmatch(etag) else None,
+            blob_id=etag if _COMMIT.fullmatch(etag) else None,
+        )
+
+    def _api(self, token: str | None) -> Any:  # noqa: ANN401 - huggingface_hub's HfApi
+        return _huggingface_hub().HfApi(endpoint=self._endpoint, token=token or False)
+
+    @contextlib.contextmanager
+    def _asking(self, token: str | None) -> Iterator[None]:
+        """Bound the requests of huggingface_hub in the block, and turn its errors into those of a source.
+
+        Raises:
+            SourceUnreachableError: There was no answer, or one that may be another next time.
+            SourceError: The answer is of no use.
+        """
         hub = _huggingface_hub()
         host = without_secrets(self._endpoint)
-        token = self._token()
         secrets = [token] if token else []
-        hooks = hub.get_session().event_hooks
+        expected = f"expected {host} to describe {self.label}, found"
+        session = hub.get_session()
+        hooks, answers = session.event_hooks, list[httpx2.Response]()
+
+        def bound(request: httpx2.Request) -> None:
+            request.headers["Accept-Encoding"] = "identity"
+            # Per operation; all of them together are bounded by _within().
+            seconds = min(self._limits.connect, self._limits.read)
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
+
+        def look(response: httpx2.Response) -> None:
+            answers[:] = [response]
+            cap_body(response, _MAX_METADATA_SIZE, SourceError)
+
         try:
-            hub.get_session().event_hooks = {
-                "request": [*hooks["request"], _request_without_encoding],
-                "response": [*hooks["response"], lambda response: cap_body(response, _MAX_METADATA_SIZE, SourceError)],
-            }
-            return hub.HfApi(endpoint=self._endpoint, token=token or False).model_info(
-                self.repository,
-                revision=self.revision,
-                files_metadata=True,
-                # Per operation; the call as a whole is bounded by _within().
-                timeout=min(self._limits.connect, self._limits.read),
-            )
+            session.event_hooks = {"request": [*hooks["request"], bound], "response": [*hooks["response"], look]}
+            yield
         except SourceError:
             raise
         except hub.errors.HFValidationError as error:
@@ -168,10 +242,14 @@ class HubRepository:
             raise SourceError(f"expected a repository id that the Hub can have, found {self.repository!r}") from error
         except hub.errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
-            reason = f"expected {host} to describe {self.label}, found HTTP status {status}: {_meaning(status)}"
+            instead = _instead(answers)
+            found = f"HTTP status {status}" + (f": {_meaning(status)}" if instead is None else f" and {instead}")
             is_passing = status is None or status == 429 or status >= 500  # noqa: PLR2004 - HTTP's own numbers
             kind = SourceUnreachableError if is_passing else SourceError
-            raise kind(without_secrets(reason, *secrets)) from error
+            raise kind(without_secrets(f"{expected} {found}", *secrets)) from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            found = _instead(answers) or f"an answer of another form ({type(error).__name__}: {error})"
+            raise SourceError(without_secrets(f"{expected} {found}", *secrets)) from error
         except Exception as error:
             # All other errors of the client mean that it got no answer; they have no common base class.
             detail = without_secrets(str(error), *secrets)
@@ -180,11 +258,17 @@ class HubRepository:
             ) from error
         finally:
             # The session belongs to huggingface_hub, and other code in this process may use it.
-            hub.get_session().event_hooks = hooks
+            session.event_hooks = hooks
 
 
-def _request_without_encoding(request: Any) -> None:  # noqa: ANN401 - the HTTP client's request
-    request.headers["Accept-Encoding"] = "identity"
+def _instead(answers: list[httpx2.Response]) -> str | None:
+    """Return what the last answer is, if it is a page; of an answer without a body, its header decides."""
+    if not answers:
+        return None
+    try:
+        return found_instead(answers[0], answers[0].content[:BEGINNING])
+    except httpx2.ResponseNotRead:
+        return found_instead(answers[0])
 
 
 def _remote_file(sibling: Any) -> RemoteFile:  # noqa: ANN401 - huggingface_hub's RepoSibling, with unchecked types

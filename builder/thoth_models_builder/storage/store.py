@@ -266,9 +266,8 @@ class Writer:
         if self.offset + len(data) > cap:
             found = self.offset + len(data)
             self.restart()
-            raise SourceError(
-                f"{self._path}: expected {'at most ' if self._size is None else ''}{cap} bytes, found {found} or more"
-            )
+            expected = f"{cap} bytes" if self._size is not None else f"at most {cap} bytes, as the size is not stated"
+            raise SourceError(f"{self._path}: expected {expected}, found {found} or more")
         view = memoryview(data)
         try:
             while view:

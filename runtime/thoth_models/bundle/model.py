@@ -270,7 +270,7 @@ class Model:
         aliases: Its other names, sorted.
         alternates: Models that may answer instead, in order of preference.
         dimension: Length of its vectors.
-        built: The model's files and settings, or None if it is absent because its sources did not answer.
+        built: The model's files and settings, or None if it is absent because no source delivered it.
     """
 
     name: str

@@ -121,7 +121,7 @@ def select(
 DEFAULT = "default"
 """The name that means the bundle's default model, if no model or alias has that name."""
 
-ABSENT = "absent: the bundle was built without it, because none of its sources answered"
+ABSENT = "absent: the bundle was built without it, because no source delivered it"
 NOT_ASKED_FOR = "not among the variants that the caller accepts"
 
 

@@ -133,7 +133,7 @@ def _check_absent(bundle: OpenBundle, model: str) -> GoldenCheck:
         return GoldenCheck(model=model, variant=None, state="wrong", details="it is absent, and no model stands in")
     first = candidates[0]
     space = "" if first.same_space else ", with vectors of another embedding space"
-    details = f"none of its sources answered; {first.model.name} stands in{space}"
+    details = f"no source delivered it; {first.model.name} stands in{space}"
     return GoldenCheck(model=model, variant=None, state="absent", details=details)
 
 

@@ -44,7 +44,7 @@ def list_models(root: Path, *, as_json: bool) -> None:
             print(f"  aliases     {', '.join(row['aliases'])}")
         if row["absent"]:
             standing_in = ", ".join(row["alternates"]) or "nothing"
-            print(f"  absent      its sources did not answer at build time; standing in: {standing_in}")
+            print(f"  absent      no source delivered it at build time; standing in: {standing_in}")
             continue
         print(f"  origin      {row['origin']}")
         print(f"  licence     {row['license'] or 'not stated'}")

@@ -148,7 +148,7 @@ def test_a_lock_that_lacks_a_model(hub: HubSimulator, project: Project, command:
     project.specify({"mini": {"sources": [HUB]}})
     outcome = command(*project.arguments("lock"))
     assert outcome.code == 3
-    assert "mini: its sources did not answer, and there is no entry to keep\n" in outcome.out
+    assert "mini: no source delivered it, and there is no entry to keep\n" in outcome.out
     outcome = command(*project.arguments("lock", "--json"))
     document = json.loads(outcome.out)
     assert (outcome.code, document["ok"]) == (3, False)
@@ -162,7 +162,7 @@ def test_a_lock_that_keeps_an_entry_that_fits_is_done(
     hub.fault("api", Status(500))
     outcome = command(*served.arguments("lock"))
     assert outcome.code == 0
-    assert "mini: its sources did not answer, the existing entry is kept" in outcome.out
+    assert "mini: no source delivered it, the existing entry is kept" in outcome.out
 
 
 @pytest.mark.parametrize("store", ["models.yaml", "models.yaml/store"])

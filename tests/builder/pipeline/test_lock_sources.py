@@ -27,6 +27,23 @@ PINNED = {"hub": "org/mini", "revision": COMMIT}
 WHEEL = {"wheel": "some-mini==0.1.0", "path": "some_mini/model"}
 
 
+def test_a_mirror_that_lists_no_sizes_gives_the_same_lock(
+    hub: HubSimulator, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add_model("org/mini", model_files("mini"), revision=COMMIT)
+    project.specify({"mini": {"sources": [PINNED]}})
+    project.lock()
+    expected = project.lock_file.read_bytes()
+    project.lock_file.unlink()
+    with HubSimulator(sizes_by="paths-info") as mirror:
+        mirror.add_model("org/mini", model_files("mini"), revision=COMMIT)
+        monkeypatch.setenv("HF_ENDPOINT", mirror.endpoint)
+        # Weights are larger than what is taken without a stated size.
+        monkeypatch.setattr("thoth_models_builder.storage.store._MAX_UNKNOWN_SIZE", 10)
+        assert [model.state for model in project.lock().models] == ["resolved"]
+    assert project.lock_file.read_bytes() == expected
+
+
 # --- sources that do not answer ---
 
 

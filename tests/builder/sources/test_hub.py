@@ -22,7 +22,7 @@ from tests.support.downloads import (
     limits_for,
     remote,
 )
-from tests.support.hub_simulator import DEFAULT_COMMIT, SilentServer, Status
+from tests.support.hub_simulator import DEFAULT_COMMIT, HubSimulator, SilentServer, Status
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.sources.hub import HubRepository
@@ -30,7 +30,7 @@ from thoth_models_builder.sources.limits import Limits
 from thoth_models_builder.sources.source import RemoteFile
 
 if TYPE_CHECKING:
-    from tests.support.hub_simulator import Fault, HubSimulator
+    from tests.support.hub_simulator import Fault
     from thoth_models_builder.storage.store import Store
 
 NEXT_COMMIT = "f" * 40
@@ -119,13 +119,70 @@ def sibling(values: bytes) -> bytes:
             b'"lfs": {"sha256": "xyz", "size": 1, "pointerSize": 1}}]}' % DEFAULT_COMMIT.encode(),
             "model.safetensors: expected a sha256 of 64 lower-case hexadecimal digits, found 'xyz'",
         ),
-        (b"<html>Please log in to this network</html>", "expected an answer from http://127.0.0.1:[0-9]+, found JSON"),
+        (
+            b"<html>Please log in",
+            "expected http://127.0.0.1:[0-9]+ to describe .*, found an HTML page, as a ",
+        ),
+        (b"{", "expected http://127.0.0.1:[0-9]+ to describe .*, found an answer of another form .JSONDecodeError: "),
     ],
 )
 def test_an_answer_that_makes_no_sense_is_an_error(model: HubSimulator, body: bytes, message: str) -> None:
     model.fault("api", answer(body))
     with pytest.raises(SourceError, match=f"^{message}"):
         repository().list_files()
+
+
+# --- mirrors that state no sizes ---
+
+
+@pytest.mark.parametrize(
+    ("sizes_by", "fault"),
+    [
+        ("paths-info", None),
+        ("headers", None),
+        ("paths-info", Status(503)),
+        ("paths-info", Status(200, {"Content-Type": "text/html"}, b"<html>")),
+        ("paths-info", Status(200, {"Content-Type": "application/json"}, b'[{"type": "file"}]')),
+    ],
+    ids=str,
+)
+def test_a_listing_without_sizes_is_completed(
+    model: HubSimulator, monkeypatch: pytest.MonkeyPatch, sizes_by: Any, fault: Fault | None
+) -> None:
+    expected = repository().list_files()
+    with HubSimulator(sizes_by=sizes_by) as mirror:
+        mirror.add_model(REPOSITORY, FILES)
+        if fault is not None:
+            mirror.fault("paths-info", fault, methods=("POST",))
+        monkeypatch.setenv("HF_ENDPOINT", mirror.endpoint)
+        assert repository().list_files() == expected
+        requests = [request for request in mirror.requests if not request.path.startswith("/lfs/")]
+    asked = [(request.method, request.path.rpartition("/")[2]) for request in requests]
+    heads = [("HEAD", SMALL), ("HEAD", LARGE)] if (sizes_by, fault) != ("paths-info", None) else []
+    assert asked == [("GET", "main"), ("POST", DEFAULT_COMMIT), *heads]
+    assert {request.headers["accept-encoding"] for request in requests} == {"identity"}
+    assert None not in [file.size for file in expected.files]
+
+
+def test_a_size_that_no_answer_states_is_named_when_it_matters(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    with HubSimulator(sizes_by="nothing", storage_host="localhost") as mirror:
+        mirror.add_model(REPOSITORY, FILES)
+        monkeypatch.setenv("HF_ENDPOINT", mirror.endpoint)
+        source = repository()
+        small, large = source.list_files().files
+        assert (small.size, large) == (len(FILES[SMALL]), RemoteFile(path=LARGE))
+        monkeypatch.setattr("thoth_models_builder.storage.store._MAX_UNKNOWN_SIZE", 1000)
+        message = f"{LARGE}: expected at most 1000 bytes, as the size is not stated, found "
+        assert str(fetch(source, store, large)[LARGE]).startswith(message)
+
+
+def test_a_mirror_that_goes_silent_over_its_sizes_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HubSimulator(sizes_by="headers") as mirror:
+        mirror.add_model(REPOSITORY, FILES)
+        mirror.fault(SMALL, faults.Silence(), methods=("HEAD",))
+        monkeypatch.setenv("HF_ENDPOINT", mirror.endpoint)
+        with pytest.raises(SourceUnreachableError, match=r"^expected an answer from .*, found ReadTimeout"):
+            repository(limits=QUICK).list_files()
 
 
 # --- how trouble ends ---

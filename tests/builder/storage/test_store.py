@@ -108,14 +108,16 @@ def test_wrong_bytes_are_refused_with_both_digests_and_forgotten(store: Store) -
     assert leftovers(store) == []
 
 
-@pytest.mark.parametrize(("size", "most"), [(100, "100"), (None, "at most 1000")])
+@pytest.mark.parametrize(
+    ("size", "most"), [(100, "100 bytes"), (None, "at most 1000 bytes, as the size is not stated")]
+)
 def test_more_bytes_than_there_should_be_are_not_taken(
     store: Store, monkeypatch: pytest.MonkeyPatch, size: int | None, most: str
 ) -> None:
     monkeypatch.setattr(store_module, "_MAX_UNKNOWN_SIZE", 1000)
     with store.writer(NAME, digest=None, size=size) as writer:
         writer.write(bytes(99))
-        with pytest.raises(SourceError, match=rf"^{NAME}: expected {most} bytes, found 1001 or more$"):
+        with pytest.raises(SourceError, match=rf"^{NAME}: expected {most}, found 1001 or more$"):
             writer.write(bytes(902))
         assert writer.offset == 0
     assert leftovers(store) == []

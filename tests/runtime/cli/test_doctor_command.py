@@ -84,7 +84,7 @@ def test_a_fallback_is_told_once_and_can_be_refused(capsys: Capture, absent: Pat
     assert main(arguments) == 0
     captured = capsys.readouterr()
     assert captured.out.count("stands in for 'gone'") == 1
-    assert captured.out.count("none of its sources answered") == 1
+    assert captured.out.count("no source delivered it") == 1
     assert captured.err == ""
     assert "gone (absent)" in captured.out
     assert main([*arguments, "--same-space"]) == 2
@@ -105,7 +105,7 @@ def test_all_checks_every_model_and_says_who_stands_in(capsys: Capture, absent: 
     ]
     assert found["info"]["model"] == "mini"
     assert main(arguments) == 0
-    stands_in = "none of its sources answered; mini stands in, with vectors of another embedding space"
+    stands_in = "no source delivered it; mini stands in, with vectors of another embedding space"
     assert f"  gone: absent: {stands_in}\n" in capsys.readouterr().out
     assert main([*arguments, "--model", "gone"]) == 0
     assert f"golden: gone: absent: {stands_in}\n" in capsys.readouterr().out

@@ -191,8 +191,8 @@ def test_list(capsys: Capture, tmp_path: Path) -> None:
     for line in (
         "mini (default)", "  aliases     legacy, small", "  origin      hub:tests/mini", "  licence     not stated",
         "  vectors     8 dimensions, unit length", "  input       16 tokens", "  variants    torch-fp32",
-        "  absent      its sources did not answer at build time; standing in: mini",
-        "  absent      its sources did not answer at build time; standing in: nothing",
+        "  absent      no source delivered it at build time; standing in: mini",
+        "  absent      no source delivered it at build time; standing in: nothing",
         "  vectors     8 dimensions, not normalised", "  variants    onnx-fp32, torch-fp32",
         "  origin      hub:tests/raw@1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
     ):  # fmt: skip

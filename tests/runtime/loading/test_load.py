@@ -174,7 +174,7 @@ def test_an_absent_model(tmp_path: Path, loaded: list[VerifiedVariant]) -> None:
     with pytest.warns(FallbackWarning, match="mini/torch-fp32 stands in for 'gone'"):
         embedding = load_embedding("gone", root=root)
     assert [str(attempt) for attempt in embedding.info.attempts] == [
-        "gone: absent: the bundle was built without it, because none of its sources answered"
+        "gone: absent: the bundle was built without it, because no source delivered it"
     ]
     with pytest.raises(SpaceMismatchError, match="no model of the embedding space of 'gone' can answer"):
         load_embedding("gone", root=root, same_space=True)
