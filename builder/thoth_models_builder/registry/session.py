@@ -196,7 +196,7 @@ class Session:
     ) -> BuildError:
         """Return the error for an unexpected answer; ``absent`` is its class for status 404."""
         message = f"{self.registry}: expected {expected}, {await self.reason(response)}"
-        if response.status_code in {_UNAUTHORIZED, _FORBIDDEN}:
+        if response.status_code in {_UNAUTHORIZED, _FORBIDDEN} and found_instead(response) is None:
             shown = "the credentials of the Docker configuration" if self._credentials else "no credentials"
             return CredentialsError(f"{message}, with {shown}")
         return (absent if response.status_code == httpx2.codes.NOT_FOUND else RegistryError)(message)

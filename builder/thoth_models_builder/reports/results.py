@@ -18,8 +18,8 @@ class LockedModelReport:
 
     Attributes:
         name: Name of the model.
-        state: ``resolved`` with new content, ``unchanged``, ``kept`` because no source delivered it, ``missing`` because
-            there was no entry to keep, or ``removed`` together with its model.
+        state: ``resolved`` with new content, ``unchanged``, ``kept`` because no source delivered it, ``missing``
+            because there was no entry to keep, or ``removed`` together with its model.
         source: Label of the source that delivered it, or None.
         files: Number of files.
         bytes: Total length of the files.

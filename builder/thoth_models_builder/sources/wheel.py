@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError)
 _SHOWN_LINES = 3  # of the messages of pip; the last ones have the reason
 
+_READS_LIKE_A_PAGE = ("(from versions: none)", ".whl is invalid.")
+"""What pip says of an index without versions, and of a wheel that cannot be read. pip does not say what it was sent."""
+
 
 class WheelArchive:
     """A pinned distribution.
@@ -161,6 +164,8 @@ class WheelArchive:
             lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
             complaint = " ".join(lines[-_SHOWN_LINES:]) or f"exit code {result.returncode} and {len(wheels)} wheels"
             complaint = without_secrets(complaint)
+            if any(words in complaint for words in _READS_LIKE_A_PAGE):
+                complaint += " (pip says the same of an HTML page, as a captive portal or a proxy sends)"
             raise SourceUnreachableError(
                 f"expected pip to download one wheel of {self.requirement}, found: {complaint}"
             )

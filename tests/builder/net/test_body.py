@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from thoth_models_builder.errors import SourceError
-from thoth_models_builder.net.body import cap_body, read_body
+from thoth_models_builder.net.body import cap_body, found_instead, read_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -73,3 +73,30 @@ def test_a_capped_body_is_closed_with_its_answer() -> None:
     body = Pieces()
     capped(answer(body), 100)
     assert body.is_closed
+
+
+PAGE = "an HTML page, as a captive portal or a proxy sends, from https://hub.test/login?***"
+
+
+@pytest.mark.parametrize(
+    ("headers", "beginning", "expected"),
+    [
+        ({}, b"<!DOCTYPE html>", PAGE),
+        ({}, b"\xef\xbb\xbf\r\n <HTML lang='en'>", PAGE),
+        ({"Content-Type": "text/html; charset=utf-8"}, b"", PAGE),
+        # A server may state that of every file.
+        ({"Content-Type": "text/html"}, b"{}", None),
+        ({"Content-Type": "application/json"}, b"", None),
+        ({"Content-Encoding": "identity"}, b"\x1f\x8b", None),
+        (
+            {"Content-Encoding": "br"},
+            b"<html",
+            "an answer compressed as 'br', which was not asked for, from https://hub.test/login?***",
+        ),
+        ({}, b"# HTML\n<html>", None),
+    ],
+)
+def test_what_came_instead_of_an_answer(headers: dict[str, str], beginning: bytes, expected: str | None) -> None:
+    request = httpx2.Request("GET", "https://user:word@hub.test/login?session=1")
+    expected = expected and expected.replace("https://", "https://***@")
+    assert found_instead(httpx2.Response(200, headers=headers, request=request), beginning) == expected

@@ -307,7 +307,11 @@ def test_a_blob_that_drips_is_a_stall(layout: Path, proxy: FaultyProxy, tmp_path
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (status(200, {"Content-Type": "text/html"}, b"<html>"), "manifest 1: Expecting value"),
+        (
+            status(200, {"Content-Type": "text/html"}, b"<html>"),
+            r"manifest 1: expected a document, found an HTML page, as a captive portal or a proxy sends, from http://.+/1$",
+        ),
+        (status(403, {"Content-Type": "text/html"}, b"<html>"), "found HTTP status 403 and an HTML page, as a captive"),
         (status(200, {"Content-Type": "text/html"}, b"{}"), "expected the media type of a manifest or an index"),
         (
             status(200, {"Content-Type": "application/vnd.oci.image.index.v1+json"}, b'{"mediaType": "x"}'),
@@ -327,6 +331,17 @@ def test_a_manifest_that_comes_back_wrong(
 ) -> None:
     proxy.faults.append(Fault("GET", "/manifests/", answer))
     with within(5), pytest.raises(RegistryError, match=message):
+        pull(f"{proxy.host}/acme/app:1", tmp_path / "back", limits=QUICK)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_a_page_in_place_of_a_blob_is_called_that(more: int, layout: Path, proxy: FaultyProxy, tmp_path: Path) -> None:
+    push(layout, f"{proxy.host}/acme/app:1")
+    page = b"<!DOCTYPE html>" + bytes(len(LARGE) - 15 + more)
+    answer = Fault("GET", f"/blobs/sha256:{sha256(LARGE)}", status(200, body=page))
+    proxy.faults += [answer] * (QUICK.attempts if more < 0 else 1)
+    message = r": expected .*, found an HTML page, as a captive portal or a proxy sends, from http://"
+    with within(10), pytest.raises(RegistryError, match=message):
         pull(f"{proxy.host}/acme/app:1", tmp_path / "back", limits=QUICK)
 
 

@@ -133,7 +133,8 @@ def test_a_token_server_that_knows_nobody_else(layout: Path, trusting: RegistryS
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (status(200, body=b"<html>hidden</html>"), "expected a token from its token server, found something else"),
+        (status(200, body=b"hidden"), "expected a token from its token server, found something else"),
+        (status(200, body=b"<html>hidden"), r"expected a token from 127\.0\.0\.1, found an HTML page, as a captive"),
         (status(200, body=b'{"expires_in": 5}'), "expected a token from its token server, found none"),
         (status(200, body=b'{"token": "hid\\nden"}'), "expected a token from its token server, found none"),
         (status(200, body=b'{"token": "hidden", "expires_in": "soon"}'), "found something else"),

@@ -349,3 +349,59 @@ def test_requests_ask_for_plain_bytes(downloads: Downloads) -> None:
     downloads.survives(LARGE)
     assert {request.headers["accept-encoding"] for request in downloads.hub.requests} == {"identity"}
     assert all(first.at <= second.at for first, second in pairwise(downloads.hub.requests))
+
+
+# --- answers that something else sent ---
+
+PAGE = b"<!DOCTYPE html><title>Log in to this network</title>"
+INSTEAD = "an HTML page, as a captive portal or a proxy sends, from http://127.0.0.1"
+TEXT = {"Content-Type": "text/plain"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (Status(200, TEXT, PAGE), INSTEAD),
+        (
+            Status(
+                200, {"Content-Type": "text/html", "Transfer-Encoding": "chunked"}, b"c\r\n<html></html\r\n0\r\n\r\n"
+            ),
+            INSTEAD,
+        ),
+        (Status(200, TEXT, PAGE + bytes(SIZE[SMALL] - len(PAGE))), INSTEAD),
+        (
+            Status(200, {"Content-Encoding": "gzip"}, b"\x1f\x8b"),
+            "an answer compressed as 'gzip', which was not asked for",
+        ),
+        (Status(403, {"Content-Type": "text/html"}, PAGE), f"403 and {INSTEAD}"),
+        (Status(511, {"Content-Type": "text/html"}, PAGE), f"511 and {INSTEAD}"),
+    ],
+)
+def test_a_page_or_a_compressed_answer_is_called_that(downloads: Downloads, answer: Status, found: str) -> None:
+    downloads.spoil(SMALL, answer)
+    assert f", found {found}" in str(downloads.error(SMALL))
+    assert len(downloads.requests_for(SMALL)) == (CALM.attempts if answer.code == 511 else 1)
+
+
+def test_a_page_does_not_become_a_file_of_unknown_digest(downloads: Downloads) -> None:
+    downloads.spoil(SMALL, Status(200, TEXT, PAGE))
+    failed = downloads.fetch([RemoteFile(path=SMALL)])
+    assert str(failed[SMALL]).startswith(f"{SMALL}: expected the file, found {INSTEAD}")
+
+
+def test_the_bytes_of_an_earlier_attempt_outlive_a_page(downloads: Downloads) -> None:
+    downloads.spoil(LARGE, faults.CutAfter(MIDDLE), times=1)
+    downloads.hub.fault(LARGE, Status(200, TEXT, PAGE), times=1)
+    assert INSTEAD in str(downloads.error(LARGE))
+    downloads.hub.clear_faults()
+    assert downloads.survives(LARGE)[-1].range == f"bytes={MIDDLE}-"
+
+
+@pytest.mark.parametrize("name", ["help.html", "page"])
+def test_a_page_that_is_the_file_is_a_file(downloads: Downloads, name: str) -> None:
+    downloads.hub.add_model(REPOSITORY, {name: PAGE})
+    downloads.hub.fault(name, Status(200, {"Content-Type": "text/html", "Content-Encoding": "identity"}, PAGE))
+    known = RemoteFile(path=name, size=len(PAGE), sha256=Digest.of(PAGE))
+    wanted = [known] if name == "page" else [known, RemoteFile(path=name)]
+    for file in wanted:
+        assert downloads.fetch([file]) == {}

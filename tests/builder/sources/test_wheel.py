@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.downloads import PATIENCE, TOKEN
-from tests.support.hub_simulator import SilentServer
+from tests.support.hub_simulator import SilentServer, Status
 from tests.support.projects import write_wheel
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, StoreError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.support.hub_simulator import HubSimulator
     from thoth_models_builder.storage.store import Store
 
 REQUIREMENT = "tiny-mirror==1.0"
@@ -158,6 +159,24 @@ def test_a_distribution_that_is_not_there_is_out_of_reach(store: Store, links: P
         assert re.search(
             f"wheel of {requirement}, found: .*No matching distribution found for {requirement}", str(error)
         )
+
+
+PAGE = b"<!DOCTYPE html><title>Log in to this network</title>"
+
+
+@pytest.mark.parametrize("is_of_the_index", [True, False])
+def test_a_page_that_pip_takes_for_something_else_is_thought_of(
+    hub: HubSimulator, store: Store, links: Path, monkeypatch: pytest.MonkeyPatch, *, is_of_the_index: bool
+) -> None:
+    if is_of_the_index:
+        hub.fault("*", Status(200, {"Content-Type": "text/html"}, PAGE))
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.setenv("PIP_INDEX_URL", f"{hub.endpoint}/simple")
+    else:
+        (links / "tiny_mirror-1.0-py3-none-any.whl").write_bytes(PAGE)
+    with opened(store) as source, pytest.raises(SourceUnreachableError) as caught:
+        source.list_files()
+    assert str(caught.value).endswith(" (pip says the same of an HTML page, as a captive portal or a proxy sends)")
 
 
 def test_a_silent_index_is_not_waited_for_longer_than_allowed(
