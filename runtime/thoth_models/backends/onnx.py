@@ -15,6 +15,7 @@ import numpy as np
 
 from thoth_models.backends.batching import Padding, batches, blocks
 from thoth_models.backends.onnx_sessions import OUTPUT, Graph, Sessions, content
+from thoth_models.backends.tokenizer_threads import is_panic, with_or_without_threads
 from thoth_models.bundle.canonical_json import FormatError, parse_json
 from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
 from thoth_models.inputs import MAX_CHARACTERS
@@ -229,8 +230,8 @@ class OnnxBackend:
     def _tokenize(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
         # As a batch even for one text: only the batch calls release the interpreter lock.
         with _reported("the tokenizer failed"):
-            encodings: list[tokenizers.Encoding] = self._tokenizer.encode_batch_fast(
-                texts, add_special_tokens=self._settings.add_special_tokens
+            encodings: list[tokenizers.Encoding] = with_or_without_threads(
+                lambda: self._tokenizer.encode_batch_fast(texts, add_special_tokens=self._settings.add_special_tokens)
             )
             return encodings
 
@@ -286,8 +287,7 @@ def _reported(what: str) -> Iterator[None]:
 def _is_of_a_library(error: BaseException) -> bool:
     """Return whether a library raised the error, and not a signal handler, whose exception must reach the caller."""
     kind = type(error)
-    # A panic in the Rust code of tokenizers is a BaseException whose class cannot be imported.
-    if kind.__name__ == "PanicException":
+    if is_panic(error):
         return True
     if not isinstance(error, Exception) or isinstance(error, TimeoutError):
         return False

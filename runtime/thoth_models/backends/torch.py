@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thoth_models.backends.batching import batches, blocks
+from thoth_models.backends.tokenizer_threads import is_panic, with_or_without_threads
 from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
 from thoth_models.inputs import MAX_CHARACTERS
 from thoth_models.process.daemon_executor import DaemonExecutor
@@ -156,10 +157,12 @@ class TorchBackend:
             return vectors
 
         try:
-            return self._thread.submit(run).result()
+            return self._thread.submit(lambda: with_or_without_threads(run)).result()
         except ThothModelsError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
             raise BackendError(f"sentence-transformers failed: {type(error).__name__}: {error}") from error
 
     def _planned(self, texts: list[str], prompt: str | None, most_texts: int) -> list[list[int]]:
