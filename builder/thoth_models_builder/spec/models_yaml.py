@@ -7,7 +7,6 @@ alternate must exist, are checked afterwards; those findings are in the same rep
 from __future__ import annotations
 
 import re
-from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, ValidationError
@@ -227,11 +226,12 @@ def _finding(document: YamlDocument, details: Any) -> Finding:  # noqa: ANN401 -
     if path[2:3] == ("sources",):
         # models, name, sources, index, then the tag of the union, which is not a key of the file.
         path = path[:4] + path[5:]
-    return Finding(
-        line=document.line(path),
-        path=key_path_text(path),
-        message=_message(details, is_key="[key]" in details["loc"]),
-    )
+    written = document.written(path)
+    if details["type"] == "string_type" and written is not None:
+        message = f"expected a string, found {written}; quote it"
+    else:
+        message = _message(details, is_key="[key]" in details["loc"])
+    return Finding(line=document.line(path), path=key_path_text(path), message=message)
 
 
 def _message(details: Any, *, is_key: bool) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
@@ -242,10 +242,8 @@ def _message(details: Any, *, is_key: bool) -> str:  # noqa: ANN401 - pydantic's
         return "expected no such key, found an unknown one"
     if kind == "source_kind":
         return f"{details['msg']}, found {_keys(value)}"
-    hint = ""
     if kind in _EXPECTED:
         expected = _EXPECTED[kind]
-        hint = "; quote it" if kind == "string_type" and isinstance(value, (int, float, date)) else ""
     elif kind == "literal_error":
         expected = context["expected"]
     elif kind == "string_pattern_mismatch":
@@ -259,7 +257,7 @@ def _message(details: Any, *, is_key: bool) -> str:  # noqa: ANN401 - pydantic's
         return "expected at least one entry, found none"
     else:
         expected = f"otherwise ({details['msg']})"
-    return f"expected {expected}, found {_shown(value)}{hint}"
+    return f"expected {expected}, found {_shown(value)}"
 
 
 def _shown(value: object) -> str:

@@ -42,6 +42,11 @@ class YamlDocument:
     value: object = None
     findings: list[Finding] = field(default_factory=list)
     _lines: dict[KeyPath, int] = field(default_factory=dict)
+    _written: dict[KeyPath, str] = field(default_factory=dict)
+
+    def written(self, path: KeyPath) -> str | None:
+        """Return a value that YAML reads as a boolean, number or date as the file has it, such as ``no``; else None."""
+        return self._written.get(path)
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of ``path``, or of its longest prefix that is in the file."""
@@ -144,12 +149,15 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> object:
         try:
-            return self._loader.construct_object(node, deep=True)
+            value = self._loader.construct_object(node, deep=True)
         except (ValueError, OverflowError) as error:
             # It looks like a number or a date, but is not one: 2024-13-01, 0x_.
             reason = str(error).partition(":")[0]
             self._note(node, path, f"expected a value, found {_shortened(node.value)} ({reason}); quote it")
             return str(node.value)
+        if value is not None and not isinstance(value, str):
+            self._document._written[path] = _shortened(node.value)  # noqa: SLF001 - the one writer of that field
+        return value
 
     def _note(self, node: yaml.Node, path: KeyPath, message: str) -> None:
         finding = Finding(line=node.start_mark.line + 1, path=key_path_text(path), message=message)

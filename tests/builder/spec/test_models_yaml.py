@@ -129,7 +129,7 @@ def test_aliases_that_are_not(alias: str) -> None:
         ({"hub": "org/mini", "revision": ""}, "revision: expected a commit, tag or branch"),
         ({"hub": "org/mini", "revision": "-x"}, "revision: expected a commit, tag or branch"),
         ({"hub": "org/mini", "revision": "a b"}, "revision: expected a commit, tag or branch"),
-        ({"hub": "org/mini", "revision": True}, "revision: expected a string, found True; quote it"),
+        ({"hub": "org/mini", "revision": True}, "revision: expected a string, found true; quote it"),
         ({"hub": "org/mini", "revision": 1.5}, "revision: expected a string, found 1.5; quote it"),
         ({"hub": "org/mini", "path": "x"}, "path: expected no such key, found an unknown one"),
         ({"wheel": "mini==1"}, "path: expected this key, found nothing"),
@@ -260,6 +260,19 @@ def test_a_key_that_yaml_reads_as_false_is_one_finding() -> None:
         parse_spec(text, "models.yaml")
     assert list(map(str, caught.value.findings)) == [
         "line 4: models: expected keys that are strings, found no; quote it"
+    ]
+
+
+@pytest.mark.parametrize("value", ["no", "On", "1.10", "2024-01-01", "0x10"])
+def test_a_value_that_yaml_reads_as_something_else_is_shown_as_it_is_written(value: str) -> None:
+    model = f"sources: [{{hub: org/mini, revision: {value}}}], variants: [onnx-fp32], aliases: [a, {value}]"
+    with pytest.raises(SpecError) as caught:
+        parse_spec(
+            f"version: 1\nbundle: {{name: a, default: mini}}\nmodels:\n  mini: {{{model}}}\n".encode(), "models.yaml"
+        )
+    assert list(map(str, caught.value.findings)) == [
+        f"line 4: models.mini.{place}: expected a string, found {value}; quote it"
+        for place in ("aliases[1]", "sources[0].revision")
     ]
 
 
