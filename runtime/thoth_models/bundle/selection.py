@@ -8,15 +8,15 @@ listed as an alternate, has the same dimension, and either has the same space or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thoth_models.bundle.digest import Digest
 from thoth_models.errors import Attempt, InvalidInputError, SpaceMismatchError, UnknownModelError
+from thoth_models.inputs import expect_items
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from thoth_models.bundle.manifest import BuiltModel, Manifest, Model, Variant
 
@@ -200,9 +200,8 @@ def _check_variants(manifest: Manifest, variants: object) -> list[str] | None:
         return None
     if isinstance(variants, str):
         raise InvalidInputError(f"variants: expected a sequence of variant names, found the one string {variants!r}")
-    if not isinstance(variants, Iterable):
-        raise InvalidInputError(f"variants: expected a sequence of variant names, found {type(variants).__name__}")
-    wanted = list(variants)
+    # Not a set: they are in order of preference.
+    wanted = list(expect_items("variants", "a sequence of variant names", variants))
     if not wanted:
         raise InvalidInputError("variants: expected at least one variant name or None, found an empty sequence")
     known = {

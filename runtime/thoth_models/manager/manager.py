@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from thoth_models.bundle.selection import DEFAULT
-from thoth_models.errors import ManagerClosedError, NotPicklableError
+from thoth_models.errors import InvalidInputError, ManagerClosedError, NotPicklableError
 from thoth_models.manager.config import ManagerConfig
 from thoth_models.manager.instances import Instances
 from thoth_models.manager.pool import CLOSED
@@ -185,8 +185,11 @@ class EmbeddingManager(SharedObject, ForkAware):
         """Load models one after the other, and return the ``info`` of each, by the given names.
 
         Raises:
+            InvalidInputError: ``names`` is a single str.
             ThothModelsError: A model cannot be loaded; see :meth:`encode`. The remaining models are not loaded.
         """
+        if isinstance(names, str):
+            raise InvalidInputError(f"names: expected an iterable of names, found the one string {names!r}")
         found: dict[str, EmbeddingInfo] = {}
         for name in names:
             with self.use(name) as embedding:

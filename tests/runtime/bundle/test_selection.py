@@ -94,6 +94,8 @@ def test_variants_in_the_order_of_the_list_or_of_the_caller(manifest_of: Callabl
     [
         ([], "variants: expected at least one variant name or None, found an empty sequence"),
         ("torch-fp32", "variants: expected a sequence of variant names, found the one string 'torch-fp32'"),
+        ({"torch-fp32"}, "variants: expected a sequence of variant names, found set"),
+        ({"torch-fp32": 1}, "variants: expected a sequence of variant names, found dict"),
         (["torch-fp32", "x", "y"], "variants: expected names among torch-fp32, found 'x', 'y'"),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from tests.support.old_names import Document, unit
@@ -88,6 +89,12 @@ def test_encode_makes_texts_of_what_is_none_and_says_so(
 ) -> None:
     assert external(config).encode(["a", None, 7]) == [pytest.approx(unit(text)) for text in ("a", "", "7")]
     assert "encode: 2 of 3 inputs are not str, and were converted" in caplog.text
+
+
+@pytest.mark.parametrize("texts", [{"a": 1}, {"a"}, np.array([["a"]]), b"a", 7])
+def test_encode_does_not_convert_what_has_no_texts_in_an_order(config: ManagerConfig, texts: Any) -> None:
+    with pytest.raises(InvalidInputError, match="texts: expected a list of str, found"):
+        external(config).encode(texts)
 
 
 @pytest.mark.parametrize("texts", ["text", b"bytes", None, 7])

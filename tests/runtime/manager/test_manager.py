@@ -192,6 +192,8 @@ def test_preloading(root: Path, backends: Backends) -> None:
     found = models.preload_models(["uno", "two"])
     assert {name: info.model for name, info in found.items()} == {"uno": "one", "two": "two"}
     assert backends.made == ["one/torch-fp32", "two/torch-fp32"]
+    with pytest.raises(InvalidInputError, match=r"^names: expected an iterable of names, found the one string 'uno'$"):
+        models.preload_models("uno")
 
 
 def test_preloading_fails_loudly(root: Path, backends: Backends) -> None:
