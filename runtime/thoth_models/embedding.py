@@ -18,7 +18,7 @@ from thoth_models.process.shutdown import late_call
 from thoth_models.references import LoadedOnUse, unpickled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import ArrayLike
 

@@ -37,6 +37,16 @@ def found_instead(response: httpx2.Response, beginning: bytes = b"") -> str | No
     return None
 
 
+def found_in_answer(response: httpx2.Response | None = None) -> str | None:
+    """Describe an answer as :func:`found_instead` does, by its body if other code has read it; None for no answer."""
+    if response is None:
+        return None
+    try:
+        return found_instead(response, response.content[:BEGINNING])
+    except httpx2.ResponseNotRead:
+        return found_instead(response)
+
+
 async def read_body(response: httpx2.Response, max_size: int, wrong: Callable[[str], BuildError]) -> bytes:
     """Return the body of an answer.
 

@@ -16,11 +16,9 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-import httpx2
-
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
-from thoth_models_builder.net.body import BEGINNING, cap_body, found_instead
+from thoth_models_builder.net.body import cap_body, found_in_answer
 from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.retry import RetryableError, retried
@@ -220,15 +218,15 @@ class HubRepository:
         secrets = [token] if token else []
         expected = f"expected {host} to describe {self.label}, found"
         session = hub.get_session()
-        hooks, answers = session.event_hooks, list[httpx2.Response]()
+        hooks, answers = session.event_hooks, list[Any]()
 
-        def bound(request: httpx2.Request) -> None:
+        def bound(request: Any) -> None:  # noqa: ANN401 - the HTTP client's request
             request.headers["Accept-Encoding"] = "identity"
             # Per operation; all of them together are bounded by _within().
             seconds = min(self._limits.connect, self._limits.read)
             request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
 
-        def look(response: httpx2.Response) -> None:
+        def look(response: Any) -> None:  # noqa: ANN401 - the HTTP client's answer
             answers[:] = [response]
             cap_body(response, _MAX_METADATA_SIZE, SourceError)
 
@@ -242,13 +240,13 @@ class HubRepository:
             raise SourceError(f"expected a repository id that the Hub can have, found {self.repository!r}") from error
         except hub.errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
-            instead = _instead(answers)
+            instead = found_in_answer(*answers)
             found = f"HTTP status {status}" + (f": {_meaning(status)}" if instead is None else f" and {instead}")
             is_passing = status is None or status == 429 or status >= 500  # noqa: PLR2004 - HTTP's own numbers
             kind = SourceUnreachableError if is_passing else SourceError
             raise kind(without_secrets(f"{expected} {found}", *secrets)) from error
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            found = _instead(answers) or f"an answer of another form ({type(error).__name__}: {error})"
+            found = found_in_answer(*answers) or f"an answer of another form ({type(error).__name__}: {error})"
             raise SourceError(without_secrets(f"{expected} {found}", *secrets)) from error
         except Exception as error:
             # All other errors of the client mean that it got no answer; they have no common base class.
@@ -259,16 +257,6 @@ class HubRepository:
         finally:
             # The session belongs to huggingface_hub, and other code in this process may use it.
             session.event_hooks = hooks
-
-
-def _instead(answers: list[httpx2.Response]) -> str | None:
-    """Return what the last answer is, if it is a page; of an answer without a body, its header decides."""
-    if not answers:
-        return None
-    try:
-        return found_instead(answers[0], answers[0].content[:BEGINNING])
-    except httpx2.ResponseNotRead:
-        return found_instead(answers[0])
 
 
 def _remote_file(sibling: Any) -> RemoteFile:  # noqa: ANN401 - huggingface_hub's RepoSibling, with unchecked types

@@ -14,13 +14,13 @@ from thoth_models.process.environment import threads
 from thoth_models.verification.contents import unread
 from thoth_models.verification.entries import check_tree
 from thoth_models.verification.regular_file import NotRegularError, RegularFile
-from thoth_models.verification.report_file import read_report
 from thoth_models.verification.verify import open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from thoth_models.bundle.manifest import Manifest
     from thoth_models.bundle.report import Report
     from thoth_models.bundle.selection import Candidate
     from thoth_models.embedding import Embedding
@@ -101,32 +101,33 @@ def check_answer(embedding: Embedding, report: Report | None = None) -> list[Gol
     return [*passed_over, check_loaded(embedding, report)]
 
 
-def check_variants(root: Path, name: str | None, *, timeout: float) -> list[GoldenCheck]:
+def check_variants(
+    root: Path, manifest: Manifest, name: str | None, *, report: Report | None, timeout: float
+) -> list[GoldenCheck]:
     """Load every variant of a model, or of all models, in turn, and encode the golden texts with it.
 
     Args:
         root: The bundle directory.
+        manifest: Its manifest.
         name: Model name or alias; None for all models of the bundle.
+        report: As for :func:`check_loaded`.
         timeout: Seconds for loading each variant.
 
     Raises:
         ThothModelsError: There is an error in the bundle or the name.
     """
-    bundle = open_bundle(root)
-    models = bundle.manifest.models
-    report = read_report(bundle.root, bundle.bundle_digest).report
     checks = []
-    for model in models.values() if name is None else [select(bundle.manifest, name).model]:
+    for model in manifest.models.values() if name is None else [select(manifest, name).model]:
         if model.built is None:
-            checks.append(_check_absent(bundle, model.name))
+            checks.append(_check_absent(manifest, model.name))
         else:
             checks += [_check_variant(root, model.name, one.name, timeout, report) for one in model.built.variants]
     return checks
 
 
-def _check_absent(bundle: OpenBundle, model: str) -> GoldenCheck:
+def _check_absent(manifest: Manifest, model: str) -> GoldenCheck:
     try:
-        candidates = select(bundle.manifest, model).candidates
+        candidates = select(manifest, model).candidates
     except SpaceMismatchError:
         candidates = ()
     if not candidates:

@@ -59,7 +59,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     answer: dict[str, Any] = {}
     if options.all:
         with diverted_output():
-            checks = check_variants(root, options.model, timeout=options.timeout)
+            checks = check_variants(root, report.manifest, options.model, report=measured, timeout=options.timeout)
         _print(options, {"golden": checks})
     # In a bundle without a default, no model answers where none is named.
     if not options.all or options.model is not None or report.manifest.default is not None:

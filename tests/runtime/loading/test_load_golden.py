@@ -257,7 +257,8 @@ def test_doctor_checks_every_variant_where_it_is_asked_to(
     root: Path, backends: dict[str, Callable[[int], Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def states() -> list[tuple[str | None, str]]:
-        return [(check.variant, check.state) for check in check_variants(root, "mini", timeout=60)]
+        checks = check_variants(root, open_bundle(root).manifest, "mini", report=None, timeout=60)
+        return [(check.variant, check.state) for check in checks]
 
     assert states() == [("onnx-fp32", "right"), ("torch-fp32", "right")]
     backends["onnx-fp32"] = not_installed
@@ -283,7 +284,8 @@ def test_a_stand_in_tells_nothing_of_a_variant(tmp_path: Path, backends: dict[st
         return next(broken)(dimension)
 
     backends["torch-fp32"] = first_drifted
-    (check,) = check_variants(tmp_path / "bundle", "mini", timeout=60)
+    root = tmp_path / "bundle"
+    (check,) = check_variants(root, open_bundle(root).manifest, "mini", report=None, timeout=60)
     assert isinstance(check, GoldenCheck)
     assert (check.model, check.variant, check.state) == ("mini", "torch-fp32", "wrong")
     make_writable(tmp_path)
