@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import sys
@@ -811,3 +812,24 @@ def test_the_settings_of_these_tests_are_what_the_backend_reads() -> None:
     found = Settings.from_bytes(settings_json())
     assert (found.inputs, found.max_tokens, found.padding.token_id) == (INPUTS, MAX_TOKENS, 0)
     assert found.padding.token_id != SEP
+
+
+class PanicException(BaseException):
+    pass
+
+
+def test_texts_are_encoded_without_the_threads_that_the_system_refuses(
+    shared: OnnxBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = encode(shared, ["a", "b"])
+    tokenizer = shared._tokenizer
+
+    class Refused:
+        def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+            if os.environ["TOKENIZERS_PARALLELISM"] != "false":
+                raise PanicException("ThreadPoolBuildError { kind: IOError }")
+            return tokenizer.encode_batch_fast(texts, **options)
+
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    monkeypatch.setattr(shared, "_tokenizer", Refused())
+    assert np.array_equal(encode(shared, ["a", "b"]), expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import socket
 import sys
 import threading
@@ -507,6 +508,33 @@ def test_the_library_tokenises_few_long_texts_at_once(
     vectors = backend.encode(texts, prompt=prompt, batch_size=None, show_progress_bar=False)
     assert [count for count, _batch_size in seen] == ([2, 3] if prompt is None else [1, 1, 3])
     assert np.abs(vectors - expected).max() <= TOLERANCE
+
+
+class PanicException(BaseException):
+    pass
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("message", ["ThreadPoolBuildError { kind: IOError }", "index out of range"])
+def test_a_panic_of_the_tokenizer(
+    calls: tuple[TorchBackend, list[tuple[int, int]]], monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    backend, _ = calls
+    real: Any = backend._model.encode
+
+    def encode(texts: list[str], **options: Any) -> Any:
+        if os.environ["TOKENIZERS_PARALLELISM"] != "false":
+            raise PanicException(message)
+        return real(texts, **options)
+
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    monkeypatch.setattr(backend._model, "encode", encode)
+    options: dict[str, Any] = {"prompt": None, "batch_size": None, "show_progress_bar": False}
+    if message.startswith("Thread"):
+        assert backend.encode(["water"], **options).shape == (1, backend._dimension)
+    else:
+        with pytest.raises(BackendError, match=r"^sentence-transformers failed: PanicException: index out of range$"):
+            backend.encode(["water"], **options)
 
 
 @pytest.mark.torch
