@@ -29,6 +29,7 @@ from tests.support.bundles import (
 from tests.support.hub_simulator import SilentServer
 from tests.support.tiny_models import MIXED_TEXTS
 from thoth_models import (
+    BackendError,
     BackendUnavailableError,
     EnvironmentFault,
     ModelUnavailableError,
