@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.net.body import cap_body, found_in_answer
-from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice
+from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice, named_certificates
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.retry import RetryableError, retried
 from thoth_models_builder.sources.http import Downloader
@@ -217,7 +217,12 @@ class HubRepository:
         host = without_secrets(self._endpoint)
         secrets = [token] if token else []
         expected = f"expected {host} to describe {self.label}, found"
-        session = hub.get_session()
+        try:
+            session = hub.get_session()
+        except Exception as error:  # the client is made of what the environment says of proxies and certificates
+            found = f"{without_secrets(str(error), *secrets)}{named_certificates()}"
+            reason = f"expected proxies and certificates as the environment names them, found {found}"
+            raise SourceUnreachableError(reason) from error
         hooks, answers = session.event_hooks, list[Any]()
 
         def bound(request: Any) -> None:  # noqa: ANN401 - the HTTP client's request

@@ -340,3 +340,18 @@ def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, endpoin
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     with pytest.raises(SourceUnreachableError, match="expected HF_ENDPOINT to be an address"):
         HubRepository("acme/tiny", "main", limits=Limits()).list_files()
+
+
+def test_an_environment_that_makes_no_sense_is_a_source_out_of_reach(
+    model: HubSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub.utils._http import close_session
+
+    monkeypatch.setenv("ALL_PROXY", f"nonsense://user:{TOKEN}@proxy.test")
+    close_session()  # the client that other tests have used
+    with pytest.raises(
+        SourceUnreachableError, match=r"^expected proxies and certificates as the environment names"
+    ) as caught:
+        repository(limits=QUICK).list_files()
+    assert TOKEN not in str(caught.value)
+    assert model.requests == []
