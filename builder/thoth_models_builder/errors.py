@@ -62,6 +62,10 @@ class SpecError(BuildError):
         super().__init__(f"{file}: {count} error{'' if count == 1 else 's'}\n{lines}")
 
 
+class SpecNotFoundError(SpecError):
+    """There is no models.yaml."""
+
+
 class LockError(BuildError):
     """models.lock is missing or malformed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from thoth_models_builder.errors import Finding, LockError, SpecError
+from thoth_models_builder.errors import Finding, LockError, SpecError, SpecNotFoundError
 from thoth_models_builder.spec.lockfile import Lock
 from thoth_models_builder.spec.models_yaml import json_schema, parse_spec
 from thoth_models_builder.storage.files import open_regular
@@ -28,14 +28,27 @@ def read_spec(file: Path) -> Spec:
     """Read and parse a specification.
 
     Raises:
+        SpecNotFoundError: The file does not exist.
         SpecError: The file cannot be read, or has errors.
     """
+    return parse_spec(read_spec_bytes(file), str(file))
+
+
+def read_spec_bytes(file: Path) -> bytes:
+    """Return the bytes of a specification.
+
+    Raises:
+        SpecNotFoundError: The file does not exist.
+        SpecError: The file cannot be read.
+    """
     try:
-        data = _read_bounded(file)
+        return _read_bounded(file)
+    except FileNotFoundError as error:
+        message = "expected the list of models to ship, found no such file"
+        raise SpecNotFoundError(str(file), [Finding(line=None, path="", message=message)]) from error
     except OSError as error:
         finding = Finding(line=None, path="", message=f"expected a readable file, found: {error.strerror}")
         raise SpecError(str(file), [finding]) from error
-    return parse_spec(data, str(file))
 
 
 def read_lock(file: Path) -> Lock:

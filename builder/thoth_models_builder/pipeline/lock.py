@@ -26,7 +26,7 @@ from thoth_models_builder.storage.files import replace_file
 from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from thoth_models.bundle.digest import Digest
@@ -106,11 +106,9 @@ def _lock_model(
             if index and (fits or not _is_interchangeable(model)):
                 break
             try:
-                entry, choice = _resolve(name, model, source, context)
+                entry, choice = resolve(name, model, source, context)
             except SourceError as error:
                 attempts.append(context.failed(name, source, None, error))
-            except UnsupportedModelError as error:
-                raise UnsupportedModelError(f"{name} ({source.label}): {error}") from error
             else:
                 report = LockedModelReport(
                     name=name,
@@ -136,6 +134,19 @@ def _is_interchangeable(model: ModelSpec) -> bool:
     return not isinstance(origin, HubSource) or origin.is_pinned
 
 
+def resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> tuple[LockedModel, FileChoice]:
+    """Return the lock entry of a model as one of its sources has it, and the choice of its files.
+
+    Raises:
+        SourceError: The source failed.
+        UnsupportedModelError: The model needs something that bundles refuse.
+    """
+    try:
+        return _resolve(name, model, source, context)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{name} ({source.label}): {error}") from error
+
+
 def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> tuple[LockedModel, FileChoice]:
     with context.waiting():
         listing = source.list_files()
@@ -144,15 +155,21 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
     if MODULES_FILE not in remote:
         raise UnsupportedModelError(f"{MODULES_FILE}: expected a model of sentence-transformers, found no such file")
     modules_file = _ingest(name, source, [remote[MODULES_FILE]], context)
-    modules = read_modules(_files(modules_file, context))
+    modules = read_modules(model_files(modules_file.values(), context.store))
     choice = choose_files(remote, {module.directory for module in modules}, model.variants)
     chosen = [remote[path] for path in choice.included if path != MODULES_FILE]
-    # Files whose digest the source states are not downloaded now; the build compares them.
-    stated = {file.path: file.sha256 for file in chosen if file.sha256 is not None and not is_configuration(file.path)}
+    # Files whose digest the source states are not downloaded now; the build compares them. The weights of a
+    # StaticEmbedding are: nothing else has the length of its vectors.
+    read = {modules[0].path("model.safetensors")} if modules[0].kind == "StaticEmbedding" else set()
+    stated = {
+        file.path: file.sha256
+        for file in chosen
+        if file.sha256 is not None and not is_configuration(file.path) and file.path not in read
+    }
     known = {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in stated.items()}
     ingested = _ingest(name, source, [file for file in chosen if file.path not in stated], context)
     locked = {**known, **ingested, **modules_file}
-    facts = describe(_files(locked, context))
+    facts = describe(model_files(locked.values(), context.store))
     entry = LockedModel(
         sources=locked_sources(model),
         variants=tuple(sorted(model.variants)),
@@ -210,8 +227,7 @@ def _check_blob_id(file: RemoteFile, data: bytes) -> None:
         raise SourceError(f"{file.path}: expected the git blob {file.blob_id}, found {found}")
 
 
-def _files(locked: dict[str, LockedFile], context: FetchContext) -> ModelFiles:
-    return ModelFiles(
-        {path: file.sha256 for path, file in locked.items()},
-        lambda path: context.store.read(locked[path].sha256),
-    )
+def model_files(locked: Iterable[LockedFile], store: Store) -> ModelFiles:
+    """Return locked files to be described, whose small ones are read from the store."""
+    digests = {file.path: file.sha256 for file in locked}
+    return ModelFiles(digests, lambda path: store.read(digests[path]))

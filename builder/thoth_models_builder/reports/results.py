@@ -54,6 +54,57 @@ class LockReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EditReport:
+    """The result of ``init``, ``add`` or ``remove``.
+
+    Attributes:
+        file: Path of the specification.
+        lock: Path of the lock.
+        is_new: Whether the specification was created.
+        models: The models that were added, with their entries in the lock, or removed.
+        sources: The source of each added model as the specification has it now, by name.
+        differences: Remaining differences between lock and specification.
+    """
+
+    file: str
+    lock: str
+    is_new: bool
+    models: tuple[LockedModelReport, ...]
+    sources: Mapping[str, str]
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutdatedModelReport:
+    """What is newer upstream than the lock of one model.
+
+    Attributes:
+        name: Name of the model.
+        state: ``current``; ``same vectors`` or ``new space`` for a newer commit; ``refused`` for a newer commit that a
+            bundle cannot contain; ``unknown`` if the Hub did not answer; ``not asked`` for a model of another kind of
+            source.
+        source: Label of the origin, with the locked commit of a repository.
+        upstream: The commit upstream, or None.
+        branch: Branch, or tag, whose commit that is; None if the Hub is not asked.
+        changed: Paths of files with other content, or that are only there, of those that the lock has.
+        reason: Why the state is ``refused`` or ``unknown``; otherwise None.
+    """
+
+    name: str
+    state: Literal["current", "same vectors", "new space", "refused", "unknown", "not asked"]
+    source: str
+    upstream: str | None = None
+    branch: str | None = None
+    changed: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether there is a newer commit."""
+        return self.state in ("same vectors", "new space", "refused")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BuiltFileReport:
     """One file of a bundle: its path in the directory of the model, and the source of its bytes in this build."""
 

@@ -1,0 +1,114 @@
+"""``outdated``: what is newer upstream than the lock, and whether vectors would change with it. Writes neither file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thoth_models_builder.bundle.describe import ModelFiles, describe, space_of
+from thoth_models_builder.errors import SourceError, UnsupportedModelError
+from thoth_models_builder.pipeline.fetch import FetchContext
+from thoth_models_builder.pipeline.inputs import read_lock, read_spec
+from thoth_models_builder.pipeline.lock import resolve
+from thoth_models_builder.reports.results import OutdatedModelReport
+from thoth_models_builder.sources.source import RemoteFile
+from thoth_models_builder.spec.models_yaml import HubSource
+from thoth_models_builder.spec.plan import plan_models
+from thoth_models_builder.storage.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from thoth_models.bundle.digest import Digest
+    from thoth_models_builder.pipeline.specification.both_files import Places
+    from thoth_models_builder.sources.limits import Limits
+    from thoth_models_builder.sources.source import Source
+    from thoth_models_builder.spec.lockfile import LockedFile, LockedModel
+    from thoth_models_builder.spec.plan import PlannedModel
+    from thoth_models_builder.watcher import Watcher
+
+_DEFAULT_BRANCH = "main"
+
+
+def outdated(places: Places, *, limits: Limits, watcher: Watcher) -> tuple[OutdatedModelReport, ...]:
+    """Compare the lock of each model whose origin is a repository with the newest commit there.
+
+    For a model that is pinned to a commit, that is the commit of the branch ``main``; otherwise the commit of the
+    branch or tag of the specification. Weights are not downloaded: the Hub states their digests.
+
+    Raises:
+        SpecError: The specification has errors.
+        LockError, LockOutOfDateError: The lock cannot be read, or does not fit the specification.
+    """
+    planned = plan_models(read_spec(places.file), read_lock(places.lock), None, str(places.lock))
+    context = FetchContext(store=Store(places.store), base=places.file.parent, limits=limits, watcher=watcher)
+    with context.store.in_use():
+        return tuple(_compare(model, context) for model in planned)
+
+
+def _compare(model: PlannedModel, context: FetchContext) -> OutdatedModelReport:
+    origin = model.spec.sources[0]
+    if not isinstance(origin, HubSource):
+        return OutdatedModelReport(name=model.name, state="not asked", source=str(model.locked.origin))
+    label = f"hub:{origin.hub}@{model.locked.revision}"
+    branch = _DEFAULT_BRANCH if origin.is_pinned else origin.revision
+    newest = model.spec.model_copy(update={"sources": [HubSource(hub=origin.hub, revision=branch)]})
+    commit = None
+    try:
+        with context.sources(newest, None) as (source,):
+            with context.waiting():
+                commit = source.list_files().revision
+            if commit == model.locked.revision:
+                return OutdatedModelReport(
+                    name=model.name, state="current", source=label, upstream=commit, branch=branch
+                )
+            entry, _ = resolve(model.name, newest, source, context)
+            changed = _changed(model.locked.files, entry.files)
+            with context.sources(model.spec, model.locked.revision) as (before, *_others):
+                is_same = not changed or _is_same_space(model, before, entry, source, context)
+    except UnsupportedModelError as error:
+        return OutdatedModelReport(
+            name=model.name, state="refused", source=label, upstream=commit, branch=branch, reason=str(error)
+        )
+    except SourceError as error:
+        return OutdatedModelReport(
+            name=model.name, state="unknown", source=label, upstream=commit, branch=branch, reason=str(error)
+        )
+    return OutdatedModelReport(
+        name=model.name,
+        state="same vectors" if is_same else "new space",
+        source=label,
+        upstream=entry.revision,
+        branch=branch,
+        changed=changed,
+    )
+
+
+def _changed(before: Iterable[LockedFile], after: Iterable[LockedFile]) -> tuple[str, ...]:
+    """Return the paths of files that are not in both, or have other bytes."""
+    sides = [{file.path: file.sha256 for file in files} for files in (before, after)]
+    return tuple(sorted(path for path in sides[0].keys() | sides[1].keys() if sides[0].get(path) != sides[1].get(path)))
+
+
+def _is_same_space(
+    model: PlannedModel, before: Source, entry: LockedModel, after: Source, context: FetchContext
+) -> bool:
+    normalize = model.spec.normalize
+    old = _space(model.name, model.locked, before, context, normalize=normalize)
+    return old == _space(model.name, entry, after, context, normalize=normalize)
+
+
+def _space(name: str, entry: LockedModel, source: Source, context: FetchContext, *, normalize: bool) -> Digest:
+    """Return the embedding space of a lock entry; small files that the store does not have are fetched."""
+    locked = {file.path: file for file in entry.files}
+
+    def read(path: str) -> bytes:
+        file = locked[path]
+        if context.store.find(file.sha256, file.size) is None:
+            remote = RemoteFile(path=path, size=file.size, sha256=file.sha256)
+            _, failures = context.fetch_from(source, [remote], f"{name} from {source.label}")
+            if failures:
+                raise failures[0].error
+        return context.store.read(file.sha256)
+
+    files = ModelFiles({path: file.sha256 for path, file in locked.items()}, read)
+    return space_of(files, describe(files), normalize=normalize)
