@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from thoth_models.cli.command import print_json
 from thoth_models_builder.cli import terminal
+from thoth_models_builder.cli.failures import INDEX_AGAIN
 from thoth_models_builder.pipeline import inspect
 from thoth_models_builder.reports.pull_request import render
 
@@ -65,6 +66,8 @@ def _diff(options: argparse.Namespace) -> int:
         terminal.show_diff(report)
         for image in images or ():
             terminal.show_differences(_layer_lines(image))
+    if options.check and report.needs_reindex:
+        terminal.show_hint(INDEX_AGAIN)
     return _MUST_INDEX if options.check and report.needs_reindex else _DONE
 
 

@@ -1,6 +1,6 @@
-"""``thoth-bundle lock | build | image | verify | inspect | diff | sbom | schema | gc``: one call for each command.
+"""``thoth-bundle``: one call for each command; those that edit models.yaml, or compare bundles, are beside it.
 
-Exit codes: 0 done, 1 verification failed, 2 wrong usage or models.yaml, 3 a source failed, 4 any other error.
+Exit codes are in :mod:`thoth_models_builder.cli.failures`.
 """
 
 from __future__ import annotations
@@ -13,42 +13,38 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from thoth_models.cli.command import FAILED, print_json, run_command
-from thoth_models.errors import ManifestError, VerificationError
+from thoth_models.cli.command import DONE, print_json, run_command
+from thoth_models.cli.command_help import CommandParser, add_examples, exit_code_table
 from thoth_models_builder import __version__
-from thoth_models_builder.cli import diff_and_sbom, terminal
-from thoth_models_builder.errors import (
-    AccuracyError,
-    AlternateError,
-    BuildError,
-    CompilerUnavailableError,
-    EngineUnavailableError,
-    LockError,
-    LockOutOfDateError,
-    NotEnoughSpaceError,
-    SourceError,
-    SourcesFailedError,
-    SpecError,
-    UnsupportedModelError,
-    UsageError,
+from thoth_models_builder.cli import diff_and_sbom, specification_commands, terminal
+from thoth_models_builder.cli.examples import EXAMPLES, GROUPS
+from thoth_models_builder.cli.failures import (
+    ADD_A_MIRROR,
+    EXIT_CODES,
+    LOCK_AGAIN,
+    SOURCE_FAILED,
+    VERIFICATION_FAILED,
+    exit_code,
+    next_step,
 )
+from thoth_models_builder.cli.options import (
+    days,
+    file_options,
+    json_option,
+    limit_options,
+    limits_of,
+    lock_path,
+    positive,
+    store_of,
+    store_option,
+)
+from thoth_models_builder.errors import BuildError
 from thoth_models_builder.pipeline import build, image, inputs, inspect, lock, store_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
-
-DONE, VERIFICATION_FAILED, BAD_INPUT, SOURCE_FAILED = range(4)
-
-_HINTS: tuple[tuple[type[Exception], str], ...] = (
-    (LockOutOfDateError, "run `thoth-bundle lock`, and review the lock as a diff"),
-    (LockError, "`thoth-bundle lock` writes the lock"),
-    (CompilerUnavailableError, "install thoth-models-builder[compile]; or see `golden` in docs/models-yaml.md"),
-    (EngineUnavailableError, "`--to docker-archive:FILE` needs no engine, and `docker load` takes the file elsewhere"),
-    (NotEnoughSpaceError, "a layout can be on another disk; temporary files go where TMPDIR says"),
-    (SourcesFailedError, "a mirror can be listed as a further source of the model: wheel or directory"),
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,37 +66,36 @@ def _terminated(number: int, _: object) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="thoth-bundle", description="Build verified bundles of embedding models.")
+    parser = CommandParser(
+        prog="thoth-bundle",
+        description="Build verified bundles of embedding models.",
+        epilog=exit_code_table(EXIT_CODES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.groups = GROUPS
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log every attempt on standard error")
-    as_json = argparse.ArgumentParser(add_help=False)
-    as_json.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    files = argparse.ArgumentParser(add_help=False)
-    files.add_argument("--file", type=Path, default=Path("models.yaml"), help="the specification (models.yaml)")
-    files.add_argument("--lock", type=Path, help="the lock (default: models.lock beside the specification)")
-    store = argparse.ArgumentParser(add_help=False)
-    store.add_argument(
-        "--store",
-        type=Path,
-        help=f"the store (default: {store_directory.STORE_VARIABLE}, else the user's cache directory)",
-    )
+    as_json, files, store = json_option(), file_options(), store_option()
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    specification_commands.add_commands(commands)
     command = commands.add_parser(
-        "lock", parents=[as_json, files, store, _limits()], help="resolve the specification to commits and digests"
+        "lock",
+        parents=[as_json, files, store, limit_options()],
+        help="resolve the specification to commits and digests",
     )
     command.add_argument("--check", action="store_true", help="only check whether specification and lock agree")
     command.set_defaults(run=_lock)
 
     command = commands.add_parser(
-        "build", parents=[as_json, files, store, _limits()], help="build the bundle that the lock describes"
+        "build", parents=[as_json, files, store, limit_options()], help="build the bundle that the lock describes"
     )
     command.add_argument("--output", type=Path, default=Path("bundle"), help="the bundle directory (default: bundle)")
     command.add_argument("--model", action="append", help="build this model only; repeat for several")
     command.add_argument("--strict", action="store_true", help="fail if a model or variant is missing")
     command.add_argument(
         "--compile-deadline",
-        type=_positive,
+        type=positive,
         default=3600.0,
         help="seconds for compiling one model (default: 3600)",
     )
@@ -130,10 +125,11 @@ def _parser() -> argparse.ArgumentParser:
         "--lock", type=Path, action="append", help="a lock whose files stay; repeat for several (default: models.lock)"
     )
     command.add_argument(
-        "--unused-days", type=_days, default=14.0, help="remove only files unused for this many days (default: 14)"
+        "--unused-days", type=days, default=14.0, help="remove only files unused for this many days (default: 14)"
     )
     command.add_argument("--dry-run", action="store_true", help="only report what would be removed")
     command.set_defaults(run=_gc)
+    add_examples(commands, EXAMPLES)
     return parser
 
 
@@ -182,32 +178,6 @@ def _add_image(commands: Commands, as_json: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_image)
 
 
-def _limits() -> argparse.ArgumentParser:
-    """Return the options for limits on waiting that an operator may need to change."""
-    defaults = build.Limits()
-    parser = argparse.ArgumentParser(add_help=False)
-    group = parser.add_argument_group("limits on waiting for sources, in seconds unless said otherwise")
-    group.add_argument(
-        "--connect-timeout", type=_positive, default=defaults.connect, help="until a connection is established"
-    )
-    group.add_argument("--read-timeout", type=_positive, default=defaults.read, help="of silence in an answer")
-    group.add_argument(
-        "--stall-window", type=_positive, default=defaults.stall_window, help="time span for measuring the rate"
-    )
-    group.add_argument(
-        "--stall-bytes", type=_count, default=defaults.stall_bytes, help="fewer bytes in a window are a stall"
-    )
-    group.add_argument("--attempts", type=_count, default=defaults.attempts, help="failed attempts in a row, per file")
-    group.add_argument(
-        "--file-deadline",
-        type=_positive,
-        default=defaults.file_deadline,
-        help=f"for one file, plus its size at {defaults.file_rate} bytes per second",
-    )
-    group.add_argument("--wheel-deadline", type=_positive, default=defaults.wheel_deadline, help="for one wheel")
-    return parser
-
-
 def _label(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
@@ -215,69 +185,27 @@ def _label(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _positive(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a positive number, found {text}")
-    return value
-
-
-def _days(text: str) -> float:
-    value = _number(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, found {text}")
-    return value
-
-
-def _count(text: str) -> int:
-    value = _number(text)
-    if value < 1 or not value.is_integer():
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, found {text}")
-    return int(value)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number, found {text}") from None
-
-
-def _limits_of(options: argparse.Namespace) -> build.Limits:
-    return build.Limits(
-        connect=options.connect_timeout,
-        read=options.read_timeout,
-        stall_window=options.stall_window,
-        stall_bytes=options.stall_bytes,
-        attempts=options.attempts,
-        file_deadline=options.file_deadline,
-        wheel_deadline=options.wheel_deadline,
-    )
-
-
-def _lock_path(options: argparse.Namespace) -> Path:
-    return options.lock or options.file.parent / "models.lock"  # type: ignore[no-any-return]
-
-
 def _lock(options: argparse.Namespace) -> int:
     if options.check:
-        differences = lock.check_lock(options.file, _lock_path(options))
+        differences = lock.check_lock(options.file, lock_path(options))
         if options.json:
             print_json({"ok": not differences, "differences": differences})
         else:
             terminal.show_differences(differences or ["specification and lock agree"])
+            terminal.show_hint(LOCK_AGAIN if differences else None)
         return VERIFICATION_FAILED if differences else DONE
     report = lock.lock(
         options.file,
-        _lock_path(options),
-        options.store or store_directory.default_store(),
-        limits=_limits_of(options),
+        lock_path(options),
+        store_of(options),
+        limits=limits_of(options),
         watcher=terminal.TerminalWatcher(),
     )
     if options.json:
         print_json({"ok": not report.differences, **dataclasses.asdict(report)})
     else:
         terminal.show_lock(report)
+        terminal.show_hint(ADD_A_MIRROR if report.differences else None)
     return SOURCE_FAILED if report.differences else DONE
 
 
@@ -285,13 +213,13 @@ def _build(options: argparse.Namespace) -> int:
     report = build.build(
         build.BuildOptions(
             file=options.file,
-            lock=_lock_path(options),
+            lock=lock_path(options),
             # Its name and its parent are used, so neither may be empty or "..". resolve() would follow a symlink.
             output=Path(os.path.abspath(options.output)),  # noqa: PTH100
-            store=options.store or store_directory.default_store(),
+            store=store_of(options),
             models=options.model,
             strict=options.strict,
-            limits=_limits_of(options),
+            limits=limits_of(options),
             compile_deadline=options.compile_deadline,
         ),
         terminal.TerminalWatcher(),
@@ -351,7 +279,7 @@ def _schema(_options: argparse.Namespace) -> int:
 
 def _gc(options: argparse.Namespace) -> int:
     report = store_directory.gc(
-        options.store or store_directory.default_store(),
+        store_of(options),
         options.lock or [Path("models.lock")],
         unused_days=options.unused_days,
         dry_run=options.dry_run,
@@ -372,15 +300,5 @@ def _report_error(error: Exception, *, as_json: bool) -> int:
         }
         print_json({"ok": False, "error": type(error).__name__, "message": str(error), **details})
     else:
-        terminal.show_error(str(error), next((hint for kind, hint in _HINTS if isinstance(error, kind)), None))
-    return _exit_code(error)
-
-
-def _exit_code(error: Exception) -> int:
-    if isinstance(error, (VerificationError, ManifestError, LockOutOfDateError, AccuracyError)):
-        return VERIFICATION_FAILED
-    if isinstance(error, (SpecError, LockError, UsageError, AlternateError, UnsupportedModelError)):
-        return BAD_INPUT
-    if isinstance(error, (SourceError, SourcesFailedError)):
-        return SOURCE_FAILED
-    return FAILED
+        terminal.show_error(str(error), next_step(error))
+    return exit_code(error)

@@ -23,7 +23,7 @@ from thoth_models_builder.cli.compile_progress import compile_progress
 from thoth_models_builder.reports.bundle_diff import MEANINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from thoth_models_builder.reports.bundle_diff import BundleDiff
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
         BuiltModelReport,
         CheckReport,
         CollectionReport,
+        EditReport,
         ImageReport,
         LockedModelReport,
         LockReport,
+        OutdatedModelReport,
     )
     from thoth_models_builder.watcher import CompileProgress
 
@@ -199,6 +201,43 @@ def show_lock(report: LockReport) -> None:
     show_differences(report.differences)
 
 
+def show_edit(report: EditReport) -> None:
+    """Print what was added to a specification, or removed from it."""
+    console = _output()
+    for model in report.models:
+        source = report.sources.get(model.name)
+        what = "removed" if source is None else f"added from {source}, {model.files} files, {model.bytes:,} bytes"
+        console.print(escape(f"{model.name}: {what}"))
+        for refusal in model.refused:
+            console.print(f"  left out: {escape(refusal.path)} ({escape(refusal.reason)})")
+    console.print(f"{escape(report.file)}: {'written' if report.is_new else 'changed'}")
+    if report.models:
+        console.print(f"{escape(report.lock)}: {'does not fit yet' if report.differences else 'fits'}")
+    show_differences(report.differences)
+
+
+def show_outdated(models: Sequence[OutdatedModelReport]) -> None:
+    """Print what is newer upstream than the lock of each model."""
+    console = _output()
+    for model in models:
+        upstream = f"{model.branch} is {model.upstream}" if model.branch else ""
+        match model.state:
+            case "not asked":
+                line = f"not asked, because {model.source} has no newer commit"
+            case "current":
+                line = f"current, {upstream}"
+            case "unknown":
+                line = f"unknown: {model.reason}"
+            case "refused":
+                line = f"{upstream}, which a bundle cannot contain: {model.reason}"
+            case state:
+                meaning = "the same vectors" if state == "same vectors" else "a new space: an index must be made again"
+                line = f"{upstream}: {meaning}"
+        console.print(escape(f"{model.name}: {line}"))
+        for path in model.changed:
+            console.print(escape(f"  ~ {path}"))
+
+
 def _lock_state(model: LockedModelReport) -> str:
     size = f"{model.files} files, {model.bytes:,} bytes"
     match model.state:
@@ -302,8 +341,13 @@ def show_error(message: str, hint: str | None) -> None:
     """Print an error and a hint."""
     console = _Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"thoth-bundle: {escape(message)}")
+    show_hint(hint)
+
+
+def show_hint(hint: str | None) -> None:
+    """Print what to do next on standard error; nothing for None."""
     if hint is not None:
-        console.print(f"hint: {escape(hint)}")
+        _Console(stderr=True, soft_wrap=True, highlight=False).print(f"hint: {escape(hint)}")
 
 
 def _output() -> Console:

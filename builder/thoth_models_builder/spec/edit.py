@@ -195,8 +195,9 @@ class _Text:
         starts = [key.start_mark.index for key, _ in pairs]
         # In flow style, the last region ends before the closing brace.
         last = self._models.end_mark.index - 1 if self.is_flow else self._end
+        stops = [*starts[1:], last][: len(starts)]
         self._entries = [
-            _Entry(start, self._content_end(start, end)) for start, end in zip(starts, [*starts[1:], last], strict=True)
+            _Entry(start, self._content_end(start, stop)) for start, stop in zip(starts, stops, strict=True)
         ]
 
     def _content_end(self, start: int, stop: int) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from thoth_models.cli.command import DONE, FAILED, diverted_output, print_json, print_note
 from thoth_models.cli.doctor import check_answer, check_quickly, check_variants, names_to_check
+from thoth_models.cli.failures import ABSENT_MODEL, OTHER_VECTORS
 from thoth_models.cli.model_options import load_as_asked
 from thoth_models.errors import Attempt, FallbackWarning, InvalidInputError
 from thoth_models.process.cgroups import cpu_quota, memory_limit
@@ -89,8 +90,10 @@ def _conclude(
     _print(options, answer)
     if not is_well:
         print("thoth-models: a variant does not give the golden vectors on this machine", file=sys.stderr)
+        print(f"hint: {OTHER_VECTORS}", file=sys.stderr)
     if absent:
         print(f"thoth-models: expected every model in the bundle, found {', '.join(absent)} absent", file=sys.stderr)
+        print(f"hint: {ABSENT_MODEL}", file=sys.stderr)
     return code
 
 

@@ -1,6 +1,6 @@
 """``thoth-models verify | list | doctor | embed``: one command, one library call.
 
-Exit codes: 0 done, 1 verification failed, 2 wrong usage, 4 any other error. (3, a source failed, is the builder's.)
+Exit codes are in :mod:`thoth_models.cli.failures`. (3, a source failed, is the builder's.)
 ``doctor --quick`` is for health checks of containers, which only know 0 and 1: it exits with 1 for any error except
 wrong usage.
 """
@@ -16,20 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thoth_models import __version__
-from thoth_models.cli.command import DONE, FAILED, diverted_output, print_json, run_command
+from thoth_models.cli.command import DONE, diverted_output, print_json, run_command
+from thoth_models.cli.command_help import CommandParser, add_examples, exit_code_table
 from thoth_models.cli.doctor_command import run_doctor
+from thoth_models.cli.failures import EXIT_CODES, exit_code, next_step
 from thoth_models.cli.list_models import list_models
 from thoth_models.cli.model_options import load_as_asked, model_options
 from thoth_models.cli.text_io import blocks, given, open_texts, replaced_at_end, write_jsonl
-from thoth_models.errors import (
-    BundleError,
-    CallerError,
-    FallbackWarning,
-    InvalidInputError,
-    ManifestError,
-    Problem,
-    VerificationError,
-)
+from thoth_models.errors import FallbackWarning, InvalidInputError, Problem, VerificationError
 from thoth_models.process.environment import ROOT_VARIABLE, bundle_root
 from thoth_models.verification.verify import verify
 
@@ -38,8 +32,20 @@ if TYPE_CHECKING:
 
     from thoth_models.types import FloatArray
 
-VERIFICATION_FAILED, BAD_USAGE = 1, 2
 UNHEALTHY = 1
+
+_GROUPS = {"the bundle": ("list", "verify", "doctor"), "vectors": ("embed",)}
+
+_EXAMPLES = {
+    "list": ("thoth-models list --root bundle",),
+    "verify": ("thoth-models verify", "thoth-models verify --root bundle --strict"),
+    "doctor": ("thoth-models doctor", "thoth-models doctor --all --json", "thoth-models doctor --quick --model mini"),
+    "embed": (
+        "thoth-models embed --text 'first name of the customer'",
+        "thoth-models embed texts.txt --output vectors.npy",
+        "thoth-models embed rows.jsonl --model mini --prompt-name query > vectors.jsonl",
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="thoth-models", description="Check and use a bundle of embedding models.")
+    parser = CommandParser(
+        prog="thoth-models",
+        description="Check and use a bundle of embedding models.",
+        epilog=exit_code_table(EXIT_CODES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.groups = _GROUPS
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", type=Path, help=f"the bundle directory (default: {ROOT_VARIABLE}, else /models)")
@@ -117,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--truncate-dim", type=int, help="keep this many leading dimensions")
     command.set_defaults(run=_embed)
+    add_examples(commands, _EXAMPLES)
     return parser
 
 
@@ -194,7 +207,7 @@ def _show_warning(message: Warning | str, *_details: object, **_more: object) ->
 
 
 def _report_error(error: Exception, *, as_json: bool) -> int:
-    code = _exit_code(error)
+    code = exit_code(error)
     if as_json:
         problems: Sequence[Problem] = error.problems if isinstance(error, VerificationError) else ()
         print_json(
@@ -207,14 +220,5 @@ def _report_error(error: Exception, *, as_json: bool) -> int:
         )
     else:
         print(f"thoth-models: {error}", file=sys.stderr)
-        if isinstance(error, BundleError) and not isinstance(error, (VerificationError, ManifestError)):
-            print(f"hint: build one with `thoth-bundle build`, or set --root or {ROOT_VARIABLE}", file=sys.stderr)
+        print(f"hint: {next_step(error)}", file=sys.stderr)
     return code
-
-
-def _exit_code(error: Exception) -> int:
-    if isinstance(error, (VerificationError, ManifestError)):
-        return VERIFICATION_FAILED
-    if isinstance(error, CallerError):
-        return BAD_USAGE
-    return FAILED

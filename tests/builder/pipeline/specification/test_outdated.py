@@ -1,0 +1,119 @@
+"""`outdated`: what is newer upstream, and whether vectors would change with it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.hub_simulator import Status
+from tests.support.projects import COMMIT, FAST, Project, as_json, model_files, snapshot, write_files
+from thoth_models_builder.errors import LockError, LockOutOfDateError
+from thoth_models_builder.pipeline.specification.both_files import Places
+from thoth_models_builder.pipeline.specification.outdated import outdated
+
+if TYPE_CHECKING:
+    from tests.support.hub_simulator import HubSimulator
+    from thoth_models_builder.reports.results import OutdatedModelReport
+
+NEWER = "b" * 40
+OLD = model_files("mini")
+
+
+@pytest.fixture
+def pinned(hub: HubSimulator, project: Project) -> Project:
+    hub.add_model("org/mini", OLD, revision=COMMIT)
+    project.specify({"mini": {"sources": [{"hub": "org/mini", "revision": COMMIT}]}})
+    project.lock()
+    return project
+
+
+def ask(project: Project) -> OutdatedModelReport:
+    places = Places(file=project.file, lock=project.lock_file, store=project.store)
+    (report,) = outdated(places, limits=FAST, watcher=project.watcher)
+    return report
+
+
+def test_nothing_newer(pinned: Project) -> None:
+    report = ask(pinned)
+    assert (report.state, report.upstream, report.branch, report.is_outdated) == ("current", COMMIT, "main", False)
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "changed"),
+    [
+        ({"README.md": b"another text"}, "same vectors", ()),
+        ({"tokenizer_config.json": b'{"tokenizer_class":"BertTokenizer","model_max_length":64,"name_or_path":"x"}'},
+         "same vectors", ("tokenizer_config.json",)),
+        ({"model.safetensors": b"\0" * 64}, "new space", ("model.safetensors",)),
+        ({"sentence_bert_config.json": as_json({"max_seq_length": 32})}, "new space", ("sentence_bert_config.json",)),
+        ({"added_tokens.json": b"{}"}, "new space", ("added_tokens.json",)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_store_empty", [False, True])
+def test_a_newer_commit(
+    *,
+    change: dict[str, bytes],
+    state: str,
+    changed: tuple[str, ...],
+    is_store_empty: bool,
+    pinned: Project,
+    hub: HubSimulator,
+) -> None:
+    hub.add_model("org/mini", {**OLD, **change}, revision=NEWER)
+    if is_store_empty:
+        shutil.rmtree(pinned.store)
+    before = {path: entry for path, entry in snapshot(pinned.root).items() if path.startswith("models.")}
+    report = ask(pinned)
+    assert (report.state, report.changed, report.is_outdated) == (state, changed, True)
+    assert (report.source, report.upstream) == (f"hub:org/mini@{COMMIT}", NEWER)
+    assert hub.bytes_sent("model.safetensors") == 0
+    assert {path: entry for path, entry in snapshot(pinned.root).items() if path.startswith("models.")} == before
+
+
+def test_a_file_that_is_gone_is_a_change(pinned: Project, hub: HubSimulator) -> None:
+    hub.add_model("org/mini", {path: data for path, data in OLD.items() if path != "vocab.txt"}, revision=NEWER)
+    report = ask(pinned)
+    assert (report.state, report.changed) == ("new space", ("vocab.txt",))
+
+
+def test_a_branch_is_compared_with_its_own_commit(hub: HubSimulator, project: Project) -> None:
+    hub.add_model("org/mini", OLD, revision=COMMIT, branches={"v1": COMMIT})
+    project.specify({"mini": {"sources": [{"hub": "org/mini", "revision": "v1"}]}})
+    project.lock()
+    hub.add_model("org/mini", model_files("x"), revision="c" * 40, branches={"main": "c" * 40})
+    assert ask(project).state == "current"
+    hub.add_model("org/mini", model_files("x"), revision=NEWER, branches={"v1": NEWER})
+    report = ask(project)
+    assert (report.state, report.branch, report.upstream) == ("new space", "v1", NEWER)
+
+
+def test_a_commit_that_a_bundle_cannot_contain(pinned: Project, hub: HubSimulator) -> None:
+    files = {path: data for path, data in OLD.items() if path != "model.safetensors"}
+    hub.add_model("org/mini", {**files, "pytorch_model.bin": b"x"}, revision=NEWER)
+    report = ask(pinned)
+    assert (report.state, report.upstream, report.is_outdated) == ("refused", NEWER, True)
+    assert "expected weights as safetensors" in (report.reason or "")
+
+
+def test_a_hub_that_does_not_answer(pinned: Project, hub: HubSimulator) -> None:
+    hub.fault("api", Status(503))
+    report = ask(pinned)
+    assert (report.state, report.is_outdated) == ("unknown", False)
+    assert "503" in (report.reason or "")
+
+
+def test_other_sources_are_not_asked(local: Project) -> None:
+    report = ask(local)
+    assert (report.state, report.source, report.is_outdated) == ("not asked", "directory:model", False)
+
+
+def test_a_lock_is_needed(local: Project) -> None:
+    write_files(local.root / "other", model_files("other"))
+    local.specify({"mini": {"sources": [{"directory": "other"}]}})
+    with pytest.raises(LockOutOfDateError):
+        ask(local)
+    local.lock_file.unlink()
+    with pytest.raises(LockError):
+        ask(local)
