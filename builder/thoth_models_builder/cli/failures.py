@@ -74,7 +74,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (SourcesFailedError, ADD_A_MIRROR),
     (StoreError, "wait for other builds that use the store, or name another one with --store"),
     (NotEnoughSpaceError, "a layout can be on another disk; temporary files go where TMPDIR says"),
-    (OutputError, "check owner and mode of the place, or name another one"),
+    (OutputError, "check owner and mode of that place, or name another one, and run the command again"),
     (CompilerUnavailableError, "install thoth-models-builder[compile]; or see `golden` in docs/models-yaml.md"),
     (CompileError, "leave the variant out of models.yaml, or allow more time with --compile-deadline"),
     (AccuracyError, "leave the variant out of models.yaml; for int8, `int8_floor` there is the limit"),

@@ -63,6 +63,20 @@ def test_a_repository_is_locked_without_downloading_its_weights(hub: HubSimulato
     assert hub.bytes_sent("README.md") == 0
 
 
+def test_the_weights_of_static_embeddings_are_read_for_their_dimension(hub: HubSimulator, project: Project) -> None:
+    header = as_json({"embedding.weight": {"dtype": "F32", "shape": [50, 12], "data_offsets": [0, 2400]}})
+    module = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}
+    weights = len(header).to_bytes(8, "little") + header + bytes(2400)
+    hub.add_model(
+        "org/static",
+        {"modules.json": as_json([module]), "tokenizer.json": b"{}", "model.safetensors": weights},
+        revision=COMMIT,
+    )
+    project.specify({"static": {"sources": [{"hub": "org/static", "revision": COMMIT}]}})
+    project.lock()
+    assert project.locked().models["static"].dimension == 12
+
+
 @pytest.mark.parametrize("revision", ["main", "v1.0", "feature/x"])
 def test_a_branch_or_tag_becomes_a_commit(revision: str, hub: HubSimulator, project: Project) -> None:
     hub.add_model("org/mini", model_files("old"), revision=OTHER_COMMIT, branches={})

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.support.projects import Entry
 
 FILES = sorted((Path(__file__).parent / "malformed").glob("*.yaml"))
+HINT = "hint: docs/models-yaml.md has every key, and `thoth-bundle schema` prints the schema for editors"
 THROUGH_A_PROCESS = ("empty", "control_character", "everything_at_once")
 
 
@@ -44,7 +45,8 @@ def spoil(project: Project, file: Path) -> dict[str, Entry]:
 
 
 def check_report(report: str, project: Project, file: Path) -> None:
-    first, *findings = report.splitlines()
+    first, *findings, hint = report.splitlines()
+    assert hint == HINT
     expected = expected_findings(file)
     assert first == f"thoth-bundle: {project.file}: {len(expected)} error{'' if len(expected) == 1 else 's'}"
     assert len(findings) == len(expected)
@@ -111,7 +113,7 @@ def test_a_file_that_is_too_large_or_missing_is_reported_the_same_way(
     outcome = command(*built.arguments(verb))
     assert outcome.code == 2
     assert outcome.err == (
-        f"thoth-bundle: {built.file}: 1 error\n  the document: expected at most 1048576 bytes, found 2000000\n"
+        f"thoth-bundle: {built.file}: 1 error\n  the document: expected at most 1048576 bytes, found 2000000\n{HINT}\n"
     )
     assert snapshot(built.root) == before
     built.file.unlink()
@@ -119,5 +121,6 @@ def test_a_file_that_is_too_large_or_missing_is_reported_the_same_way(
     assert outcome.code == 2
     assert outcome.err == (
         f"thoth-bundle: {built.file}: 1 error\n"
-        "  the document: expected a readable file, found: No such file or directory\n"
+        "  the document: expected the list of models to ship, found no such file\n"
+        "hint: `thoth-bundle init` writes a first one, and `thoth-bundle add ORG/NAME` one with a model of the Hub\n"
     )

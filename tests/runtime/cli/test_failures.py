@@ -1,0 +1,61 @@
+"""Each error has an exit code that the help explains, and a next step of its own."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.error_kinds import error_kinds
+from thoth_models.cli import doctor_command
+from thoth_models.cli.failures import _NEXT_STEPS, EXIT_CODES, exit_code, next_step
+from thoth_models.errors import BundleNotFoundError, InvalidInputError, ManifestError, ThothModelsError
+
+KINDS = error_kinds(ThothModelsError, "thoth_models")
+
+
+def test_all_errors_are_found() -> None:
+    assert {"VerificationError", "LoadTimeout", "UnknownModelError"} < {kind.__name__ for kind in KINDS}
+
+
+def made(kind: type[Exception]) -> Exception:
+    try:
+        return kind("x")
+    except TypeError:  # it takes more than a message
+        error = kind.__new__(kind)
+        assert isinstance(error, Exception)
+        return error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_error_has_a_next_step(kind: type[Exception]) -> None:
+    steps = {step for other, step in _NEXT_STEPS if issubclass(kind, other)}
+    assert next_step(made(kind)) in steps
+    assert exit_code(made(kind)) in EXIT_CODES
+
+
+def test_no_next_step_is_hidden_by_one_before_it() -> None:
+    kinds = [kind for kind, _ in _NEXT_STEPS]
+    assert [kind for index, kind in enumerate(kinds) if any(issubclass(kind, other) for other in kinds[:index])] == []
+
+
+def test_other_errors_have_one_too() -> None:
+    assert "this user may use the file" in next_step(OSError())
+    assert "report it" in next_step(ZeroDivisionError())
+    assert next_step(ThothModelsError()) == "`thoth-models doctor` shows environment and bundle"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ManifestError("x"), 1), (InvalidInputError("x"), 2), (BundleNotFoundError("x"), 4), (OSError(), 4)],
+)
+def test_exit_codes(error: Exception, code: int) -> None:
+    assert exit_code(error) == code
+
+
+def test_doctor_names_a_next_step_for_each_of_its_messages() -> None:
+    source = Path(inspect.getsourcefile(doctor_command) or "").read_text(encoding="utf-8")
+    messages = re.findall(r'print\(f?"thoth-models: ', source)
+    assert len(messages) == len(re.findall(r'print\(f"hint: ', source)) == 2
