@@ -1,9 +1,15 @@
 """Everything there is to run: `nox` checks the whole workspace, `nox -s build_bundle` builds the bundle."""
 
 import argparse
+import contextlib
+import functools
+import http.client
 import os
 import shutil
+import sys
 import tempfile
+import threading
+import urllib.request
 from pathlib import Path
 
 import nox
@@ -54,13 +60,53 @@ QUICK_END = """import atexit, gc, sys; atexit.register(lambda m, g: "torch" in m
 """A line that Python runs at its start. Without it, a process that used sentence-transformers collects garbage for 1.3
 to 2 s at its end. Processes without torch end as always, and so do all processes in containers."""
 
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+"""PyTorch's own index of CPU builds. What pip finds elsewhere for Linux brings gigabytes of CUDA with it."""
+
+INDEX_SECONDS = 3.0
+"""How long that index may take to answer, once in a run of nox. Where it cannot be reached, pip decides alone."""
+
 PROGRAMS = ROOT / ".nox" / "workspace" / "bin"
 """The environment that `workspace` makes; sessions that use it have none of their own."""
 
 
 def install(session: nox.Session, *packages: str) -> None:
     """Install packages at the pinned versions; what is never imported, which is most of it, needs no bytecode."""
-    session.install("--quiet", "--no-compile", "-c", str(CONSTRAINTS), *packages)
+    index = torch_index(session) if any("compile" in package or "torch" in package for package in packages) else []
+    session.install("--quiet", "--no-compile", "-c", str(CONSTRAINTS), *index, *packages)
+
+
+def torch_index(session: nox.Session) -> list[str]:
+    """Return the options with which pip takes the CPU build of torch, where it would take the one with CUDA.
+
+    There are none with THOTH_TORCH=cuda, on other systems than Linux, where pip was told where packages come from, or
+    where PyTorch's index does not answer.
+    """
+    if sys.platform != "linux" or os.environ.get("THOTH_TORCH") == "cuda":
+        return []
+    settings = str(session.run("python", "-m", "pip", "config", "list", silent=True) or "").splitlines()
+    names = {line.partition("=")[0].rpartition(".")[2] for line in settings}
+    if names & {"index-url", "extra-index-url", "find-links", "no-index"} or not answers(TORCH_INDEX + "/torch/"):
+        return []
+    return ["--extra-index-url", TORCH_INDEX]
+
+
+@functools.cache
+def answers(url: str) -> bool:
+    """Return whether a page is there within INDEX_SECONDS, the lookup of its name included."""
+    found: list[int] = []
+
+    def ask() -> None:
+        with (
+            contextlib.suppress(OSError, ValueError, http.client.HTTPException),
+            urllib.request.urlopen(url, timeout=INDEX_SECONDS) as answer,  # noqa: S310 - an address of this file
+        ):
+            found.append(answer.status)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(INDEX_SECONDS)
+    return found == [http.HTTPStatus.OK]
 
 
 def group(name: str) -> list[str]:
@@ -110,9 +156,10 @@ def prepared() -> dict[str, str]:
 def build_bundle(session: nox.Session) -> None:
     """Build ./bundle from models.yaml and models.lock; arguments after -- go to `thoth-bundle build`.
 
-    Then pack it as an OCI image layout, ./image, and where a Docker engine answers, load `thoth-models:latest`.
+    Then pack it as an OCI image layout, ./image, and where a Docker engine answers, load it as `thoth-models:latest`
+    and `thoth-models:1`.
     """
-    install(session, "./runtime", "./builder[compile]")
+    install(session, "./runtime", "./builder[compile,sbom]")
     session.run("thoth-bundle", "build", *session.posargs)
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--output", default="bundle")

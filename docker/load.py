@@ -1,10 +1,11 @@
 # ruff: noqa: INP001 - a script beside the Dockerfiles, not part of a package
-"""Load ``thoth-models:TAG`` into the Docker engine: the runtime base, with the layers of a bundle on top.
+"""Load ``thoth-models`` into the Docker engine: the runtime base, with the layers of a bundle on top.
 
 ``nox -s build_bundle`` runs ``python docker/load.py bundle`` as its last step. It asks the Python base image for its
 version and platform, collects the wheels for it, builds ``thoth-models-runtime``, and appends the layers with
-``thoth-bundle image``. If no engine answers, or the Python base image is not available, it prints the reason and
-succeeds, because the bundle and its layout exist.
+``thoth-bundle image``. Unless ``--to`` says otherwise, the image is called ``thoth-models:latest``, by the name of the
+bundle, and ``thoth-models:1``, with which the Dockerfiles of the documentation begin. If no engine answers, or the
+Python base image is not available, it prints the reason and succeeds, because the bundle and its layout exist.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 DOCKER = Path(__file__).resolve().parent
 PYTHON_IMAGE = "python:3.13-slim"
 RUNTIME_IMAGE = "thoth-models-runtime"
+LATEST, FIRST = "latest", "1"
+"""The tags of the image: the one that ``thoth-bundle image`` gives by itself, and that of the documentation."""
 
 _ASK_SECONDS, _BUILD_SECONDS = 120.0, 1800.0
 _PROBE = """
@@ -35,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or the exit code of the step that failed."""
     parser = argparse.ArgumentParser(description="Make thoth-models:TAG in the Docker engine that answers.")
     parser.add_argument("bundle", type=Path, help="the bundle")
-    parser.add_argument("--to", default="docker", metavar="DESTINATION", help="as thoth-bundle image has it")
+    parser.add_argument(
+        "--to",
+        metavar="DESTINATION",
+        help="as thoth-bundle image has it (default: docker, and the tag 1 for the same image)",
+    )
     parser.add_argument("--requirement", default="./runtime[onnx]", help='or "./runtime[onnx,torch]"')
     parser.add_argument(
         "--python-image",
@@ -51,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     python, glibc, machine = json.loads(probe)
     wheelhouse = DOCKER / "runtime" / "wheelhouse"
     image = [f"--python={python}", f"--glibc={glibc.removeprefix('2.')}", f"--machine={machine}"]
-    steps = (
+    steps = [
         [sys.executable, str(DOCKER / "wheelhouse.py"), f"--to={wheelhouse}", *image, options.requirement],
         [
             *("docker", "build", "--quiet", f"--tag={RUNTIME_IMAGE}"),
@@ -59,9 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ],
         [
             *(sys.executable, "-m", "thoth_models_builder", "image", str(options.bundle)),
-            *("--base", f"docker:{RUNTIME_IMAGE}", "--to", options.to),
+            *("--base", f"docker:{RUNTIME_IMAGE}", "--to", options.to or "docker"),
         ],
-    )
+    ]
+    if options.to is None:
+        name = json.loads((DOCKER.parent / options.bundle / "manifest.json").read_bytes())["bundle"]["name"]
+        steps.append(["docker", "tag", f"{name}:{LATEST}", f"{name}:{FIRST}"])
     for step in steps:
         finished = subprocess.run(step, check=False, timeout=_BUILD_SECONDS, cwd=DOCKER.parent)  # noqa: S603 - our own
         if finished.returncode != 0:
