@@ -91,8 +91,7 @@ def torch_index(session: nox.Session) -> list[str]:
     return ["--extra-index-url", TORCH_INDEX]
 
 
-@functools.cache
-def answers(url: str) -> bool:
+def is_there(url: str) -> bool:
     """Return whether a page is there within INDEX_SECONDS, the lookup of its name included."""
     found: list[int] = []
 
@@ -107,6 +106,10 @@ def answers(url: str) -> bool:
     thread.start()
     thread.join(INDEX_SECONDS)
     return found == [http.HTTPStatus.OK]
+
+
+answers = functools.cache(is_there)
+"""Asked once for each page."""
 
 
 def group(name: str) -> list[str]:

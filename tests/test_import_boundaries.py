@@ -174,7 +174,10 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
     allowed = ("cli", "errors", "pipeline", "reports", "watcher")
     assert {
         name for name in ours if not name.startswith(tuple(f"thoth_models_builder.{package}" for package in allowed))
-    } == {"thoth_models.cli.command", "thoth_models.errors", "thoth_models_builder"}  # the last is its version
+    } == {
+        *("thoth_models.cli.command", "thoth_models.cli.command_help", "thoth_models.errors"),
+        "thoth_models_builder",  # its version
+    }
 
 
 @pytest.mark.parametrize(
@@ -215,7 +218,14 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
         ("packageurl", {"thoth_models_builder.trust.sbom"}),
         ("rich", {"thoth_models_builder.cli.compile_progress", "thoth_models_builder.cli.terminal"}),
         ("pydantic", {"thoth_models_builder.spec.models_yaml"}),
-        ("yaml", {"thoth_models_builder.sources.model_card", "thoth_models_builder.spec.yaml_document"}),
+        (
+            "yaml",
+            {
+                "thoth_models_builder.sources.model_card",
+                "thoth_models_builder.spec.edit",  # the positions of nodes and tokens
+                "thoth_models_builder.spec.yaml_document",
+            },
+        ),
         ("platformdirs", {"thoth_models_builder.pipeline.store_directory"}),
     ],
 )

@@ -38,8 +38,8 @@ def noxfile(monkeypatch: pytest.MonkeyPatch) -> Any:
     spec.loader.exec_module(module)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("THOTH_TORCH", raising=False)
-    module.asked = []
-    module.answers = lambda url: bool(module.asked.append(url)) or True
+    asked: list[str] = []
+    vars(module).update(asked=asked, answers=lambda url: asked.append(url) is None)
     return module
 
 

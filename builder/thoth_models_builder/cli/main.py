@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from thoth_models.cli.command import DONE, print_json, run_command
-from thoth_models.cli.command_help import CommandParser, add_examples, exit_code_table
+from thoth_models.cli.command_help import add_examples, command_parser
 from thoth_models_builder import __version__
 from thoth_models_builder.cli import diff_and_sbom, specification_commands, terminal
 from thoth_models_builder.cli.examples import EXAMPLES, GROUPS
@@ -66,13 +66,9 @@ def _terminated(number: int, _: object) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="thoth-bundle",
-        description="Build verified bundles of embedding models.",
-        epilog=exit_code_table(EXIT_CODES),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "thoth-bundle", "Build verified bundles of embedding models.", groups=GROUPS, exit_codes=EXIT_CODES
     )
-    parser.groups = GROUPS
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log every attempt on standard error")
     as_json, files, store = json_option(), file_options(), store_option()

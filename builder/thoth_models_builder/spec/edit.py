@@ -186,7 +186,7 @@ class _Text:
         self.is_empty = value["models"] in (None, {})
         self.is_flow = isinstance(self._models, yaml.MappingNode) and bool(self._models.flow_style)
         # Start and end of each token with content, in order: they are what a model consists of.
-        self._tokens = sorted(
+        self._tokens: list[tuple[int, int]] = sorted(
             (token.start_mark.index, token.end_mark.index)
             for token in yaml.scan(self._text, yaml.SafeLoader)
             if not isinstance(token, _STRUCTURE)

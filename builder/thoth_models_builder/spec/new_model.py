@@ -11,12 +11,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-from pydantic import ValidationError
-
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.spec.models_yaml import DirectorySource, HubSource, ModelSpec, WheelSource
 from thoth_models_builder.spec.variants import VARIANTS
+from thoth_models_builder.spec.yaml_document import flow_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +61,7 @@ def source_of(text: str, *, is_directory: bool = False, revision: str | None = N
         if at and revision is not None:
             raise UsageError(f"--revision: expected one revision, found {stated!r} and {revision!r}")
         return HubSource(hub=repository, revision=stated if at else revision or "main")
-    except ValidationError as error:
+    except ValueError as error:  # pydantic's
         raise UsageError(f"expected {SOURCE_FORMS}, found {text!r}") from error
 
 
@@ -120,7 +118,7 @@ def new_model(source: Source, variants: Sequence[str], aliases: Sequence[str] = 
         return ModelSpec(
             sources=[source], variants=list(dict.fromkeys(variants)) or list(DEFAULT_VARIANTS), aliases=list(aliases)
         )
-    except ValidationError as error:
+    except ValueError as error:
         found = ", ".join(map(repr, aliases))
         raise UsageError(f"--alias: expected letters, digits and . _ - /, found {found}") from error
 
@@ -139,10 +137,10 @@ def block_entry(name: str, model: ModelSpec, column: int = 2, step: int = _INDEN
     """
     outer, inner = " " * column, " " * (column + step)
     lines = [f"{outer}{_scalar(name)}:", f"{inner}sources:"]
-    lines += [f"{inner}{' ' * step}- {_flow(_source_document(source))}" for source in model.sources]
-    lines.append(f"{inner}variants: {_flow(model.variants)}")
+    lines += [f"{inner}{' ' * step}- {flow_text(_source_document(source))}" for source in model.sources]
+    lines.append(f"{inner}variants: {flow_text(model.variants)}")
     if model.aliases:
-        lines.append(f"{inner}aliases: {_flow(model.aliases)}")
+        lines.append(f"{inner}aliases: {flow_text(model.aliases)}")
     return lines
 
 
@@ -156,7 +154,7 @@ def flow_entry(name: str, model: ModelSpec, *, as_json: bool) -> str:
         document["aliases"] = list(model.aliases)
     if as_json:
         return f"{json.dumps(name)}: {json.dumps(document, ensure_ascii=False)}"
-    return f"{_scalar(name)}: {_flow(document)}"
+    return f"{_scalar(name)}: {flow_text(document)}"
 
 
 def _source_document(source: Source) -> dict[str, str]:
@@ -164,10 +162,4 @@ def _source_document(source: Source) -> dict[str, str]:
 
 
 def _scalar(value: str) -> str:
-    return _flow([value])[1:-1]
-
-
-def _flow(value: object) -> str:
-    """Return YAML on one line; PyYAML quotes what would not be read as a string."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
-    return text.strip()
+    return flow_text([value])[1:-1]

@@ -107,6 +107,12 @@ def parse_yaml(data: bytes, file: str) -> YamlDocument:
     return document
 
 
+def flow_text(value: object) -> str:
+    """Return a value as YAML on one line; what would not be read as a string is quoted."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
+    return text.strip()
+
+
 def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 

@@ -52,6 +52,25 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(USAGE_ERROR, f"{usage}{self.prog}: error: {message}\n{hint}\n")
 
 
+def command_parser(
+    prog: str, description: str, *, groups: Mapping[str, Sequence[str]], exit_codes: Mapping[int, str]
+) -> argparse.ArgumentParser:
+    """Return the parser of a command line.
+
+    Args:
+        prog: Its name.
+        description: What it is for.
+        groups: Commands by the title of their group.
+        exit_codes: Meaning of each exit code.
+    """
+    table = "\n".join(["exit codes:", *(f"  {code:<4} {meaning}" for code, meaning in exit_codes.items())])
+    parser = CommandParser(
+        prog=prog, description=description, epilog=table, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.groups = groups
+    return parser
+
+
 def add_examples(commands: Commands, examples: Mapping[str, Sequence[str]]) -> None:
     """Show examples at the end of the help of each command.
 
@@ -64,8 +83,3 @@ def add_examples(commands: Commands, examples: Mapping[str, Sequence[str]]) -> N
         if lines:
             parser.epilog = "\n".join(["examples:", *(f"  $ {line}" for line in lines)])
             parser.formatter_class = argparse.RawDescriptionHelpFormatter
-
-
-def exit_code_table(codes: Mapping[int, str]) -> str:
-    """Return the exit codes as lines for the end of the help."""
-    return "\n".join(["exit codes:", *(f"  {code:<4} {meaning}" for code, meaning in codes.items())])

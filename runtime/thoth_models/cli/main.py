@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from thoth_models import __version__
 from thoth_models.cli.command import DONE, diverted_output, print_json, run_command
-from thoth_models.cli.command_help import CommandParser, add_examples, exit_code_table
+from thoth_models.cli.command_help import add_examples, command_parser
 from thoth_models.cli.doctor_command import run_doctor
 from thoth_models.cli.failures import EXIT_CODES, exit_code, next_step
 from thoth_models.cli.list_models import list_models
@@ -68,13 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="thoth-models",
-        description="Check and use a bundle of embedding models.",
-        epilog=exit_code_table(EXIT_CODES),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "thoth-models", "Check and use a bundle of embedding models.", groups=_GROUPS, exit_codes=EXIT_CODES
     )
-    parser.groups = _GROUPS
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", type=Path, help=f"the bundle directory (default: {ROOT_VARIABLE}, else /models)")

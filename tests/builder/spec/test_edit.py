@@ -123,6 +123,16 @@ def test_a_removal_that_breaks_the_file_is_refused() -> None:
     assert removed(text, "c") == text.replace("  c: {sources: *s, variants: [onnx-fp32]}\n", "")
 
 
+def test_a_removal_that_changes_another_model_is_refused() -> None:
+    """The anchor of b hides that of a; without b, c would silently have the sources of a."""
+    text = f"{HEAD}models:\n" + "".join(
+        f"  {name}: {{sources: {sources}, variants: [onnx-fp32]}}\n"
+        for name, sources in (("a", "&s [{directory: x}]"), ("b", "&s [{directory: y}]"), ("c", "*s"))
+    )
+    with pytest.raises(SpecError, match="found one that would change other models; edit the file by hand"):
+        removed(text, "b")
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [

@@ -8,15 +8,13 @@ import shlex
 import pytest
 
 from thoth_models.cli import main as cli
-from thoth_models.cli.command_help import CommandParser, add_examples, exit_code_table
+from thoth_models.cli.command_help import add_examples, command_parser
 
 Capture = pytest.CaptureFixture[str]
 
 
-def parser() -> CommandParser:
-    made = CommandParser(prog="tool", description="What it is.", epilog=exit_code_table({0: "done", 143: "ended"}))
-    made.formatter_class = argparse.RawDescriptionHelpFormatter
-    made.groups = {"first": ("b", "a")}
+def parser() -> argparse.ArgumentParser:
+    made = command_parser("tool", "What it is.", groups={"first": ("b", "a")}, exit_codes={0: "done", 143: "ended"})
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in ("a", "b", "c"):
         commands.add_parser(name, help=f"what {name} does").add_argument("--number", type=int)

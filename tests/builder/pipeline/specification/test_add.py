@@ -19,6 +19,7 @@ from thoth_models_builder.errors import (
     UsageError,
 )
 from thoth_models_builder.pipeline.inputs import read_spec
+from thoth_models_builder.pipeline.lock import resolve
 from thoth_models_builder.pipeline.specification import add
 from thoth_models_builder.pipeline.specification.add import NewModelOptions
 from thoth_models_builder.pipeline.specification.both_files import Places
@@ -232,13 +233,11 @@ def test_inputs_with_errors(bge: HubSimulator, local: Project) -> None:
 
 
 def test_a_file_that_was_edited_meanwhile(bge: HubSimulator, local: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    resolve = add.resolve
-
     def resolve_while_another_edits(*arguments: Any) -> Any:
         local.file.write_bytes(b"# mine\n" + local.file.read_bytes())
         return resolve(*arguments)
 
-    monkeypatch.setattr(add, "resolve", resolve_while_another_edits)
+    monkeypatch.setattr("thoth_models_builder.pipeline.specification.add.resolve", resolve_while_another_edits)
     lock = local.lock_file.read_bytes()
     with pytest.raises(OutputError, match="was changed meanwhile"):
         add_one(local, BGE)
