@@ -133,7 +133,8 @@ def index() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-def answers(noxfile: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], bool]:
+def probing(noxfile: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """noxfile.py with its own probe, and no proxy."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -142,7 +143,12 @@ def answers(noxfile: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], bo
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found: Callable[[str], bool] = module.answers
+    return module
+
+
+@pytest.fixture
+def answers(probing: Any) -> Callable[[str], bool]:
+    found: Callable[[str], bool] = probing.answers
     return found
 
 
@@ -164,3 +170,19 @@ def test_a_silent_index_costs_seconds(answers: Callable[[str], bool]) -> None:
         started = time.monotonic()
         assert not answers(f"http://127.0.0.1:{silent.getsockname()[1]}/torch/")
         assert time.monotonic() - started < 15
+
+
+def test_a_name_that_is_looked_up_for_minutes_costs_seconds(probing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No timeout of a connection ends the lookup of a name."""
+    ended = threading.Event()
+    monkeypatch.setattr(probing, "INDEX_SECONDS", 0.05)
+
+    def look_up(*_arguments: object, **_options: object) -> None:
+        ended.wait(60)
+        raise OSError
+
+    monkeypatch.setattr(probing.urllib.request, "urlopen", look_up)
+    started = time.monotonic()
+    assert not probing.answers("http://slow.example.org/")
+    assert time.monotonic() - started < 30
+    ended.set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from thoth_models_builder.errors import SpecError
+from thoth_models_builder.spec import edit
 from thoth_models_builder.spec.edit import add_model, names_of, remove_model
 from thoth_models_builder.spec.models_yaml import DirectorySource
 from thoth_models_builder.spec.new_model import new_model
@@ -123,14 +124,12 @@ def test_a_removal_that_breaks_the_file_is_refused() -> None:
     assert removed(text, "c") == text.replace("  c: {sources: *s, variants: [onnx-fp32]}\n", "")
 
 
-def test_a_removal_that_changes_another_model_is_refused() -> None:
-    """The anchor of b hides that of a; without b, c would silently have the sources of a."""
-    text = f"{HEAD}models:\n" + "".join(
-        f"  {name}: {{sources: {sources}, variants: [onnx-fp32]}}\n"
-        for name, sources in (("a", "&s [{directory: x}]"), ("b", "&s [{directory: y}]"), ("c", "*s"))
-    )
+def test_a_result_with_other_models_than_expected_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the code gets wrong ends as an error, not as a file."""
+    entry = ["  new: {sources: [{directory: another}], variants: [torch-fp32]}"]
+    monkeypatch.setattr(edit, "block_entry", lambda *_arguments: entry)
     with pytest.raises(SpecError, match="found one that would change other models; edit the file by hand"):
-        removed(text, "b")
+        added(f"{HEAD}models:\n{model('a')}")
 
 
 @pytest.mark.parametrize(
