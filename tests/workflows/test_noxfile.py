@@ -10,7 +10,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -105,6 +105,29 @@ def test_elsewhere_torch_is_a_cpu_build_anyway(noxfile: Any, monkeypatch: pytest
 def test_without_an_answer_pip_decides(noxfile: Any) -> None:
     noxfile.answers = lambda _url: False
     assert installed(noxfile, "./builder[compile]") == []
+
+
+# --- what the README's command makes ---
+
+
+def test_the_environment_of_the_build_can_list_the_materials(noxfile: Any) -> None:
+    class Building(Session):
+        posargs = ("--output", "other")
+        commands: ClassVar[list[tuple[str, ...]]] = []
+
+        def run(self, *command: str, silent: bool = False) -> str:
+            if not silent:
+                self.commands.append(command)
+            return ""
+
+    session = Building()
+    noxfile.build_bundle(session)
+    assert "./builder[compile,sbom]" in session.installed
+    assert session.commands == [
+        ("thoth-bundle", "build", "--output", "other"),
+        ("thoth-bundle", "image", "other", "--to", "oci:image"),
+        ("python", "docker/load.py", "other"),
+    ]
 
 
 # --- whether an index answers ---
