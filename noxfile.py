@@ -21,7 +21,7 @@ RUNTIME_PYTHONS = ["3.11", "3.12", "3.13"]
 # virtualenv, not uv: pip's configuration decides where packages come from, which build of torch included.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "wheel_tests"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "wheel_tests"]
 # Not the oldest Python of the matrix: `tests` has it, with everything installed.
 nox.options.sessions += ["runtime_tests-3.13", "runtime_tests-3.12", "onnx_tests-3.13", "onnx_tests-3.12"]
 if os.environ.get("CI"):
@@ -136,7 +136,7 @@ def workspace(session: nox.Session) -> None:
 
     It keeps the file for a quick end when an older noxfile is used: remove .nox/workspace for an ordinary one.
     """
-    install(session, "./runtime", "./builder[compile,sbom]", *group("types"), *group("test"))
+    install(session, "./runtime", "./builder[compile,sbom]", *group("types"), *group("docs"), *group("test"))
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = session.run("python", "-c", where, silent=True)
     Path(str(packages).strip(), "quick_end.pth").write_text(f"{QUICK_END}\n", encoding="utf-8")
@@ -199,6 +199,24 @@ def types(session: nox.Session) -> None:
     """Check types, of the tests as well."""
     give_way(session)
     run(session, "mypy")
+
+
+@nox.session(venv_backend="none", requires=["workspace"], allow_parallel=True)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into ./site, and check it; with --external after --, ask the pages of others as well.
+
+    Without REPOSITORY_URL, such as https://github.com/you/thoth-models, files of the repository are named, not linked.
+    """
+    give_way(session)
+    # From nothing: Sphinx warns of what it reads, and does not read again what has not changed.
+    build = ["--fail-on-warning", "--keep-going", "--fresh-env", "--quiet"]
+    doctrees = f"--doctree-dir={Path(session.create_tmp()).resolve() / 'doctrees'}"
+    shutil.rmtree(ROOT / "site", ignore_errors=True)
+    run(session, "sphinx-build", *build, doctrees, "docs", "site")
+    run(session, "python", "-m", "tools.site.check", "site")
+    if "--external" in session.posargs:
+        places = [doctrees, "docs", str(Path(session.create_tmp()).resolve() / "external")]
+        run(session, "sphinx-build", "--builder=linkcheck", *build, *places)
 
 
 # In CI beside those that make the model; elsewhere nobody who runs one test waits until it is compiled.
