@@ -140,7 +140,11 @@ def _add_image(commands: Commands, as_json: argparse.ArgumentParser) -> None:
         help="oci:DIR, docker-archive:FILE, docker, docker:NAME:TAG or registry:HOST/NAME:TAG; repeat for several",
     )
     command.add_argument(
-        "--base", help="put the layers on this image: oci:DIR, docker:NAME or registry:HOST/NAME:TAG (default: none)"
+        "--base",
+        action="append",
+        default=[],
+        help="put the layers on this image: oci:DIR, docker:NAME or registry:HOST/NAME:TAG; repeat for bases of other "
+        "platforms (default: none)",
     )
     command.add_argument(
         "--runtime-wheel",
@@ -232,7 +236,7 @@ def _image(options: argparse.Namespace) -> int:
         image.ImageOptions(
             bundle=options.root,
             to=options.to,
-            base=options.base,
+            bases=options.base,
             wheels=options.runtime_wheel,
             platforms=options.platform,
             format=options.format,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from thoth_models_builder.errors import ImageNotFoundError, LayoutError
+from thoth_models_builder.errors import ImageNotFoundError, LayoutError, UsageError
 from thoth_models_builder.oci.descriptors import (
     INDEXES,
     MANIFESTS,
@@ -21,10 +21,11 @@ from thoth_models_builder.oci.descriptors import (
     platform_name,
 )
 from thoth_models_builder.oci.image_config import BaseImage
-from thoth_models_builder.oci.layout_files import blob_path, read_document, read_index
+from thoth_models_builder.oci.layout import copy_blob
+from thoth_models_builder.oci.layout_files import blob_path, prepare_layout, read_document, read_index
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
@@ -66,6 +67,39 @@ def read_bases(layout: Path, platforms: Collection[str]) -> list[BaseImage]:
     if not found:
         raise ImageNotFoundError(f"{layout}: expected an image, found an index without any")
     return [image for name, image in found.items() if not wanted or name in wanted]
+
+
+def join_bases(layouts: Sequence[Path], joined: Path, platforms: Collection[str]) -> list[BaseImage]:
+    """Copy the layers of several bases into one new layout, and return the images of all of them.
+
+    Args:
+        layouts: Image layouts, each with one image or index.
+        joined: Directory to be created. Only layers are written to it, each compared with its digest.
+        platforms: Platforms to return. Empty for all.
+
+    Raises:
+        LayoutError: One is not a layout, its image is malformed, or a layer is missing or has another digest.
+        ImageNotFoundError: None has an image for one of the platforms.
+        UsageError: Two have an image for the same platform.
+        OutputError: The new layout cannot be written.
+    """
+    found: dict[str, tuple[Path, BaseImage]] = {}
+    for layout in layouts:
+        for image in read_bases(layout, ()):
+            name = normal_platform(platform_name(image.platform))
+            if name in found:
+                raise UsageError(f"expected each platform in one base, found {name} in two")
+            found[name] = layout, image
+    wanted = {normal_platform(name) for name in platforms} or set(found)
+    if missing := sorted(wanted - set(found)):
+        raise ImageNotFoundError(f"expected a base for {', '.join(missing)}, found {', '.join(found)}")
+    kept = [found[name] for name in found if name in wanted]
+    prepare_layout(joined)
+    for layout, image in kept:
+        for layer in image.layers:
+            if not blob_path(joined, layer.digest).exists():
+                copy_blob(layout, joined, layer, lambda _: None)
+    return [image for _, image in kept]
 
 
 def _manifests(layout: Path, entry: Descriptor, depth: int) -> Iterator[Descriptor]:

@@ -18,7 +18,7 @@ from thoth_models.bundle.digest import Digest, hash_file
 from thoth_models.verification.verify import open_bundle, verify
 from thoth_models_builder.engine.archive_writer import largest_size
 from thoth_models_builder.errors import UsageError
-from thoth_models_builder.oci.base_image import read_bases
+from thoth_models_builder.oci.base_image import join_bases, read_bases
 from thoth_models_builder.oci.compose import Base, Plan, compose, refuse_bundle, refuse_many_layers
 from thoth_models_builder.oci.image_config import PREFIX, BaseImage, Created, labels
 from thoth_models_builder.oci.layers import DEFAULT_ROOT, LayerFile, bundle_layers, runtime_layer
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from thoth_models.verification.verify import VerificationReport
     from thoth_models_builder.oci.compose import Format
     from thoth_models_builder.oci.layers import Layer
-    from thoth_models_builder.pipeline.destinations import Destination
+    from thoth_models_builder.pipeline.destinations import BaseSource, Destination
     from thoth_models_builder.watcher import Watcher
 
 __all__ = ["DEFAULT_PLATFORMS", "DEFAULT_ROOT", "ImageOptions", "image"]
@@ -56,7 +56,8 @@ class ImageOptions:
     Attributes:
         bundle: The bundle directory.
         to: Destinations, such as ``oci:DIR``; see :mod:`thoth_models_builder.pipeline.destinations`.
-        base: Base image, such as ``docker:NAME``; None for an image with only the bundle.
+        bases: Base images, such as ``docker:NAME``; several, if each is for other platforms. Empty for an image with
+            only the bundle.
         wheels: Wheels, or directories of wheels, to put into ``/models-runtime``.
         platforms: Platforms, such as ``linux/amd64``; empty for all of the base, or :data:`DEFAULT_PLATFORMS`.
         format: ``image``, or ``modelpack`` for an artifact by the specification of the CNCF.
@@ -68,7 +69,7 @@ class ImageOptions:
 
     bundle: Path
     to: Sequence[str]
-    base: str | None = None
+    bases: Sequence[str] = ()
     wheels: Sequence[Path] = ()
     platforms: Sequence[str] = ()
     format: Format = "image"
@@ -156,7 +157,7 @@ def _refuse_contradictions(options: ImageOptions, targets: Sequence[Destination]
         for target in targets:
             if target.kind in ("docker", "docker-archive"):
                 raise UsageError(f"expected oci: or registry: for a ModelPack artifact, found {target.text}")
-        for option, value in (("--base", options.base), ("--platform", options.platforms)):
+        for option, value in (("--base", options.bases), ("--platform", options.platforms)):
             if value:
                 raise UsageError(f"expected no {option} for a ModelPack artifact, which is not a runnable image")
     if own := sorted(name for name in options.labels if name.startswith(f"{PREFIX}.")):
@@ -172,8 +173,7 @@ def _refuse_contradictions(options: ImageOptions, targets: Sequence[Destination]
 def _refuse_places_within(options: ImageOptions, targets: Sequence[Destination]) -> None:
     """Refuse destinations inside the bundle or the base, which writing would change."""
     kept = [options.bundle.resolve()]
-    if options.base is not None and (source := parse_base(options.base)).kind == "oci":
-        kept.append(Path(source.place).resolve())
+    kept += [Path(source.place).resolve() for source in map(parse_base, options.bases) if source.kind == "oci"]
     for target in targets:
         place = Path(target.place).resolve()
         if target.kind == "docker-archive" and place.exists() and not place.is_file():
@@ -250,39 +250,47 @@ def _require_space(run: Run, known: Mapping[Digest, Digest], base: Base | None) 
 
 
 def _open_base(options: ImageOptions, run: Run, stack: contextlib.ExitStack) -> Base:
-    if options.base is None:
+    """Return the images that the layers are put on; several bases become one, with the platforms of all."""
+    if not options.bases:
         names = options.platforms or DEFAULT_PLATFORMS
         parts = [dict(zip(("os", "architecture", "variant"), name.split("/"), strict=False)) for name in names]
         return Base(images=tuple(BaseImage(platform=part) for part in parts))
-    source = parse_base(options.base)
-    if source.kind == "oci":
-        layout = Path(source.place)
+    sources = [parse_base(text) for text in options.bases]
+    if len(sources) == 1 and sources[0].kind == "oci":
+        layout = Path(sources[0].place)
         return Base(images=tuple(read_bases(layout, options.platforms)), layout=layout)
     directory = (
         Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thoth-bundle-")))
         if run.work is None
         else stack.enter_context(workspace(run.work))
     )
-    layout = directory / "base"
-    # Imported here, because the HTTP client takes long to import and other destinations do not need it.
+    layouts = [_fetch_base(source, directory / f"base-{index}", options, run) for index, source in enumerate(sources)]
+    if len(layouts) == 1:
+        images = read_bases(layouts[0], options.platforms)
+    else:
+        images = join_bases(layouts, directory / "joined", options.platforms)
+    return Base(
+        images=tuple(images),
+        layout=layouts[0] if len(layouts) == 1 else directory / "joined",
+        is_temporary=True,
+        name=sources[0].place if len(sources) == 1 and sources[0].kind == "registry" else None,
+        is_from_engine=any(source.kind == "docker" for source in sources),
+    )
+
+
+def _fetch_base(source: BaseSource, layout: Path, options: ImageOptions, run: Run) -> Path:
+    """Return a layout with a base image: its own, or ``layout``, to which it is written."""
+    # Imported here, because the HTTP client takes long to import and layouts do not need it.
     if source.kind == "docker":
         from thoth_models_builder.engine.client import save  # noqa: PLC0415
 
         save(source.place, layout)
-    else:
+    elif source.kind == "registry":
         from thoth_models_builder.registry.client import pull  # noqa: PLC0415
 
-        pull(
-            source.place,
-            layout,
-            platforms=options.platforms or None,
-            watcher=run.watcher,
-            plain_http=run.plain_http,
-        )
-    return Base(
-        images=tuple(read_bases(layout, options.platforms)),
-        layout=layout,
-        is_temporary=True,
-        name=source.place if source.kind == "registry" else None,
-        is_from_engine=source.kind == "docker",
-    )
+        # Of several bases, each has some of the platforms.
+        wanted = options.platforms if len(options.bases) == 1 else ()
+        pull(source.place, layout, platforms=wanted or None, watcher=run.watcher, plain_http=run.plain_http)
+    else:
+        return Path(source.place)
+    return layout

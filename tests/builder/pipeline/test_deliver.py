@@ -71,7 +71,7 @@ def test_an_archive_has_the_image_for_this_machine(
     place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, machine: str, expected: str
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
-    make(bundle, f"docker-archive:{place}/image.tar", base=f"oci:{two_platforms(place / 'base')}")
+    make(bundle, f"docker-archive:{place}/image.tar", bases=[f"oci:{two_platforms(place / 'base')}"])
     with tarfile.open(place / "image.tar") as archive:
         (described,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
         config = json.loads(archive.extractfile(described["Config"]).read())  # type: ignore[union-attr]

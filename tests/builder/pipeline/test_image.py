@@ -14,6 +14,7 @@ import pytest
 from tests.support.bundles import flip_bit, invented_model, make_bundle, make_writable
 from tests.support.images import (
     GZIP_LAYER,
+    LayoutMaker,
     blob,
     configs,
     entry,
@@ -176,7 +177,7 @@ def test_layers_on_every_image_of_a_base(place: Path, bundle: Path) -> None:
     before = files(base)
     wheel = place / "thoth_models-1-py3-none-any.whl"
     wheel.write_bytes(b"a wheel")
-    report = make(bundle, f"oci:{place}/layout", base=f"oci:{base}", wheels=[wheel])
+    report = make(bundle, f"oci:{place}/layout", bases=[f"oci:{base}"], wheels=[wheel])
     make(bundle, f"oci:{place}/data")
     assert files(base) == before
     assert [manifest.platform for manifest in report.manifests] == ["linux/amd64", "linux/arm64/v8"]
@@ -206,10 +207,41 @@ def test_layers_on_every_image_of_a_base(place: Path, bundle: Path) -> None:
     assert {name: digest for name, digest in layers(place / "layout").items() if name != "runtime"} == shared
 
 
+def one_platform(root: Path, architecture: str, **platform: str) -> Path:
+    maker = LayoutMaker(root)
+    return maker.finish(maker.image(architecture, **platform))
+
+
+def test_bases_of_several_platforms_are_one(place: Path, bundle: Path) -> None:
+    bases = [one_platform(place / "amd64", "amd64"), one_platform(place / "arm64", "arm64", variant="v8")]
+    before = [files(base) for base in bases]
+    joined = make(bundle, f"oci:{place}/joined", bases=[f"oci:{base}" for base in bases])
+    index = make(bundle, f"oci:{place}/index", bases=[f"oci:{two_platforms(place / 'base')}"])
+    assert joined.digest == index.digest
+    assert files(place / "joined") == files(place / "index")
+    assert [files(base) for base in bases] == before
+    one = make(bundle, f"oci:{place}/one", bases=[f"oci:{base}" for base in bases], platforms=["linux/arm64"])
+    assert [manifest.platform for manifest in one.manifests] == ["linux/arm64/v8"]
+
+
+def test_bases_are_refused_where_they_do_not_make_one(place: Path, bundle: Path) -> None:
+    arm = [f"oci:{one_platform(place / name, 'arm64', variant='v8')}" for name in ("a", "b")]
+    with pytest.raises(UsageError, match="expected each platform in one base, found linux/arm64 in two"):
+        make(bundle, f"oci:{place}/layout", bases=arm)
+    amd = f"oci:{one_platform(place / 'amd64', 'amd64')}"
+    with pytest.raises(ImageNotFoundError, match="expected a base for linux/s390x, found linux/amd64, linux/arm64"):
+        make(bundle, f"oci:{place}/layout", bases=[amd, arm[0]], platforms=["linux/s390x", "linux/amd64"])
+    (layer,) = manifests(place / "a")[0]["layers"]
+    flip_bit(place / "a", f"blobs/sha256/{layer['digest'][7:]}", offset=20)
+    with pytest.raises(LayoutError, match="expected sha256"):
+        make(bundle, f"oci:{place}/layout", bases=[amd, arm[0]])
+    assert not (place / "layout" / "index.json").exists()
+
+
 def test_an_image_on_a_base_says_on_which(place: Path, bundle: Path) -> None:
     base = two_platforms(place / "base")
     children = index_of(base)["manifests"]
-    make(bundle, f"oci:{place}/layout", base=f"oci:{base}")
+    make(bundle, f"oci:{place}/layout", bases=[f"oci:{base}"])
     for manifest, config, child in zip(manifests(place / "layout"), configs(place / "layout"), children, strict=False):
         name = "org.opencontainers.image.base.digest"
         assert manifest["annotations"][name] == config["config"]["Labels"][name] == child["digest"]
@@ -217,7 +249,7 @@ def test_an_image_on_a_base_says_on_which(place: Path, bundle: Path) -> None:
 
 def test_one_platform_of_a_base(place: Path, bundle: Path) -> None:
     base = two_platforms(place / "base")
-    report = make(bundle, f"docker-archive:{place}/image.tar", base=f"oci:{base}", platforms=["linux/arm64/v8"])
+    report = make(bundle, f"docker-archive:{place}/image.tar", bases=[f"oci:{base}"], platforms=["linux/arm64/v8"])
     with tarfile.open(place / "image.tar") as archive:
         (described,) = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
         contents = [archive.extractfile(name).read() for name in described["Layers"]]  # type: ignore[union-attr]
@@ -226,7 +258,7 @@ def test_one_platform_of_a_base(place: Path, bundle: Path) -> None:
     assert nodes["models/manifest.json"].content == (bundle / "manifest.json").read_bytes()
     assert report.manifests[0].config_digest == report.outputs[0].digest
     with pytest.raises(ImageNotFoundError, match="expected an image for linux/s390x"):
-        make(bundle, f"oci:{place}/layout", base=f"oci:{base}", platforms=["linux/s390x"])
+        make(bundle, f"oci:{place}/layout", bases=[f"oci:{base}"], platforms=["linux/s390x"])
 
 
 def test_a_damaged_layer_of_a_base_is_not_used(place: Path, bundle: Path) -> None:
@@ -235,13 +267,13 @@ def test_a_damaged_layer_of_a_base_is_not_used(place: Path, bundle: Path) -> Non
     path = base / "blobs" / "sha256" / layer["digest"][7:]
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(LayoutError, match="expected sha256"):
-        make(bundle, f"oci:{place}/layout", base=f"oci:{base}")
+        make(bundle, f"oci:{place}/layout", bases=[f"oci:{base}"])
     assert not (place / "layout" / "index.json").exists()
 
 
 def test_an_image_of_ours_is_a_base_too(place: Path, bundle: Path) -> None:
-    make(bundle, f"oci:{place}/one", base=f"oci:{two_platforms(place / 'base')}")
-    make(bundle, f"oci:{place}/two", base=f"oci:{place}/one")
+    make(bundle, f"oci:{place}/one", bases=[f"oci:{two_platforms(place / 'base')}"])
+    make(bundle, f"oci:{place}/two", bases=[f"oci:{place}/one"])
     nodes = unpacked([blob(place / "two", layer["digest"]) for layer in manifests(place / "two")[0]["layers"]])
     assert nodes["models/manifest.json"].content == (bundle / "manifest.json").read_bytes()
 
@@ -251,7 +283,7 @@ def test_a_base_with_another_bundle_is_refused(place: Path, bundle: Path) -> Non
     make_bundle(place / "other", [invented_model("mini", variants=("torch-fp32",))])
     make(place / "other", f"oci:{place}/one")
     with pytest.raises(UsageError, match="expected a base without another bundle, found one with 'sha256:"):
-        make(bundle, f"oci:{place}/two", base=f"oci:{place}/one")
+        make(bundle, f"oci:{place}/two", bases=[f"oci:{place}/one"])
 
 
 def test_a_layout_whose_blobs_are_elsewhere_is_left_alone(place: Path, bundle: Path) -> None:
@@ -373,12 +405,12 @@ def test_layers_that_are_there_need_no_room(place: Path, bundle: Path, nearly_fu
         (["oci:{}/a"], {"name": "Not A Name"}, "image reference"),
         (["registry:localhost:5000/models"], {}, "expected a tag or a digest, found neither"),
         (["docker:models@sha256:" + "0" * 64], {}, "found a digest, which follows from the content"),
-        (["oci:{}/a"], {"base": "busybox"}, "expected a base image"),
-        (["oci:{}/a"], {"base": "registry:busybox"}, "expected a tag or a digest"),
+        (["oci:{}/a"], {"bases": ["busybox"]}, "expected a base image"),
+        (["oci:{}/a"], {"bases": ["registry:busybox"]}, "expected a tag or a digest"),
         (["oci:{}/bundle/a"], {}, "expected a destination outside of the bundle and of the base"),
-        (["oci:{}/base"], {"base": "oci:{}/base"}, "expected a destination outside of the bundle and of the base"),
+        (["oci:{}/base"], {"bases": ["oci:{}/base"]}, "expected a destination outside of the bundle and of the base"),
         (["docker"], {"format": "modelpack"}, "expected oci: or registry: for a ModelPack artifact, found docker"),
-        (["oci:{}/a"], {"format": "modelpack", "base": "oci:{}/base"}, "expected no --base for a ModelPack"),
+        (["oci:{}/a"], {"format": "modelpack", "bases": ["oci:{}/base"]}, "expected no --base for a ModelPack"),
         (["oci:{}/a"], {"format": "modelpack", "platforms": ["linux/amd64"]}, "expected no --platform for a ModelPack"),
         (["oci:{}/a"], {"platforms": ["amd64"]}, "expected a platform such as linux/amd64, found 'amd64'"),
         (["oci:{}/a"], {"platforms": ["linux/amd64", "linux/amd64"]}, "expected each platform once"),
@@ -399,11 +431,10 @@ def test_what_does_not_go_together(
 ) -> None:
     from pathlib import Path
 
-    filled: dict[str, Any] = {
-        name: value.replace("{}", str(place)) if isinstance(value, str) else value for name, value in options.items()
-    }
-    if "wheels" in filled:
-        filled["wheels"] = [Path(wheel.replace("{}", str(place))) for wheel in filled["wheels"]]
+    filled = dict(options)
+    for name, kind in (("bases", str), ("wheels", Path)):
+        if name in filled:
+            filled[name] = [kind(text.replace("{}", str(place))) for text in filled[name]]
     with pytest.raises(UsageError, match=message):
         make(bundle, *(target.replace("{}", str(place)) for target in targets), **filled)
     assert {path.name for path in place.iterdir()} == {"bundle"}
@@ -443,7 +474,7 @@ def test_skopeo_inspects_and_copies_every_platform(place: Path, bundle: Path) ->
 
 def test_skopeo_reads_the_archive(place: Path, bundle: Path) -> None:
     skopeo = needs("skopeo")
-    report = make(bundle, f"docker-archive:{place}/image.tar", base=f"oci:{two_platforms(place / 'base')}")
+    report = make(bundle, f"docker-archive:{place}/image.tar", bases=[f"oci:{two_platforms(place / 'base')}"])
     copy = [skopeo, "copy", f"docker-archive:{place}/image.tar", f"oci:{place}/copy:latest"]
     subprocess.run(copy, check=True, capture_output=True)
     (config,) = configs(place / "copy")

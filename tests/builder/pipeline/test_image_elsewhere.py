@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.bundles import Sparse, invented_model, make_bundle, make_writable
-from tests.support.docker_archives import FakeEngine, reply, swallow
-from tests.support.images import configs, entry, layers, manifests, on_disk, two_models, two_platforms, unpacked
+from tests.support.docker_archives import FakeEngine, classic, configuration, reply, swallow
+from tests.support.images import blob, configs, entry, layers, manifests, on_disk, two_models, two_platforms, unpacked
 from tests.support.imaging import Quiet, files, make
 from tests.support.projects import environment_of_children
 from tests.support.registry_server import RegistryServer, needs
@@ -85,19 +85,19 @@ def test_a_base_from_a_registry(place: Path, bundle: Path, registry: RegistrySer
         bundle,
         f"registry:{registry.host}/acme/models:1",
         f"oci:{place}/layout",
-        base=f"registry:{registry.host}/acme/python:3",
+        bases=[f"registry:{registry.host}/acme/python:3"],
     )
     # Layers of the base come from its repository, without being sent again.
     assert uploads(registry, before) == 4 + 2
     assert [manifest.platform for manifest in report.manifests] == ["linux/amd64", "linux/arm64/v8"]
-    make(bundle, f"oci:{place}/other", base=f"oci:{place}/base")
+    make(bundle, f"oci:{place}/other", bases=[f"oci:{place}/base"])
     assert [manifest["layers"] for manifest in manifests(place / "layout")] == [
         manifest["layers"] for manifest in manifests(place / "other")
     ]
     labels = configs(place / "layout")[0]["config"]["Labels"]
     assert labels["org.opencontainers.image.base.name"] == f"{registry.host}/acme/python:3"
     with pytest.raises(ImageNotFoundError):
-        make(bundle, f"oci:{place}/layout", base=f"registry:{registry.host}/acme/nothing:1")
+        make(bundle, f"oci:{place}/layout", bases=[f"registry:{registry.host}/acme/nothing:1"])
 
 
 def test_an_artifact_in_a_registry(place: Path, bundle: Path, registry: RegistryServer) -> None:
@@ -214,7 +214,7 @@ def test_layers_on_an_image_of_the_engine(place: Path, bundle: Path, name: str) 
         member.size = 4
         file.addfile(member, io.BytesIO(b"base"))
     docker("import", "--change", "ENV PATH=/opt/bin", "-", f"{name}:base", stdin=archive.getvalue())
-    report = make(bundle, f"docker:{name}:3", f"oci:{place}/layout", base=f"docker:{name}:base")
+    report = make(bundle, f"docker:{name}:3", f"oci:{place}/layout", bases=[f"docker:{name}:base"])
     (image,) = json.loads(docker("image", "inspect", f"{name}:3"))
     assert image["Config"]["User"] == "65532:65532"
     assert image["Config"]["Env"][0] == "PATH=/opt/bin"
@@ -226,10 +226,28 @@ def test_layers_on_an_image_of_the_engine(place: Path, bundle: Path, name: str) 
     assert config["rootfs"]["diff_ids"] == image["RootFS"]["Layers"]
     assert image["Id"] == f"sha256:{report.manifests[0].config_digest}"
     before = files(place / "layout")
-    make(bundle, f"oci:{place}/layout", base=f"docker:{name}:base", watcher=Quiet())
+    make(bundle, f"oci:{place}/layout", bases=[f"docker:{name}:base"], watcher=Quiet())
     assert files(place / "layout") == before
     with pytest.raises(ImageNotFoundError):
-        make(bundle, f"oci:{place}/layout", base=f"docker:{name}:nothing")
+        make(bundle, f"oci:{place}/layout", bases=[f"docker:{name}:nothing"])
+
+
+@pytest.mark.docker
+def test_layers_on_images_of_the_engine_for_two_platforms(place: Path, bundle: Path, name: str) -> None:
+    """As the release does it: each base was built on a machine of its own, and brought here as an archive."""
+    for architecture in ("amd64", "arm64"):
+        layer = io.BytesIO()
+        with tarfile.open(fileobj=layer, mode="w") as file:
+            file.addfile(tarfile.TarInfo(architecture))
+        config = configuration([layer.getvalue()], architecture=architecture, os="linux")
+        docker("load", stdin=classic(f"{name}:{architecture}", [layer.getvalue()], config))
+    report = make(bundle, f"oci:{place}/layout", bases=[f"docker:{name}:amd64", f"docker:{name}:arm64"])
+    assert [manifest.platform for manifest in report.manifests] == ["linux/amd64", "linux/arm64"]
+    assert [config["architecture"] for config in configs(place / "layout")] == ["amd64", "arm64"]
+    for manifest, architecture in zip(manifests(place / "layout"), ("amd64", "arm64"), strict=True):
+        nodes = unpacked([blob(place / "layout", layer["digest"]) for layer in manifest["layers"]])
+        assert architecture in nodes
+        assert nodes["models/manifest.json"].content == (bundle / "manifest.json").read_bytes()
 
 
 @pytest.mark.docker
