@@ -43,7 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DESTINATION",
         help="as thoth-bundle image has it (default: docker, and the tag 1 for the same image)",
     )
-    parser.add_argument("--requirement", default="./runtime[onnx]", help='or "./runtime[onnx,torch]"')
+    parser.add_argument(
+        "--requirement",
+        default="./runtime[onnx]",
+        help='or "./runtime[onnx,torch]", or a wheel: "./dist/NAME.whl[onnx]"',
+    )
     parser.add_argument(
         "--python-image",
         default=os.environ.get("PYTHON_IMAGE") or PYTHON_IMAGE,

@@ -58,8 +58,8 @@ def gather(requirements: Sequence[str], target: Path, image: Image, *, constrain
     """Write the wheels of ``requirements``, and ``requirements.txt``, to ``target``, and return the wheels.
 
     Args:
-        requirements: As for pip; one that begins with ``.`` or ``/`` is a directory with a pyproject.toml, and may have
-            extras.
+        requirements: As for pip; one that begins with ``.`` or ``/`` is a directory with a pyproject.toml, or a wheel,
+            and may have extras.
         target: Directory that is replaced.
         image: The platform that the wheels must run on.
         constraints: pip's constraints file, with the versions to take.
@@ -117,17 +117,26 @@ def lines_of(file: Path) -> list[str]:
 
 
 def _build(requirement: str, target: Path) -> str:
-    """Build the wheel of a requirement that is a directory, and return the requirement for that wheel."""
+    """Build the wheel of a requirement that is a directory, or copy a wheel; return the requirement for that wheel."""
     if not requirement.startswith((".", "/")):
         return requirement
     match = re.fullmatch(r"(?P<path>[^\[]+)(?P<extras>\[[^\]]*\])?", requirement)
-    if match is None or not Path(match["path"], "pyproject.toml").is_file():
-        raise WheelhouseError(f"{requirement}: expected a directory with a pyproject.toml, perhaps with [extras]")
-    before = set(target.glob("*.whl"))
-    _pip("wheel", "--no-deps", f"--wheel-dir={target}", str(Path(match["path"]).resolve()))
-    (wheel,) = set(target.glob("*.whl")) - before
+    path = None if match is None else Path(match["path"])
+    if match is None or path is None or not (_is_wheel(path) or (path / "pyproject.toml").is_file()):
+        expected = "a wheel, or a directory with a pyproject.toml, perhaps with [extras]"
+        raise WheelhouseError(f"{requirement}: expected {expected}")
+    if _is_wheel(path):
+        wheel = Path(shutil.copy(path, target))
+    else:
+        before = set(target.glob("*.whl"))
+        _pip("wheel", "--no-deps", f"--wheel-dir={target}", str(path.resolve()))
+        (wheel,) = set(target.glob("*.whl")) - before
     name, version = _name_and_version(wheel)
     return f"{name}{match['extras'] or ''}=={version}"
+
+
+def _is_wheel(path: Path) -> bool:
+    return path.suffix == ".whl" and path.is_file()
 
 
 def _name_and_version(wheel: Path) -> tuple[str, str]:

@@ -67,6 +67,18 @@ def test_the_wheels_and_their_digests_are_gathered(tmp_path: Path, index: Path, 
     assert sorted(path.name for path in target.iterdir()) == ["requirements.txt", wheel.name]
 
 
+def test_a_wheel_that_was_built_before_is_taken_as_it_is(tmp_path: Path, index: Path, constraints: Path) -> None:
+    """A release builds its wheels once; the images have the same bytes as the package index."""
+    write_wheel(tmp_path / "dist", "ours", "3.0", "ours", {"data": b"3"})
+    (built,) = (tmp_path / "dist").iterdir()
+    target = tmp_path / "wheelhouse"
+    result = run("--to", target, "--constraints", constraints, f"{built}[extra]", index=index)
+    assert result.returncode == 0, result.stderr
+    assert (target / built.name).read_bytes() == built.read_bytes()
+    digest = hashlib.sha256(built.read_bytes()).hexdigest()
+    assert (target / "requirements.txt").read_text(encoding="utf-8") == f"ours==3.0 --hash=sha256:{digest}\n"
+
+
 def test_what_was_there_is_replaced_as_a_whole(tmp_path: Path, index: Path, constraints: Path) -> None:
     target = tmp_path / "wheelhouse"
     target.mkdir()
@@ -90,7 +102,7 @@ def test_a_wheel_that_is_not_there_leaves_everything_as_it_was(tmp_path: Path, i
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["./nowhere[onnx]"], "./nowhere[onnx]: expected a directory with a pyproject.toml"),
+        (["./nowhere[onnx]"], "./nowhere[onnx]: expected a wheel, or a directory with a pyproject.toml"),
         (["--file", "nowhere.in"], "nowhere.in: expected a file of requirements"),
         ([], "expected requirements, found none"),
     ],
