@@ -278,7 +278,7 @@ def adapter_tests(session: nox.Session) -> None:
 
 @nox.session
 def packages(session: nox.Session) -> None:
-    """Build wheel and source distribution of both packages into ./dist, and check them; a tag after -- must fit them."""
+    """Build wheels and source distributions into ./dist, and check them; a tag after -- must fit their version."""
     install(session, "build", "hatchling", "twine")
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     for distribution in ("runtime", "builder"):

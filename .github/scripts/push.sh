@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the images of ./bundle and pushes them to IMAGE: TAG is the base for services, TAG-data has only the models,
-# TAG-modelpack is the artifact. Their digests are outputs of the step.
+# Pushes the images of ./bundle to IMAGE: TAG is the base for services, TAG-data has only the models, TAG-modelpack is
+# the artifact. The first two are indexes over linux/amd64 and linux/arm64; runtime-*.tar are the bases that base_image.sh
+# saved. Digests are outputs of the step; digests.py describes them.
 set -euo pipefail
 
 name=${IMAGE,,} # registries take lower case only
@@ -10,20 +11,21 @@ labels=(
     --label "org.opencontainers.image.version=$TAG"
 )
 
-# Builds thoth-models-runtime, and loads it with the models into the engine, where it must answer before it is pushed.
-python docker/load.py bundle --required --to docker:thoth-models-candidate:latest
-docker run --rm --network none --read-only --cap-drop ALL thoth-models-candidate:latest thoth-models doctor
+bases=()
+for architecture in amd64 arm64; do
+    docker load --input "runtime-$architecture.tar"
+    bases+=(--base "docker:thoth-models-runtime:$architecture")
+done
 
 push() {
     local output=$1 reference=$2
     shift 2
     thoth-bundle image bundle --to "registry:$reference" "${labels[@]}" "$@" --json >"$output.json"
     cat "$output.json"
-    python -c 'import json, sys; print(sys.argv[1] + "=sha256:" + json.load(sys.stdin)["digest"])' "$output" \
-        <"$output.json" >>"$GITHUB_OUTPUT"
 }
 
-push base "$name:$TAG" --base docker:thoth-models-runtime
+push base "$name:$TAG" "${bases[@]}"
 push data "$name:$TAG-data"
 push modelpack "$name:$TAG-modelpack" --format modelpack
 printf 'name=%s\n' "$name" >>"$GITHUB_OUTPUT"
+python .github/scripts/digests.py base.json data.json modelpack.json >>"$GITHUB_OUTPUT"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / ".github" / "scripts"
-DIGESTS = {name: f"sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in ("BASE", "DATA", "MODELPACK")}
+DIGESTS = [f"sha256:{hashlib.sha256(bytes([number])).hexdigest()}" for number in range(7)]
 
 
 @pytest.fixture
@@ -157,63 +157,123 @@ def test_a_bundle_with_a_changed_byte_is_not_taken(place: Path) -> None:
     assert run(place, SCRIPTS / "unpack.sh", EXPECTED=expected).returncode == 1
 
 
+# --- base_image.sh ---
+
+
+def building(place: Path, *, answers: bool = True) -> tuple[int, list[str]]:
+    """Run it with stand-ins that write down what they are asked; returns the exit code and that."""
+    log, ask = place / "log", f'echo "$(basename "$0") $*" >>"{place / "log"}"'
+    write_program(place / "bin" / "python", ask)
+    write_program(place / "bin" / "docker", f'{ask}\n[ "$1" != run ] || {"true" if answers else "false"}')
+    finished = run(place, SCRIPTS / "base_image.sh", ARCHITECTURE="arm64")
+    return finished.returncode, log.read_text().splitlines() if log.exists() else []
+
+
+def test_a_base_is_built_with_the_wheel_of_the_release_and_must_answer(place: Path) -> None:
+    (place / "work/dist").mkdir()
+    for name in ("thoth_models-1.2.3-py3-none-any.whl", "thoth_models_builder-1.2.3-py3-none-any.whl"):
+        (place / "work/dist" / name).touch()
+    wheel = "./dist/thoth_models-1.2.3-py3-none-any.whl[onnx]"
+    candidate = "thoth-models-candidate:latest"
+    calls = [
+        f"python docker/load.py bundle --required --requirement {wheel} --to docker:{candidate}",
+        f"docker run --rm --network none --read-only --cap-drop ALL {candidate} thoth-models doctor --all",
+        "docker tag thoth-models-runtime thoth-models-runtime:arm64",
+        "docker save --output runtime-arm64.tar thoth-models-runtime:arm64",
+    ]
+    assert building(place) == (0, calls)
+    (place / "log").unlink()
+    assert building(place, answers=False) == (1, calls[:2])
+
+
+@pytest.mark.parametrize("names", [[], ["thoth_models-1.2.3-py3-none-any.whl", "thoth_models-1.2.4-py3-none-any.whl"]])
+def test_a_base_without_one_wheel_of_the_runtime_is_not_built(place: Path, names: list[str]) -> None:
+    (place / "work/dist").mkdir()
+    for name in names:
+        (place / "work/dist" / name).touch()
+    assert building(place) == (1, [])
+
+
 # --- push.sh ---
 
 
-def pushing(place: Path, *, answers: bool = True) -> tuple[int, list[str]]:
-    """Run it with stand-ins that write down what they are asked; returns the exit code and that."""
-    log, ask = place / "log", f'echo "$(basename "$0") $*" >>"{place / "log"}"'
-    write_program(place / "bin" / "python", f'if [ "$1" = -c ]; then exec "{sys.executable}" "$@"; fi\n{ask}')
-    write_program(place / "bin" / "docker", f"{ask}\n{'true' if answers else 'false'}")
-    digest = 'echo "{\\"digest\\": \\"$(echo "$*" | sha256sum | cut -d " " -f 1)\\"}"'
-    write_program(place / "bin" / "thoth-bundle", f"{ask}\n{digest}")
-    finished = run(
-        place,
-        SCRIPTS / "push.sh",
-        IMAGE="ghcr.io/Acme/Models",
-        TAG="v1",
-        GITHUB_REPOSITORY="Acme/Models",
-        GITHUB_SHA="c" * 40,
-    )
-    return finished.returncode, log.read_text().splitlines()
-
-
 def test_three_images_are_pushed_under_a_name_that_registries_take(place: Path) -> None:
-    code, calls = pushing(place)
-    assert code == 0
+    log, ask = place / "log", f'echo "$(basename "$0") $*" >>"{place / "log"}"'
+    write_program(place / "bin" / "python", f'exec "{sys.executable}" "$@"')
+    write_program(place / "bin" / "docker", ask)
+    reports = {
+        "base": {"digest": "b" * 64, "manifests": [("linux/amd64", "0" * 64), ("linux/arm64/v8", "1" * 64)]},
+        "data": {"digest": "d" * 64, "manifests": [("linux/amd64", "2" * 64), ("linux/arm64", "3" * 64)]},
+        "modelpack": {"digest": "e" * 64, "manifests": [("", "e" * 64)]},
+    }
+    for name, report in reports.items():
+        manifests = [{"platform": platform, "digest": digest} for platform, digest in report["manifests"]]
+        (place / f"{name}.json").write_text(json.dumps({"digest": report["digest"], "manifests": manifests}))
+    choose = f"""case "$*" in
+        *-data\\ *) cat "{place}/data.json" ;;
+        *-modelpack\\ *) cat "{place}/modelpack.json" ;;
+        *) cat "{place}/base.json" ;;
+    esac"""
+    write_program(place / "bin" / "thoth-bundle", f"{ask}\n{choose}")
+    (place / "work/.github").symlink_to(ROOT / ".github")
+    variables = {
+        "IMAGE": "ghcr.io/Acme/Models",
+        "TAG": "v1",
+        "GITHUB_REPOSITORY": "Acme/Models",
+        "GITHUB_SHA": "c" * 40,
+    }
+    done(run(place, SCRIPTS / "push.sh", **variables))
     labels = (
         "--label org.opencontainers.image.source=https://github.com/Acme/Models "
         f"--label org.opencontainers.image.revision={'c' * 40} --label org.opencontainers.image.version=v1"
     )
     name = "ghcr.io/acme/models"
-    asked = [
-        f"image bundle --to registry:{name}:v1 {labels} --base docker:thoth-models-runtime --json",
-        f"image bundle --to registry:{name}:v1-data {labels} --json",
-        f"image bundle --to registry:{name}:v1-modelpack {labels} --format modelpack --json",
+    bases = "--base docker:thoth-models-runtime:amd64 --base docker:thoth-models-runtime:arm64"
+    assert log.read_text().splitlines() == [
+        "docker load --input runtime-amd64.tar",
+        "docker load --input runtime-arm64.tar",
+        f"thoth-bundle image bundle --to registry:{name}:v1 {labels} {bases} --json",
+        f"thoth-bundle image bundle --to registry:{name}:v1-data {labels} --json",
+        f"thoth-bundle image bundle --to registry:{name}:v1-modelpack {labels} --format modelpack --json",
     ]
-    run_it = "run --rm --network none --read-only --cap-drop ALL thoth-models-candidate:latest thoth-models doctor"
-    assert calls == [
-        "python docker/load.py bundle --required --to docker:thoth-models-candidate:latest",
-        f"docker {run_it}",
-        *(f"thoth-bundle {arguments}" for arguments in asked),
-    ]
-    digests = [f"sha256:{hashlib.sha256((arguments + chr(10)).encode()).hexdigest()}" for arguments in asked]
-    assert outputs(place) == dict(zip(("base", "data", "modelpack"), digests, strict=True)) | {"name": name}
+    found = outputs(place)
+    expected = {
+        "base": "b" * 64,
+        "base-amd64": "0" * 64,
+        "base-arm64": "1" * 64,
+        "data": "d" * 64,
+        "data-amd64": "2" * 64,
+        "data-arm64": "3" * 64,
+        "modelpack": "e" * 64,
+    }
+    assert found["name"] == name
+    assert found["base"] == f"sha256:{'b' * 64}"
+    assert {image["name"]: image["digest"] for image in json.loads(found["images"])} == {
+        image: f"sha256:{digest}" for image, digest in expected.items()
+    }
+    assert found["digests"].split() == [f"sha256:{digest}" for digest in expected.values()]
 
 
-def test_an_image_that_does_not_answer_is_not_pushed(place: Path) -> None:
-    code, calls = pushing(place, answers=False)
-    assert code != 0
-    assert [call.split()[0] for call in calls] == ["python", "docker"]
+def test_what_is_pushed_has_the_digests_of_the_report(place: Path) -> None:
+    """The reports above are made by hand; this one is real."""
+    make_bundle(place / "work/bundle", [invented_model("mini")], default="mini")
+    report = done(run(place, "thoth-bundle image bundle --to oci:layout --json"))
+    (place / "work/data.json").write_text(report)
+    printed = done(run(place, f'"{sys.executable}" "{SCRIPTS / "digests.py"}" data.json'))
+    images = json.loads(dict(line.split("=", 1) for line in printed.splitlines())["images"])
+    assert [image["name"] for image in images] == ["data", "data-amd64", "data-arm64"]
+    (entry,) = json.loads((place / "work/layout/index.json").read_text())["manifests"]
+    index = json.loads((place / "work/layout/blobs/sha256" / entry["digest"][7:]).read_text())
+    assert [image["digest"] for image in images] == [entry["digest"], *(one["digest"] for one in index["manifests"])]
 
 
 # --- sign.sh ---
 
 
-def signing(place: Path, **changes: str) -> tuple[int, list[str]]:
+def signing(place: Path, *, digests: list[str] = DIGESTS, fail: str = "") -> tuple[int, list[str]]:
     log = place / "log"
     write_program(place / "bin" / "cosign", f'echo "$*" >>"{log}"; [ "$1" != "$FAIL" ]')
-    environment = {"NAME": "ghcr.io/acme/models", **DIGESTS, "FAIL": "", **changes}
+    environment = {"NAME": "ghcr.io/acme/models", "DIGESTS": " ".join(digests), "FAIL": fail}
     finished = run(place, SCRIPTS / "sign.sh", **environment)
     return finished.returncode, log.read_text().splitlines() if log.exists() else []
 
@@ -224,21 +284,21 @@ def test_every_image_is_signed_by_digest_and_the_signature_checked(place: Path) 
     identity = "https://github.com/acme/models/.github/workflows/release.yml@refs/tags/v1"
     issuer = "https://token.actions.githubusercontent.com"
     expected = []
-    for digest in DIGESTS.values():
+    for digest in DIGESTS:
         image = f"ghcr.io/acme/models@{digest}"
         check = f"verify --certificate-oidc-issuer {issuer} --certificate-identity {identity} {image}"
-        expected += [f"sign --yes --recursive {image}", check]
+        expected += [f"sign --yes {image}", check]
     assert calls == expected
 
 
 @pytest.mark.parametrize("wrong", ["", "latest", "sha256:12", f"sha256:{'A' * 64}", f"sha256:{'a' * 64} --key x"])
 def test_nothing_is_signed_where_one_is_no_digest(place: Path, wrong: str) -> None:
-    assert signing(place, MODELPACK=wrong) == (1, [])
+    assert signing(place, digests=[*DIGESTS[:-1], wrong]) == (1, [])
 
 
 @pytest.mark.parametrize("step", ["sign", "verify"])
 def test_a_signature_that_fails_fails_the_job(place: Path, step: str) -> None:
-    assert signing(place, FAIL=step)[0] != 0
+    assert signing(place, fail=step)[0] != 0
 
 
 # --- the gate ---

@@ -13,6 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))
 ACTION = ROOT / "action.yml"
+RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 SCRIPTS = ROOT / ".github" / "scripts"
 PYTHONS = ["3.11", "3.12", "3.13"]
 
@@ -119,7 +120,13 @@ def test_only_the_release_may_sign_or_push_and_only_the_comment_may_write() -> N
     assert writes == {
         "release.publish: packages",
         "release.publish: id-token",
-        "release.publish: attestations",
+        "release.attest: packages",
+        "release.attest: id-token",
+        "release.attest: attestations",
+        "release.pypi: id-token",
+        "release.pypi: attestations",
+        "release.pages: pages",
+        "release.pages: id-token",
         "comment.comment: pull-requests",
     }
 
@@ -214,9 +221,63 @@ def test_a_comment_follows_the_workflow_that_exists() -> None:
 
 
 def test_a_release_takes_nothing_from_a_cache_and_leaves_nothing_out() -> None:
-    path = ROOT / ".github" / "workflows" / "release.yml"
-    assert not any("cache" in step.get("uses", "") for step in steps(path))
-    assert any(step.get("run") == "nox -s build_bundle -- --strict" for step in steps(path))
+    assert not any("cache" in step.get("uses", "") for step in steps(RELEASE))
+    assert any(step.get("run") == "nox -s build_bundle -- --strict" for step in steps(RELEASE))
+
+
+def before(name: str) -> set[str]:
+    """Return the jobs of a release that must succeed before one begins."""
+    found: set[str] = set()
+    asked = [name]
+    while asked:
+        needs = jobs(RELEASE)[asked.pop()].get("needs", [])
+        for one in [needs] if isinstance(needs, str) else needs:
+            if one not in found:
+                found.add(one)
+                asked.append(one)
+    return found
+
+
+def test_what_cannot_be_taken_back_comes_after_all_that_can_fail() -> None:
+    assert before("publish") == {"packages", "build", "base"}
+    assert before("pypi") == {"packages", "build", "base", "publish", "attest", "answer"}
+    assert before("pages") == before("pypi") | {"pypi", "site"}
+    assert all("if" not in job and "continue-on-error" not in job for job in jobs(RELEASE).values())
+
+
+def test_the_packages_are_built_once_and_from_then_on_taken_as_they_are() -> None:
+    scripts = {name: [step.get("run", "") for step in job["steps"]] for name, job in jobs(RELEASE).items()}
+    assert [name for name, lines in scripts.items() if any("-s packages" in line for line in lines)] == ["packages"]
+    (tests,) = [step for step in jobs(RELEASE)["packages"]["steps"] if "wheel_tests" in step.get("run", "")]
+    assert tests["env"] == {"THOTH_PACKAGES": "${{ github.workspace }}/dist"}
+    for name in ("base", "pypi"):
+        given = [step["with"] for step in jobs(RELEASE)[name]["steps"] if "download-artifact" in step.get("uses", "")]
+        assert {"name": "packages", "path": "dist"} in given
+
+
+def test_what_publishes_elsewhere_runs_no_code_of_the_repository() -> None:
+    """A token that PyPI or the site takes meets the artifact and pinned actions, and nothing that was installed."""
+    for name in ("attest", "pypi", "pages"):
+        uses = {step["uses"].partition("@")[0] for step in jobs(RELEASE)[name]["steps"] if "uses" in step}
+        assert "actions/checkout" not in uses
+        runs = [step["run"] for step in jobs(RELEASE)[name]["steps"] if "run" in step]
+        assert all(line.startswith('printf %s "$TOKEN" | docker login ') for line in runs)
+    for name in ("publish", "attest", "pypi", "pages"):
+        assert jobs(RELEASE)[name]["environment"]
+
+
+def test_each_platform_is_built_and_answers_on_a_machine_of_its_own() -> None:
+    pairs = {(one["architecture"], one["runner"]) for one in jobs(RELEASE)["base"]["strategy"]["matrix"]["include"]}
+    assert pairs == {("amd64", "ubuntu-24.04"), ("arm64", "ubuntu-24.04-arm")}
+    assert set(jobs(RELEASE)["answer"]["strategy"]["matrix"]["runner"]) == {runner for _, runner in pairs}
+    assert "for architecture in amd64 arm64; do" in (SCRIPTS / "push.sh").read_text(encoding="utf-8")
+
+
+def test_the_site_links_to_the_repository_and_the_tag_that_it_is_built_from() -> None:
+    assert jobs(RELEASE)["site"]["env"] == {
+        "REPOSITORY_URL": "${{ github.server_url }}/${{ github.repository }}",
+        "REPOSITORY_REVISION": "${{ github.ref_name }}",
+    }
 
 
 def test_the_action_describes_itself_and_gives_what_its_scripts_tell() -> None:
