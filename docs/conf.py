@@ -6,6 +6,8 @@ from pathlib import Path
 
 import thoth_models
 
+os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")  # its adapter is imported for the reference
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
