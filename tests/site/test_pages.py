@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from tests.support.public import PUBLIC
+from thoth_models_builder.spec.models_yaml import parse_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -72,3 +80,57 @@ def test_the_blocks_of_the_first_page_are_those_of_the_readme() -> None:
     first = blocks.findall((DOCS / "index.md").read_text(encoding="utf-8"))
     assert len(first) == 3
     assert [block for block in first if block not in readme] == []
+
+
+# --- blocks of data ---
+
+BLOCKS = [
+    pytest.param(kind, text, id=f"{path.relative_to(ROOT).as_posix()}-{number}")
+    for path in PAGES
+    for number, (kind, text) in enumerate(
+        re.findall(r"^```(yaml|json|toml)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    )
+]
+READ: dict[str, Callable[[str], object]] = {"yaml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}
+
+
+@pytest.mark.parametrize(("kind", "text"), BLOCKS)
+def test_a_block_of_data_can_be_read(kind: str, text: str) -> None:
+    assert READ[kind](text)
+
+
+def test_the_page_about_models_yaml_shows_one() -> None:
+    (text,) = [str(one.values[1]) for one in BLOCKS if str(one.id).startswith("docs/models-yaml.md-")]
+    assert set(parse_spec(text.encode(), "models.yaml").models) == {"multilingual-mini", "mini"}
+
+
+# --- docs/ci.md ---
+
+
+def rows(page: str, heading: str) -> list[str]:
+    """Return the first cells of a table, by the first cell of its heading."""
+    table = page.split(f"| {heading} |")[1].split("\n\n", maxsplit=1)[0]
+    return re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+
+
+def test_the_action_is_described_as_it_is() -> None:
+    page = (DOCS / "ci.md").read_text(encoding="utf-8")
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    assert {name for row in rows(page, "input") for name in re.findall(r"`([a-z-]+)`", row)} == set(action["inputs"])
+    listed = re.search(r"^Outputs: (.*?), and `command`", page, re.MULTILINE)
+    assert listed
+    assert {*re.findall(r"`([a-z-]+)`", listed[1]), "command"} == set(action["outputs"])
+    (example,) = [yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)]
+    (step,) = [step for step in example["jobs"]["bundle"]["steps"] if step.get("id") == "models"]
+    assert set(step["with"]) <= set(action["inputs"])
+
+
+def test_every_job_of_a_release_is_described_and_every_environment() -> None:
+    page = (DOCS / "ci.md").read_text(encoding="utf-8")
+    release = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))["jobs"]
+    assert [name for row in rows(page, "job") for name in re.findall(r"`(\w+)`", row)] == list(release)
+    used = {job["environment"] for job in release.values() if isinstance(job.get("environment"), str)}
+    used |= {job["environment"]["name"] for job in release.values() if isinstance(job.get("environment"), dict)}
+    listed = re.search(r"make the environments (.*?), each", page)
+    assert listed
+    assert set(re.findall(r"`([\w-]+)`", listed[1])) == used

@@ -1,4 +1,4 @@
-"""The code of docs/manager.md runs, over a bundle of tiny models whose backends are the real ones."""
+"""The code of docs/manager.md and of the README runs, over a bundle of tiny models whose backends are the real ones."""
 
 from __future__ import annotations
 
@@ -33,3 +33,14 @@ def test_the_code_runs(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsy
     names["manager"].close()
     EmbeddingManager.get_instance(names["config"]).close()
     assert EmbeddingManager.get_instance(ManagerConfig()) is not names["manager"]
+
+
+def test_the_code_of_the_readme_runs(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/index.md has the same first block (tests/site/test_pages.py)."""
+    monkeypatch.setenv(ROOT_VARIABLE, str(tiny_bundle))
+    EmbeddingManager.get_instance().close()
+    names = run_page("README.md")
+    assert names["vectors"].shape[0] == 2
+    assert np.allclose(np.linalg.norm(names["vectors"], axis=1), 1, atol=1e-5)
+    assert len(names["embedding"].info.space) == 64
+    EmbeddingManager.get_instance().close()
