@@ -22,7 +22,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 
 _PLACEHOLDER = re.compile(
-    r"\b(?:OWNER|YOUR[-_]?[A-Z]*|COMMIT|ORG|USERNAME|CHANGEME|TODO|FIXME|XXX)\b|<your[^>]*>|example\.(?:com|org|net)"
+    r"\b(?:OWNER|YOUR[-_]?[A-Z]*|COMMIT|USERNAME|CHANGEME|TODO|FIXME|XXX)\b|<your[^>]*>|example\.(?:com|org|net)"
 )
 """Words that a reader would have to replace. `you/thoth-models` is set once, at the top of docs/ci.md."""
 
