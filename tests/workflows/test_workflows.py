@@ -262,7 +262,7 @@ def test_what_publishes_elsewhere_runs_no_code_of_the_repository() -> None:
         assert "actions/checkout" not in uses
         runs = [step["run"] for step in jobs(RELEASE)[name]["steps"] if "run" in step]
         assert all(line.startswith('printf %s "$TOKEN" | docker login ') for line in runs)
-    for name in ("publish", "attest", "pypi", "pages"):
+    for name in ("publish", "pypi", "pages"):
         assert jobs(RELEASE)[name]["environment"]
 
 
