@@ -214,6 +214,7 @@ def docs(session: nox.Session) -> None:
     shutil.rmtree(ROOT / "site", ignore_errors=True)
     run(session, "sphinx-build", *build, doctrees, "docs", "site")
     run(session, "python", "-m", "tools.site.check", "site")
+    run(session, "python", "-m", "tools.site.search", "site", "SpaceMismatchError", "reference/errors.html")
     if "--external" in session.posargs:
         places = [doctrees, "docs", str(Path(session.create_tmp()).resolve() / "external")]
         run(session, "sphinx-build", "--builder=linkcheck", *build, *places)
