@@ -6,11 +6,13 @@
 #
 # Nothing happens when the engine has the image. Needs root, mmdebstrap and a docker client. The mirror is the one that
 # this machine's apt is set up with, or mmdebstrap's own default. In the image, as in the official ones: python and
-# python3, pip and venv, and pip may install for the whole system.
+# python3, pip and venv, and pip may install for the whole system. HAProxy is there as well, for the tests of
+# operations/compose: an image of its own would take three times as long.
 set -euo pipefail
 
 image=${1:-thoth-test-python:3.11}
 suite=bookworm # the release with Python 3.11
+packages=ca-certificates,haproxy,python3,python3-pip,python3-venv
 
 fail() {
     echo "make_python_base: $1" >&2
@@ -18,7 +20,7 @@ fail() {
 }
 
 docker version >/dev/null 2>&1 || fail "no Docker engine answers: $(docker version 2>&1 | tail -1)"
-if docker image inspect "$image" >/dev/null 2>&1; then
+if [ "$(docker image inspect --format '{{index .Config.Labels "packages"}}' "$image" 2>/dev/null)" = "$packages" ]; then
     echo "$image is there"
     exit 0
 fi
@@ -43,7 +45,6 @@ keyring=()
 work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
-packages=ca-certificates,python3,python3-pip,python3-venv
 
 start=$(date +%s)
 # Not debootstrap, which takes twice the processor time. The tree is not needed after a crash: no waiting for the disk.
@@ -69,6 +70,7 @@ tar --create --numeric-owner --sort=name --directory "$root" . | docker import \
     --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
     --change 'ENV LANG=C.UTF-8' \
     --change 'CMD ["python3"]' \
+    --change "LABEL packages=$packages" \
     --message "Debian $suite with Python, for tests" \
     - "$image" >/dev/null
 docker run --rm --network none "$image" python -m pip --version >"$work/pip" || fail "$image does not run pip"

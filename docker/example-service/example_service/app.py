@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from example_service.bodies import GenerateSqlRequest, WorkspaceBody  # noqa: TC001 - FastAPI reads the annotations
+from example_service.draining import Draining
 from example_service.encoder import BusyError, Encoder, NotReadyError
 from example_service.generation import Question, generate
 from example_service.index import Index
@@ -33,15 +34,19 @@ _log = logging.getLogger(__name__)
 _TIMED_OUT = "the model did not answer within its deadline"
 
 
-def create_app(settings: Settings | None = None, manager: EmbeddingManager | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, manager: EmbeddingManager | None = None, draining: Draining | None = None
+) -> FastAPI:
     """Create the application.
 
     Args:
         settings: The settings; None reads them from the environment.
         manager: Holds the model; None for the one of this process, with these settings. The application closes it.
+        draining: Set by the server when the process is asked to stop; None where the server has nothing of that kind.
     """
     settings = settings if settings is not None else Settings.from_environment(os.environ)
-    service = _Service(settings, manager or EmbeddingManager.get_instance(settings.manager_config()))
+    manager = manager or EmbeddingManager.get_instance(settings.manager_config())
+    service = _Service(settings, manager, draining or Draining())
     app = FastAPI(title="SQL generator, an example for thoth-models", lifespan=service.lifespan)
     app.get("/health")(service.health)
     app.get("/ready")(service.ready)
@@ -54,8 +59,9 @@ def create_app(settings: Settings | None = None, manager: EmbeddingManager | Non
 class _Service:
     """The routes, and their shared state."""
 
-    def __init__(self, settings: Settings, manager: EmbeddingManager) -> None:
+    def __init__(self, settings: Settings, manager: EmbeddingManager, draining: Draining) -> None:
         self._settings = settings
+        self._draining = draining
         self._indexes: dict[int, Index] = {}
         self._encoder = Encoder(
             manager,
@@ -83,7 +89,9 @@ class _Service:
         return {"status": "alive"}
 
     async def ready(self) -> JSONResponse:
-        """Report whether requests can be answered: the model is verified, loaded and checked, the indexes are built."""
+        """Report whether requests may be sent: the model is verified, loaded and checked, and nothing stops."""
+        if self._draining.since is not None:
+            return JSONResponse({"ready": False, "state": "draining", "reason": "the process was asked to stop"}, 503)
         encoder = self._encoder
         if encoder.state != "ready":
             return JSONResponse({"ready": False, "state": encoder.state, "reason": encoder.reason}, 503)

@@ -28,6 +28,9 @@ class Settings:
         encode_seconds: Deadline of one call of the model, including the time in the queue.
         encode_workers: Maximum number of concurrent calls of the model; small ones are joined into batches.
         most_waiting: Maximum number of waiting calls; a request beyond it is refused immediately.
+        drain_seconds: How long the process serves on after SIGTERM, with ``/ready`` answering 503: as long as a load
+            balancer needs to notice. 0 where none is in front.
+        stop_seconds: How long requests may take to finish after that.
         schema_threshold: Minimum similarity for a column to be linked.
         evidence_threshold: Minimum similarity for a piece of evidence to be used.
         example_threshold: Minimum similarity for an example to be used.
@@ -40,6 +43,8 @@ class Settings:
     encode_seconds: float = 30.0
     encode_workers: int = 4
     most_waiting: int = 64
+    drain_seconds: float = 0.0
+    stop_seconds: float = 5.0
     schema_threshold: float = 0.4
     evidence_threshold: float = 0.35
     example_threshold: float = 0.45
@@ -66,6 +71,10 @@ def _text(_name: str, text: str) -> str:
 
 def _seconds(name: str, text: str) -> float:
     return _number(name, text, "a number of seconds above 0", lambda value: 0 < value < math.inf)
+
+
+def _seconds_or_none(name: str, text: str) -> float:
+    return _number(name, text, "a number of seconds, 0 or more", lambda value: 0 <= value < math.inf)
 
 
 def _similarity(name: str, text: str) -> float:
@@ -96,6 +105,8 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "encode_seconds": _seconds,
     "encode_workers": _count,
     "most_waiting": _count,
+    "drain_seconds": _seconds_or_none,
+    "stop_seconds": _seconds,
     "schema_threshold": _similarity,
     "evidence_threshold": _similarity,
     "example_threshold": _similarity,
