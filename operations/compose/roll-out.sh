@@ -18,6 +18,7 @@ fail() {
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 [ $# = 2 ] || fail "expected canary or replicas, and an environment file; found $# arguments" 2
 what=$1 release=$2
+[[ $what == canary || $what == replicas ]] || fail "expected canary or replicas, found $what" 2
 [ -f "$release" ] || fail "expected an environment file, found none: $release" 2
 release=$(cd "$(dirname "$release")" && pwd)/$(basename "$release")
 
@@ -46,24 +47,19 @@ start() {
 # Does nothing where it runs.
 "${compose[@]}" up --detach --no-deps proxy
 
-case $what in
-canary)
+if [ "$what" = canary ]; then
     start canary "${CANARY_PORT:-8029}"
-    ;;
-replicas)
-    # Where only a part of them runs, as after a roll-out that failed, the one without traffic comes first.
-    replicas=("replica-1 ${REPLICA_1_PORT:-8021}" "replica-2 ${REPLICA_2_PORT:-8022}")
-    if ! READY_WITHIN=0.1s ready "${replicas[1]#* }/in-traffic" 2>/dev/null; then
-        replicas=("${replicas[1]}" "${replicas[0]}")
-    fi
-    for replica in "${replicas[@]}"; do
-        read -r name port <<<"$replica"
-        start "$name" "$port"
-        ready "$port/in-traffic" || fail "$name of $(basename "$release") gets no traffic"
-    done
-    "${compose[@]}" rm --stop --force canary
-    ;;
-*)
-    fail "expected canary or replicas, found $what" 2
-    ;;
-esac
+    exit
+fi
+
+# Where only one gets traffic, as after a roll-out that failed, that one comes last.
+replicas=("replica-1 ${REPLICA_1_PORT:-8021}" "replica-2 ${REPLICA_2_PORT:-8022}")
+if ! READY_WITHIN=0.1s ready "${replicas[1]#* }/in-traffic" 2>/dev/null; then
+    replicas=("${replicas[1]}" "${replicas[0]}")
+fi
+for replica in "${replicas[@]}"; do
+    read -r name port <<<"$replica"
+    start "$name" "$port"
+    ready "$port/in-traffic" || fail "$name of $(basename "$release") gets no traffic"
+done
+"${compose[@]}" rm --stop --force canary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -37,7 +38,9 @@ class Request:
         """
         status, body = self.answer(number)
         if not 200 <= status < 300:  # noqa: PLR2004 - the range of HTTP's successes
-            raise UnmeasuredError(f"status {status}")
+            # A load balancer's own answers and those of the service have the same status, and other words.
+            words = " ".join(re.sub(rb"<[^>]*>", b" ", body[:400]).decode(errors="replace").split())[:80]
+            raise UnmeasuredError(f"status {status}: {words}".rstrip(": "))
         if self.expect.encode() not in body:
             raise UnmeasuredError("an answer without the expected text")
         return body

@@ -20,6 +20,9 @@ MARGIN_SECONDS = 2.0
 MAX_RATE = 200
 """Requests per second that a thread each can send; a load test needs another tool."""
 
+MAX_KINDS = 10
+"""Kinds of failures that are shown, the most frequent first."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -82,7 +85,7 @@ def judge_traffic(samples: Sequence[Sample], max_failures: float) -> Verdict:
     failures = Counter(sample.failure for sample in samples if sample.failure)
     failed, count = failures.total(), len(samples)
     seconds = sorted(sample.seconds for sample in samples if not sample.failure)
-    figures: dict[str, Any] = {"requests": count, "failed": failed, "failures": dict(failures.most_common())}
+    figures: dict[str, Any] = {"requests": count, "failed": failed, "failures": dict(failures.most_common(MAX_KINDS))}
     if seconds:
         cuts = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
         figures |= {f"seconds_{name}": round(seconds[math.ceil(q * len(seconds)) - 1], 4) for name, q in cuts.items()}

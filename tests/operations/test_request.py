@@ -49,6 +49,14 @@ def test_every_status_but_a_success_is_a_failure(status: int) -> None:
         assert failure_of(Request(url)) == f"status {status}"
 
 
+def test_the_words_of_a_failure_are_kept() -> None:
+    """Of a load balancer that has no replica, and of a replica that is busy."""
+    html = b"<html><body><h1>503 Service Unavailable</h1>\nNo server is available.\n</body></html>\n"
+    for body, words in ((html, "503 Service Unavailable No server is available."), (b"x" * 500, "x" * 80)):
+        with serving(lambda number, _, body=body: (503, body)) as url:
+            assert failure_of(Request(url)) == f"status 503: {words}"
+
+
 def test_a_success_without_the_expected_text_is_a_failure() -> None:
     """A stream whose status was sent before it failed."""
     with serving(lambda number, body: (200, b'{"phase": "error"}')) as url:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx2
 import numpy as np
-import uvicorn
 
 from example_service.app import create_app
+from example_service.draining import Draining, make_server
 from example_service.settings import Settings
 from tests.support.bundles import invented_model, make_bundle
 from thoth_models import EmbeddingManager
@@ -92,27 +92,27 @@ class Service:
     """The service on a port of this computer, in a thread of its own."""
 
     def __init__(self, root: Path, **options: Any) -> None:
-        settings = Settings(**options)
+        settings, draining = Settings(**options), Draining()
         self.manager = EmbeddingManager(replace(settings.manager_config(), root=root))
-        app = create_app(settings, self.manager)
-        self._server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on"))
-        self._thread = threading.Thread(target=asyncio.run, args=(self._server.serve(),))
+        app = create_app(settings, self.manager, draining)
+        self.server = make_server(app, settings, draining, host="127.0.0.1", port=0)
+        self.thread = threading.Thread(target=asyncio.run, args=(self.server.serve(),))
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.thread.start()
         deadline = time.monotonic() + SECONDS
-        while not self._server.started:
+        while not self.server.started:
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.005)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
+        port = self.server.servers[0].sockets[0].getsockname()[1]
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
-        self._server.should_exit = True
-        self._thread.join(SECONDS)
-        assert not self._thread.is_alive()
+        self.server.should_exit = True
+        self.thread.join(SECONDS)
+        assert not self.thread.is_alive()
 
     def until_ready(self) -> dict[str, Any]:
         """Return what ``/ready`` says once it no longer says that the model is being loaded."""
