@@ -178,7 +178,7 @@ def lint(session: nox.Session) -> None:
     install(session, *group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    scripts = sorted(path for place in (".github", "tests") for path in (ROOT / place).rglob("*.sh"))
+    scripts = sorted(path for place in (".github", "operations", "tests") for path in (ROOT / place).rglob("*.sh"))
     # SC2016: what single quotes keep is meant for programs that have variables of their own.
     session.run("shellcheck", "--exclude=SC2016", ".ci/run", *(str(path.relative_to(ROOT)) for path in scripts))
     session.run("zizmor", "--offline", "--quiet", "--persona=pedantic", ".")
