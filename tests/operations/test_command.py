@@ -60,10 +60,14 @@ def test_a_command_is_stopped_at_its_limit_with_its_children(tmp_path: Path) -> 
     until_gone(until_written(child))
 
 
-def test_a_command_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "STOP_SECONDS", 0.2)
+@pytest.mark.parametrize(
+    "script", ["trap '' TERM; echo $$ >{own}; exec sleep 60", "(trap '' TERM; exec sleep 60) & echo $! >{own}; wait"]
+)
+def test_what_does_not_listen_is_killed(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command itself, or one that it started and that is still there when it is gone."""
+    monkeypatch.setattr(command, "STOP_SECONDS", 0.5)
     own = tmp_path / "own"
-    finished = run_command(["sh", "-c", f"trap '' TERM; echo $$ >{own}; while :; do sleep 0.1; done"], 1.0)
+    finished = run_command(["sh", "-c", script.format(own=own)], 1.0)
     assert finished.code is None
     until_gone(until_written(own))
 

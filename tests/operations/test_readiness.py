@@ -38,7 +38,7 @@ def test_it_waits_no_longer_than_it_may() -> None:
 
 
 def test_a_replica_that_failed_is_not_waited_for() -> None:
-    verdict = ready((503, {"state": "failed", "reason": "SpaceMismatchError: …"}), within=3600)
+    verdict = ready((503, {"state": "failed", "reason": "SpaceMismatchError: …"}))
     assert (verdict.code, verdict.reason) == (BEYOND, "not ready: status 503: failed SpaceMismatchError: …")
 
 

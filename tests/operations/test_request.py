@@ -90,8 +90,10 @@ def test_an_answer_that_drips_is_a_failure_at_the_deadline() -> None:
         with listener, listener.accept()[0] as connection:
             connection.recv(1 << 16)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-            while not ended.wait(0.02):
+            drops = 0
+            while drops < 500 and not ended.wait(0.02):
                 connection.sendall(b"x")
+                drops += 1
 
     thread = threading.Thread(target=drip, daemon=True)
     thread.start()
