@@ -23,12 +23,14 @@ def wait_until_ready(request: Request, within: float, *, space: str, bundle: str
     """
     started = time.monotonic()
     while True:
+        status = 0
+        answer: dict[str, Any] = {}
         try:
             status, body = request.answer()
             answer = _object(body)
             found = f"status {status}: {answer.get('state', '')} {answer.get('reason', '')}".rstrip(" :")
         except FAILURES as error:
-            status, answer, found = 0, {}, why(error)
+            found = why(error)
         seconds = time.monotonic() - started
         figures = {"seconds": round(seconds, 2), "answer": answer}
         if 200 <= status < 300:  # noqa: PLR2004 - the range of HTTP's successes

@@ -23,6 +23,17 @@ SECONDS = 30.0
 RIGHT = (200, b'{"answer": 42}')
 
 
+class Recording:
+    """Answers rightly, and keeps what it was sent; ``word`` takes the place of the bodies where one is given."""
+
+    def __init__(self, kept: list[str], word: str = "") -> None:
+        self._kept, self._word = kept, word
+
+    def __call__(self, number: int, body: bytes) -> tuple[int, bytes]:
+        self._kept.append(self._word or body.decode())
+        return RIGHT
+
+
 @contextmanager
 def serving(respond: Callable[[int, bytes], tuple[int, bytes] | None]) -> Iterator[str]:
     """Serve ``respond(number of the request, its body)``: a status and a body, or None for no answer at all."""

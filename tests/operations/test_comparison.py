@@ -11,7 +11,7 @@ import pytest
 from gates.comparison import BLOCK, ERROR, LOOKS, compare, interval, timed_blocks
 from gates.request import Request
 from gates.verdict import BEYOND, UNMEASURED, WITHIN, UnmeasuredError
-from tests.operations.gating import RIGHT, figures, serving
+from tests.operations.gating import RIGHT, Recording, figures, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,11 +70,8 @@ def test_too_few_blocks_are_no_measurement() -> None:
 
 
 def test_requests_go_to_both_sides_in_turn_and_the_first_block_is_not_counted() -> None:
-    order = []
-    with (
-        serving(lambda number, body: order.append("old") or RIGHT) as old,
-        serving(lambda number, body: order.append("new") or RIGHT) as new,
-    ):
+    order: list[str] = []
+    with serving(Recording(order, "old")) as old, serving(Recording(order, "new")) as new:
         found = list(itertools.islice(timed_blocks(Request(old), Request(new), 60), 1))
     assert len(found) == 1
     assert order == ["new", "old", "old", "new"] * BLOCK

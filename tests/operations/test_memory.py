@@ -84,7 +84,7 @@ class TestContainers:
     IDENTITY = "4f2a" * 16
 
     @pytest.fixture
-    def engine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    def engine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         client = tmp_path / "docker"
         client.write_text(
             f'#!/bin/sh\ncase $1 in inspect) echo {self.IDENTITY};; top) echo "PID"; echo "$PIDS";; esac\n',

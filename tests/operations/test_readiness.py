@@ -47,9 +47,10 @@ def test_a_model_that_stands_in_is_refused() -> None:
     assert (verdict.code, verdict.reason) == (BEYOND, "another model stands in: mini is absent")
 
 
-@pytest.mark.parametrize(("expected", "code"), [({"space": "ab", "bundle": "cd"}, WITHIN), ({"space": "ba"}, BEYOND)])
-def test_space_and_bundle_are_compared(expected: dict[str, str], code: int) -> None:
-    assert ready((200, READY), **expected).code == code
+@pytest.mark.parametrize(("expected", "code"), [(("ab", "cd"), WITHIN), (("ba", ""), BEYOND), (("ab", "dc"), BEYOND)])
+def test_space_and_bundle_are_compared(expected: tuple[str, str], code: int) -> None:
+    space, bundle = expected
+    assert ready((200, READY), space=space, bundle=bundle).code == code
 
 
 @pytest.mark.parametrize("answer", [b"yes", b"[1]"])

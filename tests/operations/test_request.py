@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import socket
 import threading
+from functools import partial
 
 import pytest
 
 from gates.request import FAILURES, Request, why
-from tests.operations.gating import RIGHT, SECONDS, serving
+from tests.operations.gating import SECONDS, Recording, serving
 
 
 def failure_of(request: Request) -> str:
@@ -36,11 +37,11 @@ def test_a_right_answer_comes_back_whole() -> None:
 
 
 def test_bodies_are_sent_in_turn_with_post() -> None:
-    seen = []
-    with serving(lambda number, body: seen.append(body) or RIGHT) as url:
+    seen: list[str] = []
+    with serving(Recording(seen)) as url:
         for number in range(3):
             Request(url, ('{"a": 1}', '{"b": 2}')).send(number)
-    assert seen == [b'{"a": 1}', b'{"b": 2}', b'{"a": 1}']
+    assert seen == ['{"a": 1}', '{"b": 2}', '{"a": 1}']
 
 
 @pytest.mark.parametrize("status", [302, 404, 429, 500, 503])
@@ -53,8 +54,12 @@ def test_the_words_of_a_failure_are_kept() -> None:
     """Of a load balancer that has no replica, and of a replica that is busy."""
     html = b"<html><body><h1>503 Service Unavailable</h1>\nNo server is available.\n</body></html>\n"
     for body, words in ((html, "503 Service Unavailable No server is available."), (b"x" * 500, "x" * 80)):
-        with serving(lambda number, _, body=body: (503, body)) as url:
+        with serving(partial(refusing, body)) as url:
             assert failure_of(Request(url)) == f"status 503: {words}"
+
+
+def refusing(answer: bytes, number: int, body: bytes) -> tuple[int, bytes]:
+    return 503, answer
 
 
 def test_a_success_without_the_expected_text_is_a_failure() -> None:

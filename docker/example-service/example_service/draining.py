@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -44,7 +44,7 @@ class DrainingProtocol(H11Protocol):
 
     def shutdown(self) -> None:
         """Close the connection: after the answer that is being sent, or after a moment if no request was read."""
-        if self.cycle is None:
+        if cast("object", self.cycle) is None:  # its type does not say so
             self.loop.call_later(GRACE_SECONDS, self._end)
         else:
             super().shutdown()
