@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _EPILOG = """
-exit code: 0 within the limit; 1 beyond it, or COMMAND failed; 2 wrong usage; 4 not measured; 143 ended by SIGTERM.
+exit code: 0 within the limit; 1 beyond it, or COMMAND failed; 2 wrong usage; 4 not measured; 130, 143 ended by a signal.
 The last line of the output is the verdict. What COMMAND prints goes to standard error.
 """
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ready(options: argparse.Namespace) -> Verdict:
-    request = Request(options.url, timeout=options.timeout)
+    request = Request(options.url, timeout=min(options.timeout, options.within))
     return wait_until_ready(request, options.within, space=options.space, bundle=options.bundle)
 
 
@@ -92,6 +92,8 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     expects = options.gate is _within or (options.gate is _watch and options.duration is None)
     if expects != bool(command):
         parser.error(f"expected {'a command' if expects else 'no command'} after --, found {command}")
+    if options.gate is _watch and not command and not math.isinf(options.within):
+        parser.error("expected a command after --, which --within limits, found none")
     if command and shutil.which(command[0]) is None:
         parser.error(f"expected a program after --, found {command[0]!r}")
     return options
@@ -213,11 +215,12 @@ def _place(text: str) -> str:
     return text
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":
     # As an exception, so that a command that runs is stopped as well.
-    signal.signal(signal.SIGTERM, _terminate)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, _terminate)
     sys.exit(main())

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
-_OWN_PYTHON_IMAGE = "thoth-test-python:3.11"
-PYTHON_IMAGE = os.environ.get("THOTH_TEST_PYTHON_IMAGE", _OWN_PYTHON_IMAGE)
+OWN_PYTHON_IMAGE = "thoth-test-python:3.11"
+PYTHON_IMAGE = os.environ.get("THOTH_TEST_PYTHON_IMAGE", OWN_PYTHON_IMAGE)
 """The base image with Python; ``make_python_base.sh`` makes the one that is used where nobody says otherwise."""
 
 SERVICE_DOCKERFILES = {"from": "Dockerfile", "copy-from": "Dockerfile.copy-from"}
@@ -244,7 +244,7 @@ class Images:
 @functools.cache
 def shared_images() -> Images:
     """Return the images of this run of the tests; they are removed when the process ends."""
-    if PYTHON_IMAGE == _OWN_PYTHON_IMAGE:
+    if PYTHON_IMAGE == OWN_PYTHON_IMAGE:
         # Does nothing where the engine has it.
         _succeed(
             subprocess.run(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docker.service_support import (
+    OWN_PYTHON_IMAGE,
     PYTHON_IMAGE,
     ROOT,
     buildkit_client,
@@ -107,9 +108,9 @@ class Stack:
         ports = {name: str(self.ports[port]) for name, port in PORTS.items()}
         ports["SQL_GENERATOR_LISTEN"] = f"127.0.0.1:{ports['SQL_GENERATOR_LISTEN']}"
         programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        haproxy = os.environ.get("THOTH_TEST_HAPROXY_IMAGE") or PYTHON_IMAGE
-        project = {"COMPOSE_PROJECT_NAME": PROJECT, "HAPROXY_IMAGE": haproxy, "PATH": programs}
-        self._environment = {**os.environ, **ports, **project}
+        self._environment = {**os.environ, **ports, "COMPOSE_PROJECT_NAME": PROJECT, "PATH": programs}
+        if PYTHON_IMAGE == OWN_PYTHON_IMAGE:  # which has HAProxy; else that of compose.yaml can be pulled as well
+            self._environment["HAPROXY_IMAGE"] = PYTHON_IMAGE
         self._compose = " ".join(compose)
 
     def run(self, script: str, *, place: Path | None = None) -> Done:

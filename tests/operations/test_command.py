@@ -72,11 +72,12 @@ def test_what_does_not_listen_is_killed(script: str, tmp_path: Path, monkeypatch
     until_gone(until_written(own))
 
 
-def test_the_command_ends_with_the_gate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_ends_with_the_gate(ending: signal.Signals, tmp_path: Path) -> None:
     own = tmp_path / "own"
     arguments = [sys.executable, "-m", "gates", "within", "1h", "--", "sh", "-c", f"echo $$ >{own}; exec sleep 600"]
     gate = subprocess.Popen(arguments, cwd=OPERATIONS)
     pid = until_written(own)
-    os.kill(gate.pid, signal.SIGTERM)
-    assert gate.wait(SECONDS) == 128 + signal.SIGTERM
+    os.kill(gate.pid, ending)
+    assert gate.wait(SECONDS) == 128 + ending
     until_gone(pid)

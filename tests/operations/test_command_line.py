@@ -23,6 +23,7 @@ URL = "http://127.0.0.1:9/"
         (["within", "0s", "--", "true"], "expected a time such as 90s, 5m or 1h, found '0s'"),
         (["watch", URL], "expected a command after --, found []"),
         (["watch", URL, "--for", "1s", "--", "true"], "expected no command after --, found ['true']"),
+        (["watch", URL, "--for", "1s", "--within", "1s"], "expected a command after --, which --within limits"),
         (["watch", URL, "--for", "1s", "--rate", "0"], "expected requests per second, above 0 and at most 200"),
         (["watch", URL, "--for", "1s", "--rate", "1e3"], "expected requests per second"),
         (["watch", URL, "--for", "1s", "--max-failures", "-5%"], "argument"),
