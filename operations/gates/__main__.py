@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _EPILOG = """
-exit code: 0 within the limit; 1 beyond it, or COMMAND failed; 2 wrong usage; 4 not measured; 130, 143 ended by a signal.
-The last line of the output is the verdict. What COMMAND prints goes to standard error.
+exit code: 0 within the limit; 1 beyond it, or COMMAND failed; 2 wrong usage; 4 not measured; 130 or 143 ended by a
+signal. The last line of the output is the verdict. What COMMAND prints goes to standard error.
 """
 
 
@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
 
     memory = gate("memory", _memory, "--old PLACE … --new PLACE …", "Compare the memory (PSS) of two releases.")
     for side in ("old", "new"):
-        what = "pid:N with its children, container:NAME, or bytes:N"
+        what = "pid:N with its children, container:NAME, compose:SERVICE, or bytes:N"
         memory.add_argument(f"--{side}", type=_place, nargs="+", required=True, metavar="PLACE", help=what)
     memory.add_argument("--max-more", type=_share, default=0.5, metavar="SHARE", help="(default: 50%%)")
     return parser
@@ -210,8 +210,8 @@ def _bodies(text: str) -> tuple[str, ...]:
 
 
 def _place(text: str) -> str:
-    if not re.fullmatch(r"(pid|bytes):[1-9]\d*|container:\w[\w.-]*", text, flags=re.ASCII):
-        _fail("pid:N, container:NAME or bytes:N", text)
+    if not re.fullmatch(r"(pid|bytes):[1-9]\d*|(container|compose):\w[\w.-]*", text, flags=re.ASCII):
+        _fail("pid:N, container:NAME, compose:SERVICE or bytes:N", text)
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 import subprocess
@@ -17,7 +18,7 @@ PROC = Path("/proc")
 
 
 def memory_of(place: str) -> int:
-    """Return the bytes of ``pid:N`` with its children, of ``container:NAME``, or what ``bytes:N`` says.
+    """Return the bytes of ``pid:N`` with its children, ``container:NAME`` or ``compose:SERVICE``, or N of ``bytes:N``.
 
     Proportional (PSS): a page that n processes share counts 1/n for each.
 
@@ -27,8 +28,9 @@ def memory_of(place: str) -> int:
     kind, _, name = place.partition(":")
     if kind == "bytes":
         return int(name)
-    pids = _of_container(name) if kind == "container" else _with_children(int(name))
-    return sum(map(_proportional, pids))
+    if kind == "pid":
+        return sum(map(_proportional, _with_children(int(name))))
+    return sum(map(_proportional, _of_container(name if kind == "container" else _of_service(name))))
 
 
 def _proportional(pid: int) -> int:
@@ -55,6 +57,16 @@ def _with_children(pid: int) -> list[int]:
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found
+
+
+def _of_service(name: str) -> str:
+    labels = {"service": name, "project": os.environ.get("COMPOSE_PROJECT_NAME", "")}
+    filters = [f"--filter=label=com.docker.compose.{label}={value}" for label, value in labels.items() if value]
+    found = _docker("ps", "--quiet", *filters).split()
+    if len(found) != 1:
+        project = "" if labels["project"] else "; COMPOSE_PROJECT_NAME says of which project"
+        raise UnmeasuredError(f"service {name}: expected one container, found {len(found)}{project}")
+    return found[0]
 
 
 def _of_container(name: str) -> list[int]:

@@ -201,7 +201,7 @@ def test_the_page_takes_a_release_out_and_back_and_a_bad_one_gets_no_traffic(
 
     stack.succeed(image)
 
-    done = stack.succeed(canary)
+    done = beside = stack.succeed(canary)
     assert stack.released("canary") == (following,)
     assert stack.released("replica-1", "replica-2") == (previous, previous)
     slower, memory = re.findall(r"^ratio: (\S+)$", done.printed, flags=re.MULTILINE)
@@ -213,7 +213,8 @@ def test_the_page_takes_a_release_out_and_back_and_a_bad_one_gets_no_traffic(
     tell(f"roll-out, two replicas: {done.figure('command_seconds'):.1f} s, {done.figure('requests'):.0f} requests")
 
     assert "--for 10m" in hold
-    stack.succeed(hold.replace("--for 10m", "--for 3s"))
+    before = f"bytes:{beside.figure('old_bytes'):.0f}"
+    stack.succeed(re.sub(r"bytes:\d+", before, hold.replace("--for 10m", "--for 3s")))
 
     done = stack.run(replicas.replace("next.env", "bad.env"))
     assert done.code == 1

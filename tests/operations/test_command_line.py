@@ -30,7 +30,10 @@ URL = "http://127.0.0.1:9/"
         (["watch", "file:///etc/passwd", "--for", "1s"], "expected an address such as http://"),
         (["watch", URL, "--for", "1s", "--body", "@/nowhere"], "expected a file with a body on each line"),
         (["compare", URL], "NEW_URL"),
-        (["memory", "--old", "123", "--new", "pid:1"], "expected pid:N, container:NAME or bytes:N, found '123'"),
+        (
+            ["memory", "--old", "123", "--new", "pid:1"],
+            "compose:SERVICE or bytes:N, found '123'",
+        ),
         (["memory", "--old", "container:a b", "--new", "pid:1"], "expected pid:N"),
         (["memory", "--old", "container:-H", "--new", "pid:1"], "expected pid:N"),
     ],

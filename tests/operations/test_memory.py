@@ -87,7 +87,8 @@ class TestContainers:
     def engine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         client = tmp_path / "docker"
         client.write_text(
-            f'#!/bin/sh\ncase $1 in inspect) echo {self.IDENTITY};; top) echo "PID"; echo "$PIDS";; esac\n',
+            f"#!/bin/sh\ncase $1 in\ninspect) echo {self.IDENTITY};;\n"
+            f'top) echo "PID"; echo "$PIDS";;\nps) echo "$*" >{tmp_path}/ps; echo "$FOUND";;\nesac\n',
             encoding="utf-8",
         )
         client.chmod(client.stat().st_mode | stat.S_IXUSR)
@@ -124,3 +125,27 @@ class TestContainers:
         monkeypatch.setenv("PIDS", "")
         with pytest.raises(UnmeasuredError, match=r"^container web: expected processes, found none$"):
             memory_of("container:web")
+
+    @pytest.mark.parametrize("project", ["", "shop"])
+    def test_a_service_of_compose_is_found_by_its_labels(
+        self, engine: Path, monkeypatch: pytest.MonkeyPatch, project: str
+    ) -> None:
+        monkeypatch.setenv("COMPOSE_PROJECT_NAME", project)
+        monkeypatch.setenv("FOUND", "4f2a")
+        monkeypatch.setenv("PIDS", "")
+        with pytest.raises(UnmeasuredError, match=r"^container 4f2a: expected processes, found none$"):
+            memory_of("compose:canary")
+        asked = "ps --quiet --filter=label=com.docker.compose.service=canary"
+        more = f" --filter=label=com.docker.compose.project={project}" if project else ""
+        assert (engine.parent / "ps").read_text(encoding="utf-8") == f"{asked}{more}\n"
+
+    @pytest.mark.parametrize("found", ["", "4f2a\n5b1c"])
+    def test_a_service_with_none_or_several_containers_is_not_guessed(
+        self, engine: Path, monkeypatch: pytest.MonkeyPatch, found: str
+    ) -> None:
+        monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
+        monkeypatch.setenv("FOUND", found)
+        with pytest.raises(
+            UnmeasuredError, match=rf"^service canary: expected one container, found {len(found.split())}; "
+        ):
+            memory_of("compose:canary")
