@@ -1,0 +1,34 @@
+"""The kitchen that each recipe runs in; recipes run in `nox -s recipe_tests` alone, which has the frameworks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.recipes.running import Kitchen
+from tests.support.real_model import mini_bundle_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker("recipes")
+
+
+@pytest.fixture(scope="session")
+def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The real model, from the committed list and lock."""
+    with mini_bundle_at(tmp_path_factory.mktemp("mini")) as bundle:
+        yield bundle
+
+
+@pytest.fixture
+def kitchen(mini_bundle: Path, tmp_path: Path) -> Kitchen:
+    return Kitchen(tmp_path, mini_bundle)

@@ -1,0 +1,29 @@
+"""FastAPI: the manager as a dependency."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.recipes.running import assert_ours
+
+if TYPE_CHECKING:
+    from tests.recipes.running import Kitchen
+
+
+def check(names: dict[str, Any]) -> None:
+    from fastapi.testclient import TestClient
+
+    from thoth_models import EmbeddingManager
+
+    texts = ["customer city", "order total"]
+    with TestClient(names["app"]) as client:
+        assert EmbeddingManager.get_instance().stats().models["mini"].loads == 1
+        answer = client.post("/embed", json=texts)
+        assert answer.status_code == 200, answer.text
+        assert_ours(answer.json()["vectors"], texts)
+        asked = client.get("/openapi.json").json()["paths"]["/embed"]["post"]
+    assert "parameters" not in asked  # what get_instance takes is no parameter of the route
+
+
+def test_the_recipe(kitchen: Kitchen) -> None:
+    kitchen.follow("fastapi", check)

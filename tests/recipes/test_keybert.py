@@ -1,0 +1,27 @@
+"""KeyBERT: keywords, and the model that its default asks the Hub for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.recipes.running import expected, no_check
+
+if TYPE_CHECKING:
+    from tests.recipes.running import Kitchen
+
+
+def check(names: dict[str, Any]) -> None:
+    keywords = names["keywords"]
+    assert len(keywords) == 3
+    text, *words = expected([names["text"], *(word for word, _ in keywords)])
+    for (word, score), vector in zip(keywords, words, strict=True):
+        assert abs(score - float(text @ vector)) < 1e-3, word  # KeyBERT rounds to four digits
+
+
+def test_the_recipe(kitchen: Kitchen) -> None:
+    kitchen.follow("keybert", check)
+
+
+def test_its_default_asks_the_hub(kitchen: Kitchen) -> None:
+    ran = kitchen.run("from keybert import KeyBERT\nKeyBERT().extract_keywords('a b c')\n", no_check)
+    assert "huggingface.co" in " ".join(ran.attempts)

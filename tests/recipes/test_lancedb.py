@@ -1,0 +1,37 @@
+"""LanceDB: an embedding function that is stored with its table, with the space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.recipes.running import assert_ours
+
+if TYPE_CHECKING:
+    from tests.recipes.running import Kitchen
+
+
+def check(names: dict[str, Any]) -> None:
+    import json
+
+    import lancedb
+    from lancedb.embeddings import get_registry
+
+    from thoth_models import SpaceMismatchError
+
+    table = lancedb.connect("database").open_table("columns")
+    rows = table.to_arrow().to_pylist()
+    assert_ours([row["vector"] for row in rows], [row["text"] for row in rows])
+    assert names["best"] == "price of the order in euros"
+    (kept,) = json.loads(table.schema.metadata[b"embedding_functions"])
+    assert (kept["name"], kept["model"]["space"]) == ("thoth", names["space"])
+    assert table.search("where does she live?").limit(1).to_list()[0]["text"] == "where the customer lives"
+    other = get_registry().get("thoth").create(name="mini", space="0" * 64)
+    try:
+        other.compute_query_embeddings("a")
+    except SpaceMismatchError:
+        return
+    raise AssertionError("another space was accepted")
+
+
+def test_the_recipe(kitchen: Kitchen) -> None:
+    kitchen.follow("lancedb", check)
