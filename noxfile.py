@@ -25,10 +25,10 @@ nox.options.sessions = ["lint", "types", "docs", "tests", "wheel_tests"]
 # Not the oldest Python of the matrix: `tests` has it, with everything installed.
 nox.options.sessions += ["runtime_tests-3.13", "runtime_tests-3.12", "onnx_tests-3.13", "onnx_tests-3.12"]
 if os.environ.get("CI"):
-    # Two more, which need a Docker engine, and root or a registry of images: not everybody's, but CI's. With
+    # Three more, which need a Docker engine, root or a registry of images, and Java: not everybody's, but CI's. With
     # `--parallel 2`, one process that gives way runs beside the containers, which wait for half of the time; `tests`
     # and `server_tests` need both cores.
-    nox.options.sessions = ["docker_tests", *nox.options.sessions, "server_tests"]
+    nox.options.sessions = ["docker_tests", *nox.options.sessions, "recipe_tests", "server_tests"]
 nox.needs_version = ">=2026.10"
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -231,7 +231,7 @@ def tests(session: nox.Session) -> None:
     report = str(Path(session.create_tmp()).resolve() / "coverage.json")
     environment["THOTH_STRESS_SECONDS"] = STRESS_SECONDS
     measured = ["--cov", "--cov-report=term", f"--cov-report=json:{report}"]
-    chosen = ["-m", "not docker and not servers", SLOWEST]
+    chosen = ["-m", "not docker and not recipes and not servers", SLOWEST]
     run(session, "pytest", *SIDE_BY_SIDE, *chosen, *measured, **environment)
     run(session, "python", "tools/branch_coverage.py", report, "92")
 
@@ -286,6 +286,15 @@ def packages(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--no-isolation", "--outdir", "dist", distribution)
     session.run("twine", "check", "--strict", *sorted(str(path) for path in (ROOT / "dist").iterdir()))
     session.run("python", "tools/check_packages.py", "dist", *session.posargs)
+
+
+@nox.session(requires=["prepare"], allow_parallel=True)
+def recipe_tests(session: nox.Session) -> None:
+    """Run the programs of docs/recipes with their frameworks, on the real weights; needs Java, for Spark."""
+    give_way(session)
+    install(session, "./runtime[onnx,llama-index]", "./builder", "pytest", "pytest-xdist", *group("recipes"))
+    chosen = ["-m", "recipes", "tests/recipes", SLOWEST, *session.posargs]
+    session.run("pytest", *spread(session), *chosen, env=prepared())
 
 
 @nox.session(allow_parallel=True)

@@ -9,13 +9,15 @@ if TYPE_CHECKING:
 
 
 def check(names: dict[str, Any]) -> None:
+    from pathlib import Path
+
     from streamlit.testing.v1 import AppTest
 
     from thoth_models import EmbeddingManager
 
     found = []
     for question in ("where does she live?", "what does it cost?"):
-        app = AppTest.from_file("app.py", default_timeout=60).run()
+        app = AppTest.from_file(str(Path("app.py").resolve()), default_timeout=60).run()
         assert not app.exception
         assert not app.markdown
         app.text_input[0].set_value(question).run()

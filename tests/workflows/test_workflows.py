@@ -182,6 +182,7 @@ def test_every_session_that_a_workflow_runs_exists() -> None:
     asked = {name for path in WORKFLOWS for step in steps(path) for name in sessions(step.get("run", ""))}
     assert asked - known_sessions() == set()
     assert {"lint", "types", "tests", "wheel_tests", "docker_tests", "server_tests", "build_bundle"} <= asked
+    assert "recipe_tests" in asked
     assert {f"{session}-{python}" for session in ("runtime_tests", "onnx_tests") for python in PYTHONS} <= asked
 
 

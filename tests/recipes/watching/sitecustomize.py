@@ -23,13 +23,17 @@ def _write(line: str) -> None:
 
 
 def _is_here(host: object) -> bool:
+    """Return whether it is a name or an address of this machine: one of its addresses is one that a socket can bind."""
     name = host.decode(errors="replace") if isinstance(host, bytes) else str(host or "")
     if name in _OWN_NAMES:
         return True
     try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
+        version = ipaddress.ip_address(name).version
+        with socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as own:
+            own.bind((name, 0))
+    except (OSError, ValueError):
         return False
+    return True
 
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
