@@ -69,6 +69,7 @@ class Kitchen:
             **{name: value for name, value in os.environ.items() if not name.startswith("COV_")},
             "CONNECTIONS_FILE": str(watched),
             "HOME": str(self.place),
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
             "PYTHONPATH": os.pathsep.join((str(_WATCHING), str(SOURCES))),
             "THOTH_MODELS_DIR": str(self.bundle),
             **(environment or {}),

@@ -289,7 +289,7 @@ class EmbeddingManager(SharedObject, ForkAware):
                 "belongs to this process; pickle EmbeddingManager.get_instance(config), which becomes the manager of "
                 "the other process for the same settings, or the config"
             )
-        return EmbeddingManager.get_instance, (self.config,)
+        return _shared_manager, (self.config,)
 
     def _submit(self, function: Callable[[], T]) -> Future[T]:
         with self._lock:
@@ -303,6 +303,15 @@ class EmbeddingManager(SharedObject, ForkAware):
         """Create a new lock and executor; called by the hook of :mod:`thoth_models.process.fork`."""
         self._lock = threading.RLock()
         self._threads = None
+
+
+def _shared_manager(config: ManagerConfig) -> EmbeddingManager:
+    """Return the manager of this process for ``config``.
+
+    A function of the module, because cloudpickle (Ray, Spark) refers by name to those alone. It would pickle a class
+    method by value, with all that this module holds.
+    """
+    return EmbeddingManager.get_instance(config)
 
 
 def _make_shared(config: ManagerConfig) -> EmbeddingManager:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,12 @@ def test_a_manager_of_the_process_is_that_of_the_other_process(shared: Embedding
     vectors = sent(shared.encode)(["a"], "two")
     assert vectors.shape == (1, 8)
     assert shared.stats().models["two"].calls == 1
+
+
+def test_cloudpickle_finds_what_a_manager_is_made_with_by_its_name(shared: EmbeddingManager) -> None:
+    """Otherwise it pickles that by value, with the locks of its module: Ray and Spark use it."""
+    function, _ = shared.__reduce__()
+    assert getattr(sys.modules[function.__module__], function.__qualname__) is function
 
 
 def test_a_closed_manager_is_one_that_works_there(shared: EmbeddingManager) -> None:
