@@ -30,5 +30,5 @@ def test_what_it_does_not_know_makes_it_ask_the_hub(kitchen: Kitchen) -> None:
     code = kitchen.code_of("bertopic")
     loud = code.replace('embedding_model=ThothEmbedder("mini")', 'embedding_model=ThothEmbedder("mini").embed')
     assert loud != code
-    ran = kitchen.run(loud, no_check)
+    ran = kitchen.run(loud, no_check, seconds_after_attempt=0.5)
     assert "huggingface.co" in " ".join(ran.attempts)
