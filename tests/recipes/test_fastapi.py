@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ def check(names: dict[str, Any]) -> None:
         assert answer.status_code == 200, answer.text
         assert_ours(answer.json()["vectors"], texts)
         asked = client.get("/openapi.json").json()["paths"]["/embed"]["post"]
-    assert "parameters" not in asked  # what get_instance takes is no parameter of the route
+        assert "parameters" not in asked  # what get_instance takes is no parameter of the route
+        names["app"].dependency_overrides[EmbeddingManager.get_instance] = lambda: None
+        with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'aencode'"):
+            client.post("/embed", json=texts)
 
 
 def test_the_recipe(kitchen: Kitchen) -> None:

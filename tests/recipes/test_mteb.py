@@ -14,6 +14,8 @@ def check(names: dict[str, Any]) -> None:
     from mteb.models import EncoderProtocol
     from scipy.stats import spearmanr
 
+    from thoth_models import load_embedding
+
     encoder = names["ThothEncoder"]("mini")
     assert isinstance(encoder, EncoderProtocol)
     rows = names["Columns"]()
@@ -22,6 +24,7 @@ def check(names: dict[str, Any]) -> None:
     cosines = (expected(table["sentence1"]) * expected(table["sentence2"])).sum(axis=1)
     assert abs(names["score"] - spearmanr(cosines, table["score"])[0]) < 1e-6
     assert names["score"] > 0.8
+    assert names["results"].model_revision == load_embedding("mini").info.space
 
 
 def test_the_recipe(kitchen: Kitchen) -> None:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def check(names: dict[str, Any]) -> None:
-    from thoth_models import EmbeddingManager
+    from ray import cloudpickle
+
+    from thoth_models import EmbeddingManager, load_embedding
 
     rows = names["rows"]
     assert sorted(row["text"] for row in rows) == sorted(names["texts"])
@@ -20,6 +22,8 @@ def check(names: dict[str, Any]) -> None:
     assert_ours(names["vectors"], names["texts"])
     # The vectors come from elsewhere: this process has not loaded the model.
     assert "mini" not in EmbeddingManager.get_instance().stats().models
+    embedding = cloudpickle.loads(cloudpickle.dumps(load_embedding("mini")))
+    assert_ours(embedding.encode(names["texts"]), names["texts"])
 
 
 def test_the_recipe(kitchen: Kitchen) -> None:
