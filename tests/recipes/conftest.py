@@ -1,4 +1,4 @@
-"""The kitchen that each recipe runs in; recipes run in `nox -s recipe_tests` alone, which has the frameworks."""
+"""What runs each recipe; they run in `nox -s recipe_tests` alone, which has the frameworks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.recipes.running import Kitchen
+from tests.recipes.running import Runner
 from tests.support.real_model import mini_bundle_at
 
 if TYPE_CHECKING:
@@ -31,5 +31,5 @@ def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def kitchen(mini_bundle: Path, tmp_path: Path) -> Kitchen:
-    return Kitchen(tmp_path, mini_bundle)
+def runner(mini_bundle: Path, tmp_path: Path) -> Runner:
+    return Runner(tmp_path, mini_bundle)

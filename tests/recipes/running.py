@@ -44,7 +44,7 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class Kitchen:
+class Runner:
     """Where recipes run: an empty directory, and a bundle."""
 
     place: Path

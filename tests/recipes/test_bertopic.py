@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours, no_check
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -22,13 +22,13 @@ def check(names: dict[str, Any]) -> None:
     assert again.find_topics("how much does it cost?", top_n=1)[0] == names["similar"]
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("bertopic", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("bertopic", check)
 
 
-def test_what_it_does_not_know_makes_it_ask_the_hub(kitchen: Kitchen) -> None:
-    code = kitchen.code_of("bertopic")
+def test_what_it_does_not_know_makes_it_ask_the_hub(runner: Runner) -> None:
+    code = runner.code_of("bertopic")
     loud = code.replace('embedding_model=ThothEmbedder("mini")', 'embedding_model=ThothEmbedder("mini").embed')
     assert loud != code
-    ran = kitchen.run(loud, no_check, seconds_after_attempt=0.5)
+    ran = runner.run(loud, no_check, seconds_after_attempt=0.5)
     assert "huggingface.co" in " ".join(ran.attempts)

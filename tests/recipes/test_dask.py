@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -16,5 +16,5 @@ def check(names: dict[str, Any]) -> None:
     assert "mini" not in names["manager"].stats().models
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    assert kitchen.follow("dask", check).watched >= 3  # its own process and two workers
+def test_the_recipe(runner: Runner) -> None:
+    assert runner.follow("dask", check).watched >= 3  # its own process and two workers

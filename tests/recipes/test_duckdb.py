@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -20,5 +20,5 @@ def check(names: dict[str, Any]) -> None:
     assert comment == f"space {load_embedding('mini').info.space}"
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("duckdb", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("duckdb", check)

@@ -9,7 +9,7 @@ import pytest
 from tests.recipes.running import expected
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -27,5 +27,5 @@ def check(names: dict[str, Any]) -> None:
         EmbeddingManager.get_instance(ManagerConfig(expect_spaces={"mini": "0" * 64})).encode("a", "mini")
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("faiss", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("faiss", check)

@@ -9,7 +9,7 @@ import pytest
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -30,5 +30,5 @@ def check(names: dict[str, Any]) -> None:
             client.post("/embed", json=texts)
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("fastapi", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("fastapi", check)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -28,5 +28,5 @@ def an_embedding_travels_as_well(batches: list[list[str]]) -> None:
     assert_ours(vectors, [text for batch in batches for text in batch])
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    assert kitchen.follow("joblib", check).watched >= 3  # its own process and two workers
+def test_the_recipe(runner: Runner) -> None:
+    assert runner.follow("joblib", check).watched >= 3  # its own process and two workers

@@ -9,7 +9,7 @@ import pytest
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -33,5 +33,5 @@ def check(names: dict[str, Any]) -> None:
     assert isinstance(refused.value.args[1], SpaceMismatchError)
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("lancedb", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("lancedb", check)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import expected
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -27,5 +27,5 @@ def check(names: dict[str, Any]) -> None:
     assert names["results"].model_revision == load_embedding("mini").info.space
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("mteb", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("mteb", check)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -22,5 +22,5 @@ def check(names: dict[str, Any]) -> None:
     assert_ours(np.stack(frame["vector"]), texts)
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("polars", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("polars", check)

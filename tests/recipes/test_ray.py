@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -26,8 +26,8 @@ def check(names: dict[str, Any]) -> None:
     assert_ours(embedding.encode(names["texts"]), names["texts"])
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
+def test_the_recipe(runner: Runner) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as short:  # Ray's Unix sockets need a short path
         environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": short}
         clouds = {"169.254.169.254", "metadata.google.internal"}
-        assert kitchen.follow("ray", check, environment=environment, tolerated=clouds).watched >= 3
+        assert runner.follow("ray", check, environment=environment, tolerated=clouds).watched >= 3

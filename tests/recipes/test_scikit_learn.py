@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -23,5 +23,5 @@ def check(names: dict[str, Any]) -> None:
     assert list(joblib.load("pipeline.joblib").predict(["what does it cost?"])) == ["price"]
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("scikit-learn", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("scikit-learn", check)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours, expected
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -26,5 +26,5 @@ def check(names: dict[str, Any]) -> None:
     assert_ours([doc._.embedding for doc in again.pipe(texts, n_process=2, batch_size=2)], texts)
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("spacy", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("spacy", check)

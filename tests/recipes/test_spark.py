@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -15,5 +15,5 @@ def check(names: dict[str, Any]) -> None:
     assert "mini" not in names["manager"].stats().models
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    assert kitchen.follow("spark", check, environment={"SPARK_LOCAL_IP": "127.0.0.1"}).watched >= 2
+def test_the_recipe(runner: Runner) -> None:
+    assert runner.follow("spark", check, environment={"SPARK_LOCAL_IP": "127.0.0.1"}).watched >= 2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours, expected
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -20,5 +20,5 @@ def check(names: dict[str, Any]) -> None:
     assert abs(names["distance"] - float(np.linalg.norm(question - column))) < 1e-4
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("sqlite-vec", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("sqlite-vec", check)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -28,5 +28,5 @@ def check(names: dict[str, Any]) -> None:
     assert (mini.loads, mini.texts) == (1, 4)  # the columns once, and the questions
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("streamlit", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("streamlit", check)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours, no_check
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -22,10 +22,10 @@ def check(names: dict[str, Any]) -> None:
     assert [row["id"] for row in again.search("what does it cost?", limit=1)] == ["orders.total"]
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("txtai", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("txtai", check)
 
 
-def test_without_the_method_the_hub_is_asked(kitchen: Kitchen) -> None:
+def test_without_the_method_the_hub_is_asked(runner: Runner) -> None:
     code = "from txtai import Embeddings\nEmbeddings(content=True).index(['a'])\n"
-    assert "huggingface.co" in " ".join(kitchen.run(code, no_check, seconds_after_attempt=0.5).attempts)
+    assert "huggingface.co" in " ".join(runner.run(code, no_check, seconds_after_attempt=0.5).attempts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.recipes.running import assert_ours
 
 if TYPE_CHECKING:
-    from tests.recipes.running import Kitchen
+    from tests.recipes.running import Runner
 
 
 def check(names: dict[str, Any]) -> None:
@@ -18,5 +18,5 @@ def check(names: dict[str, Any]) -> None:
     assert names["best"] == "order total: price of the order in euros"
 
 
-def test_the_recipe(kitchen: Kitchen) -> None:
-    kitchen.follow("usearch", check)
+def test_the_recipe(runner: Runner) -> None:
+    runner.follow("usearch", check)
