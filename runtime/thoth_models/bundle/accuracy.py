@@ -89,12 +89,15 @@ class Accuracy:
         mean_cosine: The mean of these cosines; 5 decimals.
         largest_difference: The largest absolute difference of two components; 9 decimals.
         neighbour_agreement: Share of the ten nearest texts in a corpus that are the same; 3 decimals.
+        cosines: The cosine of each golden text, in the order of ``golden.json``; 5 decimals. Empty in figures of
+            releases that did not record them.
     """
 
     minimum_cosine: float
     mean_cosine: float
     largest_difference: float
     neighbour_agreement: float
+    cosines: tuple[float, ...] = ()
 
     def to_document(self) -> dict[str, object]:
         """Return the JSON value: decimals as strings, because a canonical document holds no floats."""
@@ -103,6 +106,7 @@ class Accuracy:
             "mean_cosine": f"{self.mean_cosine:.5f}",
             "largest_difference": f"{self.largest_difference:.9f}",
             "neighbour_agreement": f"{self.neighbour_agreement:.3f}",
+            **({"cosines": [f"{cosine:.5f}" for cosine in self.cosines]} if self.cosines else {}),
         }
 
     @classmethod
@@ -110,14 +114,25 @@ class Accuracy:
         """Read the JSON value.
 
         Raises:
-            FormatError: A figure is missing, or not in the canonical form.
+            FormatError: A figure is missing, not in the canonical form, or contradicts another one.
         """
-        keys = node.members("minimum_cosine", "mean_cosine", "largest_difference", "neighbour_agreement")
+        keys = node.members(
+            "minimum_cosine", "mean_cosine", "largest_difference", "neighbour_agreement", optional=("cosines",)
+        )
+        minimum = float(keys["minimum_cosine"].matching(_COSINE, "a cosine with 5 decimals"))
+        cosines: tuple[float, ...] = ()
+        if "cosines" in keys:
+            items = keys["cosines"].items()
+            cosines = tuple(float(item.matching(_COSINE, "a cosine with 5 decimals")) for item in items)
+            if min(cosines, default=None) != minimum:
+                found = f"{min(cosines):.5f}" if cosines else "none"
+                raise keys["cosines"].wrong(f"cosines of which the worst is {minimum:.5f}", found=found)
         return cls(
-            minimum_cosine=float(keys["minimum_cosine"].matching(_COSINE, "a cosine with 5 decimals")),
+            minimum_cosine=minimum,
             mean_cosine=float(keys["mean_cosine"].matching(_COSINE, "a cosine with 5 decimals")),
             largest_difference=float(keys["largest_difference"].matching(_DIFFERENCE, "a number with 9 decimals")),
             neighbour_agreement=float(keys["neighbour_agreement"].matching(_SHARE, "a share with 3 decimals")),
+            cosines=cosines,
         )
 
 

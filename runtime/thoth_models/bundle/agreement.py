@@ -36,6 +36,7 @@ class Agreement:
         largest_difference: The largest absolute difference of two components.
         length_ratio: The length of a vector divided by that of its reference, for the text where it is farthest from 1.
         worst: Index of the text with the worst cosine.
+        cosines: The cosine of each text.
     """
 
     minimum_cosine: float
@@ -43,6 +44,7 @@ class Agreement:
     largest_difference: float
     length_ratio: float
     worst: int
+    cosines: tuple[float, ...] = ()
 
     def reaches(self, required_cosine: float) -> bool:
         """Return whether every cosine is high enough and every length is right; False if there is a NaN."""
@@ -77,6 +79,7 @@ def compare(reference: FloatArray, found: FloatArray) -> Agreement:
         largest_difference=float(np.abs(left - right).max()),
         length_ratio=float(ratios[farthest]),
         worst=worst,
+        cosines=tuple(cosines.tolist()),
     )
 
 
@@ -112,4 +115,5 @@ def measured(agreement: Agreement, neighbours: float) -> Accuracy:
         if agreement.largest_difference > 0
         else 0.0,
         neighbour_agreement=rounded_down(neighbours, 3),
+        cosines=tuple(rounded_down(cosine, 5) for cosine in agreement.cosines),
     )

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 REPORT_SUFFIX: Final = ".report.json"
 """Appended to the name of the bundle's directory."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+
+_WITHOUT_COSINES: Final = 1
+"""The version of releases whose figures have no cosine for each golden text; it is read as well."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,7 @@ class Report:
             FormatError: The document does not have the form of a report of this release.
         """
         keys = parse_json(data).members("version", "bundle_digest", "models")
-        keys["version"].one_of(_VERSION)
+        keys["version"].one_of(_VERSION, _WITHOUT_COSINES)
         return cls(
             bundle_digest=keys["bundle_digest"].digest(),
             models={

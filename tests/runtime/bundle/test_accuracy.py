@@ -22,6 +22,26 @@ def test_an_accuracy_survives_its_json() -> None:
     assert Accuracy.from_node(parse_json(canonical_json(document))) == ACCURACY
 
 
+def test_the_cosine_of_each_golden_text_survives_its_json() -> None:
+    accuracy = replace(ACCURACY, cosines=(0.98, 0.97654, 1.0))
+    document = accuracy.to_document()
+    assert document["cosines"] == ["0.98000", "0.97654", "1.00000"]
+    assert Accuracy.from_node(parse_json(canonical_json(document))) == accuracy
+
+
+@pytest.mark.parametrize(
+    ("cosines", "message"),
+    [
+        (["0.98000"], "cosines: expected cosines of which the worst is 0.97654, found 0.98000"),
+        ([], "cosines: expected cosines of which the worst is 0.97654, found none"),
+        (["0.9"], r"cosines\[0\]: expected a cosine with 5 decimals"),
+    ],
+)
+def test_cosines_that_contradict_the_other_figures(cosines: list[str], message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        Accuracy.from_node(parse_json(canonical_json({**ACCURACY.to_document(), "cosines": cosines})))
+
+
 def test_a_gate_survives_its_json() -> None:
     assert GATE.to_document() == {"required_cosine": "0.95000", "required_agreement": "0.800"}
     for gate in (GATE, Gate(required_cosine=0.99999)):

@@ -27,6 +27,7 @@ def test_the_worst_text_is_named() -> None:
     assert found.worst == 1
     assert found.minimum_cosine == pytest.approx(0)
     assert found.mean_cosine == pytest.approx((1 + 0 + math.sqrt(0.5)) / 3)
+    assert found.cosines == pytest.approx((1, 0, math.sqrt(0.5)))
     assert found.largest_difference == 1
     assert not found.reaches(0.1)
 
@@ -76,10 +77,19 @@ def test_neighbours() -> None:
 
 def test_what_is_recorded_is_never_better_than_what_was_measured() -> None:
     agreement = Agreement(
-        minimum_cosine=0.9765499, mean_cosine=0.98999999, largest_difference=0.0123, length_ratio=1.0, worst=0
+        minimum_cosine=0.9765499,
+        mean_cosine=0.98999999,
+        largest_difference=0.0123,
+        length_ratio=1.0,
+        worst=0,
+        cosines=(0.9765499, 1.0),
     )
     assert measured(agreement, 0.84499) == Accuracy(
-        minimum_cosine=0.97654, mean_cosine=0.98999, largest_difference=0.02, neighbour_agreement=0.844
+        minimum_cosine=0.97654,
+        mean_cosine=0.98999,
+        largest_difference=0.02,
+        neighbour_agreement=0.844,
+        cosines=(0.97654, 1.0),
     )
 
 
