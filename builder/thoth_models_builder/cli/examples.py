@@ -6,7 +6,7 @@ from typing import Final
 
 GROUPS: Final = {
     "specification: models.yaml and models.lock": ("init", "add", "remove", "lock", "outdated", "schema"),
-    "bundle": ("build", "verify", "inspect", "diff", "sbom"),
+    "bundle": ("build", "verify", "inspect", "diff", "report", "sbom"),
     "images": ("image",),
     "store": ("gc",),
 }
@@ -34,6 +34,7 @@ EXAMPLES: Final = {
     "verify": ("thoth-bundle verify", "thoth-bundle verify /models --strict"),
     "inspect": ("thoth-bundle inspect", "thoth-bundle inspect --json"),
     "diff": ("thoth-bundle diff old/bundle bundle", "thoth-bundle diff --check old/bundle bundle"),
+    "report": ("thoth-bundle report", "thoth-bundle report --against old/bundle --output changes.html"),
     "sbom": ("thoth-bundle sbom > sbom.cdx.json",),
     "image": (
         "thoth-bundle image --to oci:image",

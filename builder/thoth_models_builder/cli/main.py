@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from thoth_models.cli.command import DONE, print_json, run_command
 from thoth_models.cli.command_help import add_examples, command_parser
 from thoth_models_builder import __version__
-from thoth_models_builder.cli import diff_and_sbom, specification_commands, terminal
+from thoth_models_builder.cli import diff_and_sbom, page, specification_commands, terminal
 from thoth_models_builder.cli.examples import EXAMPLES, GROUPS
 from thoth_models_builder.cli.failures import (
     ADD_A_MIRROR,
@@ -111,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_inspect)
 
     diff_and_sbom.add_diff(commands)
+    page.add_report(commands)
     diff_and_sbom.add_sbom(commands)
 
     command = commands.add_parser("schema", help="print the JSON Schema of models.yaml")

@@ -200,6 +200,25 @@ class CheckReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PageReport:
+    """The result of ``report``.
+
+    Attributes:
+        output: The page.
+        bytes: Its length.
+        bundle_digest: sha256 of the manifest of the bundle.
+        problems: What differs from the manifest; empty for an intact bundle.
+        needs_reindex: Whether an index must be made again, or None if the bundle was compared with no other.
+    """
+
+    output: str
+    bytes: int
+    bundle_digest: str
+    problems: tuple[str, ...]
+    needs_reindex: bool | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ImageLayerReport:
     """One layer of an image: name, length, digest, and whether the layout had it already."""
 

@@ -1,0 +1,1 @@
+"""The page about a bundle: one HTML file that needs nothing else. Pure, but for reading its own template and style."""
