@@ -159,14 +159,16 @@ def prepared() -> dict[str, str]:
 def build_bundle(session: nox.Session) -> None:
     """Build ./bundle from models.yaml and models.lock; arguments after -- go to `thoth-bundle build`.
 
-    Then pack it as an OCI image layout, ./image, and where a Docker engine answers, load it as `thoth-models:latest`
-    and `thoth-models:1`.
+    Then write the page about it, ./bundle.report.html, pack it as an OCI image layout, ./image, and where a Docker
+    engine answers, load it as `thoth-models:latest` and `thoth-models:1`.
     """
     install(session, "./runtime", "./builder[compile,sbom]")
     session.run("thoth-bundle", "build", *session.posargs)
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--output", default="bundle")
     bundle = options.parse_known_args(session.posargs)[0].output
+    page = f"{Path(bundle).resolve()}.report.html"
+    session.run("thoth-bundle", "report", bundle, "--benchmarks", "bench/results.json", "--output", page)
     session.run("thoth-bundle", "image", bundle, "--to", "oci:image")
     session.run("python", "docker/load.py", bundle)
 

@@ -131,11 +131,12 @@ def test_a_model_is_verified_loaded_and_answers(bundle: Path, tmp_path: Path) ->
 def test_a_project_is_locked_built_packed_and_verified(tmp_path: Path) -> None:
     write_files(tmp_path / "model", model_files("mini"))
     (tmp_path / "models.yaml").write_text(specification({"mini": {"sources": [{"directory": "model"}]}}), "utf-8")
-    for words in (["lock"], ["build"], ["image", "bundle", "--to", "oci:layout"]):
-        more = ["--store=store"] if words[0] != "image" else []
+    for words in (["lock"], ["build"], ["image", "bundle", "--to", "oci:layout"], ["report"]):
+        more = ["--store=store"] if words[0] in ("lock", "build") else []
         done = run("thoth-bundle", *words, *more, place=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "layout/index.json").is_file()
+    assert (tmp_path / "report.html").read_bytes().startswith(b"<!DOCTYPE html>")
     assert run("thoth-models", "verify", "--root=bundle", place=tmp_path).returncode == 0
     make_writable(tmp_path)
 

@@ -24,6 +24,11 @@ PACKAGES = {
     "thoth_models": ("runtime", "thoth-models = thoth_models.cli.main:main"),
     "thoth_models_builder": ("builder", "thoth-bundle = thoth_models_builder.cli.main:main"),
 }
+DATA = {
+    "thoth_models": ("py.typed",),
+    "thoth_models_builder": ("py.typed", "reports/page/page.css", "reports/page/page.html.j2"),
+}
+"""What a package holds besides its modules."""
 
 
 def wheel_of(package: str) -> Path:
@@ -47,7 +52,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(package: str) -> None:
         scripts = wheel.read(f"{information}/entry_points.txt").decode()
     expected = {path.relative_to(sources).as_posix() for path in (sources / package).rglob("*.py")}
     assert {f"{package}/__init__.py", f"{package}/cli/main.py"} < expected
-    expected.add(f"{package}/py.typed")
+    expected |= {f"{package}/{name}" for name in DATA[package]}
     expected |= {
         f"{information}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -101,6 +102,7 @@ def test_two_builds_are_compared_for_the_comment_and_the_summary(place: Path) ->
     assert report(place)["models"][0]["verdict"] == "same space"
     assert {layer["state"] for layer in report(place)["layers"][0]["layers"]} == {"changed"}
     assert (place / "summary").read_text().startswith(MARKER)
+    assert "What changes" in (place / "work/report/report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -108,8 +110,20 @@ def test_two_builds_are_compared_for_the_comment_and_the_summary(place: Path) ->
     [("failure", "success", "before"), ("success", "failure", "after"), ("skipped", "failure", "after")],
 )
 def test_what_was_not_built_is_told(place: Path, before: str, after: str, missing: str) -> None:
+    built(place, "after")
     done(run(place, SCRIPTS / "compare.sh", BEFORE=before, AFTER=after, NUMBER="12"))
     assert report(place) == {"unavailable": missing}
+    assert (place / "work/report/report.html").exists() == (after == "success")
+
+
+def test_without_a_base_the_page_is_about_the_bundle_alone(place: Path) -> None:
+    built(place, "after")
+    (place / "work/after/bench").mkdir()
+    shutil.copy(ROOT / "bench/results.json", place / "work/after/bench")
+    done(run(place, SCRIPTS / "compare.sh", BEFORE="failure", AFTER="success", NUMBER="12"))
+    text = (place / "work/report/report.html").read_text(encoding="utf-8")
+    assert "What changes" not in text
+    assert "This run measured no model with an embedding space of this bundle." in text
 
 
 def test_a_base_from_before_there_were_images_is_no_failure(place: Path) -> None:

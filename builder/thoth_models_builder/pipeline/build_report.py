@@ -55,7 +55,7 @@ def built_report(
         space=None if part is None else part.inputs.space.hex,
         variants=tuple(model.spec.variants) if part is None else part.inputs.variants,
         gates={} if derived is None else {name: dataclasses.asdict(gate) for name, gate in derived.gates.items()},
-        accuracy={name: _summary(found) for name, found in figures.get(model.name, {}).items()},
+        accuracy={name: found.summary() for name, found in figures.get(model.name, {}).items()},
         files=()
         if part is None
         else tuple(
@@ -63,8 +63,3 @@ def built_report(
             for path, content in sorted(part.inputs.files.items())
         ),
     )
-
-
-def _summary(accuracy: Accuracy) -> dict[str, float]:
-    """Return the figures of a variant, without those of each golden text, which the report beside the bundle has."""
-    return {name: value for name, value in dataclasses.asdict(accuracy).items() if name != "cosines"}

@@ -99,6 +99,15 @@ class Accuracy:
     neighbour_agreement: float
     cosines: tuple[float, ...] = ()
 
+    def summary(self) -> dict[str, float]:
+        """Return the figures by name, without those of single texts."""
+        return {
+            "minimum_cosine": self.minimum_cosine,
+            "mean_cosine": self.mean_cosine,
+            "largest_difference": self.largest_difference,
+            "neighbour_agreement": self.neighbour_agreement,
+        }
+
     def to_document(self) -> dict[str, object]:
         """Return the JSON value: decimals as strings, because a canonical document holds no floats."""
         return {

@@ -12,7 +12,7 @@ from thoth_models.verification.verify import open_bundle
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thoth_models.bundle.accuracy import Accuracy, Gate
+    from thoth_models.bundle.accuracy import Accuracy
     from thoth_models.bundle.manifest import Manifest
     from thoth_models.bundle.report import Report
 
@@ -81,9 +81,12 @@ def _model_rows(manifest: Manifest, report: Report | None) -> list[dict[str, Any
                 "normalize": built.normalize,
                 "space": built.space.hex,
                 "variants": [variant.name for variant in built.variants],
-                "gates": {variant.name: _as_dict(variant.gate) for variant in built.variants},
+                "gates": {
+                    variant.name: None if variant.gate is None else dataclasses.asdict(variant.gate)
+                    for variant in built.variants
+                },
                 "accuracy": {
-                    variant.name: _as_dict(None if report is None else report.of(model.name, variant.name))
+                    variant.name: _summary(None if report is None else report.of(model.name, variant.name))
                     for variant in built.variants
                 },
             }
@@ -91,5 +94,5 @@ def _model_rows(manifest: Manifest, report: Report | None) -> list[dict[str, Any
     return rows
 
 
-def _as_dict(value: Gate | Accuracy | None) -> dict[str, float | None] | None:
-    return None if value is None else dataclasses.asdict(value)
+def _summary(accuracy: Accuracy | None) -> dict[str, float] | None:
+    return None if accuracy is None else accuracy.summary()

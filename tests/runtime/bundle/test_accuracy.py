@@ -26,6 +26,7 @@ def test_the_cosine_of_each_golden_text_survives_its_json() -> None:
     accuracy = replace(ACCURACY, cosines=(0.98, 0.97654, 1.0))
     document = accuracy.to_document()
     assert document["cosines"] == ["0.98000", "0.97654", "1.00000"]
+    assert accuracy.summary().keys() == ACCURACY.to_document().keys()
     assert Accuracy.from_node(parse_json(canonical_json(document))) == accuracy
 
 

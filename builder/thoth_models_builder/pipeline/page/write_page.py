@@ -63,7 +63,7 @@ def write_page(options: PageOptions) -> PageReport:
     bundle = open_bundle(options.bundle)
     old = None if options.against is None else open_bundle(options.against)
     _refuse_places(options.output, [bundle, *([] if old is None else [old])])
-    page = _page(bundle, old, options.benchmarks)
+    page = page_of(bundle, old, options.benchmarks)
     data = render(page)
     try:
         replace_file(options.output, data)
@@ -90,7 +90,12 @@ def _refuse_places(output: Path, bundles: Iterable[OpenBundle]) -> None:
             raise UsageError(f"expected --output in a file of its own, found {output}, which has the measured figures")
 
 
-def _page(bundle: OpenBundle, old: OpenBundle | None, benchmarks: Path | None) -> Page:
+def page_of(bundle: OpenBundle, old: OpenBundle | None, benchmarks: Path | None) -> Page:
+    """Return everything that the page says about a bundle; every file of it is compared with its manifest.
+
+    Raises:
+        UsageError: The benchmarks are not results.
+    """
     found = read_report(bundle.root, bundle.bundle_digest)
     layers = _layers(bundle)
     compared = None if old is None else _compared(_layers(old), layers)

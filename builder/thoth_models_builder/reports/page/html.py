@@ -38,7 +38,7 @@ def render(page: Page) -> bytes:
     style = _read("page.css")
     template = _environment().from_string(_read("page.html.j2"))
     text = template.render(page=page, style=Markup(style), policy=_policy(style), metrics=METRICS)  # noqa: S704 - ours
-    return text.encode()
+    return f"{text.strip()}\n".encode()
 
 
 def visible(value: object) -> object:
@@ -47,7 +47,7 @@ def visible(value: object) -> object:
     Raises:
         TypeError: The value is neither text nor a number; a template that shows None has a fault.
     """
-    if isinstance(value, Markup):
+    if isinstance(value, (Markup, StrictUndefined)):  # the latter raises once it is shown, with its name
         return value
     if isinstance(value, str):
         return _HIDDEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", value)
