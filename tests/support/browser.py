@@ -75,15 +75,16 @@ def opened(browser: Browser, path: Path, *, width: int = 1280, scheme: Scheme = 
         context.close()
 
 
-def faults(page: Page) -> list[tuple[str, str]]:
-    """Return what axe-core finds: for each fault the rule, and where.
+def faults(page: Page, *rules: str) -> list[tuple[str, str]]:
+    """Return what axe-core finds by these rules, or by all: for each fault the rule, and where.
 
     What it cannot decide counts too, except the contrast of text in or beside a drawing, or scrolled out of its table:
     the colours of the page are compared with each other in test_html.
     """
     from axe_playwright_python.sync_playwright import Axe
 
-    found: dict[str, Any] = Axe().run(page).response
+    options = {"runOnly": list(rules)} if rules else None
+    found: dict[str, Any] = Axe().run(page, options=options).response
     return [
         (rule["id"], node["html"][:200])
         for rule in (*found["violations"], *found["incomplete"])
