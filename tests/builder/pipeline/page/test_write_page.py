@@ -64,8 +64,10 @@ def test_every_file_is_compared_and_what_differs_is_on_the_page(place: Path) -> 
 
 
 def test_golden_vectors_that_were_changed_are_not_shown(place: Path) -> None:
+    """Although they are still golden vectors: only their digest says that a text is another one."""
     full_bundle(place / "new")
-    flip_bit(place / "new", "mini/golden.json", offset=20)
+    offset = (place / "new/mini/golden.json").read_bytes().index(b"water")
+    flip_bit(place / "new", "mini/golden.json", offset=offset)
     found = page(place, "new")
     assert [problem.path for problem in found.verification.problems] == ["mini/golden.json"]
     assert next(model.built.unmeasured for model in found.models if model.built is not None) == NOT_READ

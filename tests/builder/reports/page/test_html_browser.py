@@ -134,6 +134,8 @@ def test_the_page_is_no_wider_than_the_window(chromium: Browser, pages: Path, na
             seen.page.set_viewport_size({"width": width, "height": 900})
             assert seen.page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
             assert seen.page.evaluate(CUT) == []
+            # Where a table scrolls, a keyboard reaches it.
+            assert faults(seen.page, "scrollable-region-focusable") == []
 
 
 def test_a_page_that_is_too_wide_would_be_seen(chromium: Browser, pages: Path, tmp_path: Path) -> None:
