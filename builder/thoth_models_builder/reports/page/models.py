@@ -149,8 +149,6 @@ class PageModel:
         aliases: Its other names.
         alternates: Models that may stand in, in order of preference.
         answers: ``model/variant`` that answers first to its name, or None if nothing does.
-        answers_in_same_space: Whether that is known to be of the same space; False for a model that is absent, whose
-            space the bundle does not know.
         bytes: Total length of its files.
         built: What the bundle has of it, or None if it is absent.
     """
@@ -161,14 +159,13 @@ class PageModel:
     aliases: tuple[str, ...]
     alternates: tuple[PageAlternate, ...]
     answers: str | None
-    answers_in_same_space: bool
     bytes: int
     built: PageBuilt | None
 
 
 NO_GOLDEN = "The bundle has no golden vectors of this model, so its variants were not measured."
 NO_REPORT = "There is no report beside the bundle, so what was measured is not known here."
-NO_COSINES = "The report beside the bundle has no cosines of the single golden texts; a build of today writes them."
+NO_COSINES = "The report beside the bundle has no cosine for each golden text; builds of this release record them."
 NOT_READ = "The golden vectors could not be read, so the measured cosines cannot be shown text by text."
 
 
@@ -188,7 +185,6 @@ def _model(manifest: Manifest, model: Model, report: Report | None, golden: Gold
         candidates = select(manifest, model.name).candidates
     except CallerError:
         candidates = ()  # the models that could stand in are refused because of their space or dimension
-    first = candidates[0] if candidates else None
     prefix = f"{model.name}/"
     return PageModel(
         name=model.name,
@@ -203,8 +199,7 @@ def _model(manifest: Manifest, model: Model, report: Report | None, golden: Gold
             )
             for alternate in model.alternates
         ),
-        answers=None if first is None else first.place,
-        answers_in_same_space=first is not None and first.same_space,
+        answers=candidates[0].place if candidates else None,
         bytes=sum(content.size for path, content in manifest.files.items() if path.startswith(prefix)),
         built=None if model.built is None else _built(manifest, model.name, model.built, report, golden),
     )

@@ -77,7 +77,7 @@ def test_a_model_has_what_a_service_has_to_know(root: Path) -> None:
 def test_an_absent_model_has_the_one_that_stands_in(root: Path) -> None:
     model = described(root, full_bundle(root))["missing"]
     assert (model.built, model.is_default, model.bytes) == (None, True, 0)
-    assert (model.answers, model.answers_in_same_space) == ("mini/onnx-fp32", False)
+    assert model.answers == "mini/onnx-fp32"
     assert model.alternates == (PageAlternate(model="mini", accepts_other_space=True, is_present=True),)
 
 
