@@ -217,7 +217,9 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
         ("cyclonedx", {"thoth_models_builder.trust.sbom"}),
         ("packageurl", {"thoth_models_builder.trust.sbom"}),
         ("rich", {"thoth_models_builder.cli.compile_progress", "thoth_models_builder.cli.terminal"}),
-        ("pydantic", {"thoth_models_builder.spec.models_yaml"}),
+        ("jinja2", {"thoth_models_builder.reports.page.html"}),
+        ("markupsafe", {"thoth_models_builder.reports.page.html"}),
+        ("pydantic", {"thoth_models_builder.reports.page.benchmarks", "thoth_models_builder.spec.models_yaml"}),
         (
             "yaml",
             {
@@ -265,6 +267,8 @@ def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> N
         "cyclonedx",
         "httpx2",
         "huggingface_hub",
+        "jinja2",
+        "markupsafe",
         "packageurl",
         "platformdirs",
         "pydantic",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from thoth_models.cli.command import print_json
 from thoth_models_builder.cli import terminal
-from thoth_models_builder.pipeline.page.write_page import PageOptions, write_page
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +35,9 @@ def add_report(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
+    # Other commands start without Jinja2.
+    from thoth_models_builder.pipeline.page.write_page import PageOptions, write_page  # noqa: PLC0415
+
     report = write_page(
         PageOptions(bundle=options.root, output=options.output, against=options.against, benchmarks=options.benchmarks)
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +57,15 @@ def test_a_bundle_that_is_not_intact_has_a_page_and_an_exit_code(
     assert main(["report", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
     assert (place / "report.html").is_file()
+
+
+def test_other_commands_start_without_the_library_of_the_page() -> None:
+    def loaded(module: str) -> bool:
+        code = f"import sys, {module}; print('jinja2' in sys.modules)"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"True\n"
+
+    assert not loaded("thoth_models_builder.cli.main")
+    assert loaded("thoth_models_builder.pipeline.page.write_page")
 
 
 def test_an_output_in_the_bundle_is_bad_usage(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
