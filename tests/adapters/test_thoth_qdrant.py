@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import warnings
-import zipfile
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.adapters.served import assert_the_loop_goes_on
 from tests.adapters.worlds import COLUMNS, DIMENSION, identity, model, use_words, world
 from tests.support.bundles import make_writable
 from tests.support.pages import run_page
+from tests.support.released import ITS_CLIENT, THOTH_QDRANT, unpacked
 from thoth_models import (
     EmbeddingManager,
     FallbackWarning,
@@ -36,7 +36,6 @@ from thoth_models import (
     ModelUnavailableError,
     SpaceMismatchError,
 )
-from tools.migration.wheels import Pin, WheelUnreachableError, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,36 +43,10 @@ if TYPE_CHECKING:
 
     from tests.adapters.worlds import Backends
 
-THOTH_QDRANT = Pin(
-    distribution="thoth-qdrant",
-    version="0.1.11",
-    file="thoth_qdrant-0.1.11-py3-none-any.whl",
-    sha256="20265bbf74a5d1ccec5beeed2acbfd68c4c6d604737e888fc1166205b089e9f2",
-    size=24780,
-)
-ITS_CLIENT = Pin(
-    distribution="qdrant-client",
-    version="1.15.1",
-    file="qdrant_client-1.15.1-py3-none-any.whl",
-    sha256="2b975099b378382f6ca1cfb43f0d59e541be6e16a5892f282a4b8de7eff5cb63",
-    size=337331,
-)
 INNER = "THOTH_TEST_THOTH_QDRANT_INNER"
 """Set in the second run."""
 
 QUESTION = "in which city does the customer live?"
-
-
-def unpacked(pin: Pin, cache: Path, place: Path) -> Path:
-    """Return a directory to import a pinned wheel from, which is of Python alone."""
-    try:
-        wheel = fetch(pin, cache)
-    except WheelUnreachableError as error:
-        # A run of CI that has tested nothing must not be green.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(place / pin.file)
-    return place / pin.file
 
 
 @pytest.fixture(scope="session")

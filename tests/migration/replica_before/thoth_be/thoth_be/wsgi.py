@@ -1,8 +1,0 @@
-"""What gunicorn runs."""
-
-import os
-
-from django.core.wsgi import get_wsgi_application
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "thoth_be.settings")
-application = get_wsgi_application()
