@@ -1,8 +1,8 @@
 """sql_generator as the guide makes it, built and started beside a Hub that says nothing: what used to hang is answered.
 
-The image is built from the guide's own Dockerfile. Three of its steps are replaced, because they need what no test has:
-the base image, the download of uv, and ``uv sync`` with its lock. The guide's own steps are run as they are, by uv, without
-a network. Qdrant, the backend and the Hub are on this computer, which the container's network leads to, and nowhere else.
+The image is built from the guide's own Dockerfile. Three of its steps are replaced, because they need what no test
+has: the base image, the download of uv, and ``uv sync`` with its lock. The guide's own steps are run by uv as they are,
+without a network. Qdrant, the backend and the Hub are on this computer; the container's network leads nowhere else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -41,6 +40,7 @@ from tests.support.released import ITS_CLIENT, THOTH_QDRANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.docker, pytest.mark.onnx]
 
@@ -61,8 +61,10 @@ from helpers.local_vector_store import VectorStoreFactory
 from thoth_qdrant import ColumnNameDocument
 store = VectorStoreFactory.create("qdrant", "shop", host=sys.argv[1], port=int(sys.argv[2]))
 store.bulk_add_documents([
-    ColumnNameDocument(table_name=table, column_name=column, original_column_name=column, column_description=description,
-                       value_description="", text=f"{table}.{column}: {description}")
+    ColumnNameDocument(
+        table_name=table, column_name=column, original_column_name=column,
+        column_description=description, value_description="", text=f"{table}.{column}: {description}",
+    )
     for table, columns in json.loads(sys.argv[3]).items() for column, description in columns.items()
 ])
 """
@@ -76,7 +78,7 @@ def schema() -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image of the guide."""
     images = shared_images()
     tree = migrated(tmp_path_factory.mktemp("sql-generator") / "tree")
@@ -92,7 +94,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         tree, f"--file={dockerfile}", f"--tag={tag}", f"--build-arg=THOTH_MODELS={images.models()}", buildkit=False
     )
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
-    yield tag
+    return tag
 
 
 def wheels(images: Images, place: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What the tests of the guides need: the real bundle, the released packages, a store and a provider on this computer."""
+"""What the tests of the guides need: the real bundle, the released packages, a store and a provider."""
 
 from __future__ import annotations
 

@@ -97,7 +97,8 @@ def test_the_compose_file_can_be_read(after: Path) -> None:
 
 
 def test_the_settings_are_those_of_the_tests() -> None:
-    (block,) = re.findall(r"^```sh\n(.*?)^```$", (GUIDES / "sql_generator.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    page = (GUIDES / "sql_generator.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     assert dict(line.split("=") for line in block.splitlines()) == LOCAL
 
 

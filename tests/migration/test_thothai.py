@@ -1,7 +1,7 @@
 """ThothAI's two services, before and after the guides: what is asked of whom, what is found, and what waits for what.
 
 Both run as processes of their own, with the released thoth-qdrant and its client, beside a Qdrant and a hosted provider
-on this computer. The provider's vectors are the model's own, padded to 1536 numbers, so both ways have to find the same.
+on this computer. The provider's vectors are the model's own, padded to 1536 numbers: both ways have to find the same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """As much of Qdrant's REST API as thoth-qdrant uses, in memory and on a real socket: several processes share it.
 
 No Qdrant: collections with one vector for each point, cosine, filters that compare a payload field with a value.
-Clients 1.15.1 and newer ask it. What it does not know, it answers with 404, so that a request it was not made for shows.
+Clients 1.15.1 and newer ask it. A request that it was not made for gets 404.
 """
 
 from __future__ import annotations
