@@ -147,11 +147,13 @@ class Silent:
 
 
 @contextmanager
-def backend_serving(workspace: dict[str, Any], tables: dict[str, Any]) -> Iterator[int]:
-    """Answer what sql_generator asks the backend."""
+def backend_serving(workspace: dict[str, Any], tables: dict[str, Any], go: threading.Event) -> Iterator[int]:
+    """Answer what sql_generator asks the backend; the tables when the event is set."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if "/tables/" in self.path:
+                go.wait(timeout=30)
             body = json.dumps(workspace if "/workspace/" in self.path else tables).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -211,7 +213,8 @@ def test_the_migrated_image_answers_beside_a_silent_hub(
         (here,) = [one["Gateway"] for one in inspect(network)["IPAM"]["Config"]]
         named = {"name": "shop", "host": here, "port": qdrant.port, "vect_type": "Qdrant"}
         workspace = {"name": "Demo", "sql_db": {"db_name": "shop", "vector_db": named}}
-        with backend_serving(workspace, schema) as port:
+        go = threading.Event()
+        with backend_serving(workspace, schema, go) as port:
             common = [*HARDENED, f"--network={network}", f"--volume={key}:/secrets/django_api_key:ro"]
             settings = {
                 "PORT": "8020",
@@ -227,6 +230,7 @@ def test_the_migrated_image_answers_beside_a_silent_hub(
                 "EMBEDDING_API_KEY": "bait",
             }
             # The control: on the settings of before, the request waits for the other end.
+            go.set()
             with running(image, common, hosted) as (name, client):
                 with pytest.raises(httpx2.ReadTimeout):
                     client.post("/generate-sql", json=QUESTION, timeout=HANGS_SECONDS)
@@ -238,10 +242,14 @@ def test_the_migrated_image_answers_beside_a_silent_hub(
                 docker("exec", name, PYTHON, "-c", FILL, here, str(qdrant.port), json.dumps(schema))
                 assert qdrant.counts()["shop-mini"] == {"column_name": 90}
                 is_over = threading.Event()
+                go.clear()
                 with httpx2.Client(base_url=client.base_url, timeout=60, trust_env=False) as other:
                     healths: list[float] = []
                     thread = threading.Thread(target=lambda: healths.append(slowest_health(other, is_over)))
                     thread.start()
+                    threading.Timer(
+                        0.5, go.set
+                    ).start()  # a backend that takes its time keeps the question alone waiting
                     began = time.monotonic()
                     answer = client.post("/generate-sql", json=QUESTION)
                     seconds = time.monotonic() - began

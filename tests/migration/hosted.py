@@ -32,6 +32,7 @@ class HostedProvider(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.embedding = embedding
         self.texts = 0
+        self._left = 0
         self.waiting = threading.Event()
         self.answers = threading.Event()
         self.answers.set()
@@ -40,9 +41,18 @@ class HostedProvider(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
+    def wait_for_turn(self) -> None:
+        """Return at once while requests are answered, otherwise when they are again."""
+        if not self.answers.is_set():
+            self._left -= 1
+            if self._left < 0:
+                self.waiting.set()
+                self.answers.wait(timeout=60)
+
     @contextlib.contextmanager
-    def silent(self) -> Iterator[None]:
-        """Accept requests, and answer none of them until the end."""
+    def silent(self, after: int = 0) -> Iterator[None]:
+        """Accept requests, and answer none of them until the end, but for the first ``after``."""
+        self._left = after
         self.waiting.clear()
         self.answers.clear()
         try:
@@ -60,8 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
         self.server.texts += len(texts)
-        self.server.waiting.set()
-        self.server.answers.wait(timeout=60)
+        self.server.wait_for_turn()
         padded = np.zeros((len(texts), DIMENSION), dtype="<f4")
         vectors = self.server.embedding.encode(texts)
         padded[:, : vectors.shape[1]] = vectors

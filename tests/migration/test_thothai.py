@@ -6,6 +6,7 @@ on this computer. The provider's vectors are the model's own, padded to 1536 num
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,12 @@ import pytest
 
 from tests.migration.deployment import INDEX, LOCAL, Deployment, hosted_settings
 from tests.migration.guides import copy_of, migrated
+from tests.support.qdrant_points import qdrant_serving
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tests.migration.deployment import SqlGenerator
@@ -97,6 +101,19 @@ def of_type(found: dict[str, Any], name: str) -> list[str]:
     return sorted(f"{table}.{column}" for table, columns in found[name].items() for column in columns)
 
 
+def assert_health_answers(
+    service: SqlGenerator, question: str, standstill: AbstractContextManager[None], reached: threading.Event
+) -> None:
+    """Ask a question that stands still somewhere, `/health` meanwhile, and see the question answered in the end."""
+    with ThreadPoolExecutor(1) as thread:
+        with standstill:
+            stuck = thread.submit(service.post, question)
+            assert reached.wait(timeout=30)
+            assert service.client.get("/health", timeout=NOTHING_WAITS_SECONDS).status_code == 200
+            assert not stuck.done()
+        assert stuck.result(timeout=60).status_code == 200
+
+
 class TestThothAIUiIntegration:
     """sql_generator, which the interface asks."""
 
@@ -136,6 +153,18 @@ class TestThothAIUiIntegration:
             provider.answers.set()
             assert stuck.result(timeout=60).status_code == 200
 
+    def test_health_answers_whatever_a_question_waits_for(self, local: Deployment, backend: httpx2.Client) -> None:
+        """Each part of the synchronous chain that asks the store; the first question makes it."""
+        qdrant = local.qdrant
+        with replace(local, scratch=local.scratch / "waiting").sql_generator() as service:
+            for path, kind in (
+                ("/collections", ""),
+                ("/points/query", "evidence"),
+                ("/points/query", "sql"),
+                ("/points/query", "column_name"),
+            ):
+                assert_health_answers(service, QUESTIONS[0], qdrant.held(path, kind), qdrant.holding)
+
     def test_questions_at_once_are_answered_as_one_by_one(
         self, after: SqlGenerator, answers_before: dict[str, Any]
     ) -> None:
@@ -161,13 +190,9 @@ class TestThothAIUiIntegration:
         with state.sql_generator() as service:
             assert {question: service.ask(question) for question in QUESTIONS} == answers_before
             assert service.client.get("/ready").json() == {"ready": True, "degraded": None, "provider": "openai"}
-            with provider.silent(), ThreadPoolExecutor(1) as thread:
-                stuck = thread.submit(service.post, "Who supplies the products that are sold out?")
-                assert provider.waiting.wait(timeout=30)
-                assert service.client.get("/health", timeout=NOTHING_WAITS_SECONDS).status_code == 200
-                assert not stuck.done()
-                provider.answers.set()
-                assert stuck.result(timeout=60).status_code == 200
+            # The first request encodes what is searched for; the second one, the names of the columns.
+            for after, question in enumerate(("Who supplies what is sold out?", "Which flights leave from Rome?")):
+                assert_health_answers(service, question, provider.silent(after), provider.waiting)
         assert local.qdrant.counts() == counts
 
     def test_without_the_bundle_it_says_so_at_once_and_asks_nobody(
@@ -210,8 +235,6 @@ class TestThothAIBeIntegration:
 
     def test_embedding_workflow_complete(self, local: Deployment, backend: httpx2.Client, tmp_path: Path) -> None:
         """From nothing: a process of its own writes all documents, a worker's thread the columns again; both search."""
-        from tests.support.qdrant_points import qdrant_serving
-
         with qdrant_serving() as empty:
             state = replace(local, qdrant=empty, scratch=tmp_path, backend_port=0)
             assert state.run("-c", INDEX) == "19 19 6 6\nCOMPLETED\n"
@@ -220,8 +243,13 @@ class TestThothAIBeIntegration:
             assert state.connections() == []
             found = state.run("thoth_ai_backend/preprocessing/preprocess.py")  # the call site that was broken
             assert (found, empty.counts()["shop-mini"]["column_name"]) == ("", 180)
+        former = local.qdrant.ids("shop-mini", "column_name")
         assert backend.post("/preprocessing/1").status_code == 202
-        assert self.columns_after_indexing(backend) == DOCUMENTS["column_name"]
+        deadline = time.monotonic() + 60
+        while len(local.qdrant.ids("shop-mini", "column_name") - former) < DOCUMENTS["column_name"]:
+            assert time.monotonic() < deadline, local.qdrant.counts()
+            time.sleep(0.1)
+        assert local.qdrant.counts()["shop-mini"] == DOCUMENTS
         found = backend.get("/columns/1", params={"query": "city in which a customer lives"}).json()["found"]
         assert found[0] == "customers.city"
         with ThreadPoolExecutor(4) as threads:
@@ -229,17 +257,6 @@ class TestThothAIBeIntegration:
             assert len({answer.text for answer in asked}) == 1
         assert local.connections() == []
         assert "gunicorn" in local.watched()
-
-    @staticmethod
-    def columns_after_indexing(backend: httpx2.Client) -> int:
-        """Return how many columns there are when the thread of the worker is done."""
-        import time
-
-        deadline = time.monotonic() + 60
-        while (count := backend.get("/preprocessing/1").json()["columns"]) < DOCUMENTS["column_name"]:
-            assert time.monotonic() < deadline, count
-            time.sleep(0.1)
-        return int(count)
 
     def test_documents_that_were_added_afterwards_go_back_with_the_provider(
         self, hosted: Deployment, local: Deployment, copied: str, qdrant: QdrantServer

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -86,7 +86,7 @@ class Collection:
 
 
 class QdrantServer(ThreadingHTTPServer):
-    """Its collections and aliases by name, and how many requests came."""
+    """Its collections and aliases by name; ``holding`` is set while a request is kept waiting."""
 
     daemon_threads = True
 
@@ -94,8 +94,10 @@ class QdrantServer(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
         self.collections: dict[str, Collection] = {}
         self.aliases: dict[str, str] = {}
-        self.requests = 0
         self._lock = threading.Lock()
+        self._holds: Callable[[str, dict[str, Any]], bool] = lambda _path, _body: False
+        self._go = threading.Event()
+        self.holding = threading.Event()
 
     @property
     def port(self) -> int:
@@ -104,10 +106,29 @@ class QdrantServer(ThreadingHTTPServer):
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many points of each type each collection has."""
         found: dict[str, dict[str, int]] = {}
-        for name, collection in self.collections.items():
-            types = [payload["thoth_type"] for _, payload in collection.points.values()]
-            found[name] = {kind: types.count(kind) for kind in sorted(set(types))}
+        with self._lock:
+            for name, collection in self.collections.items():
+                types = [payload["thoth_type"] for _, payload in collection.points.values()]
+                found[name] = {kind: types.count(kind) for kind in sorted(set(types))}
         return found
+
+    def ids(self, name: str, kind: str) -> set[str]:
+        """Return the ids of the points of one type."""
+        with self._lock:
+            points = self.collections[name].points
+            return {number for number, (_, payload) in points.items() if payload["thoth_type"] == kind}
+
+    @contextlib.contextmanager
+    def held(self, path: str, thoth_type: str = "") -> Iterator[None]:
+        """Keep requests to a path waiting until the end, all or those for documents of a type."""
+        self.holding.clear()
+        self._go.clear()
+        self._holds = lambda asked, body: asked.endswith(path) and thoth_type in json.dumps(body.get("filter"))
+        try:
+            yield
+        finally:
+            self._holds = lambda _path, _body: False
+            self._go.set()
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> Any:
         """Return the result of a request.
@@ -115,8 +136,10 @@ class QdrantServer(ThreadingHTTPServer):
         Raises:
             RefusedError: Qdrant would refuse it, or it is not known here.
         """
+        if self._holds(path, body):
+            self.holding.set()
+            self._go.wait(timeout=60)
         with self._lock:
-            self.requests += 1
             match [method, *path.strip("/").split("/")]:
                 case ["GET", "collections"]:
                     return {"collections": [{"name": name} for name in self.collections]}

@@ -34,10 +34,8 @@ def tables(_request, db_name):
 @csrf_exempt
 def preprocessing(request, workspace_id):
     """Write the columns anew in a thread of this worker."""
-    if request.method == "POST":
-        threading.Thread(target=run_preprocessing_task, args=(workspace_id,)).start()
-        return JsonResponse({}, status=202)
-    return JsonResponse({"columns": len(get_vector_store(request).get_all_column_documents())})
+    threading.Thread(target=run_preprocessing_task, args=(workspace_id,)).start()
+    return JsonResponse({}, status=202)
 
 
 def columns(request, workspace_id):
