@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import django
-from dotenv import load_dotenv
 
 # Import new vector store plugin architecture
 from thoth_qdrant import VectorStoreFactory
@@ -26,8 +25,6 @@ from thoth_core.models import SqlDb
 from thoth_ai_backend.backend_utils.vectordb_config_utils import get_vectordb_config
 from thoth_qdrant import ColumnNameDocument
 from thoth_ai_backend.schema import COLUMNS
-
-load_dotenv()
 
 
 def preprocess(document_store: VectorStoreInterface) -> None:
