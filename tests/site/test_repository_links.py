@@ -74,7 +74,17 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "repository_revision": "v1",
     }
     defined = [f"--define={name}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", "sphinx", "--isolated", "--quiet", "--no-color", *defined, docs, place / "site"]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "--isolated",
+        "--quiet",
+        "--no-color",
+        *defined,
+        str(docs),
+        str(place / "site"),
+    ]
     finished = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
     return Built(place, request.param, finished.stderr)

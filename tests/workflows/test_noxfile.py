@@ -39,7 +39,12 @@ def noxfile(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("THOTH_TORCH", raising=False)
     asked: list[str] = []
-    vars(module).update(asked=asked, answers=lambda url: asked.append(url) is None)
+
+    def answers(url: str) -> bool:
+        asked.append(url)
+        return True
+
+    vars(module).update(asked=asked, answers=answers)
     return module
 
 

@@ -163,7 +163,7 @@ def _rows(
     texts: object, payloads: Iterable[Mapping[str, Any] | None] | None, ids: Iterable[Any] | None
 ) -> Iterator[tuple[str, Mapping[str, Any] | None, Any]]:
     nothing: Iterator[None] = iter(())
-    columns = [
+    columns: list[Iterable[Any]] = [
         expect_items("texts", "an iterable of str", texts),
         nothing if payloads is None else expect_items("payloads", "an iterable of dicts", payloads),
         nothing if ids is None else expect_items("ids", "an iterable of ids", ids),

@@ -207,9 +207,10 @@ def test_layers_on_every_image_of_a_base(place: Path, bundle: Path) -> None:
     assert {name: digest for name, digest in layers(place / "layout").items() if name != "runtime"} == shared
 
 
-def one_platform(root: Path, architecture: str, **platform: str) -> Path:
+def one_platform(root: Path, architecture: str, *, variant: str | None = None) -> Path:
     maker = LayoutMaker(root)
-    return maker.finish(maker.image(architecture, **platform))
+    platform = {} if variant is None else {"variant": variant}
+    return maker.finish(maker.image(architecture, config=None, **platform))
 
 
 def test_bases_of_several_platforms_are_one(place: Path, bundle: Path) -> None:
