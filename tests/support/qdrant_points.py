@@ -62,7 +62,7 @@ class Collection:
     def search(self, vector: list[float], body: Mapping[str, Any]) -> list[dict[str, Any]]:
         asked = self._vector(vector)
         asked /= np.linalg.norm(asked) or 1
-        found = [
+        found: list[dict[str, Any]] = [
             {"id": name, "version": 0, "score": float(self.points[name][0] @ asked), "payload": payload}
             for name, payload in self._matching(body.get("filter"))
         ]
