@@ -28,7 +28,9 @@ class Command:
             return None
         if names[0] != program and names[0] != "docker":
             return None
-        return list(self.words[names.index(program) + 1 :])
+        place = names.index(program)
+        is_entrypoint = self.words[place - 1] == "--entrypoint"  # the image stands between it and its arguments
+        return list(self.words[place + (2 if is_entrypoint else 1) :])
 
 
 def commands_of(text: str) -> list[Command]:

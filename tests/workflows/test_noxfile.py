@@ -128,8 +128,10 @@ def test_the_environment_of_the_build_can_list_the_materials(noxfile: Any) -> No
     session = Building()
     noxfile.build_bundle(session)
     assert "./builder[compile,sbom]" in session.installed
+    report = ("thoth-bundle", "report", "other", "--benchmarks", "bench/results.json")
     assert session.commands == [
         ("thoth-bundle", "build", "--output", "other"),
+        (*report, "--output", str(noxfile.ROOT / "other.report.html")),
         ("thoth-bundle", "image", "other", "--to", "oci:image"),
         ("python", "docker/load.py", "other"),
     ]

@@ -1,22 +1,17 @@
-"""What the navigation has beside the lists of docs/index.md: pages of folders, and places for pages to come.
+"""What the navigation has beside the lists of docs/index.md: the pages of folders.
 
 A folder's README.md is what a hosting site shows for it; the other pages of the folder are below it in the navigation,
-without a list. An entry of index.md with a ``*`` may match no page. A page that is in neither place is a warning of
-Sphinx, and warnings are errors.
+without a list. A page that is in neither place is a warning of Sphinx, and warnings are errors.
 """
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from sphinx.application import Sphinx
-
-_TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 
 
 def siblings(page: str, pages: Collection[str]) -> list[str]:
@@ -28,25 +23,10 @@ def siblings(page: str, pages: Collection[str]) -> list[str]:
     )
 
 
-def without_empty_places(text: str, pages: Collection[str]) -> str:
-    """Return the text of index.md without the entries with a ``*`` that match no page, and without empty lists."""
-
-    def kept(toctree: re.Match[str]) -> str:
-        lines = toctree[1].splitlines(keepends=True)
-        lines = [line for line in lines if "*" not in line or fnmatch.filter(pages, line.strip())]
-        entries = [line for line in lines if line.strip() and not line.startswith(":")]
-        return f"```{{toctree}}\n{''.join(lines)}```\n" if entries else ""
-
-    return _TOCTREE.sub(kept, text)
-
-
 def complete(app: Sphinx, page: str, source: list[str]) -> None:
-    """Complete the navigation in the text of a page."""
-    pages = app.project.docnames
-    if page == app.config.root_doc:
-        source[0] = without_empty_places(source[0], pages)
-    elif page.endswith("/README"):
-        source[0] += "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(siblings(page, pages)) + "\n```\n"
+    """Append the other pages of its folder to a README."""
+    if page.endswith("/README"):
+        source[0] += "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(siblings(page, app.project.docnames)) + "\n```\n"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -48,13 +48,14 @@ EXIT_CODES: Final = {
 
 LOCK_AGAIN: Final = "run `thoth-bundle lock`, and review the lock as a diff"
 ADD_A_MIRROR: Final = "a mirror can be listed as a further source of the model: wheel or directory"
+BUILD_AGAIN: Final = "build it again with `thoth-bundle build`; if it is a copy, copy it again"
 INDEX_AGAIN: Final = "fill the index again with vectors of the new bundle, or keep the one that is in use"
 CHANGE_REVISION: Final = "write the commit as `revision` in models.yaml, then run `thoth-bundle lock`"
 
 _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
     # The first that fits counts, so a class stands before those that it is derived from.
-    (VerificationError, "build it again with `thoth-bundle build`; if it is a copy, copy it again"),
-    (ManifestError, "build it again with `thoth-bundle build`; if it is a copy, copy it again"),
+    (VerificationError, BUILD_AGAIN),
+    (ManifestError, BUILD_AGAIN),
     (BundleError, "`thoth-bundle build` makes ./bundle; another directory is named as an argument"),
     (ThothModelsError, "`thoth-models doctor` shows the environment of the runtime"),
     (

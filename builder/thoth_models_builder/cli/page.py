@@ -6,20 +6,22 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thoth_models.cli.command import print_json
+from thoth_models.cli.command import DONE, print_json
 from thoth_models_builder.cli import terminal
+from thoth_models_builder.cli.failures import BUILD_AGAIN, VERIFICATION_FAILED
+from thoth_models_builder.cli.options import json_option
 
 if TYPE_CHECKING:
     import argparse
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
 
-_DONE, _VERIFICATION_FAILED = 0, 1
-
 
 def add_report(commands: Commands) -> None:
     """Add ``report``."""
-    command = commands.add_parser("report", help="write a page about a bundle, one HTML file that needs nothing else")
+    command = commands.add_parser(
+        "report", parents=[json_option()], help="write a page about a bundle, one HTML file that needs nothing else"
+    )
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
     command.add_argument(
         "--against", type=Path, metavar="OLD", help="the bundle that is in use: also show what changes from it"
@@ -30,7 +32,6 @@ def add_report(commands: Commands) -> None:
     command.add_argument(
         "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: report.html)"
     )
-    command.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     command.set_defaults(run=_report)
 
 
@@ -48,4 +49,5 @@ def _report(options: argparse.Namespace) -> int:
         state = "every byte verified" if is_intact else "the bundle is not intact"
         terminal.show_text(f"{report.output}: written; {state}\n")
         terminal.show_differences(list(report.problems))
-    return _DONE if is_intact else _VERIFICATION_FAILED
+    terminal.show_hint(None if is_intact else BUILD_AGAIN)
+    return DONE if is_intact else VERIFICATION_FAILED

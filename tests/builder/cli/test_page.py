@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.bundles import flip_bit, make_writable
 from tests.support.reported import full_bundle
+from thoth_models_builder.cli.failures import BUILD_AGAIN
 from thoth_models_builder.cli.main import main
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def test_a_bundle_that_is_not_intact_has_a_page_and_an_exit_code(
 ) -> None:
     flip_bit(place / "bundle", "mini/source/weights.bin")
     assert main(["report"]) == 1
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    assert printed.err == f"hint: {BUILD_AGAIN}\n"
+    lines = printed.out.splitlines()
     assert lines[0] == "report.html: written; the bundle is not intact"
     assert lines[1].startswith("mini/source/weights.bin: expected sha256 ")
     assert main(["report", "--json"]) == 1
