@@ -36,7 +36,12 @@ def empty(tmp_path: Path) -> Iterator[Path]:
 def run(command: str, place: Path, endpoint: str) -> subprocess.CompletedProcess[str]:
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = environment_of_children(
-        PATH=places, HF_ENDPOINT=endpoint, NO_PROXY="127.0.0.1", THOTH_STORE=str(place.parent / "store")
+        PATH=places,
+        HF_ENDPOINT=endpoint,
+        HF_HUB_OFFLINE="0",
+        TRANSFORMERS_OFFLINE="0",
+        NO_PROXY="127.0.0.1",
+        THOTH_STORE=str(place.parent / "store"),
     )
     return subprocess.run(
         ["bash", "-c", command], cwd=place, env=environment, capture_output=True, text=True, timeout=300, check=False
