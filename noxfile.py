@@ -181,6 +181,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     scripts = sorted(path for place in (".github", "operations", "tests") for path in (ROOT / place).rglob("*.sh"))
+    # Its lines are those of another repository, which the diffs of the guides change.
+    scripts = [path for path in scripts if "replica_before" not in path.parts]
     # SC2016: what single quotes keep is meant for programs that have variables of their own.
     session.run("shellcheck", "--exclude=SC2016", ".ci/run", *(str(path.relative_to(ROOT)) for path in scripts))
     session.run("zizmor", "--offline", "--quiet", "--persona=pedantic", ".")

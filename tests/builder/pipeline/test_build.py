@@ -231,7 +231,7 @@ def test_a_lock_that_does_not_fit_is_refused_before_anything_is_done(local: Proj
     with pytest.raises(LockError, match="expected a readable lock"):
         local.build()
     local.file.unlink()
-    with pytest.raises(SpecError, match="expected a readable file"):
+    with pytest.raises(SpecError, match="expected the list of models to ship, found no such file"):
         local.build()
 
 
