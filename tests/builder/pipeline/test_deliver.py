@@ -87,7 +87,7 @@ def test_an_archive_for_a_machine_that_there_is_no_image_for(
         UsageError, match=r"this machine, linux/riscv64, or one --platform of linux/amd64, linux/arm64$"
     ):
         make(bundle, f"docker-archive:{place}/image.tar", bases=(base,))
-    make(bundle, f"docker-archive:{place}/image.tar", base=base, platforms=["linux/amd64"])
+    make(bundle, f"docker-archive:{place}/image.tar", bases=(base,), platforms=["linux/amd64"])
 
 
 def test_an_archive_behind_a_link_takes_the_place_of_the_file(place: Path, bundle: Path) -> None:
