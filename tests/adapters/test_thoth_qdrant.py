@@ -303,6 +303,7 @@ def test_a_collection_of_the_release_is_adopted_by_who_knows(
 ) -> None:
     vectors = models.VectorParams(size=DIMENSION, distance=models.Distance.COSINE)
     client.create_collection("shop", vectors_config=vectors)
+    client.upsert("shop", [models.PointStruct(id=1, vector=[1.0] * DIMENSION)])
     with pytest.raises(SpaceMismatchError, match="found none"):
         again(adapter, "shop", model="mini", config=config)
     again(adapter, "shop", model="mini", config=config, adopt=True)
@@ -310,6 +311,16 @@ def test_a_collection_of_the_release_is_adopted_by_who_knows(
     client.create_collection("hosted", vectors_config=models.VectorParams(size=1536, distance=models.Distance.COSINE))
     with pytest.raises(SpaceMismatchError, match=rf"expected vectors of length {DIMENSION}, found .*1536"):
         again(adapter, "hosted", model="mini", config=config, adopt=True)
+
+
+def test_a_collection_that_another_process_is_about_to_record(
+    adapter: ModuleType, client: QdrantClient, config: ManagerConfig, elsewhere: ManagerConfig
+) -> None:
+    vectors = models.VectorParams(size=DIMENSION, distance=models.Distance.COSINE)
+    client.create_collection("shop", vectors_config=vectors)
+    again(adapter, "shop", model="mini", config=config)
+    with pytest.raises(SpaceMismatchError, match=identity("one")):
+        again(adapter, "shop", model="mini", config=elsewhere)
 
 
 @pytest.mark.skipif(INNER in os.environ, reason="this client knows no metadata of collections")

@@ -147,7 +147,7 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
 
     Raises:
         ConnectionError: The server does not answer.
-        SpaceMismatchError: The collection has another space, or records none.
+        SpaceMismatchError: The collection has another space, or has vectors and records none.
         InvalidInputError: This process has a store of the same collection with another model or other settings.
         ThothModelsError: The model cannot be loaded.
     """
@@ -202,7 +202,7 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
         """Create the collection, or check the space of the one that exists.
 
         Raises:
-            SpaceMismatchError: The collection has another space, or records none.
+            SpaceMismatchError: The collection has another space, or has vectors and records none.
         """
         name, space = self.collection_name, self._provider.space
         recorded = self._recorded_spaces() if self.client.collection_exists(name) else []
@@ -238,16 +238,19 @@ class ThothQdrantStore(QdrantNativeAdapter):  # type: ignore[misc]  # it publish
         return str(added)
 
     def _recorded_spaces(self) -> list[str]:
-        """Return the spaces that the collection records: only this model's, or none if it is to be adopted."""
+        """Return the spaces that the collection records: only this model's, or none if it is empty or to be adopted."""
         name, space = self.collection_name, self._provider.space
-        config = self.client.get_collection(name).config
+        collection = self.client.get_collection(name)
+        config = collection.config
         aliases = (alias.alias_name for alias in self.client.get_collection_aliases(name).aliases)
         recorded = [alias.removeprefix(_ALIAS).partition(".")[0] for alias in aliases if alias.startswith(_ALIAS)]
         # The record of thoth_models.adapters.qdrant, which clients from 1.16 on return.
         record = (getattr(config, "metadata", None) or {}).get(RECORD)
         if isinstance(record, dict):
             recorded.append(str(record.get("space")))
-        if any(found != space for found in recorded) or not (recorded or self._adopt):
+        # Without vectors it is of no space yet: another process has created it, and is about to record its own.
+        is_empty = collection.points_count == 0
+        if any(found != space for found in recorded) or not (recorded or self._adopt or is_empty):
             what = ", ".join(recorded) or "none (adopt=True treats it as one of this space)"
             raise SpaceMismatchError(
                 f"collection {name!r}: expected the embedding space {space} of {self.model!r}, found {what}"
