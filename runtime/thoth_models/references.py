@@ -54,7 +54,11 @@ class LoadedOnUse(SharedObject):
             if name not in self._loaded_attributes or self._reference is None:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             # Several threads may get here at once. They all set equal values.
-            loaded = vars(self._reference.load())
+            try:
+                loaded = vars(self._reference.load())
+            except AttributeError as error:
+                # Python would call this method again for the property that was asked for, and say that it has none.
+                raise RuntimeError(f"{self._reference}: expected to be loaded, found {error!r}") from error
             vars(self).update({attribute: loaded[attribute] for attribute in self._loaded_attributes})
             return vars(self)[name]
 

@@ -82,6 +82,13 @@ def test_a_failure_is_that_of_the_use_and_the_next_use_tries_again() -> None:
     assert letter.text == "a"
 
 
+def test_a_load_that_misses_an_attribute_is_not_a_letter_without_text() -> None:
+    letter = sent(Letter("a"))
+    Address.wrong = AttributeError("module 'library' has no attribute 'open'")
+    with pytest.raises(RuntimeError, match=r"expected to be loaded, found AttributeError.*has no attribute 'open'"):
+        _ = letter.text
+
+
 @pytest.mark.parametrize("letter", [Letter("a"), sent(Letter("a"))])
 def test_what_it_does_not_have_loads_nothing(letter: Any) -> None:
     assert not hasattr(letter, "sender")

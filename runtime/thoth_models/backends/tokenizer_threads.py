@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from thoth_models.errors import BackendError
 
@@ -20,8 +20,10 @@ _PARALLELISM = "TOKENIZERS_PARALLELISM"
 
 _REFUSED = "ThreadPoolBuildError"
 
-_causes: Final[list[str]] = []
-"""What `tokenizers` said each time; the first one has the reason."""
+_NO_REASON = "GlobalPoolAlreadyInitialized"
+
+_cause: str | None = None
+"""Why `tokenizers` got no threads; without the reason while only calls that came later have failed."""
 
 
 def is_panic(error: BaseException) -> bool:
@@ -44,16 +46,24 @@ def with_or_without_threads(tokenize: Callable[[], T]) -> T:
     except BaseException as error:
         if not _is_refusal(error):
             raise
-        _causes.append(str(error))
-        _log.warning("tokenizers got no threads, so texts are tokenised without: %s", _causes[0])
+        _keep_reason(str(error))
+        _log.warning("tokenizers got no threads, so texts are tokenised without: %s", _cause)
     os.environ[_PARALLELISM] = "false"
     try:
         return tokenize()
     except BaseException as error:
         if not _is_refusal(error):
             raise
-        raise BackendError(f"tokenizers could not start its threads: {_causes[0]}") from error
+        _keep_reason(str(error))
+        raise BackendError(f"tokenizers could not start its threads: {_cause}") from error
 
 
 def _is_refusal(error: BaseException) -> bool:
     return is_panic(error) and _REFUSED in str(error)
+
+
+def _keep_reason(message: str) -> None:
+    # Of two threads whose first calls fail at once, one gets the reason, and either may come here first.
+    global _cause  # noqa: PLW0603 - the reason is that of the process
+    if _cause is None or _NO_REASON in _cause:
+        _cause = message

@@ -9,7 +9,7 @@ listed as an alternate, has the same dimension, and either has the same space or
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thoth_models.bundle.digest import Digest
 from thoth_models.errors import Attempt, InvalidInputError, SpaceMismatchError, UnknownModelError
@@ -195,15 +195,27 @@ def _space(expect_space: object) -> Digest:
         ) from error
 
 
-def _check_variants(manifest: Manifest, variants: object) -> list[str] | None:
+def listed_variants(variants: object) -> tuple[Any, ...] | None:
+    """Return names of variants as a tuple, which the caller cannot change; None stays.
+
+    Raises:
+        InvalidInputError: It is a str, no iterable or one without an order, or has no item.
+    """
     if variants is None:
         return None
     if isinstance(variants, str):
         raise InvalidInputError(f"variants: expected a sequence of variant names, found the one string {variants!r}")
     # Not a set: they are in order of preference.
-    wanted = list(expect_items("variants", "a sequence of variant names", variants))
+    wanted = tuple(expect_items("variants", "a sequence of variant names", variants))
     if not wanted:
         raise InvalidInputError("variants: expected at least one variant name or None, found an empty sequence")
+    return wanted
+
+
+def _check_variants(manifest: Manifest, variants: object) -> list[str] | None:
+    wanted = listed_variants(variants)
+    if wanted is None:
+        return None
     known = {
         variant.name
         for model in manifest.models.values()

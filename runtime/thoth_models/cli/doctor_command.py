@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from thoth_models.cli.command import DONE, FAILED, diverted_output, print_json, print_note
 from thoth_models.cli.doctor import check_answer, check_quickly, check_variants, names_to_check
-from thoth_models.cli.failures import ABSENT_MODEL, OTHER_VECTORS
+from thoth_models.cli.failures import ABSENT_MODEL, NO_STAND_IN, OTHER_VECTORS
 from thoth_models.cli.model_options import load_as_asked
 from thoth_models.errors import Attempt, FallbackWarning, InvalidInputError
 from thoth_models.process.cgroups import cpu_quota, memory_limit
@@ -75,9 +75,10 @@ def run_doctor(options: argparse.Namespace) -> int:
 def _conclude(
     options: argparse.Namespace, found: dict[str, Any], checks: Sequence[GoldenCheck], answer: dict[str, Any]
 ) -> int:
-    is_well = all(check.is_well for check in checks)
+    wrong = [check for check in checks if check.variant is not None and not check.is_well]
+    unanswered = [check.model for check in checks if check.variant is None and not check.is_well]
     absent = [check.model for check in checks if options.strict and check.state == "absent"]
-    code = DONE if is_well and not absent else FAILED
+    code = FAILED if wrong or unanswered or absent else DONE
     if options.json:
         golden = [dataclasses.asdict(check) for check in checks]
         print_json({"ok": code == DONE, **found, "golden": golden, **answer})
@@ -88,9 +89,14 @@ def _conclude(
         if info["fallback"] is not None:
             del info["attempts"]  # the reason of the fallback has them
     _print(options, answer)
-    if not is_well:
+    if wrong:
         print("thoth-models: a variant does not give the golden vectors on this machine", file=sys.stderr)
         print(f"hint: {OTHER_VECTORS}", file=sys.stderr)
+    if unanswered:
+        names = ", ".join(unanswered)
+        expected = "expected a model to stand in for each absent one"
+        print(f"thoth-models: {expected}, found none for {names}", file=sys.stderr)
+        print(f"hint: {NO_STAND_IN}", file=sys.stderr)
     if absent:
         print(f"thoth-models: expected every model in the bundle, found {', '.join(absent)} absent", file=sys.stderr)
         print(f"hint: {ABSENT_MODEL}", file=sys.stderr)

@@ -34,6 +34,7 @@ EXIT_CODES: Final = {
 }
 
 OTHER_VECTORS: Final = "do not use this variant on this machine; --variant names another, `list` has them"
+NO_STAND_IN: Final = "build the bundle again where its sources answer, or list `alternates` for it in models.yaml"
 ABSENT_MODEL: Final = "build the bundle again where the sources of that model answer, or leave out --strict"
 
 _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.bundle.selection import select
+from thoth_models.bundle.selection import listed_variants, select
 from thoth_models.errors import (
     ModelUnavailableError,
     SpaceMismatchError,
@@ -69,12 +69,12 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
         LoadTimeout: The deadline passed; has the stacks of all threads. The loading thread keeps running.
     """
     seconds = checked_seconds(timeout)
-    # Absolute now: the working directory may change while the thread runs.
+    # Absolute and copied now: the working directory may change while the thread runs, and the list before a pickle.
     request = _Request(
         path=bundle_root(root).absolute(),
         has_root=root is not None,
         name=name,
-        variants=variants,
+        variants=listed_variants(variants),
         same_space=same_space,
         expect_space=expect_space,
         seconds=seconds,
@@ -93,7 +93,7 @@ class _Request:
     path: Path
     has_root: bool
     name: str | None
-    variants: Sequence[str] | None
+    variants: tuple[str, ...] | None
     same_space: bool
     expect_space: str | None
     seconds: float
@@ -105,7 +105,7 @@ class _Request:
         """
         return {
             "root": str(self.path) if self.has_root else None,
-            "variants": None if self.variants is None else tuple(self.variants),
+            "variants": self.variants,
             "timeout": self.seconds,
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ class ManagerConfig:
     """Settings of a manager; two that are equal are the same manager for ``EmbeddingManager.get_instance``.
 
     Attributes:
-        root: The bundle directory; None for ``THOTH_MODELS_DIR``, by default ``/models``.
+        root: The bundle directory, made absolute; None for ``THOTH_MODELS_DIR``, by default ``/models``.
         variants: Names of the variants to accept, in order of preference; None for the order in models.yaml.
         same_space: Refuse a fallback of another embedding space, even if models.yaml accepts it.
         expect_spaces: The space that an index was built with, by name of the model. It applies to all names of that
@@ -54,8 +55,9 @@ class ManagerConfig:
         if self.root is not None and not isinstance(self.root, (str, os.PathLike)):
             raise InvalidInputError(f"root: expected a path as str or PathLike, found {type(self.root).__name__}")
         if self.root is not None:
-            # As a str, because a Path with the same text is not equal to it, and would get another manager.
-            object.__setattr__(self, "root", os.fspath(self.root))
+            # Absolute, so that it means the same after a chdir, and in a process that the settings are sent to. As a
+            # str, because a Path with the same text is not equal to it, and would get another manager.
+            object.__setattr__(self, "root", str(Path(self.root).absolute()))
         checked_seconds(self.timeout)
         for name in ("variants", "common_models"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))

@@ -59,11 +59,11 @@ class PanicException(BaseException):
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer_threads, "_causes", [])
+    monkeypatch.setattr(tokenizer_threads, "_cause", None)
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
 
 
-def test_the_first_reason_stays(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_reason_stays(caplog: pytest.LogCaptureFixture) -> None:
     messages = iter([FIRST, LATER, LATER, LATER])
 
     def tokenize() -> None:
@@ -76,6 +76,19 @@ def test_the_first_reason_stays(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert all(FIRST in record.message for record in caplog.records)
     assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
+
+
+def test_the_reason_that_another_thread_got_takes_the_place_of_none() -> None:
+    """Of two threads whose first calls fail at once, the one without the reason may be first here."""
+    messages = iter([LATER, LATER, FIRST, LATER, LATER, LATER])
+
+    def tokenize() -> None:
+        raise PanicException(next(messages))
+
+    for cause in (LATER, FIRST, FIRST):
+        with pytest.raises(BackendError) as caught:
+            with_or_without_threads(tokenize)
+        assert str(caught.value) == f"tokenizers could not start its threads: {cause}"
 
 
 @pytest.mark.parametrize("error", [PanicException("index out of range"), ValueError(FIRST), KeyboardInterrupt()])

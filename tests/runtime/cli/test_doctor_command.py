@@ -130,7 +130,10 @@ def test_an_absent_model_without_a_stand_in_is_wrong(capsys: Capture, tmp_path: 
     gone = invented_model("gone", variants=(), alternates=(("mini", "accept"),))
     make_bundle(root, [replace(gone, dimension=gone.dimension + 1), invented_model("mini")])
     assert main(["doctor", "--all", "--root", str(root)]) == 4
-    assert "gone: wrong: it is absent, and no model stands in" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "gone: wrong: it is absent, and no model stands in" in printed.out
+    assert "expected a model to stand in for each absent one, found none for gone" in printed.err
+    assert "does not give the golden vectors" not in printed.err
     make_writable(root)
 
 

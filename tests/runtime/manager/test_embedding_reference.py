@@ -25,7 +25,7 @@ from thoth_models import (
 from thoth_models.process.environment import ROOT_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.invented import Backends
@@ -138,6 +138,16 @@ def test_the_settings_are_those_of_the_load(root: Path, backends: Backends) -> N
     assert backends.made == ["one/onnx-fp32"] * 2
 
 
+@pytest.mark.parametrize("of", [list, iter], ids=["list", "generator"])
+def test_variants_are_those_of_the_call_whatever_becomes_of_the_list(
+    root: Path, backends: Backends, of: Callable[[list[str]], Any]
+) -> None:
+    wanted = ["onnx-fp32"]
+    here = load_embedding("one", root=root, variants=of(wanted))
+    wanted[:] = ["torch-fp32"]
+    assert sent(here).info.variant == "onnx-fp32"
+
+
 def test_the_settings_are_those_of_the_manager(root: Path, backends: Backends) -> None:
     with EmbeddingManager(ManagerConfig(root=root, variants=["onnx-fp32"])) as manager:
         assert sent(manager.get_model("one")).info.variant == "onnx-fp32"
@@ -162,10 +172,12 @@ def test_a_relative_root_is_sent_as_an_absolute_one(
     root: Path, backends: Backends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root.parent)
-    message = pickle.dumps(load_embedding("two", root=root.name))
+    with EmbeddingManager(ManagerConfig(root=root.name)) as manager:
+        messages = [pickle.dumps(one) for one in (load_embedding("two", root=root.name), manager.get_model("two"))]
     monkeypatch.chdir("/")
-    assert pickle.loads(message).encode("a").shape == (8,)  # noqa: S301 - our own
-    assert len(backends.made) == 2
+    for message in messages:
+        assert pickle.loads(message).encode("a").shape == (8,)  # noqa: S301 - our own
+    assert len(backends.made) == 3
 
 
 def test_another_bundle_is_refused_before_anything_is_loaded(
