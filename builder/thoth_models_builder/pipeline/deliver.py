@@ -202,9 +202,7 @@ def _write_file(path: Path, pieces: Iterator[bytes | memoryview], advance: Calla
     try:
         with replacing(path.resolve()) as file:  # a symlink is kept, and its target replaced
             for piece in pieces:
-                view = memoryview(piece)
-                while view:
-                    view = view[file.write(view) :]
+                file.write(piece)
                 total += len(piece)
                 advance(len(piece))
     except OSError as error:

@@ -42,7 +42,7 @@ def read_spec_bytes(file: Path) -> bytes:
         SpecError: The file cannot be read.
     """
     try:
-        return _read_bounded(file)
+        return read_bounded(file)
     except FileNotFoundError as error:
         message = "expected the list of models to ship, found no such file"
         raise SpecNotFoundError(str(file), [Finding(line=None, path="", message=message)]) from error
@@ -67,11 +67,30 @@ def read_lock_bytes(file: Path) -> bytes:
         LockError: The lock is missing or cannot be read.
     """
     try:
-        return _read_bounded(file)
+        return read_bounded(file)
     except OSError as error:
         raise LockError(f"{file}: expected a readable lock, found: {error.strerror}") from error
 
 
-def _read_bounded(file: Path) -> bytes:
+def existing_lock_bytes(file: Path) -> bytes | None:
+    """Return the bytes of a lock, or None if there is none yet.
+
+    Raises:
+        LockError: The lock cannot be read.
+    """
+    try:
+        return read_lock_bytes(file)
+    except LockError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def read_bounded(file: Path) -> bytes:
+    """Return the bytes of an input file, up to a size that the parsers refuse.
+
+    Raises:
+        OSError: The file does not exist, cannot be read, or is not a regular file.
+    """
     with open_regular(file) as opened:
         return opened.read(_MAX_INPUT_SIZE + 1)

@@ -10,7 +10,7 @@ from thoth_models.bundle.canonical_json import FormatError, Node, safe_path
 from thoth_models_builder.bundle.describe import ModelFiles, describe, read_modules
 from thoth_models_builder.errors import SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
-from thoth_models_builder.pipeline.inputs import read_lock, read_lock_bytes, read_spec
+from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_lock, read_spec
 from thoth_models_builder.reports.results import LockedModelReport, LockReport
 from thoth_models_builder.spec.lockfile import (
     Lock,
@@ -59,7 +59,7 @@ def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: W
         UnsupportedModelError: A model needs something that bundles refuse; the lock was not changed.
     """
     spec = read_spec(file)
-    before = read_lock_bytes(lock_file) if lock_file.exists() else b""
+    before = existing_lock_bytes(lock_file)
     existing = Lock.from_bytes(before, str(lock_file)) if before else Lock(models={})
     context = FetchContext(store=Store(store), base=file.parent, limits=limits, watcher=watcher)
     models = {}
@@ -76,7 +76,7 @@ def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: W
     # A lock without any model would say that there is nothing to build.
     is_rewritten = after != before and bool(models or existing.models)
     if is_rewritten:
-        replace_file(lock_file, after)
+        replace_file(lock_file.resolve(), after)  # a symlink stays, and the file that it leads to is replaced
     return LockReport(
         file=str(lock_file),
         is_rewritten=is_rewritten,

@@ -39,11 +39,32 @@ def _without_waiting(name: str, flags: int) -> int:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically: after a crash, the file has all of it or its old content."""
-    with replacing(path) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write ``data`` to ``path`` atomically: after a crash, the file has all of it or its old content.
+
+    Raises:
+        OSError: The file cannot be written; it is as before.
+    """
+    with prepared(path, data) as temporary:
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def prepared(path: Path, data: bytes) -> Iterator[Path]:
+    """Write ``data`` to a temporary file beside ``path``, with the mode of that file if it exists, and sync it.
+
+    It is removed at the end of the block, unless the block renames it.
+
+    Raises:
+        OSError: Not all of the data can be written.
+    """
+    with _temporary(path) as temporary:
+        with temporary.open("xb") as file:
+            file.write(data)
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
 
 
 @contextlib.contextmanager
@@ -53,12 +74,20 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: The file cannot be written.
     """
+    with _temporary(path) as temporary:
+        # Buffered: an unbuffered write may write less than it was given, which is then no error.
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Name a file beside ``path``, and remove it at the end of the block if it is still there."""
     # A random name, not the process id: two containers that share the directory may both be process 1.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with temporary.open("xb", buffering=0) as file:
-            yield file
-        temporary.replace(path)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -22,6 +22,7 @@ from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import LockError, SourceError, SourcesFailedError, UnsupportedModelError
 from thoth_models_builder.pipeline import lock as locking
 from thoth_models_builder.sources.source import RemoteFile
+from thoth_models_builder.spec.lockfile import Lock
 from thoth_models_builder.storage.files import replace_file
 
 if TYPE_CHECKING:
@@ -283,6 +284,24 @@ def test_a_lock_is_replaced_in_one_step(project: Project, monkeypatch: pytest.Mo
     assert contents(project.root) == {"models.lock": b"new"}
     # Another file took its place; nobody ever saw half of one.
     assert project.lock_file.stat().st_ino != before
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_lock_behind_a_link_takes_the_place_of_the_file(
+    *, exists: bool, no_hub: None, project: Project, tmp_path: Path
+) -> None:
+    write_files(project.root / "model", model_files("mini"))
+    project.specify({"mini": {"sources": [{"directory": "model"}]}})
+    kept = tmp_path / "kept.lock"
+    if exists:
+        kept.write_bytes(Lock(models={}).to_bytes())
+        kept.chmod(0o640)
+    project.lock_file.symlink_to(kept)
+    project.lock()
+    assert project.lock_file.is_symlink()
+    assert set(Lock.from_bytes(kept.read_bytes(), "kept").models) == {"mini"}
+    if exists:
+        assert kept.stat().st_mode & 0o777 == 0o640
 
 
 # --- lock --check ---

@@ -7,12 +7,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.support.full_disk import LONG, little_space
 from thoth_models_builder.storage.files import replace_file, replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
 
 def test_two_processes_of_the_same_number_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +48,26 @@ def test_the_mode_is_what_the_user_wants_of_new_files(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(0o604)
+    replace_file(path, b"new")
+    assert (stat.S_IMODE(path.stat().st_mode), path.read_bytes()) == (0o604, b"new")
+
+
+def write_piecewise(path: Path, data: bytes) -> None:
+    with replacing(path) as file:
+        file.write(data)
+
+
+@pytest.mark.parametrize("write", [replace_file, write_piecewise])
+def test_a_disk_that_takes_a_part_of_it_is_an_error(tmp_path: Path, write: Callable[[Path, bytes], None]) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    with pytest.raises(OSError, match="File too large"), little_space():
+        write(path, LONG)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, UsageError
 from thoth_models_builder.pipeline.fetch import FetchContext
-from thoth_models_builder.pipeline.inputs import read_lock_bytes, read_spec_bytes
+from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_spec_bytes
 from thoth_models_builder.pipeline.lock import resolve
 from thoth_models_builder.pipeline.specification.both_files import Places, replace_both
 from thoth_models_builder.reports.results import EditReport, LockedModelReport
@@ -71,7 +71,7 @@ def init(places: Places, sources: Sequence[str], *, limits: Limits, watcher: Wat
     if not sources:
         data = first_file().encode()
         parse_spec(data, str(file))
-        replace_both(file, lock_file, (None, _lock_bytes(lock_file)), (data, None))
+        replace_both(file, lock_file, (None, existing_lock_bytes(lock_file)), (data, None))
         return EditReport(file=str(file), lock=str(lock_file), is_new=True, models=(), sources={}, differences=())
     models = [NewModelOptions(source=source) for source in sources]
     return add(places, models, limits=limits, watcher=watcher)
@@ -94,7 +94,7 @@ def add(places: Places, models: Sequence[NewModelOptions], *, limits: Limits, wa
     file, lock_file = places.file, places.lock
     is_new = not os.path.lexists(file)
     before = None if is_new else read_spec_bytes(file)
-    lock_before = _lock_bytes(lock_file)
+    lock_before = existing_lock_bytes(lock_file)
     existing = Lock(models={}) if lock_before is None else Lock.from_bytes(lock_before, str(lock_file))
     context = FetchContext(store=Store(places.store), base=file.parent, limits=limits, watcher=watcher)
     data, entries, reports, sources = before, dict(existing.models), [], {}
@@ -120,10 +120,6 @@ def add(places: Places, models: Sequence[NewModelOptions], *, limits: Limits, wa
     )
 
 
-def _lock_bytes(lock_file: Path) -> bytes | None:
-    return read_lock_bytes(lock_file) if os.path.lexists(lock_file) else None
-
-
 def _requested(options: NewModelOptions, file: Path, taken: Sequence[str] | None) -> tuple[str, ModelSpec]:
     """Return the name of a model and the model, not yet pinned to a commit."""
     is_directory = Path(options.source).is_dir()
@@ -147,7 +143,10 @@ def _relative(source: DirectorySource, file: Path) -> DirectorySource:
     path = Path(source.directory).expanduser()
     if path.is_absolute():
         return DirectorySource(directory=str(path))
-    return DirectorySource(directory=Path(os.path.relpath(path, file.parent)).as_posix())
+    # relpath() takes `..` for the directory above by name, which behind a link is another one.
+    known = max((index for index, part in enumerate(path.parts, 1) if part == ".."), default=0)
+    path = Path(*path.parts[:known]).resolve().joinpath(*path.parts[known:])
+    return DirectorySource(directory=Path(os.path.relpath(path, file.parent.resolve())).as_posix())
 
 
 def _resolve(name: str, model: ModelSpec, context: FetchContext) -> tuple[LockedModel, ModelSpec, LockedModelReport]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from thoth_models_builder.errors import UsageError
-from thoth_models_builder.pipeline.inputs import read_lock_bytes, read_spec_bytes
+from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_spec_bytes
 from thoth_models_builder.pipeline.specification.both_files import replace_both
 from thoth_models_builder.reports.results import EditReport, LockedModelReport
 from thoth_models_builder.spec import edit
@@ -33,7 +32,7 @@ def remove(file: Path, lock_file: Path, name: str) -> EditReport:
     before = read_spec_bytes(file)
     spec = parse_spec(before, str(file))
     _refuse_uses(name, spec, file)
-    lock_before = read_lock_bytes(lock_file) if os.path.lexists(lock_file) else None
+    lock_before = existing_lock_bytes(lock_file)
     data = edit.remove_model(before, str(file), name)
     lock, entries = None, Lock(models={})
     if lock_before is not None:

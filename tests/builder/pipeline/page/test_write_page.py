@@ -148,6 +148,23 @@ def test_no_bundle_and_no_report_is_written_over(place: Path, output: str) -> No
     assert page(place, "new").verification.problems == ()
 
 
+def test_the_benchmarks_are_not_written_over(place: Path) -> None:
+    full_bundle(place / "new")
+    (place / "results.json").write_bytes(b"{}")
+    (place / "page.html").symlink_to("results.json")
+    with pytest.raises(UsageError, match=r"expected --output in a file of its own, found .*, which has the benchmarks"):
+        write(place, place / "page.html", benchmarks=place / "results.json")
+    assert (place / "results.json").read_bytes() == b"{}"
+
+
+def test_a_page_behind_a_link_takes_the_place_of_the_file(place: Path) -> None:
+    full_bundle(place / "new")
+    (place / "page.html").symlink_to("kept.html")
+    write(place, place / "page.html")
+    assert (place / "page.html").is_symlink()
+    assert (place / "kept.html").read_bytes().startswith(b"<!DOCTYPE html>")
+
+
 def test_an_output_that_cannot_be_written_is_named(place: Path) -> None:
     full_bundle(place / "new")
     (place / "taken").mkdir()

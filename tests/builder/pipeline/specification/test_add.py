@@ -114,6 +114,35 @@ def test_a_directory_is_relative_to_the_specification(
     assert local.lock().differences == ()
 
 
+def test_a_directory_is_the_one_that_was_meant_behind_links(
+    local: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    write_files(here / "ours", model_files("ours"))
+    (here / "link").symlink_to(local.root)
+    (tmp_path / "far" / "below").mkdir(parents=True)
+    (here / "below").symlink_to(tmp_path / "far" / "below")
+    write_files(tmp_path / "far" / "theirs", model_files("theirs"))
+    monkeypatch.chdir(here)
+    linked = Project(here / "link", local.watcher)
+    add_one(linked, "./ours")
+    add_one(linked, "./below/../theirs")
+    models = read_spec(local.file).models
+    assert [models[name].sources for name in ("ours", "theirs")] == [
+        [DirectorySource(directory="../here/ours")],
+        [DirectorySource(directory="../far/theirs")],
+    ]
+    assert local.lock().differences == ()
+
+
+def test_a_lock_behind_a_link_is_made_where_the_link_leads(local: Project, tmp_path: Path) -> None:
+    local.lock_file.unlink()
+    local.lock_file.symlink_to(tmp_path / "kept.lock")
+    add_one(local, str(local.root / "model"), name="second")
+    assert local.lock_file.is_symlink()
+    assert set(local.locked().models) == {"second"}
+
+
 def test_a_wheel(project: Project, find_links: Path) -> None:
     write_wheel(find_links, "some-mini", "0.1.0", "some_mini/model", model_files("mini"))
     report = add_one(project, "some-mini==0.1.0!some_mini/model")
