@@ -57,16 +57,17 @@ def write_page(options: PageOptions) -> PageReport:
 
     Raises:
         BundleError: A bundle is missing, or its manifest is malformed or changed, so that there is nothing to report.
-        UsageError: The output is in a bundle or in the place of its report, or the benchmarks are not results.
+        UsageError: The output is in a bundle, or in the place of its report or of the benchmarks; or the benchmarks are
+            not results.
         OutputError: The page cannot be written.
     """
     bundle = open_bundle(options.bundle)
     old = None if options.against is None else open_bundle(options.against)
-    _refuse_places(options.output, [bundle, *([] if old is None else [old])])
+    _refuse_places(options, [bundle, *([] if old is None else [old])])
     page = page_of(bundle, old, options.benchmarks)
     data = render(page)
     try:
-        replace_file(options.output, data)
+        replace_file(options.output.resolve(), data)  # a symlink stays
     except OSError as error:
         raise OutputError(f"{options.output}: cannot be written: {error.strerror or error}") from error
     return PageReport(
@@ -81,8 +82,10 @@ def write_page(options: PageOptions) -> PageReport:
     )
 
 
-def _refuse_places(output: Path, bundles: Iterable[OpenBundle]) -> None:
-    place = output.resolve()
+def _refuse_places(options: PageOptions, bundles: Iterable[OpenBundle]) -> None:
+    output, place = options.output, options.output.resolve()
+    if options.benchmarks is not None and place == options.benchmarks.resolve():
+        raise UsageError(f"expected --output in a file of its own, found {output}, which has the benchmarks")
     for bundle in bundles:
         if place.is_relative_to(bundle.root):
             raise UsageError(f"expected --output outside of the bundle {bundle.root}, found {output}")
