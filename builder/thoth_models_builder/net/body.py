@@ -20,19 +20,19 @@ BEGINNING = 256
 """Bytes of a body that show whether it is an HTML page."""
 
 
-def found_instead(response: httpx2.Response, beginning: bytes = b"") -> str | None:
+def found_instead(response: httpx2.Response, beginning: bytes | None = None) -> str | None:
     """Describe a compressed answer, or an HTML page where something else was asked for, with its address; else None.
 
-    Without the ``beginning`` of its body, only the header says that an answer is a page. That is no proof, as some
-    servers state it of any file: accept what has the right digest.
+    Where the ``beginning`` of its body is not known, only the header says that an answer is a page. That is no proof,
+    as some servers state it of any file: accept what has the right digest. An answer without a body is no page.
     """
     encoding = response.headers.get("Content-Encoding", "").lower()
     address = without_secrets(str(response.url))
     if encoding not in ("", "identity"):
         return f"an answer compressed as {encoding[:20]!r}, which was not asked for, from {address}"
     is_stated = response.headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml"))
-    shown = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if shown.startswith(_PAGES) or (is_stated and not shown):
+    shown = (beginning or b"").removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if shown.startswith(_PAGES) or (is_stated and not shown and beginning != b""):
         return f"an HTML page, as a captive portal or a proxy sends, from {address}"
     return None
 
@@ -42,7 +42,7 @@ def found_in_answer(response: httpx2.Response | None = None) -> str | None:
     if response is None:
         return None
     try:
-        return found_instead(response, response.content[:BEGINNING])
+        return found_instead(response, response.content[:BEGINNING] or None)
     except httpx2.ResponseNotRead:
         return found_instead(response)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import httpx2
 
 from thoth_models_builder.errors import CredentialsError, RegistryError, RegistryUnreachableError
-from thoth_models_builder.net.body import found_instead, read_body
+from thoth_models_builder.net.body import BEGINNING, found_instead, read_body
 from thoth_models_builder.net.certificates import (
     adopt_certificates,
     certificate_advice,
@@ -181,12 +181,17 @@ class Session:
     async def reason(self, response: httpx2.Response) -> str:
         """Return the status of an answer and the error message of the registry."""
         found = f"found HTTP status {response.status_code}"
-        if (instead := found_instead(response)) is not None:
+        try:
+            data = await self.read(response)
+        except (RegistryError, httpx2.HTTPError):
+            data = b""
+        # Without a body, as in answers to HEAD, the header of an error has to do.
+        if (instead := found_instead(response, data[:BEGINNING] or None)) is not None:
             return f"{found} and {instead}"
         try:
-            errors = json.loads(await self.read(response))["errors"]
+            errors = json.loads(data)["errors"]
             words = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in errors)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RegistryError, httpx2.HTTPError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return found
         shown = "".join(character if character.isprintable() else " " for character in words)
         return f"{found} ({without_secrets(shown, *self._secrets)[:_MAX_REASON_LENGTH]})"
@@ -196,7 +201,7 @@ class Session:
     ) -> BuildError:
         """Return the error for an unexpected answer; ``absent`` is its class for status 404."""
         message = f"{self.registry}: expected {expected}, {await self.reason(response)}"
-        if response.status_code in {_UNAUTHORIZED, _FORBIDDEN} and found_instead(response) is None:
+        if response.status_code in {_UNAUTHORIZED, _FORBIDDEN}:  # also with a page, which proxies of registries send
             shown = "the credentials of the Docker configuration" if self._credentials else "no credentials"
             return CredentialsError(f"{message}, with {shown}")
         return (absent if response.status_code == httpx2.codes.NOT_FOUND else RegistryError)(message)
@@ -295,8 +300,8 @@ class Session:
         if used and (challenge is None or challenge.scheme == "basic"):
             raise await self.refusal(response, "to be let in")
         if challenge is None:
-            asked = ", ".join(sorted(known)) or "nothing"
-            raise RegistryError(f"{self.registry}: expected a challenge for Basic or Bearer, found {asked:.80}")
+            asked = ", ".join(sorted(known)) or found_instead(response) or "nothing"
+            raise RegistryError(f"{self.registry}: expected a challenge for Basic or Bearer, found {asked:.300}")
         async with self._authorizing:
             if self._authorization is None or used.get("Authorization") == self._authorization:
                 # No other request has renewed it in the meantime.

@@ -221,8 +221,8 @@ class _Answer:
         if status == _OK:
             return
         instead = found_instead(self._response)
-        advice = _advice(status) if instead is None else f" and {instead}"
-        message = f"{file.path}: expected HTTP status 200, found {status}{advice}"
+        page = "" if instead is None else f" and {instead}"
+        message = f"{file.path}: expected HTTP status 200, found {status}{_advice(status)}{page}"
         if status == _RANGE_NOT_SATISFIABLE:
             sink.restart()
             raise RetryableError(message)

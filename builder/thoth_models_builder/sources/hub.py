@@ -49,6 +49,12 @@ _MAX_HEADS = 1000
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TRUE = ("1", "ON", "YES", "TRUE")
+_MEANINGS = {
+    401: " (no such repository or revision, or it is private: set HF_TOKEN)",
+    403: " (the repository is gated, and the token has no access: ask for it on its page)",
+    404: " (no such repository or revision)",
+    429: " (too many requests)",
+}
 
 
 def _is_address(endpoint: str) -> bool:
@@ -246,7 +252,8 @@ class HubRepository:
         except hub.errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
             instead = found_in_answer(*answers)
-            found = f"HTTP status {status}" + (f": {_meaning(status)}" if instead is None else f" and {instead}")
+            meaning = _MEANINGS.get(status, "" if instead else " (the Hub is in trouble)")
+            found = f"HTTP status {status}{meaning}" + (f" and {instead}" if instead else "")
             is_passing = status is None or status == 429 or status >= 500  # noqa: PLR2004 - HTTP's own numbers
             kind = SourceUnreachableError if is_passing else SourceError
             raise kind(without_secrets(f"{expected} {found}", *secrets)) from error
@@ -281,20 +288,6 @@ def _remote_file(sibling: Any) -> RemoteFile:  # noqa: ANN401 - huggingface_hub'
     if not (isinstance(blob_id, str) and _COMMIT.fullmatch(blob_id)):
         raise SourceError(f"{path}: expected a git blob id of 40 hexadecimal digits, found {blob_id!r}")
     return RemoteFile(path=path, size=size, sha256=sha256, blob_id=blob_id)
-
-
-def _meaning(status: int | None) -> str:
-    match status:
-        case 401:
-            return "no such repository or revision, or it is private (set HF_TOKEN)"
-        case 403:
-            return "the repository is gated, and the token has no access (ask for it on its page)"
-        case 404:
-            return "no such repository or revision"
-        case 429:
-            return "too many requests"
-        case _:
-            return "the Hub is in trouble"
 
 
 def _huggingface_hub() -> Any:  # noqa: ANN401 - a module that takes a third of a second to import

@@ -83,7 +83,9 @@ PAGE = "an HTML page, as a captive portal or a proxy sends, from https://hub.tes
     [
         ({}, b"<!DOCTYPE html>", PAGE),
         ({}, b"\xef\xbb\xbf\r\n <HTML lang='en'>", PAGE),
-        ({"Content-Type": "text/html; charset=utf-8"}, b"", PAGE),
+        ({"Content-Type": "text/html; charset=utf-8"}, None, PAGE),
+        ({"Content-Type": "text/html; charset=utf-8"}, b" ", PAGE),
+        ({"Content-Type": "text/html; charset=utf-8"}, b"", None),
         # A server may state that of every file.
         ({"Content-Type": "text/html"}, b"{}", None),
         ({"Content-Type": "application/json"}, b"", None),
@@ -96,7 +98,7 @@ PAGE = "an HTML page, as a captive portal or a proxy sends, from https://hub.tes
         ({}, b"# HTML\n<html>", None),
     ],
 )
-def test_what_came_instead_of_an_answer(headers: dict[str, str], beginning: bytes, expected: str | None) -> None:
+def test_what_came_instead_of_an_answer(headers: dict[str, str], beginning: bytes | None, expected: str | None) -> None:
     request = httpx2.Request("GET", "https://user:word@hub.test/login?session=1")
     expected = expected and expected.replace("https://", "https://***@")
     assert found_instead(httpx2.Response(200, headers=headers, request=request), beginning) == expected

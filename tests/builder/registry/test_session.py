@@ -115,6 +115,53 @@ def test_a_wrong_password_is_refused_and_not_shown(
     assert basic("builder", "a wrong word")["auth"] not in told
 
 
+HTML = {"Content-Type": "text/html"}
+PAGE = b"<html><title>401 Authorization Required</title></html>"
+
+
+def test_a_wrong_password_at_a_proxy_in_front_of_the_registry(
+    layout: Path, guarded: RegistryServer, configured: Any
+) -> None:
+    """It answers with a page, as nginx does; that is no reason to take it for something else than a refusal."""
+
+    def as_page(_: str, __: str, headers: dict[str, str], data: bytes) -> tuple[dict[str, str], bytes]:
+        is_refusal = any(name.lower() == "www-authenticate" for name in headers)
+        kept = {
+            name: value for name, value in headers.items() if name.lower() not in ("content-type", "content-length")
+        }
+        return ({**kept, **HTML}, PAGE) if is_refusal else (headers, data)
+
+    with FaultyProxy(guarded.host) as proxy:
+        proxy.change_answer = as_page
+        configured(auths={proxy.host: basic("builder", "a wrong word")})
+        message = r"401 and an HTML page, .* from http://.*/v2/.*, with the credentials of the Docker configuration$"
+        with pytest.raises(CredentialsError, match=message):
+            push(layout, f"{proxy.host}/acme/app:1")
+
+
+def test_a_page_of_a_registry_that_forbids_it(layout: Path, guarded: RegistryServer, configured: Any) -> None:
+    with FaultyProxy(guarded.host) as proxy:
+        configured(auths={proxy.host: basic("builder", WORD)})
+        proxy.faults.append(Fault("POST", "/uploads/", status(403, HTML, PAGE)))
+        with pytest.raises(CredentialsError, match=r"found HTTP status 403 and an HTML page, .*, with the credentials"):
+            push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
+
+
+def test_a_page_of_a_captive_portal_that_challenges_nobody(layout: Path, guarded: RegistryServer) -> None:
+    with FaultyProxy(guarded.host) as proxy:
+        proxy.faults.append(Fault("GET", "/v2/$", status(401, HTML, PAGE)))
+        with pytest.raises(RegistryError, match=r"a challenge for Basic or Bearer, found an HTML page, as a captive"):
+            push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
+
+
+def test_the_reason_of_a_registry_that_calls_everything_a_page(layout: Path, guarded: RegistryServer) -> None:
+    said = b'{"errors": [{"code": "DENIED", "message": "no quota"}]}'
+    with FaultyProxy(guarded.host) as proxy:
+        proxy.faults.append(Fault("GET", "/v2/$", status(403, HTML, said)))
+        with pytest.raises(CredentialsError, match=r"403 \(DENIED: no quota\), with no credentials"):
+            push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
+
+
 def test_a_registry_with_tokens(layout: Path, trusting: RegistryServer, tokens: TokenServer, configured: Any) -> None:
     configured(auths={trusting.host: basic("builder", WORD)})
     push(layout, f"{trusting.host}/acme/app:1")
@@ -128,6 +175,19 @@ def test_a_token_server_that_knows_nobody_else(layout: Path, trusting: RegistryS
     configured(auths={trusting.host: basic("builder", "a wrong word")})
     with pytest.raises(CredentialsError, match=r"expected a token from 127\.0\.0\.1, found HTTP status 401"):
         push(layout, f"{trusting.host}/acme/app:1")
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_page_of_a_token_server_that_refuses(
+    code: int, layout: Path, trusting: RegistryServer, tokens: TokenServer, configured: Any
+) -> None:
+    configured(auths={trusting.host: basic("builder", "a wrong word")})
+    tokens.answers_with = status(code, HTML, PAGE)
+    message = (
+        rf"expected a token from 127\.0\.0\.1, found HTTP status {code} and an HTML page, .*, with the credentials"
+    )
+    with pytest.raises(CredentialsError, match=message):
+        push(layout, f"{trusting.host}/acme/app:1", limits=QUICK)
 
 
 @pytest.mark.parametrize(

@@ -356,6 +356,7 @@ def test_requests_ask_for_plain_bytes(downloads: Downloads) -> None:
 PAGE = b"<!DOCTYPE html><title>Log in to this network</title>"
 INSTEAD = "an HTML page, as a captive portal or a proxy sends, from http://127.0.0.1"
 TEXT = {"Content-Type": "text/plain"}
+HTML = {"Content-Type": "text/html"}
 
 
 @pytest.mark.parametrize(
@@ -373,8 +374,10 @@ TEXT = {"Content-Type": "text/plain"}
             Status(200, {"Content-Encoding": "gzip"}, b"\x1f\x8b"),
             "an answer compressed as 'gzip', which was not asked for",
         ),
-        (Status(403, {"Content-Type": "text/html"}, PAGE), f"403 and {INSTEAD}"),
-        (Status(511, {"Content-Type": "text/html"}, PAGE), f"511 and {INSTEAD}"),
+        (Status(401, HTML, PAGE), f"401 (no such file, or private: set HF_TOKEN) and {INSTEAD}"),
+        (Status(403, HTML, PAGE), f"403 (gated, and the token has no access) and {INSTEAD}"),
+        (Status(404, HTML, PAGE), f"404 (no such file at this commit) and {INSTEAD}"),
+        (Status(511, HTML, PAGE), f"511 and {INSTEAD}"),
     ],
 )
 def test_a_page_or_a_compressed_answer_is_called_that(downloads: Downloads, answer: Status, found: str) -> None:
@@ -387,6 +390,13 @@ def test_a_page_does_not_become_a_file_of_unknown_digest(downloads: Downloads) -
     downloads.spoil(SMALL, Status(200, TEXT, PAGE))
     failed = downloads.fetch([RemoteFile(path=SMALL)])
     assert str(failed[SMALL]).startswith(f"{SMALL}: expected the file, found {INSTEAD}")
+
+
+def test_an_empty_file_is_no_page(downloads: Downloads) -> None:
+    """Of a file without bytes, the header is all that a server states about its form."""
+    downloads.hub.add_model(REPOSITORY, {"empty.txt": b""})
+    downloads.hub.fault("empty.txt", Status(200, HTML, b""))
+    assert downloads.fetch([RemoteFile(path="empty.txt")]) == {}
 
 
 def test_the_bytes_of_an_earlier_attempt_outlive_a_page(downloads: Downloads) -> None:

@@ -187,14 +187,22 @@ def test_a_mirror_that_goes_silent_over_its_sizes_is_out_of_reach(monkeypatch: p
 
 # --- how trouble ends ---
 
+HTML = {"Content-Type": "text/html"}
+PAGE = b"<!DOCTYPE html><title>Not for you</title>"
+INSTEAD = "an HTML page, as a captive portal or a proxy sends, from http://127.0.0.1"
+
 METADATA_TROUBLE: list[tuple[Fault, str, type[SourceError]]] = [
-    (Status(401), r"HTTP status 401: no such repository or revision, or it is private \(set HF_TOKEN\)", SourceError),
-    (Status(403), r"HTTP status 403: the repository is gated, and the token has no access", SourceError),
-    (Status(404), r"HTTP status 404: no such repository or revision", SourceError),
-    (Status(400), r"HTTP status 400: ", SourceError),
-    (Status(429, {"Retry-After": "3600"}), r"HTTP status 429: too many requests", SourceUnreachableError),
-    (Status(500), r"HTTP status 500: the Hub is in trouble", SourceUnreachableError),
-    (Status(503), r"HTTP status 503: the Hub is in trouble", SourceUnreachableError),
+    (Status(401), r"HTTP status 401 \(no such repository or revision, or it is private: set HF_TOKEN\)$", SourceError),
+    (Status(403), r"HTTP status 403 \(the repository is gated, and the token has no access", SourceError),
+    (Status(404), r"HTTP status 404 \(no such repository or revision\)$", SourceError),
+    (Status(401, HTML, PAGE), rf"HTTP status 401 \(.*: set HF_TOKEN\) and {INSTEAD}", SourceError),
+    (Status(403, HTML, PAGE), rf"HTTP status 403 \(the repository is gated, .*\) and {INSTEAD}", SourceError),
+    (Status(404, HTML, PAGE), rf"HTTP status 404 \(no such repository or revision\) and {INSTEAD}", SourceError),
+    (Status(511, HTML, PAGE), f"HTTP status 511 and {INSTEAD}", SourceUnreachableError),
+    (Status(400), r"HTTP status 400 \(", SourceError),
+    (Status(429, {"Retry-After": "3600"}), r"HTTP status 429 \(too many requests", SourceUnreachableError),
+    (Status(500), r"HTTP status 500 \(the Hub is in trouble", SourceUnreachableError),
+    (Status(503), r"HTTP status 503 \(the Hub is in trouble", SourceUnreachableError),
     (faults.StallAfter(10), "ReadTimeout", SourceUnreachableError),
     (faults.CutAfter(10), "ReadError", SourceUnreachableError),
     (faults.Truncated(10), "RemoteProtocolError", SourceUnreachableError),
