@@ -1,4 +1,4 @@
-"""``thoth-bundle init | add | remove | outdated``: the commands that edit models.yaml, or ask what is newer."""
+"""``thoth-bundle init | add | remove | outdated``: edit models.yaml, or compare its lock with the Hub."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from thoth_models_builder.pipeline.specification.both_files import Places
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from thoth_models_builder.reports.results import EditReport, OutdatedModelReport
 
@@ -68,9 +69,13 @@ def add_commands(commands: Commands) -> None:
     command.set_defaults(run=_remove)
 
     command = commands.add_parser(
-        "outdated", parents=asking, help="list newer commits upstream, and whether vectors would change with them"
+        "outdated",
+        parents=asking,
+        help="list models whose branch has another commit, and whether vectors would change with it",
     )
-    command.add_argument("--check", action="store_true", help="exit with 1 if there is a newer commit")
+    command.add_argument(
+        "--check", action="store_true", help="exit with 1 if a branch has another commit than the lock"
+    )
     command.set_defaults(run=_outdated)
 
 
@@ -115,18 +120,27 @@ def _show(options: argparse.Namespace, report: EditReport, hint: str | None = No
 def _outdated(options: argparse.Namespace) -> int:
     models = outdated.outdated(_places(options), limits=limits_of(options), watcher=terminal.TerminalWatcher())
     is_failed = any(model.state == "unknown" for model in models)
-    is_outdated = any(model.is_outdated for model in models)
     if options.json:
         print_json({"ok": not is_failed, "models": [_document(model) for model in models]})
     else:
         terminal.show_outdated(models)
         if is_failed:
             terminal.show_hint(next_step(SourceUnreachableError()))
-        elif is_outdated:
-            terminal.show_hint(CHANGE_REVISION)
+        else:
+            terminal.show_hint(_step_to_upstream(models))
     if is_failed:
         return SOURCE_FAILED
-    return VERIFICATION_FAILED if options.check and is_outdated else DONE
+    return VERIFICATION_FAILED if options.check and any(model.is_outdated for model in models) else DONE
+
+
+def _step_to_upstream(models: Sequence[OutdatedModelReport]) -> str | None:
+    """Return how to take the other commits; None where `lock` would refuse one of them."""
+    if any(model.state == "refused" and not model.is_pinned for model in models):
+        return None
+    pinned = {model.is_pinned for model in models if model.state in ("same vectors", "new space")}
+    if not pinned:
+        return None
+    return CHANGE_REVISION if True in pinned else LOCK_AGAIN
 
 
 def _document(model: OutdatedModelReport) -> dict[str, object]:

@@ -217,13 +217,13 @@ def show_edit(report: EditReport) -> None:
 
 
 def show_outdated(models: Sequence[OutdatedModelReport]) -> None:
-    """Print what is newer upstream than the lock of each model."""
+    """Print how the lock of each model compares with its branch upstream."""
     console = _output()
     for model in models:
         upstream = f"{model.branch} is {model.upstream}" if model.branch else ""
         match model.state:
             case "not asked":
-                line = f"not asked, because {model.source} has no newer commit"
+                line = f"not asked, because {model.source} has no commits"
             case "current":
                 line = f"current, {upstream}"
             case "unknown":

@@ -76,11 +76,11 @@ class EditReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutdatedModelReport:
-    """What is newer upstream than the lock of one model.
+    """How the lock of one model compares with a branch upstream.
 
     Attributes:
         name: Name of the model.
-        state: ``current``; ``same vectors`` or ``new space`` for a newer commit; ``refused`` for a newer commit that a
+        state: ``current``; ``same vectors`` or ``new space`` for another commit; ``refused`` for another commit that a
             bundle cannot contain; ``unknown`` if the Hub did not answer; ``not asked`` for a model of another kind of
             source.
         source: Label of the origin, with the locked commit of a repository.
@@ -88,6 +88,7 @@ class OutdatedModelReport:
         branch: Branch, or tag, whose commit that is; None if the Hub is not asked.
         changed: Paths of files with other content, or that are only there, of those that the lock has.
         reason: Why the state is ``refused`` or ``unknown``; otherwise None.
+        is_pinned: Whether the specification names a commit, and not a branch or tag.
     """
 
     name: str
@@ -97,10 +98,11 @@ class OutdatedModelReport:
     branch: str | None = None
     changed: tuple[str, ...] = ()
     reason: str | None = None
+    is_pinned: bool = False
 
     @property
     def is_outdated(self) -> bool:
-        """Whether there is a newer commit."""
+        """Whether the branch upstream has another commit."""
         return self.state in ("same vectors", "new space", "refused")
 
 

@@ -29,6 +29,10 @@ def here(project: Project, hub: HubSimulator, monkeypatch: pytest.MonkeyPatch) -
     return project
 
 
+def hub_model(revision: str) -> dict[str, object]:
+    return {"sources": [{"hub": BGE, "revision": revision}]}
+
+
 @pytest.mark.parametrize("verb", ["lock", "build"])
 def test_the_first_command_in_an_empty_directory(verb: str, here: Project, command: Callable[..., Outcome]) -> None:
     outcome = command(verb)
@@ -100,7 +104,7 @@ def test_outdated(here: Project, hub: HubSimulator, command: Callable[..., Outco
     outcome = command("outdated", "--check", *FAST_OPTIONS)
     assert (outcome.code, outcome.out) == (
         0,
-        f"bge-small-en-v1-5: current, main is {COMMIT}\nours: not asked, because directory:ours has no newer commit\n",
+        f"bge-small-en-v1-5: current, main is {COMMIT}\nours: not asked, because directory:ours has no commits\n",
     )
     hub.add_model(BGE, {**model_files("bge"), "vocab.txt": b"other"}, revision=NEWER)
     outcome = command("outdated", *FAST_OPTIONS)
@@ -138,3 +142,25 @@ def test_a_refused_commit_is_named(here: Project, hub: HubSimulator, command: Ca
     hub.add_model(BGE, files, revision=NEWER)
     outcome = command("outdated", *FAST_OPTIONS)
     assert outcome.out.startswith(f"bge-small-en-v1-5: main is {NEWER}, which a bundle cannot contain: ")
+    assert "hint:" not in outcome.err  # `lock` would refuse it as well
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_the_next_step_for_a_branch_is_lock_unless_it_would_fail(
+    *, is_refused: bool, here: Project, hub: HubSimulator, command: Callable[..., Outcome]
+) -> None:
+    here.specify({"pinned": hub_model(COMMIT), "other": hub_model("main")})
+    here.lock()
+    files = {**model_files("bge"), "vocab.txt": b"other"}
+    if is_refused:
+        del files["model.safetensors"]
+    hub.add_model(BGE, files, revision=NEWER)
+    hint = command("outdated", *FAST_OPTIONS).err
+    assert ("write the commit as `revision`" in hint) is not is_refused
+    here.specify({"other": hub_model("main")})
+    hub.add_model(BGE, model_files("bge"), revision=COMMIT)
+    here.lock()
+    hub.add_model(BGE, files, revision=NEWER)
+    hint = command("outdated", *FAST_OPTIONS).err
+    assert ("hint: run `thoth-bundle lock`, and review" in hint) is not is_refused
+    assert "write the commit" not in hint

@@ -1,7 +1,8 @@
-"""``outdated``: what is newer upstream than the lock, and whether vectors would change with it. Writes neither file."""
+"""``outdated``: which commit upstream has, and whether vectors would change with it. Changes neither file."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from thoth_models_builder.bundle.describe import ModelFiles, describe, space_of
@@ -30,14 +31,16 @@ _DEFAULT_BRANCH = "main"
 
 
 def outdated(places: Places, *, limits: Limits, watcher: Watcher) -> tuple[OutdatedModelReport, ...]:
-    """Compare the lock of each model whose origin is a repository with the newest commit there.
+    """Compare the lock of each model whose origin is a repository with the last commit of a branch there.
 
-    For a model that is pinned to a commit, that is the commit of the branch ``main``; otherwise the commit of the
-    branch or tag of the specification. Weights are not downloaded: the Hub states their digests.
+    For a model that is pinned to a commit, the branch is ``main``; otherwise it is the branch or tag of the
+    specification. What :func:`lock` would download goes to the store: small files, and weights only if they are those
+    of a StaticEmbedding, or the Hub does not state their digest.
 
     Raises:
         SpecError: The specification has errors.
         LockError, LockOutOfDateError: The lock cannot be read, or does not fit the specification.
+        UnsupportedModelError: The locked files are not of a model that a bundle can contain.
     """
     planned = plan_models(read_spec(places.file), read_lock(places.lock), None, str(places.lock))
     context = FetchContext(store=Store(places.store), base=places.file.parent, limits=limits, watcher=watcher)
@@ -49,37 +52,38 @@ def _compare(model: PlannedModel, context: FetchContext) -> OutdatedModelReport:
     origin = model.spec.sources[0]
     if not isinstance(origin, HubSource):
         return OutdatedModelReport(name=model.name, state="not asked", source=str(model.locked.origin))
-    label = f"hub:{origin.hub}@{model.locked.revision}"
     branch = _DEFAULT_BRANCH if origin.is_pinned else origin.revision
     newest = model.spec.model_copy(update={"sources": [HubSource(hub=origin.hub, revision=branch)]})
-    commit = None
+    report = OutdatedModelReport(
+        name=model.name,
+        state="current",
+        source=f"hub:{origin.hub}@{model.locked.revision}",
+        branch=branch,
+        is_pinned=origin.is_pinned,
+    )
     try:
         with context.sources(newest, None) as (source,):
             with context.waiting():
-                commit = source.list_files().revision
-            if commit == model.locked.revision:
-                return OutdatedModelReport(
-                    name=model.name, state="current", source=label, upstream=commit, branch=branch
-                )
-            entry, _ = resolve(model.name, newest, source, context)
-            changed = _changed(model.locked.files, entry.files)
+                report = replace(report, upstream=source.list_files().revision)
+            if report.upstream == model.locked.revision:
+                return report
+            try:
+                entry, _ = resolve(model.name, newest, source, context)
+                space = _space(model, entry, source, context)
+            except UnsupportedModelError as error:
+                return replace(report, state="refused", reason=str(error))
             with context.sources(model.spec, model.locked.revision) as (before, *_others):
-                is_same = not changed or _is_same_space(model, before, entry, source, context)
+                is_same = space == _space(model, model.locked, before, context)
     except UnsupportedModelError as error:
-        return OutdatedModelReport(
-            name=model.name, state="refused", source=label, upstream=commit, branch=branch, reason=str(error)
-        )
+        # Not of the commit upstream: of the one that is locked, perhaps by another release.
+        raise UnsupportedModelError(f"{model.name} ({report.source}), as it is locked: {error}") from error
     except SourceError as error:
-        return OutdatedModelReport(
-            name=model.name, state="unknown", source=label, upstream=commit, branch=branch, reason=str(error)
-        )
-    return OutdatedModelReport(
-        name=model.name,
+        return replace(report, state="unknown", reason=str(error))
+    return replace(
+        report,
         state="same vectors" if is_same else "new space",
-        source=label,
         upstream=entry.revision,
-        branch=branch,
-        changed=changed,
+        changed=_changed(model.locked.files, entry.files),
     )
 
 
@@ -89,15 +93,7 @@ def _changed(before: Iterable[LockedFile], after: Iterable[LockedFile]) -> tuple
     return tuple(sorted(path for path in sides[0].keys() | sides[1].keys() if sides[0].get(path) != sides[1].get(path)))
 
 
-def _is_same_space(
-    model: PlannedModel, before: Source, entry: LockedModel, after: Source, context: FetchContext
-) -> bool:
-    normalize = model.spec.normalize
-    old = _space(model.name, model.locked, before, context, normalize=normalize)
-    return old == _space(model.name, entry, after, context, normalize=normalize)
-
-
-def _space(name: str, entry: LockedModel, source: Source, context: FetchContext, *, normalize: bool) -> Digest:
+def _space(model: PlannedModel, entry: LockedModel, source: Source, context: FetchContext) -> Digest:
     """Return the embedding space of a lock entry; small files that the store does not have are fetched."""
     locked = {file.path: file for file in entry.files}
 
@@ -105,10 +101,10 @@ def _space(name: str, entry: LockedModel, source: Source, context: FetchContext,
         file = locked[path]
         if context.store.find(file.sha256, file.size) is None:
             remote = RemoteFile(path=path, size=file.size, sha256=file.sha256)
-            _, failures = context.fetch_from(source, [remote], f"{name} from {source.label}")
+            _, failures = context.fetch_from(source, [remote], f"{model.name} from {source.label}")
             if failures:
                 raise failures[0].error
         return context.store.read(file.sha256)
 
     files = ModelFiles({path: file.sha256 for path, file in locked.items()}, read)
-    return space_of(files, describe(files), normalize=normalize)
+    return space_of(files, describe(files), normalize=model.spec.normalize)

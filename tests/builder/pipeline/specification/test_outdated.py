@@ -9,12 +9,15 @@ import pytest
 
 from tests.support.hub_simulator import Status
 from tests.support.projects import COMMIT, FAST, Project, as_json, model_files, snapshot, write_files
-from thoth_models_builder.errors import LockError, LockOutOfDateError
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.bundle.describe import describe
+from thoth_models_builder.errors import LockError, LockOutOfDateError, UnsupportedModelError
 from thoth_models_builder.pipeline.specification.both_files import Places
 from thoth_models_builder.pipeline.specification.outdated import outdated
 
 if TYPE_CHECKING:
     from tests.support.hub_simulator import HubSimulator
+    from thoth_models_builder.bundle.describe import ModelFacts, ModelFiles
     from thoth_models_builder.reports.results import OutdatedModelReport
 
 NEWER = "b" * 40
@@ -95,6 +98,23 @@ def test_a_commit_that_a_bundle_cannot_contain(pinned: Project, hub: HubSimulato
     report = ask(pinned)
     assert (report.state, report.upstream, report.is_outdated) == ("refused", NEWER, True)
     assert "expected weights as safetensors" in (report.reason or "")
+
+
+def test_a_locked_commit_that_a_bundle_cannot_contain(
+    pinned: Project, hub: HubSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another release may have locked it: that is not said of the commit upstream."""
+    hub.add_model("org/mini", {**OLD, "vocab.txt": b"other"}, revision=NEWER)
+
+    def stricter(files: ModelFiles) -> ModelFacts:
+        if files.digests["vocab.txt"] == Digest.of(OLD["vocab.txt"]):
+            raise UnsupportedModelError("vocab.txt: expected other words")
+        return describe(files)
+
+    monkeypatch.setattr("thoth_models_builder.pipeline.specification.outdated.describe", stricter)
+    message = rf"^mini \(hub:org/mini@{COMMIT}\), as it is locked: vocab\.txt: expected other words$"
+    with pytest.raises(UnsupportedModelError, match=message):
+        ask(pinned)
 
 
 def test_a_hub_that_does_not_answer(pinned: Project, hub: HubSimulator) -> None:
