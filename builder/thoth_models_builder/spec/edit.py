@@ -279,13 +279,12 @@ class _Text:
     def with_first(self, name: str, model: ModelSpec) -> str:
         """Return the text with the first model below ``models:`` or in place of ``models: {}``."""
         start, end = self._models.start_mark.index, self._models.end_mark.index
-        if self._is_root_flow:
-            if not self.is_flow:
-                self._refuse(self._key, "expected `{}`, found nothing")
-            return f"{self._text[: start + 1]}{flow_entry(name, model, as_json=self._is_json())}{self._text[end - 1 :]}"
         written = self._text[start:end]
-        if re.sub(r"\s", "", written) not in ("", "{}"):
-            self._refuse(self._key, f"expected `{{}}` or nothing, found {written!r}")
+        expected, allowed = ("`{}`", {"{}"}) if self._is_root_flow else ("`{}` or nothing", {"{}", ""})
+        if re.sub(r"\s", "", written) not in allowed:
+            self._refuse(self._key, f"expected {expected}, found {repr(written) if written else 'nothing'}")
+        if self._is_root_flow:
+            return f"{self._text[: start + 1]}{flow_entry(name, model, as_json=self._is_json())}{self._text[end - 1 :]}"
         head = self._text[:start].rstrip(" ")
         lines = _Lines(head + self._text[end:])
         return lines.with_lines(lines.of(len(head)), block_entry(name, model, self._key.start_mark.column + 2))

@@ -72,6 +72,12 @@ def test_the_first_model_of_an_empty_list(empty: str, comment: str) -> None:
     assert added(f"{head}{empty}{comment}\n# the end\n") == f"{head}models:{comment}\n{ENTRY}# the end\n"
 
 
+@pytest.mark.parametrize("key", ["models: {  # put them here\n}", "models: &all {}", "models: null", "models: "])
+def test_the_first_model_in_flow_style_takes_no_other_text_away(key: str) -> None:
+    with pytest.raises(SpecError, match=r"models: expected `{}`, found .*; edit the file by hand"):
+        added(f"{{version: 1, bundle: {{name: b, default: new}}, {key}}}")
+
+
 def test_the_first_model_in_a_file_in_flow_style() -> None:
     text = '{"version": 1, "bundle": {"name": "b", "default": "new"}, "models": {}}'
     assert added(text) == text.replace(
