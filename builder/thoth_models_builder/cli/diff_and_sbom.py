@@ -16,9 +16,8 @@ from thoth_models_builder.reports.pull_request import render
 if TYPE_CHECKING:
     import argparse
 
+    from thoth_models.cli.command_help import Commands
     from thoth_models_builder.pipeline.inspect import LayerDiff
-
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
 
 _DONE, _MUST_INDEX = 0, 1
 

@@ -44,7 +44,7 @@ from thoth_models_builder.pipeline import build, image, inputs, inspect, lock, s
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
+    from thoth_models.cli.command_help import Commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

