@@ -87,7 +87,10 @@ def write_jsonl(file: IO[bytes], parts: Iterable[FloatArray]) -> int:
     count = 0
     for vectors in parts:
         for vector in vectors:
-            file.write(json.dumps({"index": count, "embedding": vector.tolist()}).encode() + b"\n")
+            line = memoryview(json.dumps({"index": count, "embedding": vector.tolist()}).encode() + b"\n")
+            # With PYTHONUNBUFFERED, standard output may take a part of it, which is then no error.
+            while line:
+                line = line[file.write(line) :]
             count += 1
     file.flush()
     return count

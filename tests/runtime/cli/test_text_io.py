@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.support.full_disk import little_space
 from thoth_models.cli.text_io import blocks, given, open_texts, replaced_at_end, write_jsonl
 from thoth_models.errors import InvalidInputError
 
@@ -117,3 +118,13 @@ def test_a_file_is_replaced_at_the_end_only(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert path.read_bytes() == b"after"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_takes_a_part_of_a_line_is_an_error(tmp_path: Path) -> None:
+    vectors = np.zeros((1, 2000), dtype=np.float32)
+    with (
+        (tmp_path / "output").open("wb", buffering=0) as unbuffered,
+        little_space(),
+        pytest.raises(OSError, match="File too large"),
+    ):
+        write_jsonl(unbuffered, [vectors])
