@@ -6,9 +6,11 @@ on this computer. The provider's vectors are the model's own, padded to 1536 num
 
 from __future__ import annotations
 
+import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -16,13 +18,14 @@ import pytest
 
 from tests.migration.deployment import INDEX, LOCAL, Deployment, hosted_settings
 from tests.migration.guides import copy_of, migrated
+from tests.operations.gating import gate_process
 from tests.support.qdrant_points import qdrant_serving
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from threading import Event
 
     from tests.migration.deployment import SqlGenerator
     from tests.migration.hosted import HostedProvider
@@ -104,12 +107,12 @@ def of_type(found: dict[str, Any], name: str) -> list[str]:
 
 
 def assert_health_answers(
-    service: SqlGenerator, question: str, standstill: AbstractContextManager[None], reached: threading.Event
+    service: SqlGenerator, ask: Callable[[], httpx2.Response], standstill: AbstractContextManager[None], reached: Event
 ) -> None:
-    """Ask a question that stands still somewhere, `/health` meanwhile, and see the question answered in the end."""
+    """Ask what stands still somewhere, `/health` meanwhile, and see the request answered in the end."""
     with ThreadPoolExecutor(1) as thread:
         with standstill:
-            stuck = thread.submit(service.post, question)
+            stuck = thread.submit(ask)
             assert reached.wait(timeout=30)
             assert service.client.get("/health", timeout=ANSWER_SECONDS).status_code == 200
             assert not stuck.done()
@@ -152,6 +155,12 @@ class TestThothAIUiIntegration:
             found = after.ask("Who supplies the products that are sold out?")
             assert "products.supplier_id" in of_type(found, "schema_from_vector_db")
             assert after.client.get("/health", timeout=ANSWER_SECONDS).status_code == 200
+            # The gate that is a trigger of the way back; its own limits are narrower than a shared machine keeps.
+            limits = ("--rate=10", "--timeout=3s", "--max-failures=50%", "--for=2s")
+            with ThreadPoolExecutor(2) as gates:
+                urls = [f"{service.client.base_url}/health" for service in (before, after)]
+                ended = gates.map(lambda url: gate_process("watch", url, *limits).returncode, urls)
+                assert list(ended) == [1, 0]
             provider.answers.set()
             assert stuck.result(timeout=60).status_code == 200
 
@@ -165,7 +174,21 @@ class TestThothAIUiIntegration:
                 ("/points/query", "sql"),
                 ("/points/query", "column_name"),
             ):
-                assert_health_answers(service, QUESTIONS[0], qdrant.held(path, kind), qdrant.holding)
+                assert_health_answers(
+                    service, partial(service.post, QUESTIONS[0]), qdrant.held(path, kind), qdrant.holding
+                )
+
+    def test_health_answers_while_a_liked_answer_is_saved(self, after: SqlGenerator, qdrant: QdrantServer) -> None:
+        """The other request that asks the store: it adds the last question and its SQL to the collection."""
+        after.ask(QUESTIONS[0])
+        former = qdrant.ids("shop-mini", "sql")
+        like = partial(after.client.post, "/save-sql-feedback", json={"workspace_id": 1})
+        try:
+            assert_health_answers(after, like, qdrant.held("/points"), qdrant.holding)
+            added = qdrant.ids("shop-mini", "sql") - former
+            assert len(added) == 1
+        finally:
+            qdrant.collections["shop-mini"].delete({"points": list(qdrant.ids("shop-mini", "sql") - former)})
 
     def test_questions_at_once_are_answered_as_one_by_one(
         self, after: SqlGenerator, answers_before: dict[str, Any]
@@ -183,6 +206,12 @@ class TestThothAIUiIntegration:
         assert (told["ready"], told["degraded"], told["provider"], told["model"]) == (True, None, "local", "mini")
         assert f"thoth-models.space.{told['space']}.shop-mini" in qdrant.aliases
 
+    def test_the_gate_compares_the_bundle_that_answers(self, after: SqlGenerator, mini_bundle: Path) -> None:
+        meant = hashlib.sha256((mini_bundle / "manifest.json").read_bytes()).hexdigest()
+        for digest, code in ((meant, 0), ("0" * 64, 1)):
+            finished = gate_process("ready", f"{after.client.base_url}/ready", "--bundle", digest)
+            assert finished.returncode == code, finished.stdout
+
     def test_on_the_old_settings_the_new_code_does_what_the_old_did(
         self, hosted: Deployment, local: Deployment, provider: HostedProvider, answers_before: dict[str, Any]
     ) -> None:
@@ -194,7 +223,9 @@ class TestThothAIUiIntegration:
             assert service.client.get("/ready").json() == {"ready": True, "degraded": None, "provider": "openai"}
             # The first request encodes what is searched for; the second one, the names of the columns.
             for after, question in enumerate(("Who supplies what is sold out?", "Which flights leave from Rome?")):
-                assert_health_answers(service, question, provider.silent(after), provider.waiting)
+                assert_health_answers(
+                    service, partial(service.post, question), provider.silent(after), provider.waiting
+                )
         assert local.qdrant.counts() == counts
 
     def test_without_the_bundle_it_says_so_at_once_and_asks_nobody(
@@ -225,14 +256,15 @@ class TestThothAIBeIntegration:
     def test_the_collection_is_copied_and_the_old_one_stays(
         self, local: Deployment, copied: str, qdrant: QdrantServer, provider: HostedProvider
     ) -> None:
-        assert copied == "shop: 115 documents; 115 of them added to shop-mini\n"
+        assert copied == "shop: 115 documents; 115 added to shop-mini; 0 differ there and stay\n"
         assert qdrant.counts() == {"shop": DOCUMENTS, "shop-mini": DOCUMENTS}
         assert {name: collection.size for name, collection in qdrant.collections.items()} == {
             "shop": 1536,
             "shop-mini": 384,
         }
         texts = provider.texts
-        assert local.run("manage.py", "copy_collection", "1") == "shop: 115 documents; 0 of them added to shop-mini\n"
+        again = local.run("manage.py", "copy_collection", "1")
+        assert again == "shop: 115 documents; 0 added to shop-mini; 0 differ there and stay\n"
         assert provider.texts == texts
 
     def test_embedding_workflow_complete(self, local: Deployment, backend: httpx2.Client, tmp_path: Path) -> None:
@@ -272,8 +304,8 @@ class TestThothAIBeIntegration:
         added = local.run("-c", code).strip()
         try:
             back = replace(local, settings=hosted.settings, is_offline=False)
-            printed = back.run("manage.py", "copy_collection", "1", "--source", "shop-mini")
-            assert printed == "shop-mini: 116 documents; 1 of them added to shop\n"
+            printed = back.run("manage.py", "copy_collection", "1", "--from-model", "mini", "--replace")
+            assert printed == "shop-mini: 116 documents; 1 added to shop; 0 differ there and were replaced\n"
             with pytest.raises(AssertionError, match="expected another collection to read than 'shop'"):
                 back.run("manage.py", "copy_collection", "1")
         finally:

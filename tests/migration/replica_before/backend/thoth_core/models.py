@@ -1,4 +1,4 @@
-"""Stands in for the tables of the database: one workspace, whose collection and address the environment has."""
+"""Stands in for the tables of the database: three workspaces, whose collections and address the environment has."""
 
 import os
 from dataclasses import dataclass, field
@@ -39,26 +39,32 @@ class Workspace:
 
     id: int
     name: str
-    sql_db: SqlDb
+    sql_db: SqlDb | None
     preprocessing_status: str = "IDLE"
     last_preprocess_log: str = ""
 
 
-def _workspace() -> Workspace:
+def _workspaces() -> list[Workspace]:
     host, _, port = os.environ.get("QDRANT", "thoth-qdrant:6333").partition(":")
-    return Workspace(1, "Demo", SqlDb("shop", "shop", VectorDb("shop", host, int(port))))
+    shop, archive = (SqlDb(name, name, VectorDb(name, host, int(port))) for name in ("shop", "archive"))
+    return [Workspace(1, "Demo", shop), Workspace(2, "Archive", archive), Workspace(3, "Empty", None)]
 
 
 @dataclass
 class _Objects:
-    made: dict = field(default_factory=dict)
+    made: list = field(default_factory=list)
+
+    def all(self):
+        """Return the workspaces."""
+        self.made = self.made or _workspaces()
+        return self.made
 
     def get(self, **found):
-        """Return the only object."""
-        if "workspace" not in self.made:
-            self.made["workspace"] = _workspace()
-        workspace = self.made["workspace"]
-        return workspace if "id" in found else workspace.sql_db
+        """Return a workspace, or the database of the first one."""
+        if "id" not in found:
+            return self.all()[0].sql_db
+        (workspace,) = [one for one in self.all() if one.id == found["id"]]
+        return workspace
 
 
 Workspace.objects = SqlDb.objects = _Objects()

@@ -25,6 +25,7 @@ class SystemState:
     schema_from_vector_db: dict = field(default_factory=dict)
     evidence: list[str] = field(default_factory=list)
     sql_shots: list[tuple[str, str]] = field(default_factory=list)
+    last_SQL: str = "SELECT 1"
 
     def get_evidence_from_vector_db(self) -> tuple[bool, list[str], str]:
         """Find evidence, and return whether that worked, what was found, and otherwise why not."""
