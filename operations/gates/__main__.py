@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _ready(options: argparse.Namespace) -> Verdict:
     request = Request(options.url, timeout=min(options.timeout, options.within))
-    return wait_until_ready(request, options.within, space=options.space, bundle=options.bundle)
+    return wait_until_ready(request, options.within, space=options.space or "", bundle=options.bundle or "")
 
 
 def _within(options: argparse.Namespace) -> Verdict:
@@ -58,7 +58,7 @@ def _within(options: argparse.Namespace) -> Verdict:
 
 
 def _watch(options: argparse.Namespace) -> Verdict:
-    request = Request(options.url, options.bodies, options.timeout, options.expect)
+    request = Request(options.url, options.bodies, options.timeout, options.expect or "")
     traffic = Traffic(request.send, options.rate, options.timeout)
     traffic.start()
     if options.duration is not None:
@@ -67,12 +67,17 @@ def _watch(options: argparse.Namespace) -> Verdict:
     time.sleep(MARGIN_SECONDS)
     finished = run_command(options.command, options.within)
     time.sleep(MARGIN_SECONDS)
-    judged = judge_traffic(traffic.finish(), options.max_failures)
+    try:
+        judged = judge_traffic(traffic.finish(), options.max_failures)
+    except UnmeasuredError as error:
+        judged = Verdict(UNMEASURED, str(error))
     return both(judge_command(finished, options.within), judged)
 
 
 def _compare(options: argparse.Namespace) -> Verdict:
-    old, new = (Request(url, options.bodies, options.timeout, options.expect) for url in (options.old, options.new))
+    old, new = (
+        Request(url, options.bodies, options.timeout, options.expect or "") for url in (options.old, options.new)
+    )
     return compare(timed_blocks(old, new, options.within), options.max_slower)
 
 
@@ -112,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     sending = argparse.ArgumentParser(add_help=False)
     help_ = "send this JSON with POST; @FILE: each line of a file, in turn (default: GET)"
     sending.add_argument("--body", dest="bodies", type=_bodies, default=(), metavar="JSON", help=help_)
-    sending.add_argument("--expect", default="", metavar="TEXT", help="a right answer has this text in its body")
+    sending.add_argument("--expect", type=_text, metavar="TEXT", help="a right answer has this text in its body")
 
     def gate(
         name: str, run: object, arguments: str, summary: str, *parents: argparse.ArgumentParser
@@ -126,8 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     ready = gate("ready", _ready, "URL", "Wait until a replica is ready, and compare its models.", asking)
     ready.add_argument("url", type=_url, metavar="URL")
     ready.add_argument("--within", type=_seconds, default=60.0, metavar="TIME", help="(default: 60s)")
-    ready.add_argument("--space", default="", help="the embedding space that it must have")
-    ready.add_argument("--bundle", default="", metavar="DIGEST", help="the bundle digest that it must have")
+    ready.add_argument("--space", type=_digest, metavar="SPACE", help="the embedding space that it must have")
+    help_ = "the SHA-256 of the bundle's manifest.json, which it must have"
+    ready.add_argument("--bundle", type=_digest, metavar="DIGEST", help=help_)
 
     within = gate("within", _within, "LIMIT -- COMMAND …", "Run a command, and stop it at a limit.")
     within.add_argument("limit", type=_seconds, metavar="LIMIT", help="such as 90s, 5m or 1h")
@@ -159,9 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     slower.add_argument("--max-slower", type=_share, default=0.2, metavar="SHARE", help="(default: 20%%)")
     slower.add_argument("--within", type=_seconds, default=600.0, metavar="TIME", help="measure at most so long (10m)")
 
-    memory = gate("memory", _memory, "--old PLACE … --new PLACE …", "Compare the memory (PSS) of two releases.")
+    memory = gate("memory", _memory, "--old PLACE … --new PLACE …", "Compare the memory of two releases.")
     for side in ("old", "new"):
-        what = "pid:N with its children, container:NAME, compose:SERVICE, or bytes:N"
+        what = "pid:N with its children, container:NAME, compose:SERVICE, or bytes:OWN+FILES"
         memory.add_argument(f"--{side}", type=_place, nargs="+", required=True, metavar="PLACE", help=what)
     memory.add_argument("--max-more", type=_share, default=0.5, metavar="SHARE", help="(default: 50%%)")
     return parser
@@ -209,9 +215,21 @@ def _bodies(text: str) -> tuple[str, ...]:
     return lines or _fail("a file with a body on each line", text)
 
 
+# An empty value, as of a shell's variable or command that found nothing, would compare nothing.
+
+
+def _digest(text: str) -> str:
+    return text if re.fullmatch(r"[0-9a-f]{64}", text) else _fail("64 hexadecimal digits", text)
+
+
+def _text(text: str) -> str:
+    return text or _fail("a text that a right answer has", text)
+
+
 def _place(text: str) -> str:
-    if not re.fullmatch(r"(pid|bytes):[1-9]\d*|(container|compose):\w[\w.-]*", text, flags=re.ASCII):
-        _fail("pid:N, container:NAME, compose:SERVICE or bytes:N", text)
+    places = r"pid:[1-9]\d*|(container|compose):\w[\w.-]*|bytes:[1-9]\d*\+\d+"
+    if not re.fullmatch(places, text, flags=re.ASCII):
+        _fail("pid:N, container:NAME, compose:SERVICE or bytes:OWN+FILES", text)
     return text
 
 

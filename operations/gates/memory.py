@@ -6,6 +6,7 @@ import os
 import re
 import statistics
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,33 +17,82 @@ if TYPE_CHECKING:
 
 PROC = Path("/proc")
 
+_MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ (?P<offset>[0-9a-f]+) (?P<device>\S+) (?P<inode>\d+)")
+_SIZE = re.compile(r"^(?P<name>\w+): +(?P<kilobytes>\d+) kB$")
 
-def memory_of(place: str) -> int:
-    """Return the bytes of ``pid:N`` with its children, ``container:NAME`` or ``compose:SERVICE``, or N of ``bytes:N``.
 
-    Proportional (PSS): a page that n processes share counts 1/n for each.
+@dataclass(frozen=True)
+class Memory:
+    """What the processes of one instance take together, in bytes.
+
+    Attributes:
+        own: Memory without a file. What they share with each other, as after a fork, counts once.
+        files: Pages of files that are in memory and mapped, such as weights. Each file counts once and as a whole,
+            however many others map it too: so the figure does not depend on how many instances run beside this one.
+    """
+
+    own: int
+    files: int
+
+    @property
+    def whole(self) -> int:
+        """What it takes by itself."""
+        return self.own + self.files
+
+
+def memory_of(place: str) -> Memory:
+    """Return the memory of ``pid:N`` with its children, ``container:NAME``, ``compose:SERVICE`` or ``bytes:OWN+FILES``.
 
     Raises:
         UnmeasuredError: There is no such process or container here, or its memory may not be read.
     """
     kind, _, name = place.partition(":")
     if kind == "bytes":
-        return int(name)
-    if kind == "pid":
-        return sum(map(_proportional, _with_children(int(name))))
-    return sum(map(_proportional, _of_container(name if kind == "container" else _of_service(name))))
+        own, _, files = name.partition("+")
+        return Memory(int(own), int(files))
+    first = int(name) if kind == "pid" else _of_container(name if kind == "container" else _of_service(name))
+    own = 0
+    files: dict[str, int] = {}
+    for pid in _with_children(first):
+        own += _own(pid)
+        for mapping, size in _files(pid).items():
+            files[mapping] = max(size, files.get(mapping, 0))  # processes of one instance share a file's pages
+    return Memory(own, sum(files.values()))
 
 
-def _proportional(pid: int) -> int:
+def _own(pid: int) -> int:
+    sizes = dict(map(_size, _lines(pid, "smaps_rollup")))
+    if "Pss_Anon" not in sizes:
+        raise UnmeasuredError(f"process {pid}: expected its Pss_Anon (Linux 5.4 and newer), found {list(sizes)[:9]}")
+    return sizes["Pss_Anon"]
+
+
+def _files(pid: int) -> dict[str, int]:
+    """Return the bytes in memory of each mapping of a file, by what is mapped."""
+    found: dict[str, int] = {}
+    mapping, inode = "", "0"
+    for line in _lines(pid, "smaps"):
+        if begun := _MAPPING.match(line):
+            inode, mapping = begun["inode"], f"{begun['device']} {begun['inode']} {begun['offset']}"
+        elif inode != "0":
+            name, size = _size(line)
+            # Pages of a private mapping that were written to are memory of its own.
+            change = {"Rss": size, "Anonymous": -size}.get(name, 0)
+            found[mapping] = found.get(mapping, 0) + change
+    return found
+
+
+def _lines(pid: int, name: str) -> list[str]:
     try:
-        rollup = Path(PROC, str(pid), "smaps_rollup").read_text(encoding="ascii")
+        return Path(PROC, str(pid), name).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         reason = f"process {pid}: expected to read its memory ({error.strerror}); another user's needs root"
         raise UnmeasuredError(reason) from error
-    found = re.search(r"^Pss:\s+(\d+) kB$", rollup, flags=re.MULTILINE)
-    if found is None:
-        raise UnmeasuredError(f"process {pid}: expected a line with its Pss, found {rollup[:80]!r}")
-    return int(found[1]) * 1024
+
+
+def _size(line: str) -> tuple[str, int]:
+    found = _SIZE.match(line)
+    return (found["name"], int(found["kilobytes"]) * 1024) if found else ("", 0)
 
 
 def _with_children(pid: int) -> list[int]:
@@ -69,20 +119,19 @@ def _of_service(name: str) -> str:
     return found[0]
 
 
-def _of_container(name: str) -> list[int]:
-    identity = _docker("inspect", "--format={{.Id}}", name).strip()
-    pids = [int(line) for line in _docker("top", name, "-eo", "pid").split()[1:]]
-    if not pids:
+def _of_container(name: str) -> int:
+    """Return the first process of a container. A check of its health is no child of that, and does not count."""
+    identity, pid = _docker("inspect", "--format={{.Id}} {{.State.Pid}}", name).split()
+    if pid == "0":
         raise UnmeasuredError(f"container {name}: expected processes, found none")
-    for pid in pids:
-        # The engine may be on another computer, where these numbers are of other processes.
-        try:
-            groups = Path(PROC, str(pid), "cgroup").read_text(encoding="ascii")
-        except OSError:
-            groups = ""
-        if identity not in groups:
-            raise UnmeasuredError(f"container {name}: expected its process {pid} here, found none or another")
-    return pids
+    # The engine may be on another computer, where this number is of another process.
+    try:
+        groups = Path(PROC, pid, "cgroup").read_text(encoding="ascii")
+    except OSError:
+        groups = ""
+    if identity not in groups:
+        raise UnmeasuredError(f"container {name}: expected its process {pid} here, found none or another")
+    return int(pid)
 
 
 def _docker(*arguments: str) -> str:
@@ -95,10 +144,25 @@ def _docker(*arguments: str) -> str:
     return done.stdout
 
 
-def judge_memory(old: Sequence[int], new: Sequence[int], max_more: float) -> Verdict:
-    """Return whether the new ones take, on average, too much more than the old ones."""
-    before, after = statistics.mean(old), statistics.mean(new)
-    figures = {"old_bytes": round(before), "new_bytes": round(after), "ratio": round(after / before, 3)}
-    said = f"{after / 1e6:.1f} MB, {after / before:.2f} x the {before / 1e6:.1f} MB of the old release"
-    said += f", the limit is {1 + max_more:.2f}"
-    return Verdict(BEYOND if after > before * (1 + max_more) else WITHIN, said, figures)
+def judge_memory(old: Sequence[Memory], new: Sequence[Memory], max_more: float) -> Verdict:
+    """Return whether the new ones take, on average, too much more than the old ones: of their own, or as a whole.
+
+    Both, because weights that are copied instead of mapped leave the whole as it was, and larger ones leave their own.
+    """
+    before, after = _mean(old), _mean(new)
+    ratios = {"own_ratio": after.own / max(before.own, 1), "ratio": after.whole / max(before.whole, 1)}
+    figures = {side: f"bytes:{mean.own}+{mean.files}" for side, mean in (("old", before), ("new", after))}
+    own = (
+        f"{after.own / 1e6:.1f} MB of its own, {ratios['own_ratio']:.2f} x the {before.own / 1e6:.1f} MB of the old one"
+    )
+    whole = f"with files {after.whole / 1e6:.1f} MB, {ratios['ratio']:.2f} x the {before.whole / 1e6:.1f} MB"
+    beyond = after.own > before.own * (1 + max_more) or after.whole > before.whole * (1 + max_more)
+    rounded = {name: round(ratio, 3) for name, ratio in ratios.items()}
+    return Verdict(
+        BEYOND if beyond else WITHIN, f"{own}; {whole}; the limit is {1 + max_more:.2f}", {**figures, **rounded}
+    )
+
+
+def _mean(several: Sequence[Memory]) -> Memory:
+    own, files = (statistics.mean(getattr(one, part) for one in several) for part in ("own", "files"))
+    return Memory(round(own), round(files))

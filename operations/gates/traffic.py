@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gates.request import FAILURES, why
-from gates.verdict import BEYOND, UNMEASURED, WITHIN, Verdict
+from gates.verdict import BEYOND, UNMEASURED, WITHIN, UnmeasuredError, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +44,7 @@ class Traffic:
         self._stop = threading.Event()
         self._samples: dict[int, Sample] = {}
         self._due: list[float] = []
+        self._refused: RuntimeError | None = None
         self._pacer = threading.Thread(target=self._pace, daemon=True)
 
     def start(self) -> None:
@@ -51,9 +52,16 @@ class Traffic:
         self._pacer.start()
 
     def finish(self) -> list[Sample]:
-        """Send no more, wait for the last answers as long as they may take, and return all samples."""
+        """Send no more, wait for the last answers as long as they may take, and return all samples.
+
+        Raises:
+            UnmeasuredError: This computer could not send all requests.
+        """
         self._stop.set()
         self._pacer.join()
+        if self._refused is not None:
+            reason = f"expected a thread for each request, found {self._refused} after {len(self._due)} requests"
+            raise UnmeasuredError(reason)
         while len(self._samples) < len(self._due) and time.monotonic() < self._due[-1] + self._timeout:
             time.sleep(0.01)
         missing = Sample(self._timeout, "TimeoutError")
@@ -63,9 +71,13 @@ class Traffic:
         started = time.monotonic()
         while not self._stop.wait(max(0.0, started + len(self._due) / self._rate - time.monotonic())):
             number, due = len(self._due), started + len(self._due) / self._rate
+            try:
+                # A thread for each request: a pool that is full would be a closed loop.
+                threading.Thread(target=self._one, args=(number, due), daemon=True).start()
+            except RuntimeError as error:
+                self._refused = error
+                return
             self._due.append(due)
-            # A thread for each request: a pool that is full would be a closed loop.
-            threading.Thread(target=self._one, args=(number, due), daemon=True).start()
 
     def _one(self, number: int, due: float) -> None:
         failure = ""

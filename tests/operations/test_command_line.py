@@ -29,11 +29,17 @@ URL = "http://127.0.0.1:9/"
         (["watch", URL, "--for", "1s", "--max-failures", "-5%"], "argument"),
         (["watch", "file:///etc/passwd", "--for", "1s"], "expected an address such as http://"),
         (["watch", URL, "--for", "1s", "--body", "@/nowhere"], "expected a file with a body on each line"),
+        # A variable or a command of the shell that found nothing: nothing would be compared.
+        (["watch", URL, "--for", "1s", "--expect", ""], "expected a text that a right answer has, found ''"),
+        (["ready", URL, "--bundle", ""], "expected 64 hexadecimal digits, found ''"),
+        (["ready", URL, "--space", ""], "expected 64 hexadecimal digits, found ''"),
+        (["ready", URL, "--bundle", "ab"], "expected 64 hexadecimal digits, found 'ab'"),
         (["compare", URL], "NEW_URL"),
         (
             ["memory", "--old", "123", "--new", "pid:1"],
-            "compose:SERVICE or bytes:N, found '123'",
+            "compose:SERVICE or bytes:OWN+FILES, found '123'",
         ),
+        (["memory", "--old", "bytes:123", "--new", "pid:1"], "bytes:OWN+FILES, found 'bytes:123'"),
         (["memory", "--old", "container:a b", "--new", "pid:1"], "expected pid:N"),
         (["memory", "--old", "container:-H", "--new", "pid:1"], "expected pid:N"),
     ],
@@ -48,13 +54,17 @@ def test_wrong_usage_ends_with_2(arguments: list[str], said: str, capsys: pytest
 
 
 def test_figures_come_first_and_the_verdict_last() -> None:
-    done = gate_process("memory", "--old", "bytes:100000000", "--new", "bytes:160000000")
+    done = gate_process("memory", "--old", "bytes:100000000+300000000", "--new", "bytes:160000000+300000000")
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        "old_bytes: 100000000",
-        "new_bytes: 160000000",
-        "ratio: 1.6",
-        "beyond: 160.0 MB, 1.60 x the 100.0 MB of the old release, the limit is 1.50",
+        "old: bytes:100000000+300000000",
+        "new: bytes:160000000+300000000",
+        "own_ratio: 1.6",
+        "ratio: 1.15",
+        (
+            "beyond: 160.0 MB of its own, 1.60 x the 100.0 MB of the old one; "
+            "with files 460.0 MB, 1.15 x the 400.0 MB; the limit is 1.50"
+        ),
     ]
 
 

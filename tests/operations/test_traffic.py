@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
 import pytest
 
 from gates.traffic import Sample, Traffic, judge_traffic
-from gates.verdict import BEYOND, UNMEASURED, WITHIN
+from gates.verdict import BEYOND, UNMEASURED, WITHIN, UnmeasuredError
 from tests.operations.gating import RIGHT, SECONDS, figures, serving
 
 
@@ -103,3 +104,37 @@ def test_one_lost_request_is_beyond_none() -> None:
     with serving(lambda number, body: None if number == 7 else RIGHT) as url:
         code, printed = figures("watch", url, "--rate", "100", "--for", "0.3s")
     assert (code, printed["failed"]) == (BEYOND, 1)
+
+
+class TestWithoutThreads:
+    """A computer that can start no more threads has not sent all requests, and its run says nothing."""
+
+    @pytest.fixture(autouse=True)
+    def third_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        start, started = threading.Thread.start, itertools.count()
+
+        def refuse(self: threading.Thread) -> None:
+            if self._target.__name__ == "_one" and next(started) >= 2:  # type: ignore[attr-defined]
+                raise RuntimeError("can't start new thread")
+            start(self)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    def test_a_run_that_could_not_send_is_not_measured(self) -> None:
+        traffic = Traffic(lambda number: None, rate=100, timeout=SECONDS)
+        traffic.start()
+        traffic._pacer.join(SECONDS)
+        with pytest.raises(
+            UnmeasuredError,
+            match=r"^expected a thread for each request, found can't start new thread after 2 requests$",
+        ):
+            traffic.finish()
+
+    @pytest.mark.parametrize(("command", "code"), [("true", UNMEASURED), ("false", BEYOND)])
+    def test_a_command_that_failed_has_failed_nevertheless(
+        self, command: str, code: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gates.__main__.MARGIN_SECONDS", 0.2)
+        found, printed = figures("watch", "http://127.0.0.1:9/", "--rate", "100", "--", command)
+        assert found == code, printed
+        assert "can't start new thread" in printed["verdict"]
