@@ -22,6 +22,17 @@ what=$1 release=$2
 [ -f "$release" ] || fail "expected an environment file, found none: $release" 2
 release=$(cd "$(dirname "$release")" && pwd)/$(basename "$release")
 
+# Otherwise the engine would kill a replica that still answers. The defaults are those of compose.yaml.
+value() {
+    local found
+    found=$(sed -n "s/^$1=//p" "$release" | tail -n 1 | tr -d "\"' ")
+    echo "${found:-$2}"
+}
+drain=$(value SERVICE_DRAIN_SECONDS 6) stop=$(value SERVICE_STOP_SECONDS 30) grace=$(value STOP_GRACE 40s)
+[[ $grace =~ ^[0-9]+s$ ]] || fail "STOP_GRACE: expected seconds such as 40s, found $grace" 2
+awk -v drain="$drain" -v stop="$stop" -v grace="${grace%s}" 'BEGIN { exit !(drain + stop < grace) }' ||
+    fail "STOP_GRACE: expected more than SERVICE_DRAIN_SECONDS and SERVICE_STOP_SECONDS, $drain and $stop, found $grace" 2
+
 # A second one at the same time would take the other replica out of the traffic as well. A child keeps the lock: what was
 # killed may have left a command of Compose that goes on.
 exec 9<"$here/compose.yaml"

@@ -50,12 +50,33 @@ def test_the_proxy_has_no_privileges_and_only_the_service_can_be_opened_to_other
 
 def test_a_replica_stops_after_the_proxy_has_noticed_and_before_the_engine_kills_it() -> None:
     found = re.search(r"check inter (\w+) fall (\d+)", HAPROXY)
+    slow = re.search(r"timeout check (\w+)", HAPROXY)
     assert found is not None
-    noticed = seconds(found[1]) * (int(found[2]) + 1)
+    assert slow is not None
+    # So long may each answer of a busy replica take, and that of a check which had begun before.
+    noticed = seconds(slow[1]) + int(found[2]) * (seconds(found[1]) + seconds(slow[1]))
     replica = SERVICES["replica-1"]
     drain, stop = (seconds(replica["environment"][f"SERVICE_{name}_SECONDS"]) for name in ("DRAIN", "STOP"))
     assert noticed < drain
     assert drain + stop < seconds(replica["stop_grace_period"])
+
+
+def test_the_script_knows_the_defaults_of_the_stack() -> None:
+    script = (STACK / "roll-out.sh").read_text(encoding="utf-8")
+    known = dict(re.findall(r"\$\(value (\w+) (\w+)\)", script))
+    replica = SERVICES["replica-1"]
+    names = ("SERVICE_DRAIN_SECONDS", "SERVICE_STOP_SECONDS")
+    of_the_stack = {
+        **{name: replica["environment"][name] for name in names},
+        "STOP_GRACE": replica["stop_grace_period"],
+    }
+    assert {f"${{{name}:-{default}}}" for name, default in known.items()} == set(of_the_stack.values())
+    assert known.keys() == of_the_stack.keys()
+
+
+def test_the_proxy_has_room_for_its_threads_on_a_machine_with_many_cores() -> None:
+    (threads,) = re.findall(r"^    nbthread (\d+)$", HAPROXY, flags=re.MULTILINE)
+    assert int(threads) + 1 < SERVICES["proxy"]["pids_limit"]
 
 
 def test_no_request_is_sent_twice() -> None:

@@ -130,6 +130,27 @@ def test_a_second_one_at_the_same_time_is_refused(script: Script) -> None:
 
 
 @pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("SERVICE_STOP_SECONDS=33", 0),
+        ("SERVICE_STOP_SECONDS=34", 2),
+        ("SERVICE_STOP_SECONDS='60'", 2),
+        ("SERVICE_DRAIN_SECONDS=12.5", 2),
+        ("SERVICE_STOP_SECONDS=60\nSTOP_GRACE=70s", 0),
+        ("STOP_GRACE=1m", 2),
+    ],
+)
+def test_a_release_that_the_engine_would_kill_while_it_answers_is_refused(
+    script: Script, lines: str, code: int
+) -> None:
+    script.release.write_text(f"SQL_GENERATOR_IMAGE=name@sha256:ab\n{lines}\n", encoding="utf-8")
+    done = script.run("replicas", str(script.release))
+    assert done.returncode == code, done.stderr
+    assert bool(script.steps()) == (code == 0)
+    assert code == 0 or done.stderr.startswith("roll-out: STOP_GRACE: expected ")
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ([], "expected canary or replicas, and an environment file; found 0 arguments"),
