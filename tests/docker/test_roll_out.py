@@ -35,9 +35,6 @@ PAGE = ROOT / "docs" / "migration" / "roll-out.md"
 PROJECT = "thoth-roll-out"
 PORTS = {"SQL_GENERATOR_LISTEN": 8020, "REPLICA_1_PORT": 8021, "REPLICA_2_PORT": 8022, "CANARY_PORT": 8029}
 WATCH = 'python3 -m gates watch http://127.0.0.1:8020/generate-sql --body @questions.jsonl --expect \'"phase": "sql"\''
-# One keyword, one text: what is measured is the way to the replicas, and not how much two cores can encode.
-QUESTION = '{"question": "cities", "workspace_id": 1, "functionality_level": "BASIC", "flags": {"use_evidence": false, '
-QUESTION += '"use_examples": false}}\n'
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +99,9 @@ class Stack:
             # The bundle has no model of that space: this release never gets ready.
             setting = f"SERVICE_EXPECT_SPACE={'0' * 64}\n" if name == "bad" else ""
             (place / f"{name}.env").write_text(f"SQL_GENERATOR_IMAGE={image}\n{setting}", encoding="utf-8")
-        (place / "questions.jsonl").write_text(QUESTION, encoding="utf-8")
-        (place / "bundle").symlink_to(shared_images().bundle)
+        # One keyword, one text: what is measured is the way to the replicas, and not how much two cores can encode.
+        (question,) = re.findall(r"^```json\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        (place / "questions.jsonl").write_text(question, encoding="utf-8")
         self.ports = {port: _free_port() for port in PORTS.values()}
         ports = {name: str(self.ports[port]) for name, port in PORTS.items()}
         ports["SQL_GENERATOR_LISTEN"] = f"127.0.0.1:{ports['SQL_GENERATOR_LISTEN']}"
@@ -191,13 +189,18 @@ def test_the_page_takes_a_release_out_and_back_and_a_bad_one_gets_no_traffic(
 ) -> None:
     """In one test, since each container that is replaced takes seconds."""
     previous, following = stack.images["previous"], stack.images["next"]
-    written, bundle, image, canary, replicas, hold, back = blocks()
+    written, start, bundle, image, canary, replicas, hold, back = blocks()
     stack.succeed(written)
+    stack.succeed(start)
+    assert stack.released("replica-1", "replica-2") == (previous, previous)
 
     # Where the bundle is built, which is not where it is operated.
     project = shared_images().bundle.parent
     (project / "bundle-of-the-running-release").symlink_to("bundle")
-    stack.succeed(bundle, place=project)
+    printed = stack.succeed(bundle, place=project).printed
+    (digest,) = re.findall(r"^([0-9a-f]{64})  bundle/manifest.json$", printed, re.MULTILINE)
+    with (stack.place / "next.env").open("a", encoding="utf-8") as file:
+        file.write(f"BUNDLE_DIGEST={digest}\n")
 
     stack.succeed(image)
 
@@ -213,8 +216,8 @@ def test_the_page_takes_a_release_out_and_back_and_a_bad_one_gets_no_traffic(
     tell(f"roll-out, two replicas: {done.figure('command_seconds'):.1f} s, {done.figure('requests'):.0f} requests")
 
     assert "--for 10m" in hold
-    before = f"bytes:{beside.figure('old_bytes'):.0f}"
-    stack.succeed(re.sub(r"bytes:\d+", before, hold.replace("--for 10m", "--for 3s")))
+    (before,) = re.findall(r"^old: (bytes:\S+)$", beside.printed, re.MULTILINE)
+    stack.succeed(re.sub(r"bytes:[\d+]+", before, hold.replace("--for 10m", "--for 3s")))
 
     done = stack.run(replicas.replace("next.env", "bad.env"))
     assert done.code == 1
