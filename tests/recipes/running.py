@@ -110,8 +110,10 @@ class Runner:
     ) -> Ran:
         """Do what a page says, and check it: it must end well, and nothing may have tried to leave the machine.
 
-        Other than to the hosts of ``tolerated``, which the page names.
+        Other than to the hosts of ``tolerated``, which the page names, as it does the variables of the environment.
         """
+        text = (SOURCES / "docs" / "recipes" / f"{page}.md").read_text(encoding="utf-8")
+        assert [name for name in (*(environment or {}), *tolerated) if name not in text] == []
         ran = self.run(self.code_of(page), check, environment)
         assert ran.code == 0, f"{'no end' if ran.code is None else ran.code}\n{ran.output}\n{ran.attempts}"
         assert ran.output.splitlines()[-1] == "checked", ran.output

@@ -30,6 +30,12 @@ def test_a_page_is_tested_and_short(page: Path) -> None:
     assert len(page.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
+@pytest.mark.parametrize("page", ["bertopic", "keybert", "mteb", "txtai"])
+def test_a_page_whose_framework_needs_torch_says_how_to_get_it_without_cuda(page: str) -> None:
+    text = (SOURCES / "docs" / "recipes" / f"{page}.md").read_text(encoding="utf-8")
+    assert "../../README.md#the-cpu-build-of-torch" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_installs_what_the_session_installs(page: Path) -> None:
     settings = tomllib.loads((SOURCES / "pyproject.toml").read_text(encoding="utf-8"))

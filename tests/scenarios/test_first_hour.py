@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support.bundles import make_writable
 from tests.support.hub_simulator import HubSimulator
+from tests.support.pages import SOURCES
 from tests.support.projects import environment_of_children
 from tests.support.tiny_models import make_wordpiece_model
 from tests.support.transcripts import Command, commands_of
@@ -66,6 +68,26 @@ def test_the_page_as_a_newcomer_follows_it(empty: Path) -> None:
             finished = run(command.line, empty, hub.endpoint)
             assert (finished.returncode, "Traceback" in finished.stderr) == (0, False), finished.stderr
             assert command.missing(finished.stdout) == [], finished.stdout
+
+
+def test_the_page_installs_in_an_environment_and_leaves_the_checkout(tmp_path: Path) -> None:
+    """Where the checkout has a models.yaml, and Debian's pip refuses to install outside an environment."""
+    (block,) = re.findall(
+        r"^```text\n(.*?)^```$", (SOURCES / PAGE).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    lines = "".join(f"{line}\n" for line in block.splitlines() if not line.startswith("pip "))
+    assert block.splitlines()[0].startswith("python3 -m venv ")
+    fake = "python3() { mkdir -p $3/bin; echo 'VIRTUAL_ENV=made' >$3/bin/activate; }\n"
+    where = subprocess.run(
+        ["bash", "-ec", f'{fake}{lines}echo "$VIRTUAL_ENV"; pwd; ls'],
+        cwd=SOURCES,
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert where.stdout.splitlines() == ["made", str(tmp_path / "models")]
 
 
 def test_a_line_that_is_not_printed_would_be_seen() -> None:
