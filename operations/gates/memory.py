@@ -27,8 +27,8 @@ class Memory:
 
     Attributes:
         own: Memory without a file. What they share with each other, as after a fork, counts once.
-        files: Pages of files that are in memory and mapped, such as weights. Each file counts once and as a whole,
-            however many others map it too: so the figure does not depend on how many instances run beside this one.
+        files: Pages of mapped files that are in memory, such as weights, and shared memory. Each counts once and as a
+            whole, however many others map it too: so the figure does not depend on how many instances run beside it.
     """
 
     own: int
@@ -48,8 +48,7 @@ def memory_of(place: str) -> Memory:
     """
     kind, _, name = place.partition(":")
     if kind == "bytes":
-        own, _, files = name.partition("+")
-        return Memory(int(own), int(files))
+        return Memory(*map(int, name.split("+")))
     first = int(name) if kind == "pid" else _of_container(name if kind == "container" else _of_service(name))
     own = 0
     files: dict[str, int] = {}

@@ -31,9 +31,9 @@ URL = "http://127.0.0.1:9/"
         (["watch", URL, "--for", "1s", "--body", "@/nowhere"], "expected a file with a body on each line"),
         # A variable or a command of the shell that found nothing: nothing would be compared.
         (["watch", URL, "--for", "1s", "--expect", ""], "expected a text that a right answer has, found ''"),
-        (["ready", URL, "--bundle", ""], "expected 64 hexadecimal digits, found ''"),
-        (["ready", URL, "--space", ""], "expected 64 hexadecimal digits, found ''"),
-        (["ready", URL, "--bundle", "ab"], "expected 64 hexadecimal digits, found 'ab'"),
+        (["ready", URL, "--within", "0.1s", "--bundle", ""], "expected 64 hexadecimal digits, found ''"),
+        (["ready", URL, "--within", "0.1s", "--space", ""], "expected 64 hexadecimal digits, found ''"),
+        (["ready", URL, "--within", "0.1s", "--bundle", "ab"], "expected 64 hexadecimal digits, found 'ab'"),
         (["compare", URL], "NEW_URL"),
         (
             ["memory", "--old", "123", "--new", "pid:1"],

@@ -107,6 +107,36 @@ def test_processes_of_one_instance_count_their_file_once(weights: Path) -> None:
         assert 40 << 20 < memory_of(several).files < 80 << 20
 
 
+def test_pages_of_a_file_that_were_written_to_are_memory_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from gates import memory
+
+    mappings = [
+        "7f00-7f10 rw-p 00001000 fe:00 12   /usr/lib/a library.so\nRss:    10 kB\nAnonymous:    4 kB\nVmFlags: rd wr",
+        "7f10-7f20 r--p 00002000 fe:00 12   /usr/lib/a library.so\nRss:    20 kB\nAnonymous:    0 kB",
+        "7f20-7f30 rw-p 00000000 00:00 0    [heap]\nRss:    300 kB\nAnonymous:    300 kB",
+    ]
+    (process := tmp_path / "7").mkdir()
+    (process / "stat").write_text("7 (a name) S 1 0\n", encoding="utf-8")
+    (process / "smaps").write_text("\n".join(mappings), encoding="utf-8")
+    (process / "smaps_rollup").write_text("Pss:  330 kB\nPss_Anon:   304 kB\n", encoding="utf-8")
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    assert memory_of("pid:7") == Memory(304 * 1024, 26 * 1024)
+
+
+def test_a_kernel_without_the_figure_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from gates import memory
+
+    (process := tmp_path / "7").mkdir()
+    (process / "smaps_rollup").write_text("Pss:  330 kB\n", encoding="utf-8")
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    with pytest.raises(
+        UnmeasuredError, match=r"^process 7: expected its Pss_Anon \(Linux 5.4 and newer\), found \['Pss'\]"
+    ):
+        memory_of("pid:7")
+
+
 def test_a_recorded_figure_takes_the_place_of_a_release_that_is_gone() -> None:
     with holding(40) as new:
         code, printed = figures("memory", "--old", f"bytes:{20 << 20}+{500 << 20}", "--new", new)
