@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import functools
 import json
 import os
 import re
@@ -145,7 +146,7 @@ def test_the_alert_of_the_plan_says_what_the_gate_ended_with(place: Path) -> Non
         ("right", RIGHT, []),
         ("wrong", (503, b"busy"), ["mail -s sql_generator: the gate ended with 1 root"]),
     ):
-        with serving(lambda number, body, answer=answer: answer) as url:
+        with serving(functools.partial(lambda given, number, body: given, answer)) as url:
             log = place / f"{name}.log"
             done, calls = run(shorter(command.replace("gate.log", str(log)), url), place)
         assert (done.returncode, calls) == (0, expected), log.read_text(encoding="utf-8")

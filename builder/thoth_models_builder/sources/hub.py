@@ -252,7 +252,7 @@ class HubRepository:
         except hub.errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", None)
             instead = found_in_answer(*answers)
-            meaning = _MEANINGS.get(status, "" if instead else " (the Hub is in trouble)")
+            meaning = _MEANINGS.get(status or 0, "" if instead else " (the Hub is in trouble)")
             found = f"HTTP status {status}{meaning}" + (f" and {instead}" if instead else "")
             is_passing = status is None or status == 429 or status >= 500  # noqa: PLR2004 - HTTP's own numbers
             kind = SourceUnreachableError if is_passing else SourceError
