@@ -13,7 +13,7 @@ from thoth_models.cli import doctor_command
 from thoth_models.cli.failures import _NEXT_STEPS, EXIT_CODES, exit_code, next_step
 from thoth_models.errors import BundleNotFoundError, InvalidInputError, ManifestError, ThothModelsError
 
-KINDS = error_kinds(ThothModelsError, "thoth_models")
+KINDS = error_kinds(ThothModelsError, "thoth_models.errors")
 
 
 def test_all_errors_are_found() -> None:
