@@ -166,6 +166,8 @@ def _embed(options: argparse.Namespace) -> int:
         raise InvalidInputError(f"--output: expected a file ending in .npy or .jsonl, or -, found {options.output!r}")
     if options.text is not None and options.input != "-":
         raise InvalidInputError(f"expected texts by --text or a file of them, found both: {options.input!r}")
+    if output is not None and options.input != "-" and output.resolve() == Path(options.input).resolve():
+        raise InvalidInputError(f"--output: expected another file than that of the texts, found {options.output!r}")
     with open_texts(options.input, options.input_format) if options.text is None else given(options.text) as texts:
         with diverted_output():
             embedding = load_as_asked(options)

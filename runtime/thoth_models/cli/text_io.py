@@ -98,7 +98,11 @@ def write_jsonl(file: IO[bytes], parts: Iterable[FloatArray]) -> int:
 
 @contextlib.contextmanager
 def replaced_at_end(path: Path) -> Iterator[IO[bytes]]:
-    """Write to a temporary file beside ``path``, and rename it at the end, so that a failure keeps the old file."""
+    """Write to a temporary file beside ``path``, and rename it at the end, so that a failure keeps the old file.
+
+    A symlink stays, and the file that it leads to is replaced.
+    """
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

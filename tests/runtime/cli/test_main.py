@@ -226,6 +226,16 @@ def test_embed_of_texts_on_the_command_line(capsys: Capture) -> None:
     assert "expected texts by --text or a file of them, found both: 'file.txt'" in capsys.readouterr().err
 
 
+def test_vectors_do_not_take_the_place_of_their_texts(tmp_path: Path, capsys: Capture) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_bytes(b'"water"\n')
+    (tmp_path / "out.jsonl").symlink_to(texts)
+    for output in (texts, tmp_path / "out.jsonl"):
+        assert main(["embed", str(texts), "--output", str(output)]) == 2
+        assert "--output: expected another file than that of the texts, found " in capsys.readouterr().err
+    assert texts.read_bytes() == b'"water"\n'
+
+
 def test_embed_of_nothing_says_so(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container whose standard input nobody attached."""
     give_input(monkeypatch, b"")

@@ -120,6 +120,15 @@ def test_a_file_is_replaced_at_the_end_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_behind_a_link_is_replaced_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "out.npy").symlink_to("far/out.npy")
+    with replaced_at_end(tmp_path / "out.npy") as file:
+        file.write(b"after")
+    assert (tmp_path / "out.npy").is_symlink()
+    assert (tmp_path / "far" / "out.npy").read_bytes() == b"after"
+
+
 def test_a_disk_that_takes_a_part_of_a_line_is_an_error(tmp_path: Path) -> None:
     vectors = np.zeros((1, 2000), dtype=np.float32)
     with (
