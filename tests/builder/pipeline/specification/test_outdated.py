@@ -14,6 +14,7 @@ from thoth_models_builder.bundle.describe import describe
 from thoth_models_builder.errors import LockError, LockOutOfDateError, UnsupportedModelError
 from thoth_models_builder.pipeline.specification.both_files import Places
 from thoth_models_builder.pipeline.specification.outdated import outdated
+from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
     from tests.support.hub_simulator import HubSimulator
@@ -115,6 +116,25 @@ def test_a_locked_commit_that_a_bundle_cannot_contain(
     message = rf"^mini \(hub:org/mini@{COMMIT}\), as it is locked: vocab\.txt: expected other words$"
     with pytest.raises(UnsupportedModelError, match=message):
         ask(pinned)
+
+
+def test_weights_that_only_a_download_describes_are_kept_for_the_build(hub: HubSimulator, project: Project) -> None:
+    """Those of a StaticEmbedding: they alone say how long its vectors are."""
+    module = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}
+    files = {"modules.json": as_json([module]), "tokenizer.json": b"{}"}
+    for dimension, commit in ((12, COMMIT), (24, NEWER)):
+        end = 4 * 50 * dimension
+        header = as_json({"embedding.weight": {"dtype": "F32", "shape": [50, dimension], "data_offsets": [0, end]}})
+        weights = len(header).to_bytes(8, "little") + header + bytes(end)
+        hub.add_model("org/static", {**files, "model.safetensors": weights}, revision=commit)
+        if commit == COMMIT:
+            project.specify({"static": {"sources": [{"hub": "org/static", "revision": "main"}]}})
+            project.lock()
+            sent = hub.bytes_sent("model.safetensors")
+    report = ask(project)
+    assert (report.state, report.changed) == ("new space", ("model.safetensors",))
+    assert hub.bytes_sent("model.safetensors") == sent + len(weights)
+    assert Store(project.store).find(Digest.of(weights), len(weights)) is not None
 
 
 def test_a_hub_that_does_not_answer(pinned: Project, hub: HubSimulator) -> None:
