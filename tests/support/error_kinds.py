@@ -1,10 +1,10 @@
-"""The classes of errors that a package defines."""
+"""The classes of errors that a package or module defines."""
 
 from __future__ import annotations
 
 
-def error_kinds(base: type[Exception], package: str) -> list[type[Exception]]:
-    """Return the classes below ``base`` that a package defines, in the order of their names."""
+def error_kinds(base: type[Exception], where: str) -> list[type[Exception]]:
+    """Return the classes below ``base`` that a package or module defines, in the order of their names."""
     found: set[type[Exception]] = set()
     pending = [base]
     while pending:
@@ -12,5 +12,5 @@ def error_kinds(base: type[Exception], package: str) -> list[type[Exception]]:
         found.update(below)
         pending += below
     return sorted(
-        (kind for kind in found if kind.__module__.partition(".")[0] == package), key=lambda kind: kind.__name__
+        (kind for kind in found if f"{kind.__module__}.".startswith(f"{where}.")), key=lambda kind: kind.__name__
     )

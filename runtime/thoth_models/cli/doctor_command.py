@@ -89,17 +89,14 @@ def _conclude(
         if info["fallback"] is not None:
             del info["attempts"]  # the reason of the fallback has them
     _print(options, answer)
-    if wrong:
-        print("thoth-models: a variant does not give the golden vectors on this machine", file=sys.stderr)
-        print(f"hint: {OTHER_VECTORS}", file=sys.stderr)
-    if unanswered:
-        names = ", ".join(unanswered)
-        expected = "expected a model to stand in for each absent one"
-        print(f"thoth-models: {expected}, found none for {names}", file=sys.stderr)
-        print(f"hint: {NO_STAND_IN}", file=sys.stderr)
-    if absent:
-        print(f"thoth-models: expected every model in the bundle, found {', '.join(absent)} absent", file=sys.stderr)
-        print(f"hint: {ABSENT_MODEL}", file=sys.stderr)
+    complaints = [
+        (wrong, "a variant does not give the golden vectors on this machine", OTHER_VECTORS),
+        (unanswered, f"expected a model to stand in, found none for {', '.join(unanswered)}", NO_STAND_IN),
+        (absent, f"expected every model in the bundle, found {', '.join(absent)} absent", ABSENT_MODEL),
+    ]
+    for concerned, complaint, next_step in complaints:
+        if concerned:
+            print(f"thoth-models: {complaint}\nhint: {next_step}", file=sys.stderr)
     return code
 
 

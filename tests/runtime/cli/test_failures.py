@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-from pathlib import Path
-
 import pytest
 
 from tests.support.error_kinds import error_kinds
-from thoth_models.cli import doctor_command
 from thoth_models.cli.failures import _NEXT_STEPS, EXIT_CODES, exit_code, next_step
 from thoth_models.errors import BundleNotFoundError, InvalidInputError, ManifestError, ThothModelsError
 
@@ -53,9 +48,3 @@ def test_other_errors_have_one_too() -> None:
 )
 def test_exit_codes(error: Exception, code: int) -> None:
     assert exit_code(error) == code
-
-
-def test_doctor_names_a_next_step_for_each_of_its_messages() -> None:
-    source = Path(inspect.getsourcefile(doctor_command) or "").read_text(encoding="utf-8")
-    messages = re.findall(r'print\(f?"thoth-models: ', source)
-    assert len(messages) == len(re.findall(r'print\(f"hint: ', source)) == 2
