@@ -138,7 +138,7 @@ def test_the_gates_of_a_guide_pass(page: str, place: Path) -> None:
 
 def test_the_alert_of_the_plan_says_what_the_gate_ended_with(place: Path) -> None:
     page = (GUIDES / "the-plan.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^```cron\n(.*)\n```$", page, re.MULTILINE)
+    (line,) = re.findall(r"^```text\n(.*)\n```$", page, re.MULTILINE)
     assert "%" not in line  # cron would end the command there
     command = line.removeprefix("*/10 * * * * ").replace("/srv/operations", str(ROOT / "operations"))
     assert command != line
