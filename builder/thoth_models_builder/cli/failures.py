@@ -49,6 +49,7 @@ EXIT_CODES: Final = {
 LOCK_AGAIN: Final = "run `thoth-bundle lock`, and review the lock as a diff"
 ADD_A_MIRROR: Final = "a mirror can be listed as a further source of the model: wheel or directory"
 BUILD_AGAIN: Final = "build it again with `thoth-bundle build`; if it is a copy, copy it again"
+CHECK_NETWORK: Final = "check network, proxy, HF_ENDPOINT and HF_TOKEN; `-v` shows every attempt"
 INDEX_AGAIN: Final = "fill the index again with vectors of the new bundle, or keep the one that is in use"
 CHANGE_REVISION: Final = "write the commit as `revision` in models.yaml, then run `thoth-bundle lock`"
 
@@ -70,7 +71,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (UnsupportedModelError, "choose another revision, or a model whose files a bundle can contain"),
     (AlternateError, "change `alternates` in models.yaml"),
     (WrongContentError, "ask the operator of that source; a mirror may have the locked bytes"),
-    (SourceUnreachableError, "check network, proxy, HF_ENDPOINT and HF_TOKEN; `-v` shows every attempt"),
+    (SourceUnreachableError, f"{CHECK_NETWORK}; without the Hub, `thoth-bundle init` alone begins with a wheel"),
     (SourceError, "check the id of the source, HF_ENDPOINT and HF_TOKEN; `-v` shows every attempt"),
     (SourcesFailedError, ADD_A_MIRROR),
     (StoreError, "wait for other builds that use the store, or name another one with --store"),

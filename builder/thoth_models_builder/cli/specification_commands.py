@@ -9,10 +9,10 @@ from thoth_models.cli.command import DONE, print_json
 from thoth_models_builder.cli import terminal
 from thoth_models_builder.cli.failures import (
     CHANGE_REVISION,
+    CHECK_NETWORK,
     LOCK_AGAIN,
     SOURCE_FAILED,
     VERIFICATION_FAILED,
-    next_step,
 )
 from thoth_models_builder.cli.options import (
     file_options,
@@ -23,7 +23,6 @@ from thoth_models_builder.cli.options import (
     store_of,
     store_option,
 )
-from thoth_models_builder.errors import SourceUnreachableError
 from thoth_models_builder.pipeline.specification import add, outdated, remove
 from thoth_models_builder.pipeline.specification.both_files import Places
 
@@ -100,7 +99,8 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    return _show(options, remove.remove(options.file, lock_path(options), options.name))
+    report = remove.remove(options.file, lock_path(options), options.name)
+    return _show(options, report, "`thoth-bundle build` makes the bundle without it")
 
 
 def _show(options: argparse.Namespace, report: EditReport, hint: str | None = None) -> int:
@@ -124,7 +124,7 @@ def _outdated(options: argparse.Namespace) -> int:
     else:
         terminal.show_outdated(models)
         if is_failed:
-            terminal.show_hint(next_step(SourceUnreachableError()))
+            terminal.show_hint(CHECK_NETWORK)
         else:
             terminal.show_hint(_step_to_upstream(models))
     if is_failed:

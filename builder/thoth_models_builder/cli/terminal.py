@@ -244,7 +244,7 @@ def _lock_state(model: LockedModelReport) -> str:
         case "resolved" | "unchanged":
             return f"{model.state} from {model.source}, {size}"
         case "kept":
-            return f"no source delivered it, the existing entry is kept ({size})"
+            return f"its origin did not deliver it, the existing entry is kept ({size})"
         case "missing":
             return "no source delivered it, and there is no entry to keep"
         case _:

@@ -18,7 +18,7 @@ class LockedModelReport:
 
     Attributes:
         name: Name of the model.
-        state: ``resolved`` with new content, ``unchanged``, ``kept`` because no source delivered it, ``missing``
+        state: ``resolved`` with new content, ``unchanged``, ``kept`` because its origin did not deliver it, ``missing``
             because there was no entry to keep, or ``removed`` together with its model.
         source: Label of the source that delivered it, or None.
         files: Number of files.

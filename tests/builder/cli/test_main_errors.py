@@ -163,7 +163,7 @@ def test_a_lock_that_keeps_an_entry_that_fits_is_done(
     hub.fault("api", Status(500))
     outcome = command(*served.arguments("lock"))
     assert outcome.code == 0
-    assert "mini: no source delivered it, the existing entry is kept" in outcome.out
+    assert "mini: its origin did not deliver it, the existing entry is kept" in outcome.out
 
 
 @pytest.mark.parametrize("store", ["models.yaml", "models.yaml/store"])

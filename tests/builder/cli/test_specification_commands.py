@@ -69,6 +69,7 @@ def test_add_and_remove(here: Project, command: Callable[..., Outcome]) -> None:
     ]
     assert command("lock", "--check").code == 0
     removed = command("remove", "ours")
+    assert removed.err == "hint: `thoth-bundle build` makes the bundle without it\n"
     assert (removed.code, removed.out) == (0, "ours: removed\nmodels.yaml: changed\nmodels.lock: fits\n")
     assert (here.file.read_bytes(), here.lock_file.read_bytes()) == before
 

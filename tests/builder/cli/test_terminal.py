@@ -274,7 +274,7 @@ def test_a_lock_tells_what_became_of_each_model(capsys: pytest.CaptureFixture[st
         "a: resolved from hub:org/a@main, 10 files, 91,000,000 bytes",
         "  left out: [x].bin (pickled)",
         "b: unchanged from directory:[b], 10 files, 91,000,000 bytes",
-        "c: no source delivered it, the existing entry is kept (10 files, 91,000,000 bytes)",
+        "c: its origin did not deliver it, the existing entry is kept (10 files, 91,000,000 bytes)",
         f"  failed: {ATTEMPT}",
         "d: no source delivered it, and there is no entry to keep",
         f"  failed: {ATTEMPT}",
