@@ -14,3 +14,13 @@ def error_kinds(base: type[Exception], where: str) -> list[type[Exception]]:
     return sorted(
         (kind for kind in found if f"{kind.__module__}.".startswith(f"{where}.")), key=lambda kind: kind.__name__
     )
+
+
+def made(kind: type[Exception]) -> Exception:
+    """Return an error of a class, whatever its constructor takes."""
+    try:
+        return kind("x")
+    except TypeError:  # it takes more than a message
+        error = kind.__new__(kind)
+        assert isinstance(error, Exception)
+        return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.error_kinds import error_kinds
+from tests.support.error_kinds import error_kinds, made
 from thoth_models.errors import BundleNotFoundError, ManifestError, ThothModelsError
 from thoth_models_builder.cli.failures import _NEXT_STEPS, EXIT_CODES, exit_code, next_step
 from thoth_models_builder.errors import (
@@ -23,15 +23,6 @@ KINDS = error_kinds(BuildError, "thoth_models_builder")
 
 def test_all_errors_are_found() -> None:
     assert {"SpecError", "WrongContentError", "EngineUnavailableError"} < {kind.__name__ for kind in KINDS}
-
-
-def made(kind: type[Exception]) -> Exception:
-    try:
-        return kind("x")
-    except TypeError:  # it takes more than a message
-        error = kind.__new__(kind)
-        assert isinstance(error, Exception)
-        return error
 
 
 @pytest.mark.parametrize("kind", KINDS)

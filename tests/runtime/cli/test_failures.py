@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.error_kinds import error_kinds
+from tests.support.error_kinds import error_kinds, made
 from thoth_models.cli.failures import _NEXT_STEPS, EXIT_CODES, exit_code, next_step
 from thoth_models.errors import BundleNotFoundError, InvalidInputError, ManifestError, ThothModelsError
 
@@ -13,15 +13,6 @@ KINDS = error_kinds(ThothModelsError, "thoth_models.errors")
 
 def test_all_errors_are_found() -> None:
     assert {"VerificationError", "LoadTimeout", "UnknownModelError"} < {kind.__name__ for kind in KINDS}
-
-
-def made(kind: type[Exception]) -> Exception:
-    try:
-        return kind("x")
-    except TypeError:  # it takes more than a message
-        error = kind.__new__(kind)
-        assert isinstance(error, Exception)
-        return error
 
 
 @pytest.mark.parametrize("kind", KINDS)
