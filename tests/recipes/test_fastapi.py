@@ -16,6 +16,7 @@ def check(names: dict[str, Any]) -> None:
     from fastapi.testclient import TestClient
 
     from thoth_models import EmbeddingManager
+    from thoth_models.inputs import MAX_CHARACTERS
 
     texts = ["customer city", "order total"]
     with TestClient(names["app"]) as client:
@@ -23,6 +24,8 @@ def check(names: dict[str, Any]) -> None:
         answer = client.post("/embed", json=texts)
         assert answer.status_code == 200, answer.text
         assert_ours(answer.json()["vectors"], texts)
+        refused = client.post("/embed", json=["a" * (MAX_CHARACTERS + 1)])
+        assert (refused.status_code, list(refused.json())) == (422, ["reason"])
         asked = client.get("/openapi.json").json()["paths"]["/embed"]["post"]
         assert "parameters" not in asked  # what get_instance takes is no parameter of the route
         names["app"].dependency_overrides[EmbeddingManager.get_instance] = lambda: None

@@ -9,8 +9,10 @@ import pytest
 from tests.servers.documented import MODEL
 from tests.servers.driving import Ledger, Trial
 from tests.servers.serving import Surroundings
+from tests.support.bundles import FakeBackend, invented_model, make_bundle, make_writable, put_backend
 from tests.support.hub_simulator import HubSimulator
 from tests.support.real_model import mini_bundle_at
+from thoth_models import EmbeddingManager
 from thoth_models.bundle.golden import Golden
 
 if TYPE_CHECKING:
@@ -38,6 +40,19 @@ def mini_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def golden(mini_bundle: Path) -> Golden:
     """Texts, and the vectors that plain sentence-transformers gave for them when the bundle was built."""
     return Golden.from_bytes((mini_bundle / MODEL / "golden.json").read_bytes(), dimension=384)
+
+
+@pytest.fixture
+def invented_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The bundle of the manager of this process, with a model called mini that loads in no time."""
+    bundle = tmp_path / "bundle"
+    put_backend(monkeypatch, lambda verified: FakeBackend(verified.model.dimension))
+    make_bundle(bundle, [invented_model(MODEL)], default=MODEL)
+    monkeypatch.setenv("THOTH_MODELS_DIR", str(bundle))
+    EmbeddingManager.get_instance().close()  # the one of another test
+    yield bundle
+    EmbeddingManager.get_instance().close()
+    make_writable(bundle)
 
 
 @pytest.fixture

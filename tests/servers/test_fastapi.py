@@ -8,20 +8,14 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from tests.support.bundles import FakeBackend, invented_model, make_bundle, make_writable, put_backend
 from thoth_models import EmbeddingManager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
 @pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
-    put_backend(monkeypatch, lambda verified: FakeBackend(verified.model.dimension))
-    make_bundle(tmp_path / "bundle", [invented_model("mini")], default="mini")
-    monkeypatch.setenv("THOTH_MODELS_DIR", str(tmp_path / "bundle"))
-    EmbeddingManager.get_instance().close()  # the one of another test
+def app(invented_bundle: Path) -> FastAPI:
     app = FastAPI()
 
     @app.post("/embed")
@@ -32,9 +26,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
         vectors: list[list[float]] = (await manager.aencode(texts)).tolist()
         return vectors
 
-    yield app
-    EmbeddingManager.get_instance().close()
-    make_writable(tmp_path / "bundle")
+    return app
 
 
 def test_the_manager_of_the_process_is_a_dependency(app: FastAPI) -> None:

@@ -77,6 +77,7 @@ def test_a_worker_without_a_model_says_so(trial: Trial) -> None:
         status, _process, body = server.request("/ready")
         assert status == 503
         assert missing in json.loads(body)["reason"]
+        assert server.request("/embed", ["a text"])[::2] == (503, body)
         server.stop()
 
 
