@@ -3,9 +3,10 @@
 
 ``python docker/wheelhouse.py --to docker/runtime/wheelhouse "./runtime[onnx]"`` builds a wheel from each requirement
 that is a directory, downloads the wheels of all dependencies, for the Python and the platform of the image and at the
-versions of constraints.txt, and writes ``requirements.txt`` beside them: every package with its version and sha256. In
-the image, ``pip install --no-index --find-links=wheelhouse --require-hashes --requirement=wheelhouse/requirements.txt``
-installs exactly these bytes, or fails.
+versions of constraints.txt, and writes ``requirements.txt`` beside them: every package with its version and sha256,
+below a comment that says which Python and platform the wheels are for. In the image,
+``pip install --no-index --find-links=wheelhouse --require-hashes --requirement=wheelhouse/requirements.txt`` installs
+exactly these bytes, or fails.
 
 pip evaluates conditional dependencies (``python_version < "3.13"``) for the Python that runs it. If the image has
 another Python and the condition differs there, the install in the image fails and names the missing package.
@@ -76,7 +77,8 @@ def gather(requirements: Sequence[str], target: Path, image: Image, *, constrain
         chosen = ["--only-binary=:all:", "--implementation=cp", f"--python-version={image.python}", *platforms]
         _pip("download", *chosen, f"--dest={new}", f"--find-links={new}", f"--constraint={constraints}", *named)
         wheels = sorted(new.glob("*.whl"))
-        (new / "requirements.txt").write_text(hashed(wheels), encoding="utf-8")
+        made_for = f"# --python {image.python} --glibc {image.glibc} --machine {image.machine}\n"
+        (new / "requirements.txt").write_text(made_for + hashed(wheels), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         new.replace(target)
     return sorted(target.glob("*.whl"))

@@ -182,7 +182,11 @@ def test_a_wheel_that_is_changed_or_missing_fails_the_build(images: Images, tmp_
     finished = images.build(context, f"--build-arg=PYTHON_IMAGE={PYTHON_IMAGE}", f"--tag={images.tag('damaged')}")
     assert finished.returncode != 0
     expected = "DO NOT MATCH THE HASHES" if damage == "changed" else "No matching distribution found for flatbuffers"
-    assert expected in finished.stdout + finished.stderr
+    said = finished.stdout + finished.stderr
+    assert expected in said
+    made_for = (context / "wheelhouse/requirements.txt").read_text(encoding="utf-8").partition("\n")[0]
+    for what in ("the wheels are made with: ", "this image needs:         "):  # here the same
+        assert what + made_for.removeprefix("# ") in said
 
 
 def test_a_dependency_that_is_not_listed_fails_the_build(images: Images) -> None:

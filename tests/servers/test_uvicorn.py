@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ import pytest
 from tests.servers import documented
 from tests.servers.driving import CLIENTS, JITTER, LIMIT, REQUESTS
 from tests.servers.serving import WebServer, ask
+from tests.support.pages import SOURCES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +83,24 @@ def test_a_worker_without_a_model_says_so(trial: Trial) -> None:
         assert missing in json.loads(body)["reason"]
         assert server.request("/embed", ["a text"])[::2] == (503, body)
         server.stop()
+
+
+def test_the_dockerfile_of_the_page_starts_it_and_asks_whether_it_is_ready(trial: Trial) -> None:
+    """Its CMD and its HEALTHCHECK, on another port."""
+    text = (SOURCES / "docs/docker.md").read_text(encoding="utf-8").replace("\\\n", "")
+    check, command = re.findall(r"^(?:HEALTHCHECK [^\n]*)?CMD (.*asgi:app.*|python3 .*)$", text, re.MULTILINE)
+    documented.write(trial.surroundings.place, "asgi.py")
+    for bundle, expected in ((trial.surroundings.bundle, 0), (trial.surroundings.place / "none", 1)):
+        with WebServer(
+            lambda port: ["-m", *json.loads(command.replace("=8000", f"={port}"))],
+            trial.surroundings,
+            THOTH_MODELS_DIR=str(bundle),
+        ) as server:
+            server.until("a worker", lambda server=server: "Application startup complete" in server.log())
+            asked = check.replace(":8000", f":{server.port}").replace("python3", sys.executable)
+            finished = subprocess.run(["sh", "-c", asked], timeout=60, check=False)
+            server.stop()
+        assert finished.returncode == expected
 
 
 def _kept(surroundings: Surroundings, *command: str) -> bool:
