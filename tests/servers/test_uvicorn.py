@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import socket
@@ -96,11 +97,15 @@ def test_the_dockerfile_of_the_page_starts_it_and_asks_whether_it_is_ready(trial
             trial.surroundings,
             THOTH_MODELS_DIR=str(bundle),
         ) as server:
-            server.until("a worker", lambda server=server: "Application startup complete" in server.log())
+            server.until("a worker", functools.partial(_has_started, server))
             asked = check.replace(":8000", f":{server.port}").replace("python3", sys.executable)
             finished = subprocess.run(["sh", "-c", asked], timeout=60, check=False)
             server.stop()
         assert finished.returncode == expected
+
+
+def _has_started(server: WebServer) -> bool:
+    return "Application startup complete" in server.log()
 
 
 def _kept(surroundings: Surroundings, *command: str) -> bool:
