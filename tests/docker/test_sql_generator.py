@@ -219,7 +219,7 @@ def test_the_migrated_image_answers_beside_a_silent_hub(
             settings = {
                 "PORT": "8020",
                 "DJANGO_SERVER": f"http://{here}:{port}",
-                # Whoever asked a hub or a provider, would ask here.
+                # Code that asked a hub or a provider would ask here.
                 "HF_ENDPOINT": f"http://{here}:{silent.port}",
                 "EMBEDDING_BASE_URL": f"http://{here}:{silent.port}/v1",
             }

@@ -7,14 +7,17 @@ import functools
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.migration.guides import GUIDES, ROOT, SERVICES, copy_of, diffs, migrated
-from tests.operations.gating import RIGHT, SECONDS, serving
+from tests.operations.gating import RIGHT, serving, shell
+
+if TYPE_CHECKING:
+    import subprocess
 
 DIGEST = "5a" * 32
 DOCKER = f"""#!/bin/sh
@@ -59,15 +62,7 @@ def run(script: str, place: Path) -> tuple[subprocess.CompletedProcess[str], lis
     programs = [str(place.parent / "programs"), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = {**os.environ, "PATH": os.pathsep.join(programs), "CALLS": str(calls)}
     environment["GIT_CEILING_DIRECTORIES"] = str(place.parent)
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=place,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    done = shell(script, place, environment)
     return done, calls.read_text(encoding="utf-8").splitlines()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 OPERATIONS = Path(__file__).parents[2] / "operations"
 SECONDS = 30.0
@@ -89,3 +89,16 @@ def figures(*arguments: str) -> tuple[int, dict[str, Any]]:
     found: dict[str, Any] = json.loads(out.getvalue())
     assert found["exit_code"] == code
     return code, found
+
+
+def shell(command: str, place: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of a page as a shell does, in a directory."""
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )

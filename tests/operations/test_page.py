@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.operations.gating import OPERATIONS, RIGHT, SECONDS, serving
+from tests.operations.gating import OPERATIONS, RIGHT, serving, shell
+
+if TYPE_CHECKING:
+    import subprocess
 
 PAGE = Path(__file__).parents[2] / "docs" / "gates.md"
 ROLL_OUT = PAGE.parent / "migration" / "roll-out.md"
@@ -53,15 +56,7 @@ def test_a_command_of_the_page_passes(command: str, folder: Path) -> None:
         # Two servers that are the same differ by noise alone, of which a busy machine has much.
         shorter = f"{shorter} --max-slower 300%" if " compare " in shorter else shorter
         environment = {**os.environ, "PATH": path, "OLD": str(os.getpid()), "NEW": str(os.getpid())}
-        done = subprocess.run(
-            ["bash", "-c", shorter],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        done = shell(shorter, folder, environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("within: ")
 
@@ -74,15 +69,7 @@ def usage(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
     fake.chmod(0o755)
     environment = {**os.environ, "PATH": os.pathsep.join([str(programs), os.environ["PATH"]])}
-    return subprocess.run(
-        ["bash", "-c", command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    return shell(command, folder, environment)
 
 
 def test_the_roll_out_uses_each_gate_as_it_is_and_compares_the_bundle(folder: Path) -> None:

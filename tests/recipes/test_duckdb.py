@@ -22,4 +22,4 @@ def check(names: dict[str, Any]) -> None:
 
 def test_the_recipe(runner: Runner) -> None:
     runner.follow("duckdb", check)
-    runner.follow("duckdb", check)  # what the first run left is no obstacle
+    runner.follow("duckdb", check)  # a second run works as well

@@ -35,4 +35,4 @@ def check(names: dict[str, Any]) -> None:
 
 def test_the_recipe(runner: Runner) -> None:
     runner.follow("lancedb", check)
-    runner.follow("lancedb", check)  # what the first run left is no obstacle
+    runner.follow("lancedb", check)  # a second run works as well

@@ -22,4 +22,4 @@ def check(names: dict[str, Any]) -> None:
 
 def test_the_recipe(runner: Runner) -> None:
     runner.follow("sqlite-vec", check)
-    runner.follow("sqlite-vec", check)  # what the first run left is no obstacle
+    runner.follow("sqlite-vec", check)  # a second run works as well

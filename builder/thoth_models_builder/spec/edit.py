@@ -1,6 +1,6 @@
 """Add a model to the text of a models.yaml, or remove one: every other byte stays, comments and layout included. Pure.
 
-Text is inserted or cut out; nothing is written anew from parsed data. PyYAML's marks give the positions. The result is
+Text is inserted or cut out; nothing is written from parsed data. PyYAML's marks give the positions. The result is
 parsed, and must have exactly the models that were there, and the change: a layout that this module does not understand
 gives an error, never a wrong file.
 

@@ -33,14 +33,15 @@ EXIT_CODES: Final = {
     FAILED: "anything else; for `doctor`, a vector is wrong on this machine",
 }
 
+BUILD_AGAIN: Final = "build the bundle again with `thoth-bundle build`; if it is a copy, copy it again"
 OTHER_VECTORS: Final = "do not use this variant on this machine; --variant names another, `list` has them"
 NO_STAND_IN: Final = "build the bundle again where its sources answer, or list `alternates` for it in models.yaml"
 ABSENT_MODEL: Final = "build the bundle again where the sources of that model answer, or leave out --strict"
 
 _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
     # The first that fits counts, so a class stands before those that it is derived from.
-    (VerificationError, "build the bundle again with `thoth-bundle build`; if it is a copy, copy it again"),
-    (ManifestError, "build the bundle again with `thoth-bundle build`; if it is a copy, copy it again"),
+    (VerificationError, BUILD_AGAIN),
+    (ManifestError, BUILD_AGAIN),
     (BundleError, f"build one with `thoth-bundle build`, or set --root or {ROOT_VARIABLE}"),
     (UnknownModelError, "`thoth-models list` has the models and their aliases"),
     (UnknownPromptError, "name one of the prompts above, or leave out --prompt-name"),

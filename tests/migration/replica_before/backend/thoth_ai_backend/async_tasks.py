@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_preprocessing_task(workspace_id):
-    """Write the columns of a workspace anew; the workspace says what became of it."""
+    """Write the columns of a workspace again; the workspace says what became of it."""
     workspace = Workspace.objects.get(id=workspace_id)
     try:
         config = get_vectordb_config(asdict(workspace.sql_db))

@@ -15,7 +15,7 @@ from thoth_core.models import Workspace
 
 
 def login(_request):
-    """Answer whoever asks whether the process lives."""
+    """Answer that the process lives."""
     return HttpResponse("login")
 
 
@@ -33,7 +33,7 @@ def tables(_request, db_name):
 
 @csrf_exempt
 def preprocessing(request, workspace_id):
-    """Write the columns anew in a thread of this worker."""
+    """Write the columns again in a thread of this worker."""
     threading.Thread(target=run_preprocessing_task, args=(workspace_id,)).start()
     return JsonResponse({}, status=202)
 
