@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.support.projects import as_json
 from thoth_models.bundle.digest import Digest
-from thoth_models_builder.bundle.describe import ModelFacts, ModelFiles, describe
+from thoth_models_builder.bundle.describe import ModelFacts, describe
+from thoth_models_builder.bundle.model_files import ModelFiles
 
 Files = dict[str, bytes]
 """The content of each file of a model, by its path."""

@@ -1,24 +1,22 @@
-"""Describe a model from its small JSON files: dimension, pooling, maximum length, prompts, and the space identity.
+"""Describe a model from its small JSON files: dimension, pooling, maximum length, prompts.
 
-Pure, except for the function that it is given to read a file; without torch, and without code of the model. A model
-whose files do not say enough is refused, because a bundle must not guess what a vector means.
+Pure, except for the functions of its files; without torch, and without code of the model. A model whose files do not
+say enough is refused, because a bundle must not guess what a vector means.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.bundle.canonical_json import canonical_json
-from thoth_models.bundle.digest import Digest
-from thoth_models.bundle.space import SpaceInputs, space_id
 from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG, unsafe_references
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.spec.variants import MODULES_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from thoth_models_builder.bundle.model_files import ModelFiles
 
 _CODE_PREFIX = "sentence_transformers."
 _SUPPORTED = ("Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
@@ -35,17 +33,8 @@ _POOLING_FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
-# Keys about the origin of a file, not about its effect; they must not make equal spaces differ.
-_PROVENANCE = frozenset(
-    {"_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "special_tokens_map_file",
-     "tokenizer_file", "architectures", "use_cache", "gradient_checkpointing"}
-)  # fmt: skip
-
 _NO_LIMIT = 10**12
 """Tokenizers write a number beyond 10**30 if they have no maximum length."""
-
-_MAX_HEADER_SIZE = 2**20
-"""Longest header of a safetensors file that is read, in bytes; with one to three tensors it has some hundred."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,66 +58,6 @@ class ModelFacts:
     similarity: str
     prompts: Mapping[str, str]
     default_prompt_name: str | None
-
-
-class ModelFiles:
-    """The files of one model, by path relative to its directory.
-
-    Args:
-        digests: sha256 of each file.
-        read: Returns the content of a small file.
-        start: Returns the first bytes of a file, given their number, for files that may be large; by default ``read``.
-    """
-
-    def __init__(
-        self,
-        digests: Mapping[str, Digest],
-        read: Callable[[str], bytes],
-        start: Callable[[str, int], bytes] | None = None,
-    ) -> None:
-        self.digests = digests
-        self._read = read
-        self._start = start or (lambda path, size: read(path)[:size])
-
-    def json(self, path: str, kind: type[dict[str, Any] | list[Any]]) -> Any:  # noqa: ANN401
-        """Return the content of a JSON file whose root is an object or a list.
-
-        Raises:
-            UnsupportedModelError: The file does not exist, or has something else.
-        """
-        if path not in self.digests:
-            raise UnsupportedModelError(f"{path}: expected this file, found none")
-        try:
-            value = json.loads(self._read(path))
-            canonical_json(value)  # refuses values without a canonical form: NaN and lone surrogates
-        except (ValueError, RecursionError) as error:
-            raise UnsupportedModelError(f"{path}: expected JSON, found something else ({error})") from error
-        if not isinstance(value, kind):
-            raise UnsupportedModelError(f"{path}: expected a JSON {kind.__name__}, found {type(value).__name__}")
-        return value
-
-    def optional_object(self, path: str) -> dict[str, Any]:
-        """Return the content of a JSON file whose root is an object; an empty object if the file is missing."""
-        return self.json(path, dict) if path in self.digests else {}
-
-    def shapes(self, path: str) -> dict[str, list[int]]:
-        """Return the shape of each tensor of a safetensors file, by name, from its header.
-
-        The format: the length of the header in eight bytes, little-endian; the header, which is JSON; the data.
-
-        Raises:
-            UnsupportedModelError: The file is not a safetensors file, or its header is longer than for a few tensors.
-        """
-        size = int.from_bytes(self._start(path, 8), "little")
-        if size > _MAX_HEADER_SIZE:
-            raise UnsupportedModelError(f"{path}: expected a header of at most {_MAX_HEADER_SIZE} bytes, found {size}")
-        try:
-            header = json.loads(self._start(path, 8 + size)[8:])
-            return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise UnsupportedModelError(
-                f"{path}: expected the header of a safetensors file, found something else"
-            ) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,51 +178,6 @@ def _ends_normalized(files: ModelFiles, modules: Sequence[Module]) -> bool:
         return False
     config = files.optional_object(kept[-1].path("config.json"))
     return all(config.get(key) in (None, "sentence_embedding") for key in ("module_input_name", "module_output_name"))
-
-
-def space_of(files: ModelFiles, facts: ModelFacts, *, normalize: bool) -> Digest:
-    """Return the identity of the model's embedding space, see :mod:`thoth_models.bundle.space`.
-
-    Args:
-        files: The files of the model.
-        facts: The result of :func:`describe` for them.
-        normalize: Whether the bundle normalises vectors to unit length; no difference if the model does so itself.
-    """
-    weights: dict[str, str] = {}
-    architecture: dict[str, str] = {}
-    tokenizer: dict[str, str] = {}
-    for path, digest in files.digests.items():
-        name = path.rpartition("/")[2]
-        if name.endswith(".safetensors"):
-            weights[path] = digest.hex
-        elif name.endswith(".safetensors.index.json"):
-            continue  # only says which file has which weight; the weights are included
-        elif name == "config_sentence_transformers.json":
-            continue  # prompts and similarity are read separately
-        elif name == "tokenizer_config.json":
-            tokenizer[path] = _meaning(files, path)
-        elif name.endswith("config.json") or path == MODULES_FILE:
-            architecture[path] = _meaning(files, path) if name == "config.json" else digest.hex
-        else:
-            tokenizer[path] = digest.hex
-    return space_id(
-        SpaceInputs(
-            weights=weights,
-            architecture=architecture,
-            tokenizer=tokenizer,
-            pooling=facts.pooling,
-            normalize=normalize or facts.has_normalize,
-            max_seq_length=facts.max_seq_length,
-            prompts=facts.prompts,
-            default_prompt_name=facts.default_prompt_name,
-        )
-    )
-
-
-def _meaning(files: ModelFiles, path: str) -> str:
-    """Return the digest of a configuration, without the keys that are only about its origin."""
-    values = {key: value for key, value in files.json(path, dict).items() if key not in _PROVENANCE}
-    return Digest.of(canonical_json(values)).hex
 
 
 def _in(path: str, directory: str) -> bool:

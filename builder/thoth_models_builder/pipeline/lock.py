@@ -7,7 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from thoth_models.bundle.canonical_json import FormatError, Node, safe_path
-from thoth_models_builder.bundle.describe import ModelFiles, describe, read_modules
+from thoth_models_builder.bundle.describe import describe, read_modules
+from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.errors import SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_lock, read_spec

@@ -21,7 +21,9 @@ from thoth_models_builder.bundle.derivation import (
     toolchain,
     with_figures,
 )
-from thoth_models_builder.bundle.describe import ModelFacts, ModelFiles, describe, space_of
+from thoth_models_builder.bundle.describe import ModelFacts, describe
+from thoth_models_builder.bundle.model_files import ModelFiles
+from thoth_models_builder.bundle.space_of import space_of
 from thoth_models_builder.errors import CompilerUnavailableError, LockError, UnsupportedModelError
 from thoth_models_builder.spec.plan import held_contents, source_path
 from thoth_models_builder.spec.variants import SOURCE_DIRECTORY, VARIANTS

@@ -11,7 +11,8 @@ from tests.support.described import facts_of, modules
 from tests.support.projects import as_json
 from tests.support.tiny_models import make_static_model
 from thoth_models.bundle.digest import Digest
-from thoth_models_builder.bundle.describe import ModelFiles, describe
+from thoth_models_builder.bundle.describe import describe
+from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.spec.variants import choose_files
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from thoth_models_builder.bundle.describe import ModelFiles, describe, space_of
+from thoth_models_builder.bundle.describe import describe
+from thoth_models_builder.bundle.model_files import ModelFiles
+from thoth_models_builder.bundle.space_of import space_of
 from thoth_models_builder.errors import SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import read_lock, read_spec

@@ -18,7 +18,8 @@ from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
     from tests.support.hub_simulator import HubSimulator
-    from thoth_models_builder.bundle.describe import ModelFacts, ModelFiles
+    from thoth_models_builder.bundle.describe import ModelFacts
+    from thoth_models_builder.bundle.model_files import ModelFiles
     from thoth_models_builder.reports.results import OutdatedModelReport
 
 NEWER = "b" * 40

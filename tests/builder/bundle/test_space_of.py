@@ -9,7 +9,9 @@ import pytest
 
 from tests.support.projects import as_json, model_files, weights_of
 from thoth_models.bundle.digest import Digest
-from thoth_models_builder.bundle.describe import ModelFiles, describe, space_of
+from thoth_models_builder.bundle.describe import describe
+from thoth_models_builder.bundle.model_files import ModelFiles
+from thoth_models_builder.bundle.space_of import space_of
 
 Files = dict[str, bytes]
 ST_CONFIG = "config_sentence_transformers.json"

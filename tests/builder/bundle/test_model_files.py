@@ -1,0 +1,46 @@
+"""The files of a model: what is JSON, what a header says, and how little of the weights is read for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.projects import as_json
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.bundle.model_files import ModelFiles
+from thoth_models_builder.errors import UnsupportedModelError
+
+
+def model_files(contents: dict[str, bytes]) -> ModelFiles:
+    return ModelFiles({path: Digest.of(data) for path, data in contents.items()}, contents.__getitem__)
+
+
+def test_an_object_and_a_list() -> None:
+    files = model_files({"config.json": as_json({"a": 1}), "modules.json": as_json([])})
+    assert files.json("config.json", dict) == {"a": 1}
+    assert files.json("modules.json", list) == []
+    assert files.optional_object("other.json") == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "expected JSON, found something else"),
+        (b'{"a": NaN}', "expected JSON, found something else"),
+        (b"[" * 100_000, "expected JSON, found something else"),
+        (b"[]", "expected a JSON dict, found list"),
+    ],
+)
+def test_what_is_not_the_expected_json_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        model_files({"config.json": content}).json("config.json", dict)
+
+
+def test_a_missing_file_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"config\.json: expected this file, found none"):
+        model_files({}).json("config.json", dict)
+
+
+def test_the_shapes_of_the_tensors() -> None:
+    header = b'{"__metadata__": {"format": "pt"}, "a": {"shape": [2, 3]}, "b": {"shape": []}}'
+    data = len(header).to_bytes(8, "little") + header + bytes(24)
+    assert model_files({"model.safetensors": data}).shapes("model.safetensors") == {"a": [2, 3], "b": []}
