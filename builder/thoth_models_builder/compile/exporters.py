@@ -55,7 +55,7 @@ def by_tracing(
         pipeline: Maps a dict of token tensors to vectors.
         example: Token tensors by name, in the order of the graph's inputs.
     """
-    _refuse_to_read_values(pipeline, example)
+    width = _width_without_values(pipeline, example)
     module = _Positional(pipeline, list(example)).eval()
     # The exporter accepts a file object as well, but its type hints only allow a name.
     written: Any = io.BytesIO()
@@ -76,9 +76,13 @@ def by_tracing(
     model = onnx.load_from_string(written.getvalue())
     state = module.state_dict(keep_vars=True)
     weights = {value.name: state[value.name].detach().numpy() for value in model.graph.input if value.name in state}
+    _inline_squeezes(model.graph)
     # First, while the graph still has the shapes of the weights.
     _share_shapes(model)
     _declare_inputs(model, list(example))
+    # The exporter loses the width where it does not know the shape of an operator's result.
+    (output,) = model.graph.output
+    output.CopyFrom(onnx.helper.make_tensor_value_info(OUTPUT_NAME, onnx.TensorProto.FLOAT, [_AXES[0], width]))
     return model, weights
 
 
@@ -106,14 +110,36 @@ def by_program(
     return program.model_proto, {}
 
 
-def _refuse_to_read_values(pipeline: torch.nn.Module, example: Mapping[str, Tensor]) -> None:
-    """Run a pipeline on tensors that have shapes but no values, so that code that depends on a value raises.
+def _width_without_values(pipeline: torch.nn.Module, example: Mapping[str, Tensor]) -> int:
+    """Run a pipeline on tensors that have shapes but no values, and return the length of a vector.
 
-    A traced graph contains only the branch that the example took. A branch on the size of a tensor is detected when the
-    graph is compared at other sizes; a branch on values might not be.
+    Code that depends on a value raises. A traced graph contains only the branch that the example took. A branch on the
+    size of a tensor is detected when the graph is compared at other sizes; a branch on values might not be.
     """
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        pipeline({name: mode.from_tensor(tensor) for name, tensor in example.items()})
+        vectors: Tensor = pipeline({name: mode.from_tensor(tensor) for name, tensor in example.items()})
+        return vectors.shape[1]
+
+
+def _inline_squeezes(graph: onnx.GraphProto) -> None:
+    """Replace each ``If`` of one size by the branch for it: torch drops an axis only if its size is 1.
+
+    The exporter writes such an ``If`` where it does not know that size, as of pooling by the first token. The size is
+    that of the example; with another one the node fails, and so does the comparison of graph and modules.
+    """
+    kept = []
+    for node in graph.node:
+        branch = next((one.g for one in node.attribute if one.name == "then_branch"), None)
+        if branch is None or {one.op_type for one in branch.node} - {"Constant"} != {"Squeeze"}:
+            kept.append(node)
+            continue
+        for one in branch.node:
+            for place, name in enumerate(one.output):
+                one.output[place] = node.output[0] if name == branch.output[0].name else name
+        kept += list(branch.node)
+    del graph.node[:]
+    graph.node.extend(kept)
+    _drop_unused(graph)
 
 
 def _declare_inputs(model: onnx.ModelProto, names: Sequence[str]) -> None:

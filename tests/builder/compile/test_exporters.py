@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.exported import MAKERS
+from tests.support.tiny_models import make_pooled_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,24 @@ def test_every_kind_of_model_is_exported_by_tracing(name: str, tmp_path: Path) -
     assert [value.name for value in graph.input] == graph_inputs(model)
     used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     assert [node.name for node in graph.node if used.isdisjoint(node.output)] == []
+
+
+@pytest.mark.usefixtures("no_program")
+@pytest.mark.parametrize("pooling", ["cls", "max", "mean", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"])
+def test_the_width_is_stated_after_every_pooling_and_no_branch_is_left(pooling: str, tmp_path: Path) -> None:
+    import onnx
+    from sentence_transformers.base.modules import Normalize
+
+    from thoth_models_builder.compile.export import export_graph, load_reference
+    from thoth_models_builder.compile.graphs import finish_graph
+
+    model = make_pooled_model(tmp_path / "model", pooling, more=[Normalize()])
+    export_graph(load_reference(model.directory), tmp_path / "raw.onnx")
+    finish_graph(tmp_path / "raw.onnx", tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph
+    (output,) = graph.output
+    assert output.type.tensor_type.shape.dim[1].dim_value == model.dimension
+    assert "If" not in {node.op_type for node in graph.node}
 
 
 def test_sizes_are_read_once_and_not_in_every_layer(wordpiece_model: TinyModel, tmp_path: Path) -> None:
