@@ -219,7 +219,14 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
         ("rich", {"thoth_models_builder.cli.compile_progress", "thoth_models_builder.cli.terminal"}),
         ("jinja2", {"thoth_models_builder.reports.page.html"}),
         ("markupsafe", {"thoth_models_builder.reports.page.html"}),
-        ("pydantic", {"thoth_models_builder.reports.page.benchmarks", "thoth_models_builder.spec.models_yaml"}),
+        (
+            "pydantic",
+            {
+                "thoth_models_builder.reports.page.benchmarks",
+                "thoth_models_builder.spec.key_types",
+                "thoth_models_builder.spec.models_yaml",
+            },
+        ),
         (
             "yaml",
             {

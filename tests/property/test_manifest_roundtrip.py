@@ -10,7 +10,16 @@ from tests.support.strategies import digests, names, parts, texts
 from thoth_models.bundle.accuracy import Accuracy, Gate
 from thoth_models.bundle.canonical_json import canonical_json
 from thoth_models.bundle.digest import CHUNK_SIZE, CHUNKED_ABOVE, ContentDigest, Digest
-from thoth_models.bundle.manifest import Alternate, BuildRecord, BuiltModel, Manifest, Model, Origin, Variant
+from thoth_models.bundle.manifest import (
+    Alternate,
+    BuildRecord,
+    BuiltModel,
+    ConfiguredFile,
+    Manifest,
+    Model,
+    Origin,
+    Variant,
+)
 from thoth_models.bundle.report import Report
 
 
@@ -88,6 +97,10 @@ def built_models(draw: st.DrawFn, directory: str, files: dict[str, ContentDigest
         space=draw(digests),
         variants=tuple(draw(variants(name, f"{directory}/d{name}", files, gate)) for name in variant_names),
         record=record,
+        configured=tuple(
+            ConfiguredFile(path=path, origin=draw(st.none() | digests), reasons=(draw(texts),))
+            for path in sorted(draw(st.sets(parts, max_size=2)))
+        ),
     )
 
 

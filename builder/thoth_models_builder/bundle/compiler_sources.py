@@ -26,6 +26,7 @@ _ENTRIES: Final = (
     "thoth_models.backends.torch",
     # Run in the builder, and decide the content of jobs.
     "thoth_models_builder.bundle.compile_job",
+    "thoth_models_builder.bundle.configure",
     "thoth_models_builder.bundle.describe",
 )
 

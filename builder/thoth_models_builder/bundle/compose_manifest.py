@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thoth_models.bundle.manifest import Alternate, BuildRecord, BuiltModel, Manifest, Model, Origin, Variant
+from thoth_models_builder.bundle.configure import has_unit_length
 from thoth_models_builder.errors import AlternateError
 from thoth_models_builder.spec.variants import SOURCE_DIRECTORY, VARIANTS
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from thoth_models.bundle.digest import ContentDigest, Digest
+    from thoth_models.bundle.model import ConfiguredFile
     from thoth_models_builder.bundle.derivation import Derived
     from thoth_models_builder.bundle.describe import ModelFacts
     from thoth_models_builder.spec.plan import PlannedModel
@@ -24,10 +26,11 @@ class ModelInputs:
 
     Attributes:
         model: The model as specified and locked.
-        contents: Content of each source file, by path in the model's source directory.
-        facts: Facts about the model from its files.
+        contents: Content of each source file as it is shipped, by path in the model's source directory.
+        facts: Facts about the model from these files.
         space: Identity of its embedding space.
         derived: The compiled files, or None for a model without golden vectors.
+        configured: Source files that differ from those of the origin, sorted by path.
     """
 
     model: PlannedModel
@@ -35,6 +38,7 @@ class ModelInputs:
     facts: ModelFacts
     space: Digest
     derived: Derived | None
+    configured: tuple[ConfiguredFile, ...] = ()
 
     @property
     def files(self) -> dict[str, ContentDigest]:
@@ -97,7 +101,7 @@ def _built(inputs: ModelInputs) -> BuiltModel:
         license=model.locked.license,
         max_seq_length=facts.max_seq_length,
         pooling=facts.pooling,
-        normalize=model.spec.normalize,
+        normalize=has_unit_length(model.spec, facts),
         similarity=facts.similarity,
         prompts=facts.prompts,
         default_prompt_name=facts.default_prompt_name,
@@ -111,6 +115,7 @@ def _built(inputs: ModelInputs) -> BuiltModel:
             toolchain=derived.toolchain,
             omitted=derived.omitted,
         ),
+        configured=inputs.configured,
     )
 
 

@@ -11,6 +11,7 @@ import platform
 import sys
 from dataclasses import dataclass, field, replace
 from importlib import metadata
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
 from thoth_models.bundle.accuracy import Accuracy, Gate
@@ -123,13 +124,23 @@ def _version(name: str) -> str | None:
         return None
 
 
-def cache_key(source: Mapping[str, ContentDigest], variants: Collection[str], toolchain: Mapping[str, str]) -> Digest:
+def cache_key(
+    source: Mapping[str, ContentDigest],
+    variants: Collection[str],
+    toolchain: Mapping[str, str],
+    settings: Mapping[str, object] = MappingProxyType({}),
+) -> Digest:
     """Return the cache key of a compilation: equal keys have equal results.
 
+    What is compiled are the locked files as the settings change them. Both are in the key, and not the changed files,
+    so that a build with nothing to do needs to read none of them; how settings change files is decided by sources that
+    ``toolchain`` has the digest of.
+
     Args:
-        source: Content of each source file, by path in the model's source directory.
+        source: Content of each locked file, by path in the model's source directory.
         variants: Names of the variants to compile, in any order.
         toolchain: Versions, from :func:`toolchain`.
+        settings: Keys of models.yaml that change what the files say, from ``ModelSpec.source_settings``.
     """
     return Digest.of(
         canonical_json(
@@ -137,6 +148,7 @@ def cache_key(source: Mapping[str, ContentDigest], variants: Collection[str], to
                 "source": {path: content.sha256.hex for path, content in source.items()},
                 "toolchain": dict(toolchain),
                 "variants": sorted(variants),
+                "settings": dict(settings),
             }
         )
     )

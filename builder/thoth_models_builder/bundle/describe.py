@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG, unsafe_references
 from thoth_models_builder.errors import UnsupportedModelError
-from thoth_models_builder.spec.variants import MODULES_FILE
+from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +49,7 @@ class ModelFacts:
         similarity: Similarity function that the model was published for.
         prompts: Prompts by name; a prompt is a string that is added before a text.
         default_prompt_name: Name of the prompt that is used if the caller names none, or None.
+        truncate_dim: How many components the published model keeps of a vector, or None for all of them.
     """
 
     dimension: int
@@ -58,6 +59,7 @@ class ModelFacts:
     similarity: str
     prompts: Mapping[str, str]
     default_prompt_name: str | None
+    truncate_dim: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,20 +136,18 @@ def describe(files: ModelFiles) -> ModelFacts:
             )
     first, max_seq_length = modules[0], None
     if first.kind == "StaticEmbedding":
-        mode, width, rest = "mean", _row_length(files, first), modules[1:]
+        mode, rest = "mean", modules[1:]
     else:
-        mode, width = _pooling(files, modules[1], first)
-        max_seq_length, rest = _max_seq_length(files, first), modules[2:]
-    for module in rest:
-        if module.kind == "Dense":
-            width = _integer(files, module.path("config.json"), "out_features")
-    config = files.optional_object("config_sentence_transformers.json")
+        mode, _ = _pooling(files, modules[1], first)
+        max_seq_length, rest = read_max_seq_length(files, first), modules[2:]
+    width = read_width(files, modules)
+    config = files.optional_object(SENTENCE_TRANSFORMERS_FILE)
     if (model_type := config.get("model_type", "SentenceTransformer")) != "SentenceTransformer":
         raise UnsupportedModelError(
             f"config_sentence_transformers.json: model_type: expected SentenceTransformer, found {model_type!r}"
         )
     # sentence-transformers always has the first two, empty unless the model defines them.
-    prompts = {"query": "", "document": "", **_prompts(config)}
+    prompts = {**dict.fromkeys(BUILT_IN_PROMPTS, ""), **_prompts(config)}
     default_prompt_name = config.get("default_prompt_name")
     if default_prompt_name is not None and default_prompt_name not in list(prompts):
         raise UnsupportedModelError(
@@ -160,15 +160,45 @@ def describe(files: ModelFiles) -> ModelFacts:
             "config_sentence_transformers.json: similarity_fn_name: expected cosine, dot, euclidean or manhattan, "
             f"found {similarity!r}"
         )
+    # The library keeps the first components of what the last module returns, so the rest has no unit length any more;
+    # a number that is not less than there are changes nothing.
+    kept = None if config.get("truncate_dim") is None else _integer(files, SENTENCE_TRANSFORMERS_FILE, "truncate_dim")
+    is_truncated = kept is not None and kept < width
     return ModelFacts(
-        dimension=width,
+        dimension=kept if kept is not None and is_truncated else width,
         max_seq_length=max_seq_length,
         pooling=mode,
-        has_normalize=_ends_normalized(files, rest),
+        has_normalize=_ends_normalized(files, rest) and not is_truncated,
         similarity=similarity,
         prompts=prompts,
         default_prompt_name=default_prompt_name,
+        truncate_dim=kept if is_truncated else None,
     )
+
+
+def read_width(files: ModelFiles, modules: Sequence[Module]) -> int:
+    """Return the length of the vector that the last module returns, before components are left out.
+
+    Raises:
+        UnsupportedModelError: The files do not state it.
+    """
+    first, rest = modules[0], modules[1:]
+    width = _row_length(files, first) if first.kind == "StaticEmbedding" else _pooling(files, modules[1], first)[1]
+    for module in rest:
+        if module.kind == "Dense":
+            width = _integer(files, module.path("config.json"), "out_features")
+    return width
+
+
+def read_pooling_modes(files: ModelFiles, modules: Sequence[Module]) -> tuple[str, ...]:
+    """Return the pooling modes, in the order in which their vectors are joined; ``mean`` for a StaticEmbedding.
+
+    Raises:
+        UnsupportedModelError: The files do not state them.
+    """
+    if modules[0].kind == "StaticEmbedding":
+        return ("mean",)
+    return _modes(files, modules[1].path("config.json"))
 
 
 def _ends_normalized(files: ModelFiles, modules: Sequence[Module]) -> bool:
@@ -188,6 +218,18 @@ def _pooling(files: ModelFiles, module: Module, transformer: Module) -> tuple[st
     """Return the pooling mode and the length of the pooled vector."""
     path = module.path("config.json")
     config = files.json(path, dict)
+    modes = _modes(files, path)
+    key = "embedding_dimension" if "embedding_dimension" in config else "word_embedding_dimension"
+    width = _integer(files, path, key)
+    hidden = files.json(transformer.path("config.json"), dict).get("hidden_size", width)
+    if hidden != width:
+        raise UnsupportedModelError(f"{path}: {key}: expected {hidden} (hidden_size of the model), found {width}")
+    suffix = "" if config.get("include_prompt", True) else " without prompt"
+    return "+".join(modes) + suffix, width * len(modes)
+
+
+def _modes(files: ModelFiles, path: str) -> tuple[str, ...]:
+    config = files.json(path, dict)
     mode = config.get("pooling_mode")
     if mode is None:
         modes = [name for flag, name in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
@@ -196,13 +238,7 @@ def _pooling(files: ModelFiles, module: Module, transformer: Module) -> tuple[st
     if not modes or any(name not in _POOLING_FLAGS.values() for name in modes):
         known = ", ".join(_POOLING_FLAGS.values())
         raise UnsupportedModelError(f"{path}: pooling_mode: expected one or several of {known}, found {mode!r}")
-    key = "embedding_dimension" if "embedding_dimension" in config else "word_embedding_dimension"
-    width = _integer(files, path, key)
-    hidden = files.json(transformer.path("config.json"), dict).get("hidden_size", width)
-    if hidden != width:
-        raise UnsupportedModelError(f"{path}: {key}: expected {hidden} (hidden_size of the model), found {width}")
-    suffix = "" if config.get("include_prompt", True) else " without prompt"
-    return "+".join(modes) + suffix, width * len(modes)
+    return tuple(modes)
 
 
 def _row_length(files: ModelFiles, module: Module) -> int:
@@ -220,8 +256,12 @@ def _row_length(files: ModelFiles, module: Module) -> int:
     return shape[1]
 
 
-def _max_seq_length(files: ModelFiles, transformer: Module) -> int:
-    """Return the longest input in tokens, looked up in the same order as sentence-transformers does."""
+def find_settings(files: ModelFiles, transformer: Module) -> str | None:
+    """Return the path of a Transformer's own settings, such as ``sentence_bert_config.json``; None if it has none.
+
+    Raises:
+        UnsupportedModelError: It has several.
+    """
     settings = [
         path
         for path in sorted(files.digests)
@@ -229,8 +269,18 @@ def _max_seq_length(files: ModelFiles, transformer: Module) -> int:
     ]
     if len(settings) > 1:
         raise UnsupportedModelError(f"expected one sentence_*_config.json, found {', '.join(settings)}")
-    if settings and files.json(settings[0], dict).get("max_seq_length") is not None:
-        return _integer(files, settings[0], "max_seq_length")
+    return settings[0] if settings else None
+
+
+def read_max_seq_length(files: ModelFiles, transformer: Module) -> int:
+    """Return the longest input in tokens, looked up in the same order as sentence-transformers does.
+
+    Raises:
+        UnsupportedModelError: The files do not state it.
+    """
+    settings = find_settings(files, transformer)
+    if settings is not None and files.json(settings, dict).get("max_seq_length") is not None:
+        return _integer(files, settings, "max_seq_length")
     config = files.json(transformer.path("config.json"), dict)
     tokenizer = files.optional_object(transformer.path("tokenizer_config.json"))
     limits = [

@@ -6,12 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.bundle.canonical_json import canonical_json
+from thoth_models.bundle.digest import ContentDigest, Digest
 from thoth_models_builder.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from thoth_models.bundle.digest import Digest
 
 _MAX_HEADER_SIZE: Final = 2**20
 """Longest header of a safetensors file that is read, in bytes; with one to three tensors it has some hundred."""
@@ -56,6 +55,30 @@ class ModelFiles:
     def optional_object(self, path: str) -> dict[str, Any]:
         """Return the content of a JSON file whose root is an object; an empty object if the file is missing."""
         return self.json(path, dict) if path in self.digests else {}
+
+    def changed(self, path: str, data: bytes | ContentDigest | None) -> ModelFiles:
+        """Return these files with another content of one of them.
+
+        Args:
+            path: The file, which may be a new one.
+            data: Its content; the digest of a large file, which cannot be read then; or None to leave the file out.
+        """
+        digests = {other: digest for other, digest in self.digests.items() if other != path}
+        if data is None:
+            return ModelFiles(digests, self._read, self._start)
+        known = data.sha256 if isinstance(data, ContentDigest) else Digest.of(data)
+
+        def read(wanted: str) -> bytes:
+            if wanted != path:
+                return self._read(wanted)
+            if isinstance(data, ContentDigest):
+                raise UnsupportedModelError(f"{path}: expected a small file, found one that only its digest stands for")
+            return data
+
+        def start(wanted: str, size: int) -> bytes:
+            return self._start(wanted, size) if wanted != path else read(path)[:size]
+
+        return ModelFiles({**digests, path: known}, read, start)
 
     def shapes(self, path: str) -> dict[str, list[int]]:
         """Return the shape of each tensor of a safetensors file, by name, from its header.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from thoth_models.bundle.canonical_json import canonical_json
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.space import SpaceInputs, space_id
-from thoth_models_builder.spec.variants import MODULES_FILE
+from thoth_models_builder.spec.variants import MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
 
 if TYPE_CHECKING:
     from thoth_models_builder.bundle.describe import ModelFacts
@@ -37,8 +37,8 @@ def space_of(files: ModelFiles, facts: ModelFacts, *, normalize: bool) -> Digest
             weights[path] = digest.hex
         elif name.endswith(".safetensors.index.json"):
             continue  # only says which file has which weight; the weights are included
-        elif name == "config_sentence_transformers.json":
-            continue  # prompts and similarity are read separately
+        elif name == SENTENCE_TRANSFORMERS_FILE:
+            continue  # prompts, similarity and truncation are read separately
         elif name == "tokenizer_config.json":
             tokenizer[path] = _meaning(files, path)
         elif name.endswith("config.json") or path == MODULES_FILE:
@@ -55,6 +55,7 @@ def space_of(files: ModelFiles, facts: ModelFacts, *, normalize: bool) -> Digest
             max_seq_length=facts.max_seq_length,
             prompts=facts.prompts,
             default_prompt_name=facts.default_prompt_name,
+            truncate_dim=facts.truncate_dim,
         )
     )
 

@@ -192,13 +192,22 @@ def show_lock(report: LockReport) -> None:
         console.print(escape(f"{model.name}: {_lock_state(model)}"))
         for attempt in model.attempts:
             console.print(f"  failed: {escape(str(attempt))}")
-        for refusal in model.refused:
-            console.print(f"  left out: {escape(refusal.path)} ({escape(refusal.reason)})")
+        _show_files(console, model)
     became = "written" if report.is_rewritten else "unchanged"
     if report.models and all(model.state == "missing" for model in report.models):
         became = "not written, because nothing was resolved"
     console.print(f"{escape(report.file)}: {became}")
     show_differences(report.differences)
+
+
+def _show_files(console: Console, model: LockedModelReport) -> None:
+    """Print which files of a source are left out, which ones a build changes, and what the author should know."""
+    for refusal in model.refused:
+        console.print(f"  left out: {escape(refusal.path)} ({escape(refusal.reason)})")
+    for path, reasons in model.configured.items():
+        console.print(f"  configured: {escape(path)} ({escape('; '.join(reasons))})")
+    for note in model.notes:
+        console.print(f"  note: {escape(note)}")
 
 
 def show_edit(report: EditReport) -> None:
@@ -208,8 +217,7 @@ def show_edit(report: EditReport) -> None:
         source = report.sources.get(model.name)
         what = "removed" if source is None else f"added from {source}, {model.files} files, {model.bytes:,} bytes"
         console.print(escape(f"{model.name}: {what}"))
-        for refusal in model.refused:
-            console.print(f"  left out: {escape(refusal.path)} ({escape(refusal.reason)})")
+        _show_files(console, model)
     console.print(f"{escape(report.file)}: {'written' if report.is_new else 'changed'}")
     if report.models:
         console.print(f"{escape(report.lock)}: {'does not fit yet' if report.differences else 'fits'}")

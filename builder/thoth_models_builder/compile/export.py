@@ -119,6 +119,7 @@ class _Pipeline(torch.nn.Module):
         super().__init__()
         self.steps = torch.nn.ModuleList(_exportable(module) for module in model)
         self.excludes_prompt = excludes_prompt
+        self.kept = model.truncate_dim
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the vectors of token tensors by name of the input."""
@@ -130,7 +131,8 @@ class _Pipeline(torch.nn.Module):
                 features[POOLING_MASK] = pooling_mask
             features = step(features)
         vectors: Tensor = features[OUTPUT_NAME]
-        return vectors
+        # As the library does after the last module, whatever that is.
+        return vectors if self.kept is None else vectors[..., : self.kept]
 
 
 class _PoolingByMask(Pooling):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from thoth_models.bundle.canonical_json import FormatError, Node, safe_path
+from thoth_models_builder.bundle.configure import configure, notes_on
 from thoth_models_builder.bundle.describe import describe, read_modules
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.errors import SourceError, UnsupportedModelError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from thoth_models.bundle.digest import Digest
+    from thoth_models.bundle.model import ConfiguredFile
     from thoth_models_builder.errors import SourceAttempt
     from thoth_models_builder.sources.limits import Limits
     from thoth_models_builder.sources.source import Listing, RemoteFile, Source
@@ -107,20 +109,22 @@ def _lock_model(
             if index and (fits or not _is_interchangeable(model)):
                 break
             try:
-                entry, choice = resolve(name, model, source, context)
+                found = resolve(name, model, source, context)
             except SourceError as error:
                 attempts.append(context.failed(name, source, None, error))
             else:
                 report = LockedModelReport(
                     name=name,
-                    state="unchanged" if entry == existing else "resolved",
+                    state="unchanged" if found.entry == existing else "resolved",
                     source=source.label,
-                    files=len(entry.files),
-                    bytes=entry.size,
-                    refused=choice.refused,
+                    files=len(found.entry.files),
+                    bytes=found.entry.size,
+                    refused=found.choice.refused,
                     attempts=tuple(attempts),
+                    configured={file.path: file.reasons for file in found.configured},
+                    notes=found.notes,
                 )
-                return entry, report
+                return found.entry, report
     if existing is None:
         return None, LockedModelReport(name=name, state="missing", attempts=tuple(attempts))
     report = LockedModelReport(
@@ -135,8 +139,24 @@ def _is_interchangeable(model: ModelSpec) -> bool:
     return not isinstance(origin, HubSource) or origin.is_pinned
 
 
-def resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> tuple[LockedModel, FileChoice]:
-    """Return the lock entry of a model as one of its sources has it, and the choice of its files.
+class Resolved(NamedTuple):
+    """A model as one of its sources has it.
+
+    Attributes:
+        entry: Its entry in the lock.
+        choice: The choice of its files.
+        configured: Files that a build changes, adds or leaves out, sorted by path.
+        notes: Lines for the author of models.yaml.
+    """
+
+    entry: LockedModel
+    choice: FileChoice
+    configured: tuple[ConfiguredFile, ...]
+    notes: tuple[str, ...]
+
+
+def resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> Resolved:
+    """Return the lock entry of a model as one of its sources has it, and what a build will change in its files.
 
     Raises:
         SourceError: The source failed.
@@ -148,29 +168,30 @@ def resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) 
         raise UnsupportedModelError(f"{name} ({source.label}): {error}") from error
 
 
-def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> tuple[LockedModel, FileChoice]:
+def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> Resolved:
     with context.waiting():
         listing = source.list_files()
     revision = _revision(model, listing)
     remote = {_checked(file): file for file in listing.files}
-    if MODULES_FILE not in remote:
-        raise UnsupportedModelError(f"{MODULES_FILE}: expected a model of sentence-transformers, found no such file")
-    modules_file = _ingest(name, source, [remote[MODULES_FILE]], context)
-    modules = read_modules(model_files(modules_file.values(), context.store))
-    choice = choose_files(remote, {module.directory for module in modules}, model.variants)
-    chosen = [remote[path] for path in choice.included if path != MODULES_FILE]
+    has_modules = MODULES_FILE in remote
+    locked = _ingest(name, source, [remote[MODULES_FILE]] if has_modules else [], context)
+    # Without modules.json, the repository is that of a transformer, with everything at the top.
+    modules = read_modules(model_files(locked.values(), context.store)) if has_modules else []
+    choice = choose_files(remote, {module.directory for module in modules} or {""}, model.variants)
+    chosen = [remote[path] for path in choice.included if path not in locked]
+    locked |= _ingest(name, source, [file for file in chosen if is_configuration(file.path)], context)
+    if not has_modules:
+        # Refuses what is not an embedding model, or needs a key, before weights are downloaded.
+        configure(model_files(locked.values(), context.store), model)
     # Files whose digest the source states are not downloaded now; the build compares them. The weights of a
     # StaticEmbedding are: nothing else has the length of its vectors.
-    read = {modules[0].path("model.safetensors")} if modules[0].kind == "StaticEmbedding" else set()
-    stated = {
-        file.path: file.sha256
-        for file in chosen
-        if file.sha256 is not None and not is_configuration(file.path) and file.path not in read
-    }
-    known = {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in stated.items()}
-    ingested = _ingest(name, source, [file for file in chosen if file.path not in stated], context)
-    locked = {**known, **ingested, **modules_file}
-    facts = describe(model_files(locked.values(), context.store))
+    read = {module.path("model.safetensors") for module in modules[:1] if module.kind == "StaticEmbedding"}
+    chosen = [file for file in chosen if file.path not in locked]
+    stated = {file.path: file.sha256 for file in chosen if file.sha256 is not None and file.path not in read}
+    locked |= {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in stated.items()}
+    locked |= _ingest(name, source, [file for file in chosen if file.path not in stated], context)
+    configuration = configure(model_files(locked.values(), context.store), model)
+    facts = describe(configuration.files)
     entry = LockedModel(
         sources=locked_sources(model),
         variants=tuple(sorted(model.variants)),
@@ -179,7 +200,7 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
         dimension=facts.dimension,
         files=tuple(locked[path] for path in sorted(locked)),
     )
-    return entry, choice
+    return Resolved(entry, choice, configuration.configured, (*configuration.notes, *notes_on(model, facts)))
 
 
 def _revision(model: ModelSpec, listing: Listing) -> str | None:

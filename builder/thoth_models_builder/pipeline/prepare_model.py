@@ -12,6 +12,7 @@ from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import ContentDigest
 from thoth_models_builder.bundle.compile_job import compile_job
 from thoth_models_builder.bundle.compose_manifest import ModelInputs
+from thoth_models_builder.bundle.configure import configure, has_unit_length
 from thoth_models_builder.bundle.derivation import (
     Derived,
     cache_key,
@@ -24,7 +25,7 @@ from thoth_models_builder.bundle.derivation import (
 from thoth_models_builder.bundle.describe import ModelFacts, describe
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.space_of import space_of
-from thoth_models_builder.errors import CompilerUnavailableError, LockError, UnsupportedModelError
+from thoth_models_builder.errors import CompilerUnavailableError, LockError, StoreError, UnsupportedModelError
 from thoth_models_builder.spec.plan import held_contents, source_path
 from thoth_models_builder.spec.variants import SOURCE_DIRECTORY, VARIANTS
 
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from thoth_models.bundle.digest import Digest
+    from thoth_models.bundle.model import BuiltModel, ConfiguredFile
     from thoth_models.verification.verify import VerificationReport
+    from thoth_models_builder.bundle.configure import Configuration
     from thoth_models_builder.pipeline.compiler_process import Compiler
     from thoth_models_builder.pipeline.fetch import FetchContext
     from thoth_models_builder.spec.plan import PlannedModel
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 _IN_BUNDLE = "the bundle that was there"
 _IN_STORE = "store"
 _COMPILED = "compiled"
+_CONFIGURED = "configured"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,15 +69,17 @@ class Compiling:
 
     Attributes:
         model: The model as specified and locked.
-        source: Its source files.
-        facts: Facts about the model from its files.
+        source: Its source files as they are shipped.
+        facts: Facts about the model from these files.
         space: Identity of its embedding space.
+        configured: Source files that differ from those of the origin.
     """
 
     model: PlannedModel
     source: _Source
     facts: ModelFacts
     space: Digest
+    configured: tuple[ConfiguredFile, ...]
 
     def gathered(self, derived: Derived, store: Store) -> Gathered:
         """Return the model with its compiled files, which are in ``store``.
@@ -94,7 +100,7 @@ def is_compiled_now(model: PlannedModel, previous: VerificationReport | None, st
     if not model.spec.golden or (before is not None and before.built is None):
         return False
     try:
-        key = cache_key(_locked_contents(model), model.spec.variants, toolchain(model.spec.variants))
+        key = _key(model, toolchain(model.spec.variants))
     except CompilerUnavailableError:
         return False
     held = None if previous is None else _held(model, previous, key, store)
@@ -125,15 +131,19 @@ def gather(
     source = _source(model, previous, context)
     if source is None:
         return None
-    digests = {path: content.sha256 for path, content in source.contents.items()}
-    files = ModelFiles(digests, lambda path: source.places[path].read_bytes())
-    facts = _facts(model, files)
-    space = space_of(files, facts, normalize=model.spec.normalize)
-    part = Compiling(model=model, source=source, facts=facts, space=space)
+    try:
+        configuration = configure(_origin_files(source), model.spec)
+        facts = describe(configuration.files)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{model.name}: {error}") from error
+    _check_dimension(model, facts)
+    source = _configured(model, source, configuration, previous, context.store)
+    space = space_of(configuration.files, facts, normalize=has_unit_length(model.spec, facts))
+    part = Compiling(model=model, source=source, facts=facts, space=space, configured=configuration.configured)
     if not model.spec.golden:
         return _gathered(part, None, {}, _IN_STORE)
     versions = toolchain(model.spec.variants)
-    key = cache_key(source.contents, model.spec.variants, versions)
+    key = _key(model, versions)
     floor = model.spec.int8_floor
     if previous is not None and (derived := _held(model, previous, key, context.store)) is not None:
         places = {path: previous.root / model.name / path for path in derived.files}
@@ -151,7 +161,12 @@ def _gathered(part: Compiling, derived: Derived | None, places: Mapping[str, Pat
     source = part.source
     return Gathered(
         inputs=ModelInputs(
-            model=part.model, contents=source.contents, facts=part.facts, space=part.space, derived=derived
+            model=part.model,
+            contents=source.contents,
+            facts=part.facts,
+            space=part.space,
+            derived=derived,
+            configured=part.configured,
         ),
         places={**{f"{SOURCE_DIRECTORY}/{path}": place for path, place in source.places.items()}, **places},
         origins={
@@ -162,17 +177,31 @@ def _gathered(part: Compiling, derived: Derived | None, places: Mapping[str, Pat
 
 
 def _kept(model: PlannedModel, previous: VerificationReport | None, store: Store) -> Gathered | None:
-    """Take a model from the previous bundle if bundles do not ship its source files, without fetching them."""
+    """Take a model from the previous bundle if that lacks locked files, without fetching them.
+
+    Bundles without ``torch-fp32`` have no source files, and the others have configured ones in place of the origin's.
+    """
     before = None if previous is None else previous.manifest.models.get(model.name)
     if previous is None or before is None or before.built is None or not model.spec.golden:
         return None
     built = before.built
-    contents = _locked_contents(model)
-    key = cache_key(contents, model.spec.variants, toolchain(model.spec.variants))
-    derived = _held(model, previous, key, store)
-    # The same source files and the same builder, so the facts are the same.
-    is_same = before.dimension == model.locked.dimension and built.normalize == model.spec.normalize
-    if derived is None or not is_same or any(not VARIANTS[name].is_compiled for name in derived.variants):
+    derived = _held(model, previous, _key(model, toolchain(model.spec.variants)), store)
+    if derived is None:
+        return None
+    contents: Mapping[str, ContentDigest] = _locked_contents(model)
+    places = {path: previous.root / model.name / path for path in derived.files}
+    if any(not VARIANTS[name].is_compiled for name in derived.variants):
+        if not built.configured or held_contents(model, previous.manifest) is None:
+            return None
+        prefix = source_path(model.name, "")
+        contents = {
+            path.removeprefix(prefix): content
+            for path, content in previous.manifest.files.items()
+            if path.startswith(prefix)
+        }
+        places |= {f"{SOURCE_DIRECTORY}/{path}": previous.root / source_path(model.name, path) for path in contents}
+    # The same source files, keys and builder, so the facts are the same.
+    if before.dimension != model.locked.dimension or not _normalizes_the_same(model, built, store):
         return None
     facts = ModelFacts(
         dimension=before.dimension,
@@ -190,10 +219,30 @@ def _kept(model: PlannedModel, previous: VerificationReport | None, store: Store
             facts=facts,
             space=built.space,
             derived=gated(model.name, derived, model.spec.int8_floor),
+            configured=built.configured,
         ),
-        places={path: previous.root / model.name / path for path in derived.files},
-        origins=dict.fromkeys(derived.files, _IN_BUNDLE),
+        places=places,
+        origins=dict.fromkeys(places, _IN_BUNDLE),
     )
+
+
+def _normalizes_the_same(model: PlannedModel, built: BuiltModel, store: Store) -> bool:
+    """Return whether the specification says the same about unit length as a bundle; False if that is not known."""
+    if model.spec.normalize != "auto":
+        return built.normalize == model.spec.normalize
+    if built.similarity == "cosine":
+        return built.normalize
+    # What the model itself does is not in the manifest, but in small files.
+    digests = {file.path: file.sha256 for file in model.locked.files}
+    try:
+        facts = describe(configure(ModelFiles(digests, lambda path: store.read(digests[path])), model.spec).files)
+    except (StoreError, UnsupportedModelError):
+        return False
+    return built.normalize == has_unit_length(model.spec, facts)
+
+
+def _key(model: PlannedModel, versions: Mapping[str, str]) -> Digest:
+    return cache_key(_locked_contents(model), model.spec.variants, versions, model.spec.source_settings())
 
 
 def _locked_contents(model: PlannedModel) -> dict[str, ContentDigest]:
@@ -218,32 +267,60 @@ class _Source(NamedTuple):
 
 
 def _source(model: PlannedModel, previous: VerificationReport | None, context: FetchContext) -> _Source | None:
-    held = held_contents(model, previous.manifest if previous is not None else None)
-    if previous is not None and held is not None:
-        root = previous.root
-        places = {path: root / source_path(model.name, path) for path in held}
-        return _Source(held, places, dict.fromkeys(held, _IN_BUNDLE))
+    """Return the locked files, from the previous bundle as far as it has them; None if some cannot be fetched."""
+    held = {} if previous is None else held_contents(model, previous.manifest) or {}
+    missing = tuple(file for file in model.locked.files if file.path not in held)
+    places = {} if previous is None else {path: previous.root / source_path(model.name, path) for path in held}
+    in_bundle = _Source(held, places, dict.fromkeys(held, _IN_BUNDLE))
+    if not missing:
+        return in_bundle
     # If the bundle already lacks the model, only one attempt is made, so that a build with nothing to do is quick.
     before = None if previous is None else previous.manifest.models.get(model.name)
     was_absent = before is not None and before.built is None
     limits = replace(context.limits, attempts=1) if was_absent else None
-    contents, origins = context.fetch(model, limits)
-    if len(contents) < len(model.locked.files):
+    contents, origins = context.fetch(replace(model, locked=replace(model.locked, files=missing)), limits)
+    if len(contents) < len(missing):
         return None
-    places = {path: context.store.path(content.sha256) for path, content in contents.items()}
+    fetched = {path: context.store.path(content.sha256) for path, content in contents.items()}
+    return _Source({**held, **contents}, {**places, **fetched}, {**in_bundle.origins, **origins})
+
+
+def _origin_files(source: _Source) -> ModelFiles:
+    digests = {path: content.sha256 for path, content in source.contents.items()}
+    return ModelFiles(digests, lambda path: source.places[path].read_bytes())
+
+
+def _configured(
+    model: PlannedModel,
+    source: _Source,
+    configuration: Configuration,
+    previous: VerificationReport | None,
+    store: Store,
+) -> _Source:
+    """Return the source files as they are shipped; what was written for them is put into the store."""
+    shipped = configuration.files.digests
+    contents = {path: content for path, content in source.contents.items() if path in shipped}
+    places = {path: source.places[path] for path in contents}
+    origins = {path: source.origins[path] for path in contents}
+    for path, content in configuration.contents.items():
+        contents[path] = content
+        before = None if previous is None else previous.manifest.files.get(source_path(model.name, path))
+        if previous is not None and before == content:
+            places[path], origins[path] = previous.root / source_path(model.name, path), _IN_BUNDLE
+            continue
+        places[path], origins[path] = store.path(content.sha256), _CONFIGURED
+        if path in configuration.written and store.find(content.sha256, content.size) is None:
+            with store.writer(path, digest=content.sha256, size=content.size) as writer:
+                writer.write(configuration.written[path])
+                writer.finish()
     return _Source(contents, places, origins)
 
 
-def _facts(model: PlannedModel, files: ModelFiles) -> ModelFacts:
-    try:
-        facts = describe(files)
-    except UnsupportedModelError as error:
-        raise UnsupportedModelError(f"{model.name}: {error}") from error
+def _check_dimension(model: PlannedModel, facts: ModelFacts) -> None:
     if facts.dimension != model.locked.dimension:
         raise LockError(
             f"{model.name}: dimension: expected {model.locked.dimension}, as locked, found {facts.dimension}"
         )
-    return facts
 
 
 def find_compiled(store: Store, key: Digest) -> Derived | None:

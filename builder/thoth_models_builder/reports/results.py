@@ -25,6 +25,8 @@ class LockedModelReport:
         bytes: Total length of the files.
         refused: Files of the source that the lock leaves out, each with the reason.
         attempts: Failed attempts.
+        configured: Files that a build changes, adds or leaves out, by path, each with the reasons.
+        notes: Remarks for the author of the specification.
     """
 
     name: str
@@ -34,6 +36,8 @@ class LockedModelReport:
     bytes: int = 0
     refused: tuple[Refusal, ...] = ()
     attempts: tuple[SourceAttempt, ...] = ()
+    configured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thoth_models_builder.errors import Finding
-from thoth_models_builder.spec.variants import VARIANTS
+from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, VARIANTS
 from thoth_models_builder.spec.yaml_document import KeyPath, YamlDocument, key_path_text
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def cross_checks(document: YamlDocument) -> Iterator[Finding]:
     yield from _check_names(document, models)
     for name, model in models.items():
         yield from _check_variants(document, name, model)
+        yield from _check_default_prompt(document, name, model)
         yield from _check_alternates(document, name, model, models)
     yield from _check_loops(document, models)
 
@@ -89,6 +90,17 @@ def _check_variants(document: YamlDocument, name: str, model: object) -> Iterato
     if _mapping(model).get("golden") is False and compiled:
         place = ("models", name, "golden")
         yield _at(document, place, f"expected true, because {', '.join(compiled)} is checked against them, found false")
+
+
+def _check_default_prompt(document: YamlDocument, name: str, model: object) -> Iterator[Finding]:
+    """Check the default prompt against the prompts beside it; published prompts are known only to ``lock``."""
+    values = _mapping(model)
+    default, prompts = values.get("default_prompt_name"), values.get("prompts")
+    if isinstance(default, str) and isinstance(prompts, dict):
+        known = list(dict.fromkeys((*BUILT_IN_PROMPTS, *prompts)))
+        if default not in known:
+            path = ("models", name, "default_prompt_name")
+            yield _at(document, path, f"expected one of {', '.join(known)}, found {default!r}")
 
 
 def _check_alternates(document: YamlDocument, name: str, model: object, models: dict[str, Any]) -> Iterator[Finding]:

@@ -238,6 +238,8 @@ def entry_differences(name: str, model: ModelSpec, locked: LockedModel) -> list[
     variants = tuple(sorted(model.variants))
     if variants != locked.variants:
         lines.append(f"{name}: variants: expected {', '.join(variants)}, found {', '.join(locked.variants)}")
+    if model.truncate_dim is not None and model.truncate_dim != locked.dimension:
+        lines.append(f"{name}: dimension: expected {model.truncate_dim} (`truncate_dim`), found {locked.dimension}")
     return lines
 
 

@@ -13,6 +13,14 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 
 from thoth_models_builder.errors import Finding, SpecError
 from thoth_models_builder.spec.cross_checks import cross_checks
+from thoth_models_builder.spec.key_types import (  # noqa: TC001 - pydantic evaluates the annotations
+    DefaultPromptName,
+    MaxSeqLength,
+    Normalize,
+    Pooling,
+    Prompts,
+    TruncateDim,
+)
 from thoth_models_builder.spec.variants import VARIANTS
 from thoth_models_builder.spec.yaml_document import YamlDocument, key_path_text, parse_yaml
 
@@ -155,7 +163,22 @@ class ModelSpec(_Strict):
         ),
     ] = True
     int8_floor: Annotated[Int8Floor, Field(description="what a quantised variant must reach")] = Int8Floor()
-    normalize: Annotated[bool, Field(description="make vectors unit length unless the caller says otherwise")] = True
+    normalize: Normalize = True
+    pooling: Pooling = None
+    prompts: Prompts = None
+    default_prompt_name: DefaultPromptName = None
+    max_seq_length: MaxSeqLength = None
+    truncate_dim: TruncateDim = None
+
+    def source_settings(self) -> dict[str, object]:
+        """Return the keys that change what the files of the model say, by name; keys that are not written are absent.
+
+        A bundle's source directory, and everything compiled from it, depends on the locked files and on these.
+        """
+        return {key: getattr(self, key) for key in _SOURCE_KEYS if key in self.model_fields_set}
+
+
+_SOURCE_KEYS = ("pooling", "prompts", "default_prompt_name", "max_seq_length", "truncate_dim")
 
 
 class BundleSpec(_Strict):
@@ -244,8 +267,9 @@ def _message(details: Any, *, is_key: bool) -> str:  # noqa: ANN401 - pydantic's
         return f"{details['msg']}, found {_keys(value)}"
     if kind in _EXPECTED:
         expected = _EXPECTED[kind]
-    elif kind == "literal_error":
-        expected = context["expected"]
+    elif kind in ("literal_error", "value_error"):
+        # The latter come from key_types.
+        expected = context["expected"] if "expected" in context else str(context["error"])
     elif kind == "string_pattern_mismatch":
         meaning = _MEANINGS[context["pattern"]]
         expected = f"the name to be {meaning}" if is_key else meaning

@@ -52,16 +52,25 @@ def plan_models(spec: Spec, lock: Lock, selected: Sequence[str] | None, lock_fil
 
 
 def held_contents(model: PlannedModel, previous: Manifest | None) -> dict[str, ContentDigest] | None:
-    """Return the contents of a model's files if a previous bundle has all of them, by path in the model's directory."""
+    """Return the contents of the locked files that a previous bundle has, by path in the model's directory.
+
+    Returns:
+        None if a file is missing there for another reason than that the bundle has a configured one in its place. The
+        original of a configured file is not in a bundle, and so is not in the result.
+    """
     if previous is None:
         return None
+    before = previous.models.get(model.name)
+    built = None if before is None else before.built
+    originals = {} if built is None else {file.path: file.origin for file in built.configured}
     contents: dict[str, ContentDigest] = {}
     for file in model.locked.files:
         content = previous.files.get(source_path(model.name, file.path))
-        if content is None or content.sha256 != file.sha256:
+        if content is not None and content.sha256 == file.sha256:
+            contents[file.path] = content
+        elif originals.get(file.path) != file.sha256:
             return None
-        contents[file.path] = content
-    return contents
+    return contents or None
 
 
 def source_path(model: str, path: str) -> str:

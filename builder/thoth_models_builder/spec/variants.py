@@ -46,6 +46,10 @@ VARIANTS: Final = {
 }
 
 MODULES_FILE: Final = "modules.json"
+SENTENCE_TRANSFORMERS_FILE: Final = "config_sentence_transformers.json"
+
+BUILT_IN_PROMPTS: Final = ("query", "document")
+"""Prompts that sentence-transformers always has, empty unless the model defines them."""
 
 # Names at the top of a repository only.
 _TOP: Final = re.compile(r"modules\.json|config\.json|config_sentence_transformers\.json")
@@ -115,7 +119,7 @@ def choose_files(paths: Iterable[str], module_directories: Collection[str], vari
 
 def is_configuration(path: str) -> bool:
     """Return whether a file describes the model, so that a build reads it."""
-    return path in (MODULES_FILE, "config_sentence_transformers.json") or reads(path)
+    return path in (MODULES_FILE, SENTENCE_TRANSFORMERS_FILE) or reads(path)
 
 
 def _has_fast(paths: Iterable[str], module_directories: Collection[str]) -> bool:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Self
 
 from thoth_models.bundle.canonical_json import FormatError, Node, canonical_json, parse_json, safe_path
 from thoth_models.bundle.digest import ContentDigest, Digest
-from thoth_models.bundle.model import Alternate, BuildRecord, BuiltModel, Model, Origin, Variant, read_name
+from thoth_models.bundle.model import (
+    Alternate,
+    BuildRecord,
+    BuiltModel,
+    ConfiguredFile,
+    Model,
+    Origin,
+    Variant,
+    read_name,
+)
 from thoth_models.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -25,6 +34,7 @@ __all__ = [
     "Alternate",
     "BuildRecord",
     "BuiltModel",
+    "ConfiguredFile",
     "Manifest",
     "Model",
     "Origin",

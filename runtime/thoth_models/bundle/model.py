@@ -176,6 +176,48 @@ class BuildRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConfiguredFile:
+    """A source file of a model that the builder changed, added or left out.
+
+    Attributes:
+        path: Path in the model's source directory. It is not among the files of a bundle without that directory, nor
+            if the file is left out.
+        origin: sha256 of the file as its origin has it, or None for a file that was added.
+        reasons: What was changed, and why, in words; at least one.
+    """
+
+    path: str
+    origin: Digest | None
+    reasons: tuple[str, ...]
+
+    def to_document(self) -> dict[str, object]:
+        """Return the JSON value."""
+        origin = None if self.origin is None else self.origin.hex
+        return {"path": self.path, "origin": origin, "reasons": list(self.reasons)}
+
+    @classmethod
+    def from_node(cls, node: Node) -> Self:
+        """Read the JSON value."""
+        keys = node.members("path", "origin", "reasons")
+        reasons = tuple(item.text() for item in keys["reasons"].items())
+        if not reasons:
+            raise keys["reasons"].wrong("at least one reason")
+        return cls(
+            path=safe_path(keys["path"]),
+            origin=None if keys["origin"].value is None else keys["origin"].digest(),
+            reasons=reasons,
+        )
+
+
+def _read_configured(node: Node) -> tuple[ConfiguredFile, ...]:
+    files = tuple(ConfiguredFile.from_node(item) for item in node.items())
+    paths = [file.path for file in files]
+    if not files or paths != sorted(set(paths)):
+        raise node.wrong("at least one file, sorted by path, each once", found=", ".join(paths) or "none")
+    return files
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BuiltModel:
     """A model whose files are in the bundle.
 
@@ -192,6 +234,8 @@ class BuiltModel:
         space: Identity of the embedding space, see :mod:`thoth_models.bundle.space`.
         variants: In order of preference.
         record: How the variants were built and measured, or None for a model without golden vectors.
+        configured: Source files that differ from those of the origin, sorted by path. The JSON has this key only if
+            there are any, so manifests of earlier releases have the same form.
     """
 
     origin: Origin
@@ -205,10 +249,11 @@ class BuiltModel:
     space: Digest
     variants: tuple[Variant, ...]
     record: BuildRecord | None = None
+    configured: tuple[ConfiguredFile, ...] = ()
 
     def to_document(self) -> dict[str, object]:
         """Return the JSON value."""
-        return {
+        document: dict[str, object] = {
             "origin": self.origin.to_document(),
             "license": self.license,
             "max_seq_length": self.max_seq_length,
@@ -221,6 +266,9 @@ class BuiltModel:
             "variants": [variant.to_document() for variant in self.variants],
             "record": None if self.record is None else self.record.to_document(),
         }
+        if self.configured:
+            document["configured"] = [file.to_document() for file in self.configured]
+        return document
 
     @classmethod
     def from_node(cls, node: Node, listed: Mapping[str, ContentDigest]) -> Self:
@@ -237,6 +285,7 @@ class BuiltModel:
             "space",
             "variants",
             "record",
+            optional=("configured",),
         )
         length, record = keys["max_seq_length"], keys["record"]
         built = cls(
@@ -251,6 +300,7 @@ class BuiltModel:
             space=keys["space"].digest(),
             variants=tuple(Variant.from_node(item, listed) for item in keys["variants"].items()),
             record=None if record.value is None else BuildRecord.from_node(record, listed),
+            configured=_read_configured(keys["configured"]) if "configured" in keys else (),
         )
         if built.default_prompt_name is not None and built.default_prompt_name not in built.prompts:
             raise keys["default_prompt_name"].wrong("the name of a prompt of this model")

@@ -36,6 +36,7 @@ class SpaceInputs:
         max_seq_length: Longest input in tokens, or None for no limit.
         prompts: Prompts by name; a prompt is a string that is added before a text.
         default_prompt_name: Name of the prompt that is used if the caller names none, or None.
+        truncate_dim: How many components of a vector are kept, or None for all of them.
     """
 
     weights: Mapping[str, str]
@@ -46,11 +47,16 @@ class SpaceInputs:
     max_seq_length: int | None
     prompts: Mapping[str, str]
     default_prompt_name: str | None
+    truncate_dim: int | None = None
 
 
 def space_id(inputs: SpaceInputs) -> Digest:
     """Return the identity of the space: the sha256 of the canonical JSON of ``inputs``."""
-    return Digest.of(canonical_json({"scheme": _SCHEME, **asdict(inputs)}))
+    document = asdict(inputs)
+    if inputs.truncate_dim is None:
+        # The key is younger than the scheme; without it, models that keep all components keep their space.
+        del document["truncate_dim"]
+    return Digest.of(canonical_json({"scheme": _SCHEME, **document}))
 
 
 def is_space(identity: str) -> bool:

@@ -164,7 +164,7 @@ def test_what_the_variants_do_not_need_is_left_out_with_a_reason(hub: HubSimulat
     ("changes", "message"),
     [
         ({"model.safetensors": None, "pytorch_model.bin": b"x"}, "expected weights as safetensors, found none; pick"),
-        ({"modules.json": None}, "modules.json: expected a model of sentence-transformers, found no such file"),
+        ({"modules.json": None}, "modules.json: expected this file, or `pooling` in models.yaml, found neither. "),
         (
             {"modules.json": as_json([{"type": "custom_module.Transformer", "path": ""}]), "custom_module.py": b"x"},
             "found 'custom_module.Transformer', which is code of the model's own (trust_remote_code)",

@@ -205,7 +205,7 @@ def test_a_source_is_of_exactly_one_kind(source: object, found: str) -> None:
             {"alternates": [{"model": "other"}, {"model": "other"}]},
             "alternates[1].model: expected each alternate once, found 'other' again",
         ),
-        ({"normalize": 1}, "normalize: expected true or false, found 1"),
+        ({"normalize": 1}, "normalize: expected true, false or auto, found 1"),
         ({"when_unavailable": None}, "when_unavailable: expected 'fail' or 'use-alternates', found nothing"),
         (
             {"when_unavailable": "use-alternates"},

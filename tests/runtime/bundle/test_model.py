@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,7 +8,16 @@ import pytest
 from thoth_models.bundle.accuracy import Gate
 from thoth_models.bundle.canonical_json import FormatError, Node, canonical_json, parse_json
 from thoth_models.bundle.digest import ContentDigest, Digest
-from thoth_models.bundle.model import Alternate, BuildRecord, BuiltModel, Model, Origin, Variant, read_name
+from thoth_models.bundle.model import (
+    Alternate,
+    BuildRecord,
+    BuiltModel,
+    ConfiguredFile,
+    Model,
+    Origin,
+    Variant,
+    read_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +39,8 @@ VARIANT = Variant(
 RECORD = BuildRecord(
     golden="mini/golden", derivation=Digest.of(b"key"), toolchain={"torch": "2"}, omitted={"onnx-int8": "a loop"}
 )
+CONFIGURED = ConfiguredFile(path="modules.json", origin=None, reasons=("pooling: mean",))
+CHANGED = ConfiguredFile(path="config.json", origin=Digest.of(b"origin"), reasons=("one", "two"))
 BUILT = BuiltModel(
     origin=ORIGIN,
     license="mit",
@@ -42,6 +53,7 @@ BUILT = BuiltModel(
     space=Digest.of(b"space"),
     variants=(VARIANT,),
     record=RECORD,
+    configured=(CHANGED, CONFIGURED),
 )
 MODEL = Model(name="mini", aliases=("a", "b"), alternates=(ALTERNATE,), dimension=8, built=BUILT)
 
@@ -57,6 +69,8 @@ def node(document: object) -> Node:
         (ALTERNATE, Alternate.from_node),
         (VARIANT, lambda node: Variant.from_node(node, FILES)),
         (RECORD, lambda node: BuildRecord.from_node(node, FILES)),
+        (CONFIGURED, ConfiguredFile.from_node),
+        (CHANGED, ConfiguredFile.from_node),
         (BUILT, lambda node: BuiltModel.from_node(node, FILES)),
     ],
 )
@@ -69,7 +83,21 @@ def test_a_model_survives_its_json_under_its_name() -> None:
     assert Model.from_node(member, FILES) == MODEL
 
 
-@pytest.mark.parametrize("value", [ORIGIN, VARIANT, RECORD, BUILT])
+def test_a_model_of_an_earlier_release_has_no_list_of_configured_files() -> None:
+    document = {key: value for key, value in BUILT.to_document().items() if key != "configured"}
+    old = BuiltModel.from_node(node(document), FILES)
+    assert old == replace(BUILT, configured=())
+    assert old.to_document() == document
+
+
+@pytest.mark.parametrize("files", [[], [CONFIGURED, CHANGED], [CHANGED, CHANGED]])
+def test_configured_files_are_listed_once_in_order(files: list[ConfiguredFile]) -> None:
+    document = {**BUILT.to_document(), "configured": [file.to_document() for file in files]}
+    with pytest.raises(FormatError, match="configured: expected at least one file, sorted by path, each once"):
+        BuiltModel.from_node(node(document), FILES)
+
+
+@pytest.mark.parametrize("value", [ORIGIN, VARIANT, RECORD, CONFIGURED, BUILT])
 def test_each_field_is_a_key_of_its_name(value: Any) -> None:
     assert set(value.to_document()) == {field.name for field in fields(value)}
 
@@ -95,6 +123,9 @@ def test_each_field_is_a_key_of_its_name(value: Any) -> None:
             {**VARIANT.to_document(), "accuracy": None},
             "expected only the keys",
         ),
+        (ConfiguredFile.from_node, {**CHANGED.to_document(), "reasons": []}, "reasons: expected at least one reason"),
+        (ConfiguredFile.from_node, {**CHANGED.to_document(), "path": "../x"}, "path: expected a relative path"),
+        (ConfiguredFile.from_node, {**CHANGED.to_document(), "origin": "x"}, "origin: expected a sha256"),
         (lambda node: BuildRecord.from_node(node, {}), RECORD.to_document(), "golden: expected a path that `files`"),
     ],
 )

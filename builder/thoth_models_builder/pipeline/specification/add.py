@@ -153,19 +153,21 @@ def _resolve(name: str, model: ModelSpec, context: FetchContext) -> tuple[Locked
     """Check a model, and pin a repository to its commit."""
     with context.store.in_use(), context.sources(model, None) as (source,):
         try:
-            entry, choice = resolve(name, model, source, context)
+            found = resolve(name, model, source, context)
         except SourceError as error:
             kind = SourceUnreachableError if isinstance(error, SourceUnreachableError) else SourceError
             raise kind(f"{name} from {source.label}: {error}; nothing was written") from error
-    pinned = model.model_copy(update={"sources": [_pinned(model.sources[0], entry.revision)]})
-    entry = replace(entry, sources=locked_sources(pinned))
+    pinned = model.model_copy(update={"sources": [_pinned(model.sources[0], found.entry.revision)]})
+    entry = replace(found.entry, sources=locked_sources(pinned))
     report = LockedModelReport(
         name=name,
         state="resolved",
         source=str(entry.origin),
         files=len(entry.files),
         bytes=entry.size,
-        refused=choice.refused,
+        refused=found.choice.refused,
+        configured={file.path: file.reasons for file in found.configured},
+        notes=found.notes,
     )
     return entry, pinned, report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from thoth_models_builder.bundle.configure import configure, has_unit_length
 from thoth_models_builder.bundle.describe import describe
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.space_of import space_of
@@ -70,7 +71,7 @@ def _compare(model: PlannedModel, context: FetchContext) -> OutdatedModelReport:
             if report.upstream == model.locked.revision:
                 return report
             try:
-                entry, _ = resolve(model.name, newest, source, context)
+                entry = resolve(model.name, newest, source, context).entry
                 space = _space(model, entry, source, context)
             except UnsupportedModelError as error:
                 return replace(report, state="refused", reason=str(error))
@@ -108,5 +109,7 @@ def _space(model: PlannedModel, entry: LockedModel, source: Source, context: Fet
                 raise failures[0].error
         return context.store.read(file.sha256)
 
-    files = ModelFiles({path: file.sha256 for path, file in locked.items()}, read)
-    return space_of(files, describe(files), normalize=model.spec.normalize)
+    digests = {path: file.sha256 for path, file in locked.items()}
+    files = configure(ModelFiles(digests, read), model.spec).files
+    facts = describe(files)
+    return space_of(files, facts, normalize=has_unit_length(model.spec, facts))

@@ -1,0 +1,109 @@
+"""Types of keys of models.yaml whose values pydantic alone would report in other words than authors use. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+POOLING_MODES: Final = ("cls", "lasttoken", "max", "mean", "mean_sqrt_len_tokens", "weightedmean")
+"""Modes of the Pooling of sentence-transformers."""
+
+
+class WrongValueError(ValueError):
+    """What was expected in place of a value; pydantic turns it into a finding with key path and line."""
+
+
+def _pooling(value: object) -> tuple[object, ...]:
+    modes = [value] if isinstance(value, str) else value
+    is_list = isinstance(modes, (list, tuple)) and bool(modes)
+    if not is_list or any(not isinstance(mode, str) or mode not in POOLING_MODES for mode in modes):
+        raise WrongValueError(f"one of {', '.join(POOLING_MODES)}, or a list of them")
+    if len(set(modes)) != len(modes):
+        raise WrongValueError("each mode once")
+    return tuple(modes)
+
+
+def _normalize(value: object) -> object:
+    if not isinstance(value, bool) and value != "auto":
+        raise WrongValueError("true, false or auto")
+    return value
+
+
+def _positive(value: object) -> object:
+    if type(value) is not int or value < 1:
+        raise WrongValueError("a positive integer")
+    return value
+
+
+def _prompts(value: object) -> object:
+    if not isinstance(value, dict):
+        raise WrongValueError("a mapping")
+    for text in (*value, *value.values()):
+        _text(text)
+    return value
+
+
+def _text(value: object) -> object:
+    """Refuse what YAML can say by an escape, and no file can contain: half of a surrogate pair."""
+    try:
+        if isinstance(value, str):
+            value.encode()
+    except UnicodeEncodeError:
+        raise WrongValueError("text without surrogates") from None
+    return value
+
+
+def _positive_integer(description: str) -> Any:  # noqa: ANN401 - a part of an annotation
+    return WithJsonSchema({"type": "integer", "minimum": 1, "description": description})
+
+
+_MODES_SCHEMA: Final = {"enum": list(POOLING_MODES)}
+
+Pooling = Annotated[
+    tuple[str, ...] | None,
+    BeforeValidator(_pooling),
+    WithJsonSchema(
+        {
+            "description": "how token vectors become one, for a repository without modules.json",
+            "anyOf": [
+                _MODES_SCHEMA,
+                {"type": "array", "items": _MODES_SCHEMA, "minItems": 1, "uniqueItems": True},
+            ],
+        }
+    ),
+]
+Prompts = Annotated[
+    dict[str, str] | None,
+    BeforeValidator(_prompts),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "prompts by name, in place of the published ones",
+        }
+    ),
+]
+DefaultPromptName = Annotated[
+    str | None,
+    BeforeValidator(_text),
+    Field(description="prompt for calls that name none, in place of the published one; null for none"),
+]
+MaxSeqLength = Annotated[
+    int | None, BeforeValidator(_positive), _positive_integer("longest input in tokens, in place of the published one")
+]
+TruncateDim = Annotated[
+    int | None, BeforeValidator(_positive), _positive_integer("keep only so many of the first components of a vector")
+]
+Normalize = Annotated[
+    bool | Literal["auto"],
+    BeforeValidator(_normalize),
+    WithJsonSchema(
+        {
+            "enum": [True, False, "auto"],
+            "default": True,
+            "description": "make vectors unit length unless the caller says otherwise; auto: not those of a model that "
+            "was published for another similarity than cosine and does not do so itself",
+        }
+    ),
+]
