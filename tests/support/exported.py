@@ -33,6 +33,7 @@ MAKERS: dict[str, Callable[[Path], TinyModel]] = {
     "all poolings": partial(tiny_models.make_pooled_model, pooling=POOLING_MODES),
     "all poolings without prompt": partial(tiny_models.make_pooled_model, pooling=POOLING_MODES, include_prompt=False),
     "layers": tiny_models.make_layered_model,
+    "truncated": tiny_models.make_truncated_model,
     "do_lower_case": tiny_models.make_lowercasing_model,
     "static": tiny_models.make_static_model,
     "static float16": partial(tiny_models.make_static_model, precision="float16"),

@@ -147,6 +147,24 @@ def make_pooled_model(
     return TinyModel(directory, max_seq_length=40, pooling=name, has_normalize=False, dimension=DIMENSION * len(modes))
 
 
+def make_plain_repository(directory: Path) -> None:
+    """Make a repository of the transformers library alone, without modules.json: contriever, SimCSE, plain BERT."""
+    vocabulary = _wordpiece_vocabulary()
+    with _checkpoint(_bert(len(vocabulary), seed=20), _bert_tokenizer(vocabulary, 64)) as checkpoint:
+        shutil.copytree(checkpoint, directory)
+    _forget_where(directory)
+
+
+def make_truncated_model(directory: Path) -> TinyModel:
+    """Make one that was published with fewer components than it computes, whose rest has no unit length."""
+    from sentence_transformers.base.modules import Normalize
+
+    model = make_pooled_model(directory, "mean", more=[Normalize()])
+    path = directory / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "truncate_dim": 20}), encoding="utf-8")
+    return replace(model, dimension=20)
+
+
 def make_layered_model(directory: Path) -> TinyModel:
     """Make one with all that may follow pooling: Dense to another width, with a residual, LayerNorm, Dropout."""
     import torch
@@ -386,7 +404,11 @@ def _save(
             device="cpu",
         )
         model.save_pretrained(str(directory), create_model_card=False)
-    # Written down as it was when the tokenizer was loaded, and tests before may have switched the process offline.
+    _forget_where(directory)
+
+
+def _forget_where(directory: Path) -> None:
+    """Remove what was written down as it was when the tokenizer was loaded: tests before may have gone offline."""
     settings = directory / "tokenizer_config.json"
     values = json.loads(settings.read_bytes())
     values.pop("local_files_only", None)

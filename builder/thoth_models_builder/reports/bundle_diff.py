@@ -217,6 +217,7 @@ def _properties(built: BuiltModel) -> dict[str, object]:
         "similarity": built.similarity,
         "prompts": ", ".join(f"{name}={text!r}" for name, text in sorted(built.prompts.items())),
         "default prompt": built.default_prompt_name,
+        "configured": "; ".join(f"{file.path} ({', '.join(file.reasons)})" for file in built.configured),
         "space": built.space.hex,
         "variants": ", ".join(variant.name for variant in built.variants),
         "gates": ", ".join(f"{variant.name} {_gate(variant.gate)}" for variant in built.variants if variant.gate),
