@@ -39,7 +39,7 @@ MADE = Derived(
 FLOOR = Int8Floor()
 
 
-def test_the_key_is_that_of_source_variants_and_toolchain() -> None:
+def test_the_key_is_that_of_source_variants_toolchain_and_settings() -> None:
     key = cache_key(SOURCE, ["a", "b"], {"torch": "1"})
     assert cache_key(dict(SOURCE), ["b", "a"], {"torch": "1"}) == key
     others = [
@@ -47,8 +47,10 @@ def test_the_key_is_that_of_source_variants_and_toolchain() -> None:
         cache_key({"config.json": ContentDigest(size=2, sha256=Digest.of(b"[]"))}, ["a", "b"], {"torch": "1"}),
         cache_key(SOURCE, ["a"], {"torch": "1"}),
         cache_key(SOURCE, ["a", "b"], {"torch": "2"}),
+        cache_key(SOURCE, ["a", "b"], {"torch": "1"}, {"pooling": ("cls",)}),
+        cache_key(SOURCE, ["a", "b"], {"torch": "1"}, {"pooling": ("mean",)}),
     ]
-    assert len({key, *others}) == 5
+    assert len({key, *others}) == 7
 
 
 def test_a_toolchain_has_libraries_python_machine_and_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

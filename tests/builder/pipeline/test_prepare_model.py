@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.projects import FAST, Recorder, model_files, write_files
+from tests.support.bundles import make_writable
+from tests.support.projects import FAST, Recorder, as_json, model_files, write_files
 from thoth_models.bundle.accuracy import Accuracy
 from thoth_models.bundle.digest import ContentDigest, Digest
+from thoth_models_builder.bundle.compose_manifest import compose
 from thoth_models_builder.bundle.derivation import Derived, cache_key, toolchain
+from thoth_models_builder.bundle.write_tree import write_bundle
 from thoth_models_builder.errors import AccuracyError, CompilerUnavailableError
 from thoth_models_builder.pipeline import prepare_model
 from thoth_models_builder.pipeline.fetch import FetchContext
@@ -21,6 +26,7 @@ from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
     from tests.support.projects import Project
+    from thoth_models.verification.verify import VerificationReport
     from thoth_models_builder.spec.plan import PlannedModel
 
 FIGURES = Accuracy(minimum_cosine=1.0, mean_cosine=1.0, largest_difference=0.0, neighbour_agreement=1.0)
@@ -62,7 +68,7 @@ def context_of(project: Project) -> FetchContext:
 
 def key_of(model: PlannedModel) -> Digest:
     contents = {file.path: ContentDigest(size=file.size, sha256=file.sha256) for file in model.locked.files}
-    return cache_key(contents, model.spec.variants, toolchain(model.spec.variants))
+    return cache_key(contents, model.spec.variants, toolchain(model.spec.variants), model.spec.source_settings())
 
 
 def derived(model: PlannedModel, **changes: Any) -> Derived:
@@ -142,3 +148,98 @@ def test_libraries_that_are_missing_are_named_when_they_are_needed(
         assert not is_compiled_now(model, None, context.store)
         with pytest.raises(CompilerUnavailableError):
             gather(model, None, context, Submitted())  # type: ignore[arg-type]
+
+
+# --- configured files ---
+
+SETTINGS = "sentence_bert_config.json"
+GRAPH = "onnx-fp32/model.onnx"
+
+
+def put(store: Store, path: str, data: bytes) -> ContentDigest:
+    with store.writer(path, digest=Digest.of(data), size=len(data)) as writer:
+        writer.write(data)
+        return writer.finish()
+
+
+def specify(project: Project, **keys: Any) -> PlannedModel:
+    """Lock a model for the dot product, whose own word on unit length is not in a manifest."""
+    files = model_files("mini")
+    files["modules.json"] = as_json(json.loads(files["modules.json"])[:2])
+    files["config_sentence_transformers.json"] = as_json({"similarity_fn_name": "dot"})
+    write_files(project.root / "model", files)
+    facts = {"sources": [{"directory": "model"}], "golden": True, "variants": ["onnx-fp32"]}
+    project.specify({"mini": {**facts, **keys}})
+    project.lock()
+    return planned(project)
+
+
+def test_the_compiler_gets_the_configured_files(project: Project) -> None:
+    model, compiler, context = specify(project, max_seq_length=9), Submitted(), context_of(project)
+    with context.store.in_use():
+        part = gather(model, None, context, compiler)  # type: ignore[arg-type]
+    assert isinstance(part, Compiling)
+    job, places, key, _ = compiler.jobs["mini"]
+    assert job.max_seq_length == 9
+    assert json.loads(places[SETTINGS].read_bytes())["max_seq_length"] == 9
+    assert job.source[SETTINGS].sha256 == Digest.of(places[SETTINGS].read_bytes())
+    assert job.source.keys() == places.keys() == {file.path for file in model.locked.files}
+    assert [file.path for file in part.configured] == [SETTINGS]
+    # The locked files are the same with another key, and what is compiled from them is not.
+    assert key == key_of(model) != key_of(specify(project, max_seq_length=8))
+
+
+def bundle_of(project: Project, model: PlannedModel) -> VerificationReport:
+    """Build a bundle of the model with a graph that the compiler is said to have made."""
+    context = context_of(project)
+    with context.store.in_use():
+        part = gather(model, None, context, Submitted())  # type: ignore[arg-type]
+        assert isinstance(part, Compiling)
+        files = {path: put(context.store, path, path.encode()) for path in ("golden.json", GRAPH)}
+        made = derived(model, files=files, variants=model.spec.variants)
+        accuracy = dict.fromkeys(model.spec.variants, FIGURES)
+        gathered = part.gathered(replace(made, variants=tuple(made.variants), accuracy=accuracy), context.store)
+        manifest = compose("test-bundle", "mini", [model], {"mini": gathered.inputs})
+        places = {f"mini/{path}": place for path, place in gathered.places.items()}
+        return write_bundle(manifest, places.__getitem__, project.output)
+
+
+@pytest.mark.parametrize("normalize", [True, False, "auto"])
+@pytest.mark.parametrize("variants", [["onnx-fp32"], ["onnx-fp32", "torch-fp32"]])
+def test_a_bundle_without_the_originals_is_kept_without_fetching_them(
+    project: Project, normalize: object, variants: list[str]
+) -> None:
+    model = specify(project, max_seq_length=9, normalize=normalize, variants=variants)
+    previous = bundle_of(project, model)
+    shutil.rmtree(project.root / "model")
+    context = context_of(project)
+    context.store.path(Digest.of(model_files("mini")["model.safetensors"])).unlink()
+    if normalize != "auto":
+        # Only what the model itself says of unit length is read from small files.
+        make_writable(project.store)
+        shutil.rmtree(project.store)
+    with context.store.in_use():
+        part = gather(model, previous, context, Submitted())  # type: ignore[arg-type]
+    assert isinstance(part, Gathered)
+    assert context.attempts == []
+    assert set(part.origins.values()) == {"the bundle that was there"}
+    again = compose("test-bundle", "mini", [model], {"mini": part.inputs})
+    assert again.to_bytes() == previous.manifest.to_bytes()
+    assert {f"mini/{path}" for path in part.places} == previous.manifest.files.keys()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"), [(False, "auto", False), (True, "auto", False), ("auto", True, True)]
+)
+def test_another_word_on_unit_length_is_not_kept(
+    project: Project, before: object, after: object, *, expected: bool
+) -> None:
+    previous = bundle_of(project, specify(project, normalize=before))
+    model, context = specify(project, normalize=after), context_of(project)
+    with context.store.in_use():
+        part = gather(model, previous, context, Submitted())  # type: ignore[arg-type]
+    # Nothing is compiled again for it.
+    assert isinstance(part, Gathered)
+    built = compose("test-bundle", "mini", [model], {"mini": part.inputs}).models["mini"].built
+    assert built is not None
+    assert built.normalize is expected

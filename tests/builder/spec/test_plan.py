@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.projects import COMMIT, spec_of
 from thoth_models.bundle.digest import ContentDigest, Digest
-from thoth_models.bundle.manifest import Manifest
+from thoth_models.bundle.manifest import BuiltModel, ConfiguredFile, Manifest, Model, Origin
 from thoth_models_builder.errors import LockOutOfDateError, UsageError
 from thoth_models_builder.spec.lockfile import Lock, LockedFile, LockedModel, locked_sources
 from thoth_models_builder.spec.plan import PlannedModel, held_contents, plan_models, source_path, stand_ins
@@ -101,6 +101,35 @@ def test_a_previous_bundle_with_all_files_is_enough() -> None:
 )
 def test_a_previous_bundle_that_lacks_a_file_is_not(files: dict[str, ContentDigest]) -> None:
     assert held_contents(planned(), manifest(files)) is None
+
+
+def configured(origin: Digest | None) -> Model:
+    file = ConfiguredFile(path="a", origin=origin, reasons=("a key",))
+    built = BuiltModel(
+        origin=Origin(kind="hub", id="org/mini", revision=COMMIT),
+        license=None,
+        max_seq_length=8,
+        pooling="mean",
+        normalize=True,
+        similarity="cosine",
+        prompts={},
+        default_prompt_name=None,
+        space=Digest.of(b"space"),
+        variants=(),
+        configured=(file,),
+    )
+    return Model(name="mini", aliases=(), alternates=(), dimension=8, built=built)
+
+
+def test_the_original_of_a_configured_file_is_all_that_may_be_missing() -> None:
+    files = {"mini/source/a": CONTENTS["b/c"], "mini/source/b/c": CONTENTS["b/c"]}
+    for origin, expected in (
+        (CONTENTS["a"].sha256, {"b/c": CONTENTS["b/c"]}),
+        (CONTENTS["b/c"].sha256, None),
+        (None, None),
+    ):
+        previous = Manifest(name="test-bundle", default=None, models={"mini": configured(origin)}, files=files)
+        assert held_contents(planned(), previous) == expected
 
 
 def test_no_previous_bundle_holds_nothing() -> None:
