@@ -26,6 +26,7 @@ from thoth_models.bundle.manifest import (
     Alternate,
     BuildRecord,
     BuiltModel,
+    ConfiguredFile,
     Manifest,
     Model,
     Origin,
@@ -89,6 +90,7 @@ class ModelPlan:
     license: str | None = "apache-2.0"
     revision: str | None = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
     golden: Golden | None = None
+    configured: tuple[ConfiguredFile, ...] = ()
 
 
 def put_backend(monkeypatch: pytest.MonkeyPatch, load: Callable[[VerifiedVariant], Any]) -> None:
@@ -381,6 +383,7 @@ def _built(plan: ModelPlan) -> BuiltModel:
             toolchain={"some-library": "1.0"},
             omitted={},
         ),
+        configured=plan.configured,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.support.bundles import ModelPlan, golden_of, invented_model, make_bundle, proved, seal
 from thoth_models.bundle.accuracy import Accuracy
 from thoth_models.bundle.digest import Digest
-from thoth_models.bundle.manifest import Manifest, Origin
+from thoth_models.bundle.manifest import ConfiguredFile, Manifest, Origin
 from thoth_models.bundle.report import Report
 from thoth_models.verification.report_file import report_path
 
@@ -32,6 +32,12 @@ HOSTILE = (
 """Texts that a page which shows them as they are would run, read, turn round or be stretched by."""
 
 
+CONFIGURED = (
+    ConfiguredFile(path="config.json", origin=Digest.of(b"as published"), reasons=("one", "two")),
+    ConfiguredFile(path="modules.json", origin=None, reasons=("pooling: mean",)),
+)
+
+
 def measured_plan(name: str, *, more: bytes = b"", space: str | None = None) -> ModelPlan:
     """Plan a model with three variants and golden vectors."""
     plan = invented_model(
@@ -46,7 +52,8 @@ def measured_plan(name: str, *, more: bytes = b"", space: str | None = None) -> 
     variants["onnx-int8"] = replace(
         variants["onnx-int8"], files={**variants["onnx-int8"].files, "weights.bin": b"i" * 100_000 + more}
     )
-    return proved(replace(plan, variants=variants), golden_of(TEXTS), required_cosine=0.95)
+    plan = replace(plan, variants=variants, configured=CONFIGURED)
+    return proved(plan, golden_of(TEXTS), required_cosine=0.95)
 
 
 def plain_plan() -> ModelPlan:
@@ -102,6 +109,7 @@ def hostile_bundle(root: Path) -> Manifest:
         variants={**plan.variants, "torch-fp32": replace(plan.variants["torch-fp32"], files=files)},
         aliases=tuple(names),
         license=HOSTILE[0],
+        configured=(ConfiguredFile(path="<img src=x>'\".txt", origin=None, reasons=tuple(HOSTILE)),),
         pooling=HOSTILE[1],
         prompts=dict(zip(names, reversed(names), strict=True)),
         default_prompt_name=names[0],

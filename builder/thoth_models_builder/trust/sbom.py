@@ -127,6 +127,7 @@ def _facts(built: BuiltModel) -> dict[str, str | None]:
         "unit-length": "yes" if built.normalize else "no",
         "max-seq-length": None if built.max_seq_length is None else str(built.max_seq_length),
         "variants": ", ".join(variant.name for variant in built.variants),
+        **{f"configured:{file.path}": "; ".join(file.reasons) for file in built.configured},
         **(
             {} if built.record is None else {f"toolchain:{name}": text for name, text in built.record.toolchain.items()}
         ),

@@ -50,6 +50,8 @@ def list_models(root: Path, *, as_json: bool) -> None:
         print(f"  licence     {row['license'] or 'not stated'}")
         print(f"  vectors     {row['dimension']} dimensions, {'unit length' if row['normalize'] else 'not normalised'}")
         print(f"  input       {row['max_seq_length'] or 'any number of'} tokens")
+        if row["configured"]:
+            print(f"  configured  {', '.join(row['configured'])} (not as the origin has them)")
         print(f"  variants    {', '.join(row['variants'])}")
         for name, gate in row["gates"].items():
             if gate is not None:
@@ -80,6 +82,7 @@ def _model_rows(manifest: Manifest, report: Report | None) -> list[dict[str, Any
                 "pooling": built.pooling,
                 "normalize": built.normalize,
                 "space": built.space.hex,
+                "configured": {file.path: list(file.reasons) for file in built.configured},
                 "variants": [variant.name for variant in built.variants],
                 "gates": {
                     variant.name: None if variant.gate is None else dataclasses.asdict(variant.gate)

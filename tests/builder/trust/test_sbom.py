@@ -15,7 +15,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.support.bundles import invented_model, make_bundle, make_writable
 from thoth_models.bundle.digest import Digest
-from thoth_models.bundle.manifest import Manifest, Origin
+from thoth_models.bundle.manifest import ConfiguredFile, Manifest, Origin
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.pipeline import inspect as reporting
 from thoth_models_builder.trust.sbom import sbom
@@ -89,6 +89,13 @@ def test_a_model_says_what_it_is_and_where_it_comes_from(manifest: Manifest) -> 
     assert facts["variants"] == "onnx-fp32, torch-fp32"
     assert facts["aliases"] == "small"
     assert (facts["dimension"], facts["state"], facts["unit-length"]) == ("8", "present", "yes")
+
+
+def test_a_file_that_is_not_as_the_origin_has_it_is_named_with_the_reasons(tmp_path: Path) -> None:
+    file = ConfiguredFile(path="modules.json", origin=None, reasons=("pooling: cls", "another"))
+    manifest = make_bundle(tmp_path / "bundle", [replace(invented_model("mini"), configured=(file,))], default="mini")
+    assert properties(component(materials(manifest), "mini"))["configured:modules.json"] == "pooling: cls; another"
+    make_writable(tmp_path)
 
 
 def test_the_hash_of_a_model_can_be_made_with_coreutils(manifest: Manifest, place: Path) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.bundles import golden_of, invented_model, make_bundle, make_writable, measure, proved
 from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.manifest import ConfiguredFile
 from thoth_models.cli.main import main
 from thoth_models.verification.verify import open_bundle
 
@@ -59,3 +61,18 @@ def test_the_json_has_gates_and_figures_apart(root: Path, capsys: pytest.Capture
     assert mini["accuracy"]["torch-fp32"]["minimum_cosine"] == 0.98765
     assert other["gates"] == {"torch-fp32": None}
     assert document["report_note"] is None
+
+
+def test_files_that_are_not_as_the_origin_has_them_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = ConfiguredFile(path="modules.json", origin=None, reasons=("pooling: cls", "another"))
+    plans = [replace(invented_model("mini"), configured=(file,)), invented_model("other")]
+    make_bundle(tmp_path / "bundle", plans, default="mini")
+    out, _ = listed(tmp_path / "bundle", capsys)
+    assert out.count("configured") == 1
+    assert "  configured  modules.json (not as the origin has them)\n" in out
+    assert main(["list", "--json", "--root", str(tmp_path / "bundle")]) == 0
+    mini, other = json.loads(capsys.readouterr().out)["models"]
+    assert (mini["configured"], other["configured"]) == ({"modules.json": ["pooling: cls", "another"]}, {})
+    make_writable(tmp_path)

@@ -108,7 +108,9 @@ class PageBuilt:
         origin_kind: ``hub``, ``wheel`` or ``directory``.
         origin_id: Repository, requirement or path.
         revision: Commit, or None if the source has none.
-        source_files: Files as published; empty if the bundle has only what was derived from them.
+        configured: Path, reasons and sha256 of the origin's file (None for an added one) of each source file that
+            differs from the origin's.
+        source_files: Files as published or configured; empty if the bundle has only what was derived from them.
         derived_files: Files that the builder made: graphs, tokenizers, golden vectors.
         cache_key: Digest of everything that decides the derived files; None if there are none.
         toolchain: Name and version of everything that took part in making them.
@@ -128,6 +130,7 @@ class PageBuilt:
     origin_kind: str
     origin_id: str
     revision: str | None
+    configured: tuple[tuple[str, tuple[str, ...], str | None], ...]
     source_files: tuple[PageFile, ...]
     derived_files: tuple[PageFile, ...]
     cache_key: str | None
@@ -228,6 +231,9 @@ def _built(manifest: Manifest, name: str, built: BuiltModel, report: Report | No
         origin_kind=built.origin.kind,
         origin_id=built.origin.id,
         revision=built.origin.revision,
+        configured=tuple(
+            (file.path, file.reasons, None if file.origin is None else file.origin.hex) for file in built.configured
+        ),
         source_files=tuple(file for file in files if file.path.startswith(source)),
         derived_files=tuple(file for file in files if not file.path.startswith(source)),
         cache_key=None if record is None else record.derivation.hex,

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from tests.support.bundles import make_writable
 from tests.support.reported import HOSTILE, full_bundle, hostile_bundle
+from thoth_models.bundle.digest import Digest
 from thoth_models.verification.verify import open_bundle
 from thoth_models_builder.pipeline.page.write_page import page_of
 from thoth_models_builder.reports.page import html
@@ -63,6 +64,14 @@ def test_what_others_wrote_makes_no_element_and_no_attribute(place: Path) -> Non
     } - known
     for text in HOSTILE[:4]:
         assert text in hostile.text
+
+
+def test_files_that_are_not_as_the_origin_has_them_are_listed_with_the_reasons(place: Path) -> None:
+    text = " ".join(Elements(text_of(place, "full")).text.split())
+    assert "Configured: 2 files not as the origin has them" in text
+    assert f"config.json: one; two, in place of {Digest.of(b'as published').hex[:12]}" in text
+    assert "modules.json: pooling: mean, added" in text
+    assert text.count("Configured:") == 1
 
 
 def test_characters_that_hide_or_turn_text_are_shown(place: Path) -> None:

@@ -63,6 +63,15 @@ def built(model: PageModel) -> PageBuilt:
     return model.built
 
 
+def test_files_that_are_not_as_the_origin_has_them(root: Path) -> None:
+    models = described(root, full_bundle(root))
+    assert built(models["mini"]).configured == (
+        ("config.json", ("one", "two"), Digest.of(b"as published").hex),
+        ("modules.json", ("pooling: mean",), None),
+    )
+    assert built(models["plain"]).configured == ()
+
+
 def test_a_model_has_what_a_service_has_to_know(root: Path) -> None:
     model = described(root, full_bundle(root))["mini"]
     facts = built(model)
