@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.support.public import PUBLIC
-from thoth_models_builder.spec.models_yaml import parse_spec
+from thoth_models_builder.spec.models_yaml import ModelSpec, parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,9 +99,16 @@ def test_a_block_of_data_can_be_read(kind: str, text: str) -> None:
     assert READ[kind](text)
 
 
-def test_the_page_about_models_yaml_shows_one() -> None:
-    (text,) = [str(one.values[1]) for one in BLOCKS if str(one.id).startswith("docs/models-yaml.md-")]
-    assert set(parse_spec(text.encode(), "models.yaml").models) == {"multilingual-mini", "mini"}
+def test_the_page_about_models_yaml_shows_two() -> None:
+    texts = [str(one.values[1]) for one in BLOCKS if str(one.id).startswith("docs/models-yaml.md-")]
+    models = [set(parse_spec(text.encode(), "models.yaml").models) for text in texts]
+    assert models == [{"multilingual-mini", "mini"}, {"e5", "ours"}]
+
+
+def test_the_page_about_models_yaml_has_every_key() -> None:
+    page = (DOCS / "models-yaml.md").read_text(encoding="utf-8")
+    named = {name for row in rows(page, "key") for name in re.findall(r"`([a-z0-9_.]+)`", row)}
+    assert named >= {*ModelSpec.model_fields, "version", "bundle.name", "bundle.default"}
 
 
 # --- docs/ci.md ---

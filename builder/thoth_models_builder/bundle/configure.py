@@ -49,7 +49,8 @@ _OFFSET_TYPES: Final = frozenset(
 _NO_MODULES: Final = (
     f"{MODULES_FILE}: expected this file, or `pooling` in models.yaml, found neither. sentence-transformers would "
     "silently assume mean pooling (of the last token for a causal language model), which may not be what the model was "
-    "trained with: look it up in its card, and write for example `pooling: mean` or `pooling: cls`"
+    "trained with: look it up in its card, and write for example `pooling: mean` or `pooling: cls` "
+    "(`thoth-bundle add --pooling` does)"
 )
 
 

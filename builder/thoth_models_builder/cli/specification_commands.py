@@ -56,6 +56,13 @@ def add_commands(commands: Commands) -> None:
     )
     command.add_argument("--alias", action="append", default=[], help="another name; repeat for several")
     command.add_argument("--revision", help="commit, tag or branch of a repository (default: main)")
+    command.add_argument(
+        "--pooling",
+        action="append",
+        default=[],
+        metavar="MODE",
+        help="how token vectors become one, if no modules.json says so: mean, cls, …; repeat to join several",
+    )
     command.set_defaults(run=_add)
 
     command = commands.add_parser(
@@ -93,6 +100,7 @@ def _add(options: argparse.Namespace) -> int:
         variants=options.variant,
         aliases=options.alias,
         revision=options.revision,
+        pooling=options.pooling,
     )
     report = add.add(_places(options), [model], limits=limits_of(options), watcher=terminal.TerminalWatcher())
     return _show(options, report)

@@ -53,7 +53,7 @@ def add_model(data: bytes, file: str, name: str, model: ModelSpec) -> bytes:
         data: The file; its ``models`` may be empty.
         file: Its name, for messages.
         name: Name of the model.
-        model: A model with sources, variants and aliases.
+        model: A model with sources, variants, aliases and pooling.
 
     Raises:
         SpecError: The file has errors, also with the model in it, or its layout does not allow to insert one.

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models_builder.errors import UsageError
+from thoth_models_builder.spec.key_types import POOLING_MODES
 from thoth_models_builder.spec.models_yaml import DirectorySource, HubSource, ModelSpec, WheelSource
 from thoth_models_builder.spec.variants import VARIANTS
 from thoth_models_builder.spec.yaml_document import flow_text
@@ -106,21 +107,26 @@ def _last_part(source: Source) -> str:
             return source.directory.rstrip("/").rpartition("/")[2]
 
 
-def new_model(source: Source, variants: Sequence[str], aliases: Sequence[str] = ()) -> ModelSpec:
-    """Return a model of one source.
+def new_model(
+    source: Source, variants: Sequence[str], aliases: Sequence[str] = (), pooling: Sequence[str] = ()
+) -> ModelSpec:
+    """Return a model of one source; without ``pooling``, it has no such key.
 
     Raises:
-        UsageError: A variant or alias is not a valid one.
+        UsageError: A variant, an alias or a mode of pooling is not a valid one.
     """
     if unknown := [variant for variant in variants if variant not in VARIANTS]:
         raise UsageError(f"--variant: expected one of {', '.join(VARIANTS)}, found {', '.join(unknown)}")
+    if unknown := [mode for mode in pooling if mode not in POOLING_MODES]:
+        raise UsageError(f"--pooling: expected one of {', '.join(POOLING_MODES)}, found {', '.join(unknown)}")
     try:
-        return ModelSpec(
+        model = ModelSpec(
             sources=[source], variants=list(dict.fromkeys(variants)) or list(DEFAULT_VARIANTS), aliases=list(aliases)
         )
     except ValueError as error:
         found = ", ".join(map(repr, aliases))
         raise UsageError(f"--alias: expected letters, digits and . _ - /, found {found}") from error
+    return model.model_copy(update={"pooling": tuple(dict.fromkeys(pooling))}) if pooling else model
 
 
 # --- the text of an entry ---
@@ -131,7 +137,7 @@ def block_entry(name: str, model: ModelSpec, column: int = 2, step: int = _INDEN
 
     Args:
         name: Name of the model.
-        model: A model with sources, variants and aliases.
+        model: A model with sources, variants, aliases and pooling.
         column: Spaces before the name.
         step: Spaces by which its keys are indented further.
     """
@@ -141,6 +147,8 @@ def block_entry(name: str, model: ModelSpec, column: int = 2, step: int = _INDEN
     lines.append(f"{inner}variants: {flow_text(model.variants)}")
     if model.aliases:
         lines.append(f"{inner}aliases: {flow_text(model.aliases)}")
+    if model.pooling:
+        lines.append(f"{inner}pooling: {flow_text(_pooling(model.pooling))}")
     return lines
 
 
@@ -152,9 +160,15 @@ def flow_entry(name: str, model: ModelSpec, *, as_json: bool) -> str:
     }
     if model.aliases:
         document["aliases"] = list(model.aliases)
+    if model.pooling:
+        document["pooling"] = _pooling(model.pooling)
     if as_json:
         return f"{json.dumps(name)}: {json.dumps(document, ensure_ascii=False)}"
     return f"{_scalar(name)}: {flow_text(document)}"
+
+
+def _pooling(modes: tuple[str, ...]) -> str | list[str]:
+    return modes[0] if len(modes) == 1 else list(modes)
 
 
 def _source_document(source: Source) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
@@ -106,6 +108,17 @@ def test_an_entry_is_read_as_the_strings_that_it_was_made_of(name: str, commit: 
     assert yaml.safe_load("\n".join(block_entry(name, model, 3, 1))) == expected
     assert yaml.safe_load(f"{{{flow_entry(name, model, as_json=False)}}}") == expected
     assert yaml.safe_load(f"{{{flow_entry(name, model, as_json=True)}}}") == expected
+
+
+@pytest.mark.parametrize(("modes", "written"), [(["cls"], "cls"), (["mean", "cls", "mean"], ["mean", "cls"])])
+def test_pooling_is_written_as_one_mode_or_several(modes: list[str], written: object) -> None:
+    model = new_model(BGE, [], pooling=modes)
+    lines = block_entry("mini", model)
+    assert yaml.safe_load("\n".join(lines))["mini"]["pooling"] == written
+    assert json.loads("{" + flow_entry("mini", model, as_json=True) + "}")["mini"]["pooling"] == written
+    assert "pooling" not in "".join(block_entry("mini", new_model(BGE, [])))
+    with pytest.raises(UsageError, match=r"--pooling: expected one of cls, lasttoken, .*, found average"):
+        new_model(BGE, [], pooling=["average"])
 
 
 def test_the_lines_of_an_entry() -> None:

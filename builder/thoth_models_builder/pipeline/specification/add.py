@@ -42,6 +42,7 @@ class NewModelOptions:
         variants: Runnable forms to ship, in order of preference; empty for the default.
         aliases: Other names of it.
         revision: Commit, tag or branch of a repository of the Hub; None for its branch ``main``.
+        pooling: Modes of pooling, for a repository that does not say how it is done; empty for none.
     """
 
     source: str
@@ -49,6 +50,7 @@ class NewModelOptions:
     variants: Sequence[str] = ()
     aliases: Sequence[str] = ()
     revision: str | None = None
+    pooling: Sequence[str] = ()
 
 
 def init(places: Places, sources: Sequence[str], *, limits: Limits, watcher: Watcher) -> EditReport:
@@ -135,7 +137,7 @@ def _requested(options: NewModelOptions, file: Path, taken: Sequence[str] | None
     alias = default_alias(source, name)
     if options.name is None and alias is not None and alias not in (*taken, *aliases):
         aliases.append(alias)
-    return name, new_model(source, options.variants, aliases)
+    return name, new_model(source, options.variants, aliases, options.pooling)
 
 
 def _relative(source: DirectorySource, file: Path) -> DirectorySource:

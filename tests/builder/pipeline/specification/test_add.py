@@ -272,3 +272,15 @@ def test_a_file_that_was_edited_meanwhile(bge: HubSimulator, local: Project, mon
         add_one(local, BGE)
     assert local.file.read_bytes().startswith(b"# mine\n{")
     assert local.lock_file.read_bytes() == lock
+
+
+def test_a_plain_repository_is_added_with_its_pooling(hub: HubSimulator, project: Project) -> None:
+    names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    hub.add_model("org/plain", {name: model_files("plain")[name] for name in names}, revision=COMMIT)
+    with pytest.raises(UnsupportedModelError, match="`thoth-bundle add --pooling` does"):
+        add_one(project, "org/plain")
+    assert not project.file.exists()
+    report = add_one(project, "org/plain", pooling=["cls"])
+    assert list(report.models[0].configured) == ["1_Pooling/config.json", "modules.json"]
+    assert "    pooling: cls\n" in project.file.read_text(encoding="utf-8")
+    assert project.locked().models["plain"].dimension == 8
