@@ -14,14 +14,15 @@ class WrongValueError(ValueError):
     """What was expected in place of a value; pydantic turns it into a finding with key path and line."""
 
 
-def _pooling(value: object) -> tuple[object, ...]:
-    modes = [value] if isinstance(value, str) else value
-    is_list = isinstance(modes, (list, tuple)) and bool(modes)
-    if not is_list or any(not isinstance(mode, str) or mode not in POOLING_MODES for mode in modes):
+def _pooling(value: object) -> tuple[str, ...]:
+    values = [value] if isinstance(value, str) else value
+    values = values if isinstance(values, (list, tuple)) else []
+    modes = tuple(mode for mode in values if isinstance(mode, str) and mode in POOLING_MODES)
+    if not modes or len(modes) != len(values):
         raise WrongValueError(f"one of {', '.join(POOLING_MODES)}, or a list of them")
     if len(set(modes)) != len(modes):
         raise WrongValueError("each mode once")
-    return tuple(modes)
+    return modes
 
 
 def _normalize(value: object) -> object:

@@ -97,7 +97,7 @@ def test_without_the_key_the_library_would_assume_mean(repository: Path, tmp_pat
 
 
 def test_prompts(repository: Path, tmp_path: Path) -> None:
-    keys = {"prompts": PROMPTS, "default_prompt_name": "passage"}
+    keys: dict[str, Any] = {"prompts": PROMPTS, "default_prompt_name": "passage"}
     plain = as_configured(repository, tmp_path / "model", pooling="cls", **keys).plain()
     stated = as_stated(repository, "cls", **keys)
     assert plain.prompts == stated.prompts == {**PROMPTS, "document": ""}
