@@ -23,7 +23,7 @@ from thoth_models_builder.cli.compile_progress import compile_progress
 from thoth_models_builder.reports.bundle_diff import MEANINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from thoth_models_builder.reports.bundle_diff import BundleDiff
@@ -175,6 +175,7 @@ def _show_built_model(console: Console, model: BuiltModelReport) -> None:
     table.add_section()
     table.add_row(f"{len(model.files)} files", f"{sum(file.size for file in model.files):,}")
     console.print(table)
+    _show_configured(console, model.configured)
     for variant, gate in model.gates.items():
         figures = model.accuracy.get(variant)
         if figures is None:
@@ -204,10 +205,14 @@ def _show_files(console: Console, model: LockedModelReport) -> None:
     """Print which files of a source are left out, which ones a build changes, and what the author should know."""
     for refusal in model.refused:
         console.print(f"  left out: {escape(refusal.path)} ({escape(refusal.reason)})")
-    for path, reasons in model.configured.items():
-        console.print(f"  configured: {escape(path)} ({escape('; '.join(reasons))})")
+    _show_configured(console, model.configured)
     for note in model.notes:
         console.print(f"  note: {escape(note)}")
+
+
+def _show_configured(console: Console, files: Mapping[str, tuple[str, ...]]) -> None:
+    for path, reasons in files.items():
+        console.print(f"  configured: {escape(path)} ({escape('; '.join(reasons))})")
 
 
 def show_edit(report: EditReport) -> None:

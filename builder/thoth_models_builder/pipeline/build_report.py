@@ -56,6 +56,7 @@ def built_report(
         variants=tuple(model.spec.variants) if part is None else part.inputs.variants,
         gates={} if derived is None else {name: dataclasses.asdict(gate) for name, gate in derived.gates.items()},
         accuracy={name: found.summary() for name, found in figures.get(model.name, {}).items()},
+        configured={} if part is None else {file.path: file.reasons for file in part.inputs.configured},
         files=()
         if part is None
         else tuple(

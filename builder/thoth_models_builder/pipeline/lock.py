@@ -180,8 +180,8 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
     choice = choose_files(remote, {module.directory for module in modules} or {""}, model.variants)
     chosen = [remote[path] for path in choice.included if path not in locked]
     locked |= _ingest(name, source, [file for file in chosen if is_configuration(file.path)], context)
-    if not has_modules:
-        # Refuses what is not an embedding model, or needs a key, before weights are downloaded.
+    if not has_modules and model.pooling is None:
+        # Refuses the model before weights are downloaded: what it is, or which key it lacks, is in small files.
         configure(model_files(locked.values(), context.store), model)
     # Files whose digest the source states are not downloaded now; the build compares them. The weights of a
     # StaticEmbedding are: nothing else has the length of its vectors.

@@ -136,6 +136,7 @@ class BuiltModelReport:
         accuracy: Measured figures of each variant, see :class:`thoth_models.bundle.accuracy.Accuracy`; empty if they
             are unknown.
         files: Files, sorted by path; empty for an absent model.
+        configured: Source files that differ from those of the origin, by path, each with the reasons.
     """
 
     name: str
@@ -148,6 +149,7 @@ class BuiltModelReport:
     gates: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     accuracy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     files: tuple[BuiltFileReport, ...] = ()
+    configured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

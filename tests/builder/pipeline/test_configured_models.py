@@ -161,6 +161,17 @@ def test_a_bundle_lists_what_differs_from_the_origin(plain: Project) -> None:
     assert contents(plain.output) == first
 
 
+def test_what_the_build_prints(plain: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    specify(plain, pooling="mean", max_seq_length=20)
+    plain.lock()
+    assert main(plain.arguments("build")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  configured: sentence_bert_config.json (max_seq_length: 20 (models.yaml))" in lines
+    sources = {line.split()[0]: line.split()[-1] for line in lines if line.strip().startswith("source/")}
+    assert sources["source/modules.json"] == "configured"
+    assert sources["source/config.json"] != "configured"
+
+
 def test_a_build_with_nothing_to_do_writes_nothing(plain: Project) -> None:
     built(plain, **KEYS)
     before = snapshot(plain.output), snapshot(plain.store / "objects")

@@ -158,3 +158,22 @@ def test_a_lock_is_needed(local: Project) -> None:
     local.lock_file.unlink()
     with pytest.raises(LockError):
         ask(local)
+
+
+def test_commits_are_compared_as_the_keys_configure_them(hub: HubSimulator, project: Project) -> None:
+    names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    plain = {name: OLD[name] for name in names}
+    hub.add_model("org/mini", plain, revision=COMMIT)
+    keys = {"pooling": "cls", "max_seq_length": 12}
+    project.specify({"mini": {"sources": [{"hub": "org/mini", "revision": COMMIT}], **keys}})
+    project.lock()
+    # What the key replaces makes no difference.
+    hub.add_model("org/mini", {**plain, "sentence_bert_config.json": as_json({"max_seq_length": 9})}, revision=NEWER)
+    report = ask(project)
+    assert (report.state, report.changed) == ("same vectors", ("sentence_bert_config.json",))
+    # The origin says now what pooling it was trained with, and it is another.
+    modules = {name: OLD[name] for name in ("modules.json", "1_Pooling/config.json")}
+    hub.add_model("org/mini", {**plain, **modules}, revision="c" * 40)
+    report = ask(project)
+    assert report.state == "refused"
+    assert "pooling: expected mean, as the model's own files say" in (report.reason or "")
