@@ -60,6 +60,8 @@ OTHER_MEANING: dict[str, Files] = {
     "prompt": changed(ST_CONFIG, prompts={"query": "query: "}),
     "another prompt": changed(ST_CONFIG, prompts={"query": "Query: "}),
     "default prompt": changed(ST_CONFIG, default_prompt_name="query"),
+    "truncation": changed(ST_CONFIG, truncate_dim=5),
+    "another truncation": changed(ST_CONFIG, truncate_dim=6),
     "activation": changed("config.json", hidden_act="relu"),
     "layers": changed("config.json", num_hidden_layers=3),
     "epsilon": changed("config.json", layer_norm_eps=1e-5),
@@ -76,6 +78,7 @@ SAME_MEANING: dict[str, Files] = {
     "versions": changed(ST_CONFIG, __version__={"pytorch": "1.0"}),
     "similarity": changed(ST_CONFIG, similarity_fn_name="dot"),
     "empty prompt": changed(ST_CONFIG, prompts={"query": "", "document": None}),
+    "truncation to all there is": changed(ST_CONFIG, truncate_dim=8),
     "order of keys": {**needed(), "config.json": as_json(dict(reversed(json.loads(needed()["config.json"]).items())))},
     "white space": {**needed(), "config.json": json.dumps(json.loads(needed()["config.json"]), indent=4).encode()},
     "index of shards": {
