@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class NotExportableError(Exception):
     """A pipeline cannot be written as one ONNX graph; the message says why."""
+
+
+class UnusableModelError(Exception):
+    """A bundle must not contain the model in any variant, such as one without some of its weights."""

@@ -18,13 +18,13 @@ import numpy as np
 import onnxruntime
 import torch
 import transformers.utils.logging as untyped_logging
-from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Pooling, StaticEmbedding
 
-from thoth_models_builder.compile.errors import NotExportableError
+from thoth_models_builder.compile.errors import NotExportableError, UnusableModelError
 from thoth_models_builder.compile.exporters import OUTPUT_NAME, by_program, by_tracing
 from thoth_models_builder.compile.graphs import write_graph
+from thoth_models_builder.compile.loading.load_checked import load_checked
 from thoth_models_builder.compile.tokenizer_files import POOLING_MASK, graph_inputs, max_tokens, write_tokenizer
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from onnx import ModelProto
+    from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
 __all__ = ["OUTPUT_NAME", "export_graph", "load_reference", "write_tokenizer"]
@@ -56,19 +57,16 @@ def load_reference(directory: Path) -> SentenceTransformer:
 
     Raises:
         NotExportableError: The model does not support that attention, or needs code of its own.
+        UnusableModelError: Its weights or tokens are not complete; see
+            :mod:`~thoth_models_builder.compile.loading.load_checked`.
     """
-    options = {"dtype": torch.float32, "use_safetensors": True, "attn_implementation": "eager"}
     with _quiet():
         try:
-            model = SentenceTransformer(
-                str(directory), device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=options
-            )
-        except ValueError as error:
+            return load_checked(directory, attn_implementation="eager")
+        except UnusableModelError as error:
+            if not isinstance(error.__cause__, ValueError):
+                raise
             raise NotExportableError(f"cannot be loaded for export: {_first_line(error)}") from error
-    # `dtype` does not apply to modules other than the transformer.
-    model.float()
-    model.eval()
-    return model
 
 
 def export_graph(model: SentenceTransformer, target: Path) -> None:

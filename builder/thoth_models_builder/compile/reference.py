@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer
+
+from thoth_models_builder.compile.loading.load_checked import load_checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,19 +22,14 @@ class Reference:
     Args:
         directory: Absolute path of the directory, which contains the whole model.
         threads: Number of threads of torch, for the whole process.
+
+    Raises:
+        UnusableModelError: The library cannot load it, or its weights or tokens are not complete.
     """
 
     def __init__(self, directory: Path, *, threads: int = 1) -> None:
         torch.set_num_threads(threads)
-        self._model = SentenceTransformer(
-            str(directory),
-            device="cpu",
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
-        )
-        self._model.float()
-        self._model.eval()
+        self._model = load_checked(directory)
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> FloatArray:
         """Return the vectors of pairs of prompt and text, one at a time, float32 of shape (len(texts), dimension).

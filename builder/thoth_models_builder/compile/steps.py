@@ -6,6 +6,7 @@ steps and writes files for later ones; the last one writes ``result.json``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -17,13 +18,14 @@ from thoth_models.bundle.agreement import Agreement, compare, measured, neighbou
 from thoth_models.bundle.digest import hash_file
 from thoth_models.bundle.golden import GOLDEN_NAME, Golden
 from thoth_models.process.environment import THREADS_VARIABLE
-from thoth_models_builder.compile.errors import NotExportableError
+from thoth_models_builder.compile.errors import NotExportableError, UnusableModelError
 from thoth_models_builder.compile.measured_bundle import load_variant
 from thoth_models_builder.compile.texts import corpus, golden_texts
 from thoth_models_builder.spec.compile_job import (
     JOB_NAME,
     MODEL_DIRECTORY,
     PLAIN_ARITHMETIC,
+    REFUSAL_NAME,
     RESULT_NAME,
     CompileJob,
     CompileResult,
@@ -31,7 +33,7 @@ from thoth_models_builder.spec.compile_job import (
 from thoth_models_builder.spec.variants import GRAPH_NAME, SOURCE_DIRECTORY, VARIANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from thoth_models.bundle.digest import ContentDigest
@@ -121,11 +123,13 @@ class Workshop:
         """Encode the golden texts with sentence-transformers, one at a time."""
         from thoth_models_builder.compile.reference import Reference  # noqa: PLC0415 - not every step needs torch
 
+        with self._refusals():
+            reference = Reference(self._source)
         texts = golden_texts(self._job.max_seq_length, self._job.prompts)
         golden = Golden(
             texts=tuple(text for _, text in texts),
             prompts=tuple(prompt for prompt, _ in texts),
-            vectors=Reference(self._source).encode(texts),
+            vectors=reference.encode(texts),
         )
         (self._model / GOLDEN_NAME).write_bytes(golden.to_bytes())
 
@@ -139,7 +143,8 @@ class Workshop:
 
         variants = [name for name in self._job.variants if VARIANTS[name].is_compiled]
         try:
-            model = load_reference(self._source)
+            with self._refusals():
+                model = load_reference(self._source)
             export_graph(model, self._work / GRAPH_NAME)
             written = self._work / "tokenizer"
             written.mkdir()
@@ -226,7 +231,21 @@ class Workshop:
     def _reference_vectors(self, texts: list[str], threads: int) -> FloatArray:
         from thoth_models_builder.compile.reference import Reference  # noqa: PLC0415 - see write_golden
 
-        return Reference(self._source, threads=threads).encode_corpus(texts)
+        with self._refusals():
+            reference = Reference(self._source, threads=threads)
+        return reference.encode_corpus(texts)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Leave the reason for the builder if a bundle must not contain the model."""
+        try:
+            yield
+        except UnusableModelError as error:
+            # Replaced at once, because another step may refuse the model in the same moment.
+            written = self._work / f"{REFUSAL_NAME}-{os.getpid()}"
+            written.write_text(str(error), encoding="utf-8")
+            written.replace(self._directory / REFUSAL_NAME)
+            raise
 
     def _save_corpus(self, name: str, vectors: FloatArray) -> None:
         np.save(self._work / f"corpus-{name}.npy", vectors)

@@ -23,13 +23,14 @@ from typing import IO, TYPE_CHECKING, Final, Self
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.golden import GOLDEN_NAME
 from thoth_models_builder.bundle.derivation import Derived
-from thoth_models_builder.errors import CompileError, SourceError, StoreError
+from thoth_models_builder.errors import CompileError, SourceError, StoreError, UnsupportedModelError
 from thoth_models_builder.spec.compile_job import (
     COMPILER_ENVIRONMENT,
     JOB_NAME,
     LOG_DIRECTORY,
     MODEL_DIRECTORY,
     PLAIN_ARITHMETIC,
+    REFUSAL_NAME,
     RESULT_NAME,
     CompileJob,
     CompileResult,
@@ -43,7 +44,7 @@ from thoth_models_builder.storage.files import link_or_copy
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from thoth_models.bundle.digest import ContentDigest, Digest
+    from thoth_models.bundle.digest import Digest
     from thoth_models_builder.storage.store import Store
     from thoth_models_builder.watcher import BuildWatcher, CompileProgress
 
@@ -88,8 +89,7 @@ class _Pending:
         return Path(self.directory.name)
 
     def begin_step(self, step: str, now: float) -> None:
-        if not self.running:
-            self.resumed = now
+        self.resumed = self.resumed if self.running else now
         self.running[step] = None
 
     def end_step(self, step: str, now: float) -> None:
@@ -122,6 +122,7 @@ class Compiler:
         self._events: queue.SimpleQueue[tuple[float, Event]] = queue.SimpleQueue()  # with the time it came
         self._pending: dict[str, _Pending] = {}
         self._failed: dict[str, str] = {}
+        self._refused: set[str] = set()
         self._finished: dict[str, Derived] = {}
 
     def __enter__(self) -> Self:
@@ -206,8 +207,9 @@ class Compiler:
         """Wait for all jobs, and return the result of each, by name of the model.
 
         Raises:
-            CompileError: Compiling a model failed, or took too long. The results of other models are in the store. The
-                message has the end of the log.
+            UnsupportedModelError: A bundle must not contain a model, such as one without some of its weights.
+            CompileError: Compiling a model failed, or took too long; the message has the end of the log. The results of
+                other models are in the store.
             StoreError: The store cannot be written.
         """
         if self._pending:
@@ -215,7 +217,8 @@ class Compiler:
                 while self._pending:
                     self._advance(progress)
         if self._failed:
-            raise CompileError("\n".join(f"{name}: {reason}" for name, reason in self._failed.items()))
+            kind = UnsupportedModelError if self._failed.keys() <= self._refused else CompileError
+            raise kind("\n".join(f"{name}: {reason}" for name, reason in self._failed.items()))
         return self._finished
 
     def _advance(self, progress: CompileProgress) -> None:
@@ -258,9 +261,14 @@ class Compiler:
                 pending.end_step(event.step, now)
                 progress.end_step(event.job, event.step, event.seconds)
             case "failed":
-                log = self._logs(pending, [event.step])
-                reason = f"expected the compiler's step {event.step!r} to succeed, found {_cause(log)}{event.reason}"
-                self._failed.setdefault(event.job, f"{reason}{log}")
+                refusal, log = pending.place / REFUSAL_NAME, self._logs(pending, [event.step])
+                reason = (
+                    f"expected the compiler's step {event.step!r} to succeed, found {_cause(log)}{event.reason}{log}"
+                )
+                if refusal.exists():
+                    reason = refusal.read_text(encoding="utf-8")
+                    self._refused.add(event.job)
+                self._failed.setdefault(event.job, reason)
                 self._forget(event.job, progress)
             case _:
                 try:
@@ -289,7 +297,7 @@ class Compiler:
             result = CompileResult.from_bytes((pending.place / RESULT_NAME).read_bytes())
             _check_complete(result, pending.job)
             for path, content in result.files.items():
-                _copy(self._store, pending.place / MODEL_DIRECTORY / path, path, content)
+                self._store.copy(pending.place / MODEL_DIRECTORY / path, path, content)
             derived = Derived(
                 files=result.files,
                 golden=GOLDEN_NAME,
@@ -387,11 +395,3 @@ def _end_of(log: IO[bytes] | None) -> str:
     log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_LOG_SHOWN))
     text = log.read().decode(errors="replace").strip()
     return f"\n{text}" if text else ""
-
-
-def _copy(store: Store, file: Path, path: str, content: ContentDigest) -> None:
-    with store.writer(path, digest=content.sha256, size=content.size) as writer, file.open("rb") as data:
-        writer.restart()  # the rest of an interrupted copy may be wrong, and copying is quick
-        while block := data.read(1024 * 1024):
-            writer.write(block)
-        writer.finish()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 JOB_NAME: Final = "job.json"
 RESULT_NAME: Final = "result.json"
+REFUSAL_NAME: Final = "refusal.txt"
+"""File that a failed job leaves instead of a result if a bundle must not contain the model: one reason a line."""
 MODEL_DIRECTORY: Final = "model"
 """Directory for the files of the model in a job's directory; laid out like the model's directory in a bundle."""
 LOG_DIRECTORY: Final = "logs"

@@ -180,6 +180,19 @@ class Store:
                 if not writer.is_finished and (not is_found_again or writer.offset == 0):
                     Path(file.name).unlink(missing_ok=True)
 
+    def copy(self, file: Path, path: str, content: ContentDigest) -> None:
+        """Copy a file of this machine into the store; ``path`` is its name in messages.
+
+        Raises:
+            OSError: The file cannot be read, or the store not be written.
+            WrongContentError: The file has another content.
+        """
+        with self.writer(path, digest=content.sha256, size=content.size) as writer, file.open("rb") as data:
+            writer.restart()  # the rest of an interrupted copy may be wrong, and copying is quick
+            while block := data.read(READ_SIZE):
+                writer.write(block)
+            writer.finish()
+
     def _open_partial(self, digest: Digest | None) -> IO[bytes]:
         # A read-only partial file belongs to a process that is about to move it to its final place, or that was killed
         # before it did.

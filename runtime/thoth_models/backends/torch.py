@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thoth_models.backends.batching import batches, blocks
+from thoth_models.backends.checkpoint.faults import faults
+from thoth_models.backends.checkpoint.reports import load_reports
 from thoth_models.backends.tokenizer_threads import is_panic, with_or_without_threads
 from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
 from thoth_models.inputs import MAX_CHARACTERS
@@ -58,7 +60,8 @@ class TorchBackend:
 
     Raises:
         BackendUnavailableError: sentence-transformers or torch is not installed.
-        BackendError: The files are not a working model, or not the one that the manifest describes.
+        BackendError: The files are not a working model, or not the one that the manifest describes, or its weights or
+            tokens are not complete; see :func:`thoth_models.backends.checkpoint.faults.faults`.
         EnvironmentFault: ``THOTH_MODELS_THREADS`` is not a valid number of threads.
         OfflineViolation: The offline switch is not effective.
     """
@@ -68,6 +71,7 @@ class TorchBackend:
         try:
             import sentence_transformers  # noqa: PLC0415 - only after the offline switch is set
             import torch  # noqa: PLC0415
+            from transformers import PreTrainedModel  # noqa: PLC0415
             from transformers.utils import logging as transformers_logging  # noqa: PLC0415
         except ThothModelsError:
             raise
@@ -82,7 +86,7 @@ class TorchBackend:
 
         def make_model() -> SentenceTransformer:
             _set_threads(torch)
-            with _quiet(transformers_logging):
+            with _quiet(transformers_logging), load_reports(PreTrainedModel) as reports:
                 model = sentence_transformers.SentenceTransformer(
                     # Absolute, because a relative path is also a valid repository id, which would be looked up on the
                     # Hub.
@@ -93,6 +97,8 @@ class TorchBackend:
                     # Always fp32: a half-precision checkpoint would otherwise run in half precision, many times slower.
                     model_kwargs={"dtype": torch.float32, "use_safetensors": True},
                 )
+            if wrong := faults(model, verified.directory, reports):
+                raise BackendError("; ".join(wrong))
             model.float()
             model.eval()
             return model

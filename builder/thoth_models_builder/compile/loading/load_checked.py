@@ -1,0 +1,55 @@
+"""The only way in which the compiler loads a model: checked by the rule of the runtime, before anything is computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from sentence_transformers import SentenceTransformer
+from transformers import PreTrainedModel
+
+from thoth_models.backends.checkpoint.faults import faults
+from thoth_models.backends.checkpoint.reports import load_reports
+from thoth_models_builder.compile.errors import UnusableModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OF_THE_FILES: Final = (AttributeError, IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""What the library raises for files that make no model. Not ImportError, which is about this environment."""
+
+
+def load_checked(directory: Path, **model_options: Any) -> SentenceTransformer:  # noqa: ANN401 - those of the library
+    """Load a model directory in fp32 on the CPU.
+
+    Args:
+        directory: Absolute path of the directory, which contains the whole model.
+        model_options: Further options for transformers, such as ``attn_implementation``.
+
+    Raises:
+        UnusableModelError: The library cannot load it, or its weights or tokens are not complete; the message names
+            the tensors and tokens.
+    """
+    with load_reports(PreTrainedModel) as reports:
+        try:
+            model = SentenceTransformer(
+                str(directory),
+                device="cpu",
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"dtype": torch.float32, "use_safetensors": True, **model_options},
+            )
+        except _OF_THE_FILES as error:
+            raise UnusableModelError(
+                f"expected a model that sentence-transformers loads, found {type(error).__name__}: {_line(error)}"
+            ) from error
+    if found := faults(model, directory, reports):
+        raise UnusableModelError("\n".join(found))
+    # `dtype` does not apply to modules other than the transformer.
+    model.float()
+    model.eval()
+    return model
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,149 @@
+"""The rule: which differences between a loaded model and its files make its vectors wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from thoth_models.backends.checkpoint.unused import WITHOUT_ROW, may_be_in_excess, may_be_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from thoth_models.backends.checkpoint.reports import LoadReport
+
+_MAX_LISTED: Final = 20
+"""How many tensors or tokens a message names; a missing layer of BERT has 16 tensors."""
+
+_QUANTIZED: Final = re.compile(r"I8|F[468](_.*)?")
+"""Number formats of quantised weights, by their names in safetensors. They are read as if they were the weights, while
+the scale is in other tensors or in a configuration. Masks may be U8 or BOOL, and positions I64."""
+
+_MODEL2VEC: Final = frozenset(["embeddings", "mapping", "weights"])
+"""Names of tensors of a StaticEmbedding that model2vec wrote; sentence-transformers makes one table of them."""
+
+_MODULES, _WEIGHTS = "modules.json", "model.safetensors"
+
+
+def faults(model: Any, directory: Path, reports: Sequence[LoadReport]) -> list[str]:  # noqa: ANN401
+    """Return what makes the vectors of a loaded model wrong, one line for each kind of fault; empty for none.
+
+    These are, but for what :mod:`~thoth_models.backends.checkpoint.unused` lists: tensors that a checkpoint lacks, has
+    in excess, or has in another shape; weights in a number format for quantised ones; and tokens without a row in the
+    embedding table, with which a text fails, and with it the batch that it is in.
+
+    Args:
+        model: A ``SentenceTransformer``.
+        directory: The directory that it was loaded from.
+        reports: The reports of :func:`~thoth_models.backends.checkpoint.reports.load_reports` while it was loaded.
+    """
+    by_model = {id(report.model): report for report in reports}
+    found: list[str] = []
+    modules, paths = list(model.children()), _paths(directory)
+    if len(modules) != len(paths):
+        found.append(f"expected the {len(paths)} modules of {_MODULES}, found {len(modules)}")
+    for module, path in zip(modules, paths, strict=False):
+        kind, place = type(module).__name__, directory / path
+        transformer = getattr(module, "auto_model", None)
+        if transformer is not None:
+            model_type = str(transformer.config.model_type)
+            report = by_model.get(id(transformer))
+            described = f"{kind} ({model_type})"
+            if report is None:
+                found.append(f"{described}: expected the library's report about its weights, found none")
+            else:
+                found += (f"{described}: {fault}" for fault in _report_faults(report, module, model_type))
+            found += (f"{described}: {fault}" for fault in _token_faults(*_vocabulary(module), model_type))
+        elif (place / _WEIGHTS).is_file() and (expected := set(module.state_dict())):
+            found += (f"{kind}: {fault}" for fault in _name_faults(expected, set(_formats(place / _WEIGHTS))))
+            if hasattr(module, "tokenizer"):
+                rows = module.state_dict()["embedding.weight"].shape[0]
+                found += (f"{kind}: {fault}" for fault in _token_faults(module.tokenizer.get_vocab(), rows, ""))
+        for file in sorted(place.glob("*.safetensors")):
+            if quantized := {name: kind for name, kind in _formats(file).items() if _QUANTIZED.fullmatch(kind)}:
+                names = _listed(f"{name} as {kind}" for name, kind in quantized.items())
+                found.append(f"{file.name}: expected weights of 16 bits or more, found {names}")
+    return found
+
+
+def _paths(directory: Path) -> list[str]:
+    """Return the directory of each module, relative to that of the model."""
+    return [str(entry.get("path", "")) for entry in json.loads((directory / _MODULES).read_bytes())]
+
+
+def _report_faults(report: LoadReport, module: Any, model_type: str) -> Iterator[str]:  # noqa: ANN401
+    takes_pooler_output = _takes_pooler_output(module)
+    prefix = f"{getattr(report.model, 'base_model_prefix', '')}."
+    missing = [
+        name
+        for name in report.missing
+        if not may_be_missing(model_type, name.removeprefix(prefix), takes_pooler_output=takes_pooler_output)
+    ]
+    in_excess = [name for name in report.unexpected if not may_be_in_excess(model_type, name.removeprefix(prefix))]
+    if hidden := getattr(report.model, "_keys_to_ignore_on_load_missing", None):
+        yield f"expected an architecture of which the library reports every missing tensor, found it silent on {hidden}"
+    if missing:
+        yield f"expected weights for every tensor of the model, found none for {_listed(missing)}"
+    if in_excess:
+        yield f"expected only tensors that the model has a place for, found others: {_listed(in_excess)}"
+    if report.mismatched:
+        names = _listed(
+            f"{name} of shape {stored} instead of {expected}" for name, (stored, expected) in report.mismatched.items()
+        )
+        yield f"expected the shapes that config.json describes, found others: {names}"
+
+
+def _takes_pooler_output(module: Any) -> bool:  # noqa: ANN401
+    """Return whether a Transformer takes its output from the pooler; True if it does not say."""
+    modalities = getattr(module, "modality_config", None)
+    if not isinstance(modalities, dict):
+        return True
+    return any("pooler_output" in str(how.get("method_output_name")) for how in modalities.values())
+
+
+def _name_faults(expected: set[str], found: set[str]) -> Iterator[str]:
+    if "embedding.weight" in expected and "embeddings" in found:
+        expected = {"embeddings", *(found & _MODEL2VEC)}
+    if missing := expected - found:
+        yield f"expected weights for every tensor of the module, found none for {_listed(missing)}"
+    if in_excess := found - expected:
+        yield f"expected only tensors that the module has a place for, found others: {_listed(in_excess)}"
+
+
+def _vocabulary(module: Any) -> tuple[dict[str, int], int]:  # noqa: ANN401
+    """Return the tokens of a Transformer's tokenizer with their ids, and the number of rows of the embedding table."""
+    tokenizer = module.tokenizer
+    vocabulary: dict[str, int] = {} if tokenizer is None else tokenizer.get_vocab()
+    rows: int = module.auto_model.get_input_embeddings().weight.shape[0]
+    return vocabulary, rows
+
+
+def _token_faults(vocabulary: dict[str, int], rows: int, model_type: str) -> Iterator[str]:
+    if not vocabulary or max(vocabulary.values()) < rows:
+        return
+    accepted = WITHOUT_ROW.get(model_type, {})
+    if beyond := {token: number for token, number in vocabulary.items() if number >= rows and token not in accepted}:
+        names = _listed(f"{token!r} with id {number}" for token, number in beyond.items())
+        yield (
+            f"expected token ids below {rows}, the number of rows of the embedding table, found {names}; "
+            "a text with such a token has no vector"
+        )
+
+
+def _formats(file: Path) -> dict[str, str]:
+    """Return the number format of each tensor of a safetensors file, by name, from its header.
+
+    The file: the length of the header in eight bytes, little-endian; the header, which is JSON; the data.
+    """
+    with file.open("rb") as data:
+        header = json.loads(data.read(int.from_bytes(data.read(8), "little")))
+    return {name: str(tensor["dtype"]) for name, tensor in header.items() if name != "__metadata__"}
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return how many there are, and the first of them."""
+    every = sorted(names)
+    more = f" and {len(every) - _MAX_LISTED} more" if len(every) > _MAX_LISTED else ""
+    return f"{len(every)}: {', '.join(every[:_MAX_LISTED])}{more}"
