@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from sentence_transformers.base.modules import Transformer
 
 from thoth_models_builder.compile.loading.load_checked import load_checked
 
@@ -41,6 +42,13 @@ class Reference:
             for prompt, text in texts
         ]
         return np.asarray(vectors, dtype=np.float32)
+
+    def has_tokens(self, prompt: str, text: str) -> bool:
+        """Return whether the library has a vector of a text: a transformer has none of a text without tokens."""
+        first = self._model[0]
+        return not isinstance(first, Transformer) or bool(
+            first.tokenizer(f"{prompt}{text}", verbose=False)["input_ids"]
+        )
 
     def encode_corpus(self, texts: Sequence[str]) -> FloatArray:
         """Return the vectors of many texts without a prompt, float32 of shape (len(texts), dimension)."""

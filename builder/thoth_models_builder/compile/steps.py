@@ -125,7 +125,8 @@ class Workshop:
 
         with self._refusals():
             reference = Reference(self._source)
-        texts = golden_texts(self._job.max_seq_length, self._job.prompts)
+        every = golden_texts(self._job.max_seq_length, self._job.prompts)
+        texts = [(prompt, text) for prompt, text in every if reference.has_tokens(prompt, text)]
         golden = Golden(
             texts=tuple(text for _, text in texts),
             prompts=tuple(prompt for prompt, _ in texts),
@@ -191,7 +192,8 @@ class Workshop:
             raise ArithmeticError(
                 f"{variant}: expected finite numbers in every golden vector, found others: {agreement}"
             )
-        _, worst = golden_texts(self._job.max_seq_length, self._job.prompts)[agreement.worst]
+        golden = Golden.from_bytes((self._model / GOLDEN_NAME).read_bytes(), dimension=self._job.dimension)
+        worst = golden.texts[agreement.worst]
         print(f"{variant}: {agreement}; the worst is {worst[:60]!r}")  # noqa: T201 - the log
         vectors = embedding.encode(corpus(), prompt="", normalize_embeddings=False)
         if variant == _TORCH:

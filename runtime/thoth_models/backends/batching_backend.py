@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from thoth_models.errors import BackendError, ThothModelsError
+from thoth_models.errors import BackendError, InvalidInputError, ThothModelsError
 from thoth_models.process.fork import ForkAware, at_fork
 from thoth_models.process.signals import Signal
 from thoth_models.process.task import copy_of
@@ -163,8 +163,10 @@ class BatchingBackend(ForkAware):
         try:
             vectors = self._backend.encode(texts, prompt=calls[0].prompt, batch_size=None, show_progress_bar=False)
         except Exception as error:  # noqa: BLE001 - raised in the thread of the call that it belongs to
-            if len(calls) > 1 and (isinstance(error, BackendError) or not isinstance(error, ThothModelsError)):
-                # The texts of one call may be the cause, so each call is run alone.
+            may_be_of_texts = isinstance(error, (BackendError, InvalidInputError))
+            if len(calls) > 1 and (may_be_of_texts or not isinstance(error, ThothModelsError)):
+                # The texts of one call may be the cause, so each call is run alone. Then an index in the error is that
+                # in the list of its caller.
                 for call in calls:
                     self._run([call])
                 return

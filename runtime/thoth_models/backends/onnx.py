@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from thoth_models.backends.batching import Padding, batches, blocks
+from thoth_models.backends.failing_text import expect_tokens, run_texts
 from thoth_models.backends.onnx_sessions import OUTPUT, Graph, Sessions, content
 from thoth_models.backends.tokenizer_threads import is_panic, with_or_without_threads
 from thoth_models.bundle.canonical_json import FormatError, parse_json
@@ -178,7 +179,9 @@ class OnnxBackend:
         With ``show_progress_bar`` a line on standard error shows how many texts are done.
 
         Raises:
-            BackendError: A library failed, or the output of the graph is not an array of vectors.
+            BackendError: A library failed, or the output of the graph is not an array of vectors. The message begins
+                with the index of the text if one makes it fail.
+            InvalidInputError: A text has no tokens; the message has its index.
         """
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
         prompt_length = self._prompt_length(prompt) if prompt and self._settings.excludes_prompt else 0
@@ -186,19 +189,26 @@ class OnnxBackend:
         for block in blocks(texts, most_texts=_MAX_TEXTS, most_characters=MAX_CHARACTERS, prompt=prompt):
             # In a method, so that the tokens of a block are freed before the next one is tokenised.
             vectors[block.start : block.stop] = self._encode_block(
-                [f"{prompt or ''}{texts[index]}" for index in block], prompt_length, batch_size, progress
+                [f"{prompt or ''}{texts[index]}" for index in block], block.start, prompt_length, batch_size, progress
             )
         return vectors
 
     def _encode_block(
-        self, texts: list[str], prompt_length: int, batch_size: int | None, progress: _Progress
+        self, texts: list[str], first: int, prompt_length: int, batch_size: int | None, progress: _Progress
     ) -> FloatArray:
+        """Return the vectors of a block, of which ``first`` is the index of the first text in the caller's list."""
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
-        encodings = self._tokenize(texts)
+        places = range(len(texts))
+        encodings = run_texts(places, lambda some: self._tokenize([texts[place] for place in some]), first=first)
         lengths = [len(encoding) for encoding in encodings]
+        if self._settings.add_special_tokens:  # static embeddings add none, and give zeros for an empty text
+            expect_tokens(lengths, first=first)
+
+        def compute(batch: Sequence[int]) -> FloatArray:
+            return self._run([encodings[position] for position in batch], prompt_length)
 
         def run(batch: list[int]) -> None:
-            vectors[batch] = self._run([encodings[position] for position in batch], prompt_length)
+            vectors[batch] = run_texts(batch, compute, first=first)
             progress.add(len(batch))
 
         with self._sessions.calling(sum(lengths)) as (workers, most_tokens):

@@ -44,7 +44,7 @@ def with_or_without_threads(tokenize: Callable[[], T]) -> T:
     try:
         return tokenize()
     except BaseException as error:
-        if not _is_refusal(error):
+        if not is_refusal(error):
             raise
         _keep_reason(str(error))
         _log.warning("tokenizers got no threads, so texts are tokenised without: %s", _cause)
@@ -52,13 +52,14 @@ def with_or_without_threads(tokenize: Callable[[], T]) -> T:
     try:
         return tokenize()
     except BaseException as error:
-        if not _is_refusal(error):
+        if not is_refusal(error):
             raise
         _keep_reason(str(error))
         raise BackendError(f"tokenizers could not start its threads: {_cause}") from error
 
 
-def _is_refusal(error: BaseException) -> bool:
+def is_refusal(error: BaseException) -> bool:
+    """Return whether `tokenizers` failed because it got no threads."""
     return is_panic(error) and _REFUSED in str(error)
 
 

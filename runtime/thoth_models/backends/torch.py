@@ -6,6 +6,7 @@ The only importer of torch and sentence_transformers.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ import numpy as np
 from thoth_models.backends.batching import batches, blocks
 from thoth_models.backends.checkpoint.faults import faults
 from thoth_models.backends.checkpoint.reports import load_reports
-from thoth_models.backends.tokenizer_threads import is_panic, with_or_without_threads
+from thoth_models.backends.failing_text import expect_tokens, run_texts
+from thoth_models.backends.tokenizer_threads import is_panic, is_refusal, with_or_without_threads
 from thoth_models.errors import BackendError, BackendUnavailableError, ThothModelsError
 from thoth_models.inputs import MAX_CHARACTERS
 from thoth_models.process.daemon_executor import DaemonExecutor
@@ -24,7 +26,7 @@ from thoth_models.process.offline import assert_offline, enforce_offline
 from thoth_models.process.shutdown import computing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
 
     from sentence_transformers import SentenceTransformer
@@ -114,6 +116,10 @@ class TorchBackend:
             ) from error
         self._dimension = verified.model.dimension
         self._most_tokens = verified.built.max_seq_length or sys.maxsize
+        # Static embeddings give zeros for a text without tokens.
+        self._adds_tokens = self._thread.submit(
+            lambda: getattr(self._model[0], "auto_model", None) is None or self._tokens(None, "") > 0
+        ).result()
         self._check(verified)
 
     def _check(self, verified: VerifiedVariant) -> None:
@@ -140,36 +146,40 @@ class TorchBackend:
         """Return the model's output for ``texts``, float32 of shape (len(texts), dimension).
 
         Raises:
-            BackendError: The library failed.
+            BackendError: The library failed. The message begins with the index of the text if one makes it fail.
+            InvalidInputError: A text has no tokens; the message has its index.
         """
         most_texts = batch_size or _BATCH_SIZE
 
+        def compute(indices: Sequence[int], *, shown: bool = False) -> FloatArray:
+            with _reported():
+                vectors: FloatArray = self._model.encode(
+                    [texts[index] for index in indices],
+                    # The empty string, not None, which would mean the model's default prompt.
+                    prompt=prompt or "",
+                    batch_size=most_texts,
+                    show_progress_bar=shown,
+                    convert_to_numpy=True,
+                )
+                return vectors
+
         def run() -> FloatArray:
             vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
+            if not self._adds_tokens:
+                expect_tokens([self._tokens(prompt, text) for text in texts])
             # In blocks, because the library collects a tensor for each text before it joins them.
             for block in blocks(texts, most_texts=_MAX_TEXTS, most_characters=_MAX_CHARACTERS, prompt=prompt):
                 planned = self._planned([texts[index] for index in block], prompt, most_texts)
+                shown = show_progress_bar and len(planned) == 1
                 for rows in planned:
-                    vectors[[block[row] for row in rows]] = self._model.encode(
-                        [texts[block[row]] for row in rows],
-                        # The empty string, not None, which would mean the model's default prompt.
-                        prompt=prompt or "",
-                        batch_size=most_texts,
-                        show_progress_bar=show_progress_bar and len(planned) == 1,
-                        convert_to_numpy=True,
-                    )
+                    indices = [block[row] for row in rows]
+                    vectors[indices] = run_texts(indices, functools.partial(compute, shown=shown))
                 if show_progress_bar and len(planned) > 1:
                     sys.stderr.write(f"encoded {block.stop} of {len(texts)} texts\n")
             return vectors
 
-        try:
+        with _reported():
             return self._thread.submit(lambda: with_or_without_threads(run)).result()
-        except ThothModelsError:
-            raise
-        except BaseException as error:
-            if not isinstance(error, Exception) and not is_panic(error):
-                raise
-            raise BackendError(f"sentence-transformers failed: {type(error).__name__}: {error}") from error
 
     def _planned(self, texts: list[str], prompt: str | None, most_texts: int) -> list[list[int]]:
         """Divide texts into calls of the library, as positions: one call if each of its batches is small enough."""
@@ -186,9 +196,26 @@ class TorchBackend:
             )
         ]
 
+    def _tokens(self, prompt: str | None, text: str) -> int:
+        return len(self._model.tokenizer(f"{prompt or ''}{text}", verbose=False)["input_ids"])
+
     def _length(self, prompt: str | None, text: str) -> int:
         """Return an upper bound for the tokens of a text: its length in bytes, and the special tokens."""
         return min(self._most_tokens, len((prompt or "").encode()) + len(text.encode()) + _SPECIAL)
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    """Convert an error of the library to a :class:`BackendError`."""
+    try:
+        yield
+    except ThothModelsError:
+        raise
+    except BaseException as error:
+        # Not a refusal of threads, after which the texts are tokenised again without.
+        if not (isinstance(error, Exception) or is_panic(error)) or is_refusal(error):
+            raise
+        raise BackendError(f"sentence-transformers failed: {type(error).__name__}: {error}") from error
 
 
 def _set_threads(torch: ModuleType) -> None:

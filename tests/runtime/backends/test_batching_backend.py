@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.bundles import FakeBackend
 from tests.support.waiting import until
-from thoth_models import LoadTimeout
+from thoth_models import BackendError, InvalidInputError, LoadTimeout
 from thoth_models.backends.batching_backend import BatchingBackend, _Call
 from thoth_models.process import signals
 
@@ -172,6 +172,29 @@ def test_an_error_reaches_the_call_whose_texts_are_at_fault_and_no_other(slow: S
     slow.may_end.release(20)
     callers.end()
     assert isinstance(callers.found.pop("2-0"), ValueError)
+    assert len(callers.found) == 4
+    for texts in (["first"], ["0-0"], ["1-0", "1-1"], ["3-0"]):
+        assert np.array_equal(callers.found[texts[0]], expected(texts))
+
+
+@pytest.mark.parametrize("kind", [BackendError, InvalidInputError])
+def test_an_error_names_the_index_in_the_list_of_its_caller(slow: SlowBackend, kind: type[Exception]) -> None:
+    """Not that in the texts of all calls, which a backend sees together."""
+
+    def encode_naming(texts: list[str], **options: Any) -> FloatArray:
+        if "2-1" in texts:
+            assert slow.may_end.acquire(timeout=SECONDS)
+            raise kind(f"texts[{texts.index('2-1')}]: out of range")
+        return encode_alone(texts, **options)
+
+    encode_alone = slow.encode
+    slow.encode = encode_naming  # type: ignore[method-assign]
+    _, callers = begun(slow, 4)
+    slow.may_end.release(20)
+    callers.end()
+    found = callers.found.pop("2-0")
+    assert isinstance(found, kind)
+    assert str(found) == "texts[1]: out of range"
     assert len(callers.found) == 4
     for texts in (["first"], ["0-0"], ["1-0", "1-1"], ["3-0"]):
         assert np.array_equal(callers.found[texts[0]], expected(texts))

@@ -35,7 +35,13 @@ from tests.support.onnx_models import (
     variant_files,
     verified,
 )
-from thoth_models import BackendError, BackendUnavailableError, EnvironmentFault, load_embedding
+from thoth_models import (
+    BackendError,
+    BackendUnavailableError,
+    EnvironmentFault,
+    InvalidInputError,
+    load_embedding,
+)
 from thoth_models.backends import import_libraries, load_backend
 from thoth_models.inputs import MAX_CHARACTERS
 
@@ -728,7 +734,7 @@ def test_a_tokenizer_that_fails_at_its_work(
     """A fault in its own code, which is no Exception: a text's tokens name one that the file does not have."""
     tokenizer = changed(tokenizer_json(), "post_processor", "special_tokens", value={})
     backend = make(variant_files(tmp_path / "files", tokenizer=tokenizer))
-    with pytest.raises(BackendError, match=r"^the tokenizer failed: PanicException: "):
+    with pytest.raises(BackendError, match=r"^texts\[0\]: the tokenizer failed: PanicException: "):
         encode(backend, ["a"])
     assert "panicked" in capfd.readouterr().err
 
@@ -739,6 +745,40 @@ def test_a_graph_that_fails_at_its_work(make: Callable[..., OnnxBackend], tmp_pa
     broken = make(variant_files(tmp_path / "files", pad_token_id=10_000))
     with pytest.raises(BackendError, match=r"^onnxruntime could not run model\.onnx: .*10000"):
         encode(broken, ["a", "a b"])
+
+
+def with_a_token_too_many() -> bytes:
+    """Return a tokenizer with a token for which the graph has no row."""
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json().decode())
+    tokenizer.add_tokens(["flood"])
+    return tokenizer.to_str().encode()
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_a_text_that_makes_the_graph_fail_is_named(
+    make: Callable[..., OnnxBackend], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int | None
+) -> None:
+    monkeypatch.setattr("thoth_models.backends.onnx._MAX_TEXTS", 16)
+    backend = make(variant_files(tmp_path / "files", tokenizer=with_a_token_too_many()))
+    texts = ["river " * (index % 5) for index in range(50)]
+    assert encode(backend, texts).shape == (50, DIMENSION)
+    texts[37] = "a flood"
+    with pytest.raises(BackendError, match=r"^texts\[37\]: onnxruntime could not run model\.onnx: .*out of"):
+        encode(backend, texts, batch_size=batch_size)
+
+
+def test_a_text_without_tokens_is_named(make: Callable[..., OnnxBackend], tmp_path: Path) -> None:
+    """A transformer has no vector of it. Static embeddings, which ask for no special tokens, have: zeros."""
+    tokenizer = tokenizer_json(special=False)
+    backend = make(variant_files(tmp_path / "files", tokenizer=tokenizer))
+    assert encode(backend, ["a", "b"]).shape == (2, DIMENSION)
+    with pytest.raises(InvalidInputError, match=r"^texts\[1\]: expected at least one token, found none"):
+        encode(backend, ["a", "", "b"])
+    assert encode(backend, ["a", ""], prompt="query: ").shape == (2, DIMENSION)
+    static = make(variant_files(tmp_path / "static", tokenizer=tokenizer, add_special_tokens=False))
+    assert not encode(static, ["a", ""])[1].any()
 
 
 def test_a_graph_that_gives_something_else_than_vectors(

@@ -26,16 +26,19 @@ from tests.support.bundles import (
     replace_manifest,
     tiny_plan,
 )
+from tests.support.checkpoints import make_unmarked_model, with_token, without
 from tests.support.hub_simulator import SilentServer
 from tests.support.tiny_models import MIXED_TEXTS
 from thoth_models import (
     BackendError,
     BackendUnavailableError,
     EnvironmentFault,
+    InvalidInputError,
     ModelUnavailableError,
     OfflineViolation,
     load_embedding,
 )
+from thoth_models.backends.checkpoint.unused import WITHOUT_ROW
 from thoth_models.backends.torch import TorchBackend
 from thoth_models.verification.verify import open_bundle, verify_variant
 
@@ -235,6 +238,51 @@ def test_files_that_make_no_model(tmp_path: Path, wordpiece_model: TinyModel) ->
         # Verified, because that is what was built; and still no model.
         with pytest.raises(ModelUnavailableError, match=r"sentence-transformers could not load the model|expected 32"):
             load_embedding("mini", root=root)
+
+
+@pytest.mark.torch
+def test_a_model_without_some_of_its_weights_is_refused(tmp_path: Path, wordpiece_model: TinyModel) -> None:
+    """Also one that was built without torch: nothing has loaded it before."""
+    lost = without(wordpiece_model, tmp_path / "lost", "encoder.layer.1.output.dense.")
+    make_bundle(tmp_path / "bundle", [tiny_plan("mini", lost)])
+    found = r"found none for 2: encoder\.layer\.1\.output\.dense\.bias, encoder\.layer\.1\.output\.dense\.weight"
+    with pytest.raises(ModelUnavailableError, match=rf"Transformer \(bert\): expected weights .*{found}"):
+        load_embedding("mini", root=tmp_path / "bundle")
+
+
+@pytest.mark.torch
+def test_a_tokenizer_that_makes_ids_without_a_row_is_refused(tmp_path: Path, wordpiece_model: TinyModel) -> None:
+    make_bundle(tmp_path / "bundle", [tiny_plan("mini", with_token(wordpiece_model, tmp_path / "model", "[E1]"))])
+    with pytest.raises(ModelUnavailableError, match=r"found 1: '\[E1\]' with id \d+"):
+        load_embedding("mini", root=tmp_path / "bundle")
+
+
+@pytest.mark.torch
+def test_a_text_that_makes_the_library_fail_is_named(
+    tmp_path: Path, wordpiece_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(WITHOUT_ROW, "bert", {"[E1]": "a token of the reviewed list"})
+    make_bundle(tmp_path / "bundle", [tiny_plan("mini", with_token(wordpiece_model, tmp_path / "model", "[E1]"))])
+    embedding = load_embedding("mini", root=tmp_path / "bundle")
+    texts = ["water " * (index % 7) for index in range(50)]
+    assert embedding.encode(texts).shape == (50, 32)
+    texts[37] = "water [E1]"
+    with pytest.raises(BackendError, match=r"^texts\[37\]: sentence-transformers failed: IndexError: "):
+        embedding.encode(texts)
+
+
+@pytest.mark.torch
+def test_a_text_without_tokens_is_named(tmp_path: Path) -> None:
+    unmarked = make_unmarked_model(tmp_path / "model")
+    make_bundle(tmp_path / "bundle", [tiny_plan("mini", unmarked)])
+    embedding = load_embedding("mini", root=tmp_path / "bundle")
+    assert embedding.encode(["water", " "]).shape == (2, 32)
+    with pytest.raises(InvalidInputError, match=r"^texts\[2\]: expected at least one token, found none"):
+        embedding.encode(["water", " ", ""])
+    assert embedding.encode(["water", ""], prompt="query: ").shape == (2, 32)
+    # What the library does: of such a text it has no vector.
+    with pytest.raises(RuntimeError, match="0 elements"):
+        plain(unmarked).encode([""])
 
 
 @pytest.mark.torch
@@ -534,7 +582,8 @@ def test_a_panic_of_the_tokenizer(
     if message.startswith("Thread"):
         assert backend.encode(["water"], **options).shape == (1, backend._dimension)
     else:
-        with pytest.raises(BackendError, match=r"^sentence-transformers failed: PanicException: index out of range$"):
+        found = r"^texts\[0\]: sentence-transformers failed: PanicException: index out of range$"
+        with pytest.raises(BackendError, match=found):
             backend.encode(["water"], **options)
 
 

@@ -83,7 +83,8 @@ def _report_faults(report: LoadReport, module: Any, model_type: str) -> Iterator
     ]
     in_excess = [name for name in report.unexpected if not may_be_in_excess(model_type, name.removeprefix(prefix))]
     if hidden := getattr(report.model, "_keys_to_ignore_on_load_missing", None):
-        yield f"expected an architecture of which the library reports every missing tensor, found it silent on {hidden}"
+        names = ", ".join(sorted(hidden))
+        yield f"expected an architecture of which the library reports every missing tensor, found it silent on {names}"
     if missing:
         yield f"expected weights for every tensor of the model, found none for {_listed(missing)}"
     if in_excess:
