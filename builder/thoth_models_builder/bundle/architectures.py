@@ -10,7 +10,7 @@ gte-Qwen2 as an ordinary Qwen2, and both then mean something else. So there is a
 - the form of the configuration that transformers reads.
 
 Each entry was compared by computing both with the same random weights under the published names: nomic_bert with the
-published code itself, gte with its formulas (``tests/builder/bundle/test_native_forms.py`` computes both so). The largest
+published code itself, gte with its formulas, and again both with formulas in ``test_native_forms.py``. The largest
 difference of a hidden state was below 1e-5, in padded batches and in texts of 3,000 tokens.
 """
 

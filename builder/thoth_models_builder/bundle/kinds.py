@@ -1,0 +1,284 @@
+"""Repositories that are not a dense embedding model of text as a bundle has it: what they are, and what to do. Pure.
+
+Small files and the list of paths are enough. Each kind has a line of its own, because "expected modules.json, found
+none" leaves the author of models.yaml to find out that a repository is a reranker or an adapter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.spec.variants import MODULES_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from thoth_models_builder.bundle.model_files import ModelFiles
+
+_CONFIG: Final = "config.json"
+_SENTENCE_TRANSFORMERS: Final = "config_sentence_transformers.json"
+_ADAPTER: Final = "adapter_config.json"
+_ADAPTER_PLACES: Final = (_ADAPTER, f"0_Transformer/{_ADAPTER}")
+_SENTENCE_CONFIG: Final = "sentence_bert_config.json"
+
+SMALL_FILES: Final = (MODULES_FILE, _CONFIG, _SENTENCE_TRANSFORMERS, _SENTENCE_CONFIG, *_ADAPTER_PLACES)
+"""Files that say what a model is; :func:`kind_of` reads no others."""
+
+_MEDIA: Final = ("image", "audio", "video")
+_MEDIA_CONFIGS: Final = ("vision_config", "audio_config")
+_MEDIA_TYPES: Final = frozenset(
+    {"align", "altclip", "beit", "blip", "blip-2", "chinese_clip", "clap", "clip", "clip_vision_model", "clipseg"}
+    | {"dinov2", "dinov3_vit", "flava", "hubert", "siglip", "siglip2", "vit", "wav2vec2", "whisper", "xclip"}
+)
+_SPARSE_MODULES: Final = frozenset({"MLMTransformer", "SpladePooling", "SparseAutoEncoder", "SparseStaticEmbedding"})
+_MULTI_VECTOR_MODULES: Final = frozenset({"MultiVectorMask", "TokenPooling"})
+_ROUTERS: Final = frozenset({"Router", "Asym"})
+_WRITES: Final = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForSeq2SeqLM")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherKind:
+    """A kind of model that a bundle does not have.
+
+    Attributes:
+        name: Name of the kind.
+        found: Where it shows, and what was found there.
+        meaning: What such a model is.
+        advice: What to do.
+    """
+
+    name: str
+    found: str
+    meaning: str
+    advice: str
+
+    def __str__(self) -> str:
+        """Return all of it as one line."""
+        return f"{self.found}: {self.meaning}; {self.advice}"
+
+
+def refuse_other_kinds(paths: Collection[str], files: ModelFiles, *, has_pooling: bool = False) -> None:
+    """Refuse a repository that is not a dense embedding model of text.
+
+    Args:
+        paths: Every path of the repository.
+        files: Those of its :data:`SMALL_FILES` that it has.
+        has_pooling: Whether models.yaml says how the vectors of tokens become one.
+
+    Raises:
+        UnsupportedModelError: It is something else; the message says what.
+    """
+    if (kind := kind_of(paths, files, has_pooling=has_pooling)) is not None:
+        raise UnsupportedModelError(str(kind))
+
+
+def kind_of(paths: Collection[str], files: ModelFiles, *, has_pooling: bool = False) -> OtherKind | None:
+    """Return what a repository is instead of a dense embedding model of text, or None for such a model.
+
+    Takes what :func:`refuse_other_kinds` takes. Malformed files are left to the functions that describe the model.
+    """
+    return next(_kinds(paths, _Small(paths, files), has_pooling=has_pooling), None)
+
+
+class _Small:
+    """The content of the small files; what is missing or malformed is empty."""
+
+    def __init__(self, paths: Collection[str], files: ModelFiles) -> None:
+        self._files = files
+        self.config = self.object(_CONFIG)
+        self.library = self.object(_SENTENCE_TRANSFORMERS)
+        self.has_modules = MODULES_FILE in paths
+        entries = self._read(MODULES_FILE, list)
+        references = [entry.get("type") for entry in entries or () if isinstance(entry, dict)]
+        self.modules = [reference for reference in references if isinstance(reference, str)]
+        self.classes = [reference.rpartition(".")[2] for reference in self.modules]
+        stated = self.config.get("architectures")
+        self.architectures = [name for name in stated if isinstance(name, str)] if isinstance(stated, list) else []
+
+    def object(self, path: str) -> dict[str, Any]:
+        return self._read(path, dict) or {}
+
+    def _read(self, path: str, kind: type[dict[str, Any] | list[Any]]) -> Any:  # noqa: ANN401 - of that kind, or None
+        if path not in self._files.digests:
+            return None
+        try:
+            return self._files.json(path, kind)
+        except UnsupportedModelError:
+            return None
+
+
+def _kinds(paths: Collection[str], small: _Small, *, has_pooling: bool) -> Iterator[OtherKind]:
+    """Yield every kind that fits, the most telling first."""
+    yield from _adapter(paths, small)
+    yield from _stated(small)
+    yield from _by_modules(small)
+    yield from _late_interaction(paths, small)
+    yield from _media(small)
+    if not small.has_modules:
+        yield from _by_head(small, has_pooling=has_pooling)
+    yield from _quantised(small)
+    yield from _converted(paths)
+
+
+def _adapter(paths: Collection[str], small: _Small) -> Iterator[OtherKind]:
+    for path in _ADAPTER_PLACES:
+        if path not in paths:
+            continue
+        adapter = small.object(path)
+        base = adapter.get("base_model_name_or_path")
+        named = base if isinstance(base, str) and base.isprintable() and base else "a base model that it does not name"
+        method = adapter.get("peft_type") or "PEFT"
+        yield OtherKind(
+            name="adapter",
+            found=f"{path}: expected a whole model, found an adapter ({method}) for {named}",
+            meaning="it changes weights of that model, and has no others",
+            advice="merge both once with peft (`PeftModel.from_pretrained(base, adapter).merge_and_unload()`), save "
+            "the result with its tokenizer and modules.json in a directory, and name that directory as the source",
+        )
+
+
+_RERANKER: Final = (
+    "a reranker (cross-encoder), which scores a query and a text together and makes no vectors",
+    "serve it beside the bundle, and choose the embedding model that finds the texts which it sorts",
+)
+_SPARSE: Final = (
+    "a sparse model (SPLADE), which gives a weight to each word of its vocabulary",
+    "a bundle has dense vectors: choose a dense model, and serve this one beside the bundle",
+)
+_LATE: Final = (
+    "a late-interaction model (ColBERT), which keeps a vector of every token",
+    "a bundle has one vector of a text: choose a model that is published for single vectors",
+)
+
+
+def _stated(small: _Small) -> Iterator[OtherKind]:
+    stated = small.library.get("model_type")
+    names = {"CrossEncoder": "reranker", "SparseEncoder": "sparse", "MultiVectorEncoder": "late interaction"}
+    names["ColBERT"] = "late interaction"
+    texts = {"reranker": _RERANKER, "sparse": _SPARSE, "late interaction": _LATE}
+    if isinstance(stated, str) and stated in names:
+        meaning, advice = texts[names[stated]]
+        found = f"{_SENTENCE_TRANSFORMERS}: model_type: expected SentenceTransformer, found {stated}"
+        yield OtherKind(name=names[stated], found=found, meaning=meaning, advice=advice)
+
+
+def _by_modules(small: _Small) -> Iterator[OtherKind]:
+    def found(reference: str) -> str:
+        return f"{MODULES_FILE}: expected modules of a dense model, found {reference}"
+
+    for reference, name in zip(small.modules, small.classes, strict=True):
+        if name in _SPARSE_MODULES:
+            yield OtherKind(name="sparse", found=found(reference), meaning=_SPARSE[0], advice=_SPARSE[1])
+        elif name in _MULTI_VECTOR_MODULES or reference.startswith("pylate."):
+            yield OtherKind(name="late interaction", found=found(reference), meaning=_LATE[0], advice=_LATE[1])
+        elif name in _ROUTERS:
+            yield OtherKind(
+                name="router",
+                found=found(reference),
+                meaning="a router, which has other modules for queries than for documents",
+                advice="a bundle has one pipeline for both: choose a model that has one, with a prompt for queries",
+            )
+        elif name == "CLIPModel":
+            yield _image(found(reference))
+    if small.classes == ["Transformer", "Dense"]:
+        listed = f"{MODULES_FILE}: expected a Pooling, found Transformer and Dense alone"
+        yield OtherKind(name="late interaction", found=listed, meaning=_LATE[0], advice=_LATE[1])
+
+
+def _late_interaction(paths: Collection[str], small: _Small) -> Iterator[OtherKind]:
+    if "HF_ColBERT" in small.architectures:
+        found = f"{_CONFIG}: architectures: expected an embedding model, found HF_ColBERT"
+        yield OtherKind(name="late interaction", found=found, meaning=_LATE[0], advice=_LATE[1])
+    if "artifact.metadata" in paths and not small.has_modules:
+        found = "artifact.metadata: expected an embedding model, found the settings of a ColBERT"
+        yield OtherKind(name="late interaction", found=found, meaning=_LATE[0], advice=_LATE[1])
+
+
+def _image(found: str) -> OtherKind:
+    return OtherKind(
+        name="media",
+        found=found,
+        meaning="a model of images or sound (CLIP or another multimodal one)",
+        advice="choose a model of text alone, such as the text side of this one if it is published by itself",
+    )
+
+
+def _media(small: _Small) -> Iterator[OtherKind]:
+    modalities = small.object(_SENTENCE_CONFIG).get("modality_config")
+    for name in modalities if isinstance(modalities, dict) else ():
+        if any(part in _MEDIA for part in str(name).split("+")):
+            yield _image(f"{_SENTENCE_CONFIG}: modality_config: expected text alone, found {name}")
+    for key in _MEDIA_CONFIGS:
+        if small.config.get(key):
+            yield _image(f"{_CONFIG}: expected a model of text, found `{key}`")
+    if small.config.get("model_type") in _MEDIA_TYPES:
+        yield _image(f"{_CONFIG}: model_type: expected a model of text, found {small.config['model_type']}")
+
+
+def _by_head(small: _Small, *, has_pooling: bool) -> Iterator[OtherKind]:
+    """Look at the class that the checkpoint was saved from, which says more only where there is no modules.json."""
+    for name in small.architectures:
+        found = f"{_CONFIG}: architectures: expected an embedding model, found {name}"
+        if name.endswith("ForSequenceClassification"):
+            if (labels := _label_count(small.config)) == 1:
+                yield OtherKind(
+                    name="reranker", found=f"{found} with one label", meaning=_RERANKER[0], advice=_RERANKER[1]
+                )
+            else:
+                yield OtherKind(
+                    name="classifier",
+                    found=f"{found} with {labels} labels",
+                    meaning="a classifier, which gives a text one of a few labels",
+                    advice="choose an embedding model; a classifier cannot be compared by distance",
+                )
+        elif name.endswith(_WRITES) and not has_pooling:
+            yield OtherKind(
+                name="generative",
+                found=f"{found}, and no {MODULES_FILE}",
+                meaning="a language model that writes text, without a rule by which the vectors of tokens become one",
+                advice="choose an embedding model made of it; if its card says how to pool, state that as `pooling` in "
+                "models.yaml (most often lasttoken)",
+            )
+
+
+def _label_count(config: dict[str, Any]) -> int:
+    """Return the number of labels; transformers takes two where neither key is there."""
+    labels, count = config.get("id2label"), config.get("num_labels")
+    if isinstance(labels, dict) and labels:
+        return len(labels)
+    return count if isinstance(count, int) else 2
+
+
+def _quantised(small: _Small) -> Iterator[OtherKind]:
+    stated = small.config.get("quantization_config")
+    if isinstance(stated, dict) and stated:
+        method = stated.get("quant_method")
+        if not method:
+            method = "bitsandbytes" if any(str(key).startswith(("load_in_", "bnb_")) for key in stated) else "unknown"
+        yield _other_weights(f"{_CONFIG}: quantization_config: expected none, found {method}", "quantised")
+    mlx = small.config.get("quantization")
+    if isinstance(mlx, dict) and "bits" in mlx:
+        yield _other_weights(f"{_CONFIG}: quantization: expected none, found {mlx['bits']} bits of MLX", "quantised")
+
+
+_CONVERTED: Final = ((".gguf", "GGUF"), (".onnx", "ONNX"), (".mlpackage", "Core ML"), (".tflite", "TensorFlow Lite"))
+_WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".pth")
+
+
+def _converted(paths: Collection[str]) -> Iterator[OtherKind]:
+    if any(path.endswith(_WEIGHTS) for path in paths):
+        return
+    for suffix, name in _CONVERTED:
+        if found := sorted(path for path in paths if path.endswith(suffix)):
+            yield _other_weights(f"{found[0]}: expected weights as safetensors, found {name} alone", "converted")
+
+
+def _other_weights(found: str, name: str) -> OtherKind:
+    return OtherKind(
+        name=name,
+        found=found,
+        meaning="a conversion of another repository, whose weights have lost precision or cannot be compiled again",
+        advice="name the repository that it was made from: a build makes `onnx-int8` of that, and measures the loss",
+    )
