@@ -6,6 +6,7 @@ from tests.support.projects import as_json
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.bundle.describe import ModelFacts, describe
 from thoth_models_builder.bundle.model_files import ModelFiles
+from thoth_models_builder.bundle.published.repairs import with_repairs
 
 Files = dict[str, bytes]
 """The content of each file of a model, by its path."""
@@ -16,7 +17,7 @@ def files_of(contents: Files) -> ModelFiles:
 
 
 def facts_of(contents: Files) -> ModelFacts:
-    return describe(files_of(contents))
+    return describe(with_repairs(files_of(contents)))
 
 
 def modules(*kinds: str) -> bytes:

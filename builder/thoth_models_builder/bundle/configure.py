@@ -23,6 +23,8 @@ from thoth_models_builder.bundle.describe import (
     read_pooling_modes,
     read_width,
 )
+from thoth_models_builder.bundle.published.positions import positions_of
+from thoth_models_builder.bundle.published.repairs import repairs
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
 
@@ -39,12 +41,6 @@ _CONFIG_FILE: Final = "config.json"
 
 _WIDTH_KEYS: Final = ("hidden_size", "dim", "d_model", "n_embd", "emb_dim")
 """What configurations of the transformers library call the length of a token's vector (``attribute_map`` there)."""
-
-_OFFSET_TYPES: Final = frozenset(
-    {"camembert", "data2vec-text", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta",
-     "xlm-roberta-xl", "xmod"}
-)  # fmt: skip
-"""Architectures whose positions begin behind that of padding, so that a text may have fewer tokens than positions."""
 
 _NO_MODULES: Final = (
     f"{MODULES_FILE}: expected this file, or `pooling` in models.yaml, found neither. sentence-transformers would "
@@ -176,6 +172,12 @@ _SIMILARITIES: Final = {
 # --- the rules ---
 
 
+def _published(files: ModelFiles, _model: ModelSpec) -> Iterator[Change | Note]:
+    """Write anew what the library would read more out of than is meant, such as ``auto_map`` that is not needed."""
+    for path, repair in repairs(files).items():
+        yield Change(path=path, data=repair.data, reason=repair.reason)
+
+
 def _pooling(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     """Write modules.json and the configuration of pooling for a plain repository of the transformers library."""
     wanted = model.pooling
@@ -255,10 +257,10 @@ def _max_seq_length(files: ModelFiles, model: ModelSpec) -> Iterator[Change | No
     transformer = read_modules(files)[0]
     if transformer.kind != "Transformer":
         raise UnsupportedModelError(f"max_seq_length: expected no such key, because a {transformer.kind} has no limit")
-    positions = _positions(files, transformer.path(_CONFIG_FILE))
-    if positions is not None and wanted > positions:
+    limit = positions_of(files.json(transformer.path(_CONFIG_FILE), dict))
+    if limit is not None and wanted > limit.tokens:
         raise UnsupportedModelError(
-            f"max_seq_length: expected at most {positions}, the positions of the model, found {wanted}"
+            f"max_seq_length: expected at most {limit.tokens}, because {limit.reason}, found {wanted}"
         )
     settings = find_settings(files, transformer) or transformer.path(_SETTINGS_FILE)
     try:
@@ -275,18 +277,8 @@ def _max_seq_length(files: ModelFiles, model: ModelSpec) -> Iterator[Change | No
     yield _merged(files, settings, {"max_seq_length": wanted})
 
 
-RULES: Final[tuple[Rule, ...]] = (_pooling, _prompts, _truncation, _max_seq_length)
+RULES: Final[tuple[Rule, ...]] = (_published, _pooling, _prompts, _truncation, _max_seq_length)
 """In this order; the first ones add what the others read."""
-
-
-def _positions(files: ModelFiles, path: str) -> int | None:
-    """Return how many tokens the positions of a Transformer are enough for; None if its configuration has no limit."""
-    config = files.json(path, dict)
-    positions, padding = config.get("max_position_embeddings"), config.get("pad_token_id")
-    if type(positions) is not int or positions < 1:
-        return None
-    offset = padding + 1 if config.get("model_type") in _OFFSET_TYPES and type(padding) is int else 0
-    return positions - offset
 
 
 def _merged(files: ModelFiles, path: str, values: Mapping[str, object]) -> Change:

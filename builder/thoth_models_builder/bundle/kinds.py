@@ -120,6 +120,13 @@ def _kinds(paths: Collection[str], small: _Small, *, has_pooling: bool) -> Itera
         yield from _by_head(small, has_pooling=has_pooling)
     yield from _quantised(small)
     yield from _converted(paths)
+    if not small.has_modules and _CONFIG not in paths:
+        yield OtherKind(
+            name="unknown",
+            found=f"{MODULES_FILE}: expected this file, or {_CONFIG} of a transformer, found neither",
+            meaning="nothing that sentence-transformers could load",
+            advice="check the name of the repository, or of the directory in it",
+        )
 
 
 def _adapter(paths: Collection[str], small: _Small) -> Iterator[OtherKind]:

@@ -35,6 +35,10 @@ class ModelFiles:
         self._read = read
         self._start = start or (lambda path, size: read(path)[:size])
 
+    def read(self, path: str) -> bytes:
+        """Return the bytes of a file, which must be among them."""
+        return self._read(path)
+
     def json(self, path: str, kind: type[dict[str, Any] | list[Any]]) -> Any:  # noqa: ANN401
         """Return the content of a JSON file whose root is an object or a list.
 

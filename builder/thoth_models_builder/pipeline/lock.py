@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from thoth_models.bundle.canonical_json import FormatError, Node, safe_path
 from thoth_models_builder.bundle.configure import configure, notes_on
 from thoth_models_builder.bundle.describe import describe, read_modules
+from thoth_models_builder.bundle.kinds import SMALL_FILES, refuse_other_kinds
 from thoth_models_builder.bundle.model_files import ModelFiles
+from thoth_models_builder.bundle.published.repairs import with_repairs
+from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows, refuse_without_tokenizer
 from thoth_models_builder.errors import SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_lock, read_spec
@@ -28,11 +32,12 @@ from thoth_models_builder.storage.files import replace_file
 from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from thoth_models.bundle.digest import Digest
     from thoth_models.bundle.model import ConfiguredFile
+    from thoth_models_builder.bundle.describe import Module
     from thoth_models_builder.errors import SourceAttempt
     from thoth_models_builder.sources.limits import Limits
     from thoth_models_builder.sources.source import Listing, RemoteFile, Source
@@ -169,38 +174,93 @@ def resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) 
 
 
 def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> Resolved:
-    with context.waiting():
-        listing = source.list_files()
-    revision = _revision(model, listing)
-    remote = {_checked(file): file for file in listing.files}
-    has_modules = MODULES_FILE in remote
-    locked = _ingest(name, source, [remote[MODULES_FILE]] if has_modules else [], context)
-    # Without modules.json, the repository is that of a transformer, with everything at the top.
-    modules = read_modules(model_files(locked.values(), context.store)) if has_modules else []
-    choice = choose_files(remote, {module.directory for module in modules} or {""}, model.variants)
+    found = recognise(name, model, source, context)
+    modules, choice, remote = found.modules, found.choice, found.remote
+    locked = {path: file for path, file in found.small.items() if path in choice.included}
     chosen = [remote[path] for path in choice.included if path not in locked]
     locked |= _ingest(name, source, [file for file in chosen if is_configuration(file.path)], context)
-    if not has_modules and model.pooling is None:
-        # Refuses the model before weights are downloaded: what it is, or which key it lacks, is in small files.
+    if not modules and model.pooling is None:
+        # Refuses what is not an embedding model, or needs a key, before weights are downloaded.
         configure(model_files(locked.values(), context.store), model)
-    # Files whose digest the source states are not downloaded now; the build compares them. The weights of a
-    # StaticEmbedding are: nothing else has the length of its vectors.
-    read = {module.path("model.safetensors") for module in modules[:1] if module.kind == "StaticEmbedding"}
+    # Files whose digest the source states are not downloaded now; the build compares them. The tokenizer is, because
+    # its tokens are compared with the embedding table; and the weights of a StaticEmbedding are, because nothing else
+    # has the length of its vectors.
+    read = {found.path("tokenizer.json"), *([found.path("model.safetensors")] if found.is_static else [])}
     chosen = [file for file in chosen if file.path not in locked]
     stated = {file.path: file.sha256 for file in chosen if file.sha256 is not None and file.path not in read}
     locked |= {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in stated.items()}
     locked |= _ingest(name, source, [file for file in chosen if file.path not in stated], context)
     configuration = configure(model_files(locked.values(), context.store), model)
     facts = describe(configuration.files)
+    refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
     entry = LockedModel(
         sources=locked_sources(model),
         variants=tuple(sorted(model.variants)),
-        revision=revision,
-        license=listing.license,
+        revision=_revision(model, found.listing),
+        license=found.listing.license,
         dimension=facts.dimension,
         files=tuple(locked[path] for path in sorted(locked)),
     )
     return Resolved(entry, choice, configuration.configured, (*configuration.notes, *notes_on(model, facts)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recognised:
+    """A dense embedding model of text, by its small files.
+
+    Attributes:
+        listing: The files of the source.
+        remote: The same by path, each of which is safe.
+        small: Entries of the small files that say what it is, which are in the store.
+        modules: The steps of its pipeline; empty without modules.json, where models.yaml has to say how to pool.
+        choice: The files that its variants need.
+    """
+
+    listing: Listing
+    remote: Mapping[str, RemoteFile]
+    small: Mapping[str, LockedFile]
+    modules: Sequence[Module]
+    choice: FileChoice
+
+    @property
+    def directory(self) -> str:
+        """Directory of the first module, which has the tokenizer; empty for the top."""
+        return self.modules[0].directory if self.modules else ""
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the first module is a table of vectors, a StaticEmbedding."""
+        return bool(self.modules) and self.modules[0].kind == "StaticEmbedding"
+
+    def path(self, name: str) -> str:
+        """Return the path of a file of the first module."""
+        return f"{self.directory}/{name}" if self.directory else name
+
+
+def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext) -> Recognised:
+    """List the files of a model and fetch those that say what it is.
+
+    Raises:
+        SourceError: The source failed, or has another commit than the specification.
+        UnsupportedModelError: It is not a model that a bundle can contain.
+    """
+    with context.waiting():
+        listing = source.list_files()
+    _revision(model, listing)
+    remote = {_checked(file): file for file in listing.files}
+    small = _ingest(name, source, [remote[path] for path in SMALL_FILES if path in remote], context)
+    files = model_files(small.values(), context.store)
+    refuse_other_kinds(remote, files, has_pooling=model.pooling is not None)
+    # Without modules.json, the repository is that of a transformer, with everything at the top.
+    modules = read_modules(with_repairs(files)) if MODULES_FILE in remote else []
+    choice = choose_files(remote, {module.directory for module in modules} or {""}, model.variants)
+    found = Recognised(listing=listing, remote=remote, small=small, modules=modules, choice=choice)
+    if not found.is_static:
+        settings = found.path("tokenizer_config.json")
+        wanted = [remote[settings]] if settings in remote else []
+        found = replace(found, small={**small, **_ingest(name, source, wanted, context)})
+        refuse_without_tokenizer(remote, found.directory, model_files(found.small.values(), context.store))
+    return found
 
 
 def _revision(model: ModelSpec, listing: Listing) -> str | None:

@@ -57,7 +57,9 @@ _TOKENIZER: Final = re.compile(
     r"tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
 )
 # Needed only without a tokenizer.json, which has the same content in the form that is loaded first.
-_TOKENIZER_SLOW: Final = re.compile(r"vocab\.json|merges\.txt|sentencepiece\.bpe\.model|spiece\.model|tokenizer\.model")
+_TOKENIZER_SLOW: Final = re.compile(
+    r"vocab\.json|merges\.txt|bpe\.codes|sentencepiece\.bpe\.model|spiece\.model|spm\.model|tokenizer\.model"
+)
 _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 _MODULE: Final = re.compile(r"config\.json|model\.safetensors")
 
@@ -67,6 +69,10 @@ _REFUSALS: Final = (
     (
         re.compile(r"\.(h5|msgpack|onnx|ot|gguf|tflite|mlmodel)$|(^|/)(onnx|openvino|coreml)/"),
         "another framework's weights",
+    ),
+    (
+        re.compile(r"(^|/)(chat_template\.(jinja|json)|additional_chat_templates/.*|generation_config\.json)$"),
+        "for writing and conversations",
     ),
     (re.compile(r"(^|/)(README|LICENSE|\.git)|\.(md|png|jpe?g|gif|svg|webp)$", re.IGNORECASE), "documentation"),
 )

@@ -234,7 +234,10 @@ def pickled() -> Files:
 WRONG_MODES: tuple[object, ...] = ([], 1, [1], {}, ["mean", "x"])
 ORDER = "modules.json: expected a Transformer and a Pooling, or a StaticEmbedding, and then others, found "
 REFUSED: list[tuple[Callable[[], Files], str]] = [
-    (lambda: changed("config.json", auto_map={"AutoModel": "x.Y"}), "config.json: expected no `auto_map`, found one: "),
+    (
+        lambda: changed("config.json", auto_map={"AutoModel": "x.Y"}),
+        "config.json: expected no `auto_map`, found x.Y, code of the model's own",
+    ),
     (lambda: changed("tokenizer_config.json", auto_map={}), "tokenizer_config.json: expected no `auto_map`, found one"),
     (lambda: changed("1_Pooling/config.json", auto_map=[]), "1_Pooling/config.json: expected no `auto_map`, found one"),
     (lambda: foreign("custom_st.Transformer"), "modules.json: [0].type: expected a module of sentence-transformers, "),

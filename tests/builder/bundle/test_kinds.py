@@ -45,8 +45,8 @@ KINDS = {
         repository(config_json=CROSS_ENCODER),
         "reranker",
         (
-            "config.json: architectures: expected an embedding model, found BertForSequenceClassification with one label: "
-            "a reranker"
+            "config.json: architectures: expected an embedding model, found BertForSequenceClassification with one "
+            "label: a reranker"
         ),
     ),
     "BAAI/bge-reranker-v2-m3": (

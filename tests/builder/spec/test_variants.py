@@ -25,6 +25,7 @@ MULTILINGUAL = MINI - {"vocab.txt"}
 
 PICKLE, FOREIGN = "pickled weights can run code when they are loaded", "another framework's weights"
 CODE, DOCUMENTATION, OTHER = "a bundle carries no code", "documentation", "not among the files that torch-fp32 needs"
+TALK = "for writing and conversations"
 
 BESIDE = {
     ".gitattributes": DOCUMENTATION,
@@ -75,7 +76,10 @@ def test_of_the_published_repositories_exactly_the_known_files_are_chosen(
         ("1_Pooling/modeling.py", CODE),
         ("1_Pooling/pytorch_model.bin", PICKLE),
         ("coreml/float32_model.mlpackage/Data/weight", FOREIGN),
-        ("chat_template.jinja", OTHER),
+        ("chat_template.jinja", TALK),
+        ("chat_template.json", TALK),
+        ("additional_chat_templates/tool_use.jinja", TALK),
+        ("generation_config.json", TALK),
         ("model.safetensors.bak", OTHER),
         ("model-1-of-2.safetensors", OTHER),
         ("Model.safetensors", OTHER),

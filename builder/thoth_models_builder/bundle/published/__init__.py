@@ -1,0 +1,1 @@
+"""What published files state that a bundle must read in another way, or refuse: limits, tokenizers, leftovers."""

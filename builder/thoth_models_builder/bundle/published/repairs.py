@@ -1,0 +1,168 @@
+"""Files of published models that are written anew, because the library would read more out of them than is meant. Pure.
+
+Four rules, none of which changes a vector that the published model can give:
+
+- ``"path": "."`` in modules.json, which all models of model2vec have, is the top directory, as ``""`` is;
+- arguments for loading in sentence_bert_config.json that decide speed or memory, not the result, are dropped;
+- ``auto_map`` in config.json is dropped where transformers has the architecture itself (:mod:`..architectures`);
+- a maximum length beyond the positions that the architecture has becomes the number of positions: longer texts fail in
+  the published model, and are cut here.
+
+The bytes of the origin stay what the lock names. Each file that is written anew has a reason, which is reported.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG
+from thoth_models_builder.bundle.architectures import native_form, without_auto_map
+from thoth_models_builder.bundle.published.positions import positions_of
+from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.spec.variants import MODULES_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from thoth_models_builder.bundle.model_files import ModelFiles
+
+_ARGUMENTS: Final = ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")
+_KERNELS: Final = frozenset({"sdpa", "eager", "flash_attention_2", "flash_attention_3"})
+_PRECISIONS: Final = frozenset(
+    {"auto", "float32", "float16", "bfloat16", "torch.float32", "torch.float16", "torch.bfloat16"}
+)
+_HARMLESS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    "attn_implementation": (lambda value: value in _KERNELS, "kernels of one formula"),
+    "torch_dtype": (lambda value: value in _PRECISIONS, "the variant decides the precision"),
+    "dtype": (lambda value: value in _PRECISIONS, "the variant decides the precision"),
+    "trust_remote_code": (lambda value: isinstance(value, bool), "the library ignores it in this file"),
+    "use_safetensors": (lambda value: isinstance(value, bool), "a bundle has safetensors alone"),
+    "low_cpu_mem_usage": (lambda value: isinstance(value, bool), "memory while loading"),
+    "device_map": (lambda value: value is None or isinstance(value, str), "where it runs"),
+    "add_pooling_layer": (lambda value: value is False, "the pooler of transformers is not used"),
+    "use_cache": (lambda value: isinstance(value, bool), "one text is one pass"),
+    "use_fast": (lambda value: value is True, "the default"),
+}
+"""Arguments that do not change a vector: which values do not, and why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repair:
+    """A file that is written anew.
+
+    Attributes:
+        data: Its bytes.
+        reason: What was changed, and why, as one line.
+    """
+
+    data: bytes
+    reason: str
+
+
+def repairs(files: ModelFiles, *, keeps_code: bool = False) -> dict[str, Repair]:
+    """Return the files of a published model that a bundle has in another form, by path.
+
+    Args:
+        files: The files of the model as published.
+        keeps_code: Whether ``auto_map`` stays, because models.yaml lists the code that it names.
+
+    Raises:
+        UnsupportedModelError: A file is malformed, an argument for loading is not known to be harmless, or the model
+            needs its own code.
+    """
+    changed: dict[str, Repair] = {}
+    directory = ""
+    if MODULES_FILE in files.digests:
+        entries = files.json(MODULES_FILE, list)
+        changed |= _modules(entries)
+        first = entries[0].get("path") if entries and isinstance(entries[0], dict) else ""
+        directory = _plain(first) if isinstance(first, str) else ""
+    config_path = _path(directory, "config.json")
+    config = files.optional_object(config_path)
+    if not keeps_code:
+        changed |= _architecture(config, config_path)
+    settings = [
+        path
+        for path in sorted(files.digests)
+        if path.rpartition("/")[0] == directory and SENTENCE_CONFIG.fullmatch(path.rpartition("/")[2])
+    ]
+    if len(settings) == 1:
+        changed |= _settings(files.json(settings[0], dict), settings[0], config)
+    return changed
+
+
+def with_repairs(files: ModelFiles) -> ModelFiles:
+    """Return the files of a published model as a bundle has them.
+
+    Raises:
+        UnsupportedModelError: See :func:`repairs`.
+    """
+    for path, repair in repairs(files).items():
+        files = files.changed(path, repair.data)
+    return files
+
+
+def _path(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
+
+
+def _plain(directory: str) -> str:
+    """Return a directory of modules.json, empty for the model's own."""
+    return "" if directory in (".", "./") else directory
+
+
+def _modules(entries: list[Any]) -> dict[str, Repair]:
+    stated = [entry.get("path") if isinstance(entry, dict) else None for entry in entries]
+    before = [path for path in stated if isinstance(path, str) and _plain(path) != path]
+    if not before:
+        return {}
+    changed = [
+        {**entry, "path": _plain(path)} if isinstance(path, str) else entry
+        for entry, path in zip(entries, stated, strict=True)
+    ]
+    found = ", ".join(map(repr, dict.fromkeys(before)))
+    return {MODULES_FILE: Repair(data=_written(changed), reason=f"path {found} is the directory of the model itself")}
+
+
+def _architecture(config: Mapping[str, Any], path: str) -> dict[str, Repair]:
+    if not config.get("auto_map"):
+        return {}
+    try:
+        plain = without_auto_map(config)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(str(error).replace("config.json", path, 1)) from error
+    form = native_form(config)
+    reason = "" if form is None else f"without auto_map ({form.code}): {form.reason} ({form.source})"
+    return {path: Repair(data=_written(plain), reason=reason)}
+
+
+def _settings(settings: Mapping[str, Any], path: str, config: Mapping[str, Any]) -> dict[str, Repair]:
+    kept, reasons = dict(settings), []
+    for key in _ARGUMENTS:
+        if key not in kept:
+            continue
+        arguments = kept.pop(key)
+        if not isinstance(arguments, dict):
+            raise UnsupportedModelError(f"{path}: {key}: expected an object, found {arguments!r}")
+        names = []
+        for name, value in sorted(arguments.items()):
+            if name not in _HARMLESS or not _HARMLESS[name][0](value):
+                known = ", ".join(sorted(_HARMLESS))
+                raise UnsupportedModelError(
+                    f"{path}: {key}.{name}: expected only arguments that do not change vectors ({known}), found "
+                    f"{value!r}; name a copy of the model in which that is settled as the source"
+                )
+            names.append(f"{name} ({_HARMLESS[name][1]})")
+        reasons.append(f"without {key}: {', '.join(names)}" if names else f"without {key}, which is empty")
+    limit, maximum = positions_of(config), kept.get("max_seq_length")
+    is_number = isinstance(maximum, int) and not isinstance(maximum, bool)
+    if limit is not None and limit.is_table and is_number and maximum > limit.tokens:
+        kept["max_seq_length"] = limit.tokens
+        reasons.append(f"max_seq_length {limit.tokens} in place of {maximum}: {limit.reason}, longer texts fail")
+    return {path: Repair(data=_written(kept), reason="; ".join(reasons))} if reasons else {}
+
+
+def _written(value: object) -> bytes:
+    return f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode()

@@ -1,0 +1,157 @@
+"""Whether a repository has a tokenizer that can be used, and rows in the embedding table for its tokens. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from thoth_models_builder.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from thoth_models_builder.bundle.model_files import ModelFiles
+
+_FAST: Final = "tokenizer.json"
+_ALONE: Final = ("vocab.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
+_PAIRS: Final = (("vocab.json", "merges.txt"), ("vocab.txt", "bpe.codes"))
+_OTHER_PROGRAMS: Final = {
+    "BertJapaneseTokenizer": "MeCab or Sudachi",
+    "JumanppTokenizer": "Juman++",
+    "CPMTokenizer": "jieba",
+    "CpmTokenizer": "jieba",
+    "RoFormerTokenizer": "jieba",
+    "CanineTokenizer": "its code points",
+    "ByT5Tokenizer": "its bytes",
+}
+"""Classes of transformers that the library ``tokenizers``, with which the runtime cuts texts, has no form of."""
+
+
+def refuse_without_tokenizer(paths: Collection[str], directory: str, files: ModelFiles) -> None:
+    """Refuse a repository whose transformer has no tokenizer, or one that needs another program.
+
+    Args:
+        paths: Every path of the repository.
+        directory: Directory of the transformer; empty for the top.
+        files: The files that were read, of which ``tokenizer_config.json`` is one.
+
+    Raises:
+        UnsupportedModelError: There is none that can be used.
+    """
+
+    def has(name: str) -> bool:
+        return _path(directory, name) in paths
+
+    if has(_FAST):
+        return
+    stated = files.optional_object(_path(directory, "tokenizer_config.json")).get("tokenizer_class")
+    if isinstance(stated, str) and (program := _OTHER_PROGRAMS.get(stated)) is not None:
+        raise UnsupportedModelError(
+            f"{_path(directory, 'tokenizer_config.json')}: tokenizer_class: expected a tokenizer that has the form of "
+            f"{_FAST}, found {stated}, which cuts texts with {program}; choose a model with {_FAST}"
+        )
+    if not any(map(has, _ALONE)) and not any(has(first) and has(second) for first, second in _PAIRS):
+        names = ", ".join((_FAST, *_ALONE, *(" with ".join(pair) for pair in _PAIRS)))
+        raise UnsupportedModelError(
+            f"{_path(directory, _FAST)}: expected a tokenizer ({names}), found none; save one there with the "
+            "tokenizer's `save_pretrained`, or choose a repository that has one"
+        )
+
+
+def refuse_tokens_beyond_rows(files: ModelFiles, directory: str, *, is_static: bool = False) -> None:
+    """Refuse a tokenizer that can make a token for which the embedding table has no row.
+
+    Such a token ends in an index error, for the text that has it and for all texts of its batch. More rows than tokens
+    are fine, and common.
+
+    Args:
+        files: The files of the model. What small files do not state is not checked.
+        directory: Directory of the transformer or StaticEmbedding; empty for the top.
+        is_static: Whether it is a StaticEmbedding, whose rows are those of its weights.
+
+    Raises:
+        UnsupportedModelError: There is such a token; the message names the one with the largest id.
+    """
+    rows = _static_rows(files, directory) if is_static else _stated_rows(files, directory)
+    largest = max(_tokens(files, directory), key=lambda token: token[0], default=None)
+    if rows is None or largest is None or largest[0] < rows[0]:
+        return
+    (count, place), (token_id, token, path) = rows, largest
+    raise UnsupportedModelError(
+        f"{path}: expected tokens with ids below {count}, the rows of the embedding table ({place}), found {token!r} "
+        f"with the id {token_id}; a text with it would fail, so take it out, or save the model after "
+        "`resize_token_embeddings`"
+    )
+
+
+def _path(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
+
+
+def _stated_rows(files: ModelFiles, directory: str) -> tuple[int, str] | None:
+    path = _path(directory, "config.json")
+    count = files.optional_object(path).get("vocab_size")
+    return (count, f"vocab_size in {path}") if isinstance(count, int) and count > 0 else None
+
+
+def _static_rows(files: ModelFiles, directory: str) -> tuple[int, str] | None:
+    path = _path(directory, "model.safetensors")
+    shapes = files.shapes(path) if path in files.digests else {}
+    shape = shapes.get("embedding.weight", shapes.get("embeddings"))
+    is_table = isinstance(shape, list) and bool(shape) and isinstance(shape[0], int)
+    return (shape[0], path) if is_table and shape is not None else None
+
+
+def _tokens(files: ModelFiles, directory: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the last token of each table: its id, the token, and the path of the file that has it."""
+    fast, added = _path(directory, _FAST), _path(directory, "added_tokens.json")
+    stated = _path(directory, "tokenizer_config.json")
+    if fast in files.digests:
+        yield from _largest(_fast_tokens(_plain_json(files, fast)), fast)
+    else:
+        vocabulary = _path(directory, "vocab.txt")
+        if vocabulary in files.digests and _path(directory, "bpe.codes") not in files.digests:
+            lines = files.read(vocabulary).decode("utf-8", "replace").rstrip("\n").split("\n")
+            yield len(lines) - 1, lines[-1].rstrip("\r"), vocabulary
+        for path in (_path(directory, "vocab.json"), added):
+            table = files.optional_object(path)
+            yield from _largest(((value, key) for key, value in table.items()), path)
+    decoder = files.optional_object(stated).get("added_tokens_decoder")
+    entries = decoder.items() if isinstance(decoder, dict) else ()
+    ids = ((int(key), _content(value)) for key, value in entries if key.isascii() and key.isdecimal())
+    yield from _largest(ids, stated)
+
+
+def _largest(tokens: Iterator[tuple[Any, Any]], path: str) -> Iterator[tuple[int, str, str]]:
+    whole = [(token_id, str(token)) for token_id, token in tokens if type(token_id) is int]
+    if whole:
+        token_id, token = max(whole)
+        yield token_id, token, path
+
+
+def _plain_json(files: ModelFiles, path: str) -> Mapping[str, Any]:
+    """Return an object that may have some hundred thousand entries, without the checks of small files."""
+    try:
+        value = json.loads(files.read(path))
+    except (ValueError, RecursionError) as error:
+        raise UnsupportedModelError(f"{path}: expected JSON, found something else ({error})") from error
+    if not isinstance(value, dict):
+        raise UnsupportedModelError(f"{path}: expected a JSON object, found a {type(value).__name__}")
+    return value
+
+
+def _fast_tokens(tokenizer: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+    model = tokenizer.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, dict):  # WordPiece, BPE, WordLevel: an id for each token
+        yield from ((token_id, token) for token, token_id in vocabulary.items())
+    elif isinstance(vocabulary, list) and vocabulary:  # Unigram: pairs of token and score, in the order of their ids
+        yield len(vocabulary) - 1, vocabulary[-1][0] if isinstance(vocabulary[-1], list) and vocabulary[-1] else ""
+    added = tokenizer.get("added_tokens")
+    for entry in added if isinstance(added, list) else ():
+        if isinstance(entry, dict):
+            yield entry.get("id"), entry.get("content")
+
+
+def _content(entry: object) -> object:
+    return entry.get("content") if isinstance(entry, dict) else entry
