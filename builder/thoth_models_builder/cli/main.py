@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from thoth_models.cli.command import DONE, print_json, run_command
 from thoth_models.cli.command_help import add_examples, command_parser
 from thoth_models_builder import __version__
-from thoth_models_builder.cli import diff_and_sbom, page, specification_commands, terminal
+from thoth_models_builder.cli import check_model, diff_and_sbom, page, specification_commands, terminal
 from thoth_models_builder.cli.examples import EXAMPLES, GROUPS
 from thoth_models_builder.cli.failures import (
     ADD_A_MIRROR,
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     specification_commands.add_commands(commands)
+    check_model.add_check_model(commands)
     command = commands.add_parser(
         "lock",
         parents=[as_json, files, store, limit_options()],

@@ -178,7 +178,7 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
     modules, choice, remote = found.modules, found.choice, found.remote
     locked = {path: file for path, file in found.small.items() if path in choice.included}
     chosen = [remote[path] for path in choice.included if path not in locked]
-    locked |= _ingest(name, source, [file for file in chosen if is_configuration(file.path)], context)
+    locked |= ingest(name, source, [file for file in chosen if is_configuration(file.path)], context)
     if not modules and model.pooling is None:
         # Refuses what is not an embedding model, or needs a key, before weights are downloaded.
         configure(model_files(locked.values(), context.store), model)
@@ -189,7 +189,7 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
     chosen = [file for file in chosen if file.path not in locked]
     stated = {file.path: file.sha256 for file in chosen if file.sha256 is not None and file.path not in read}
     locked |= {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in stated.items()}
-    locked |= _ingest(name, source, [file for file in chosen if file.path not in stated], context)
+    locked |= ingest(name, source, [file for file in chosen if file.path not in stated], context)
     configuration = configure(model_files(locked.values(), context.store), model)
     facts = describe(configuration.files)
     refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
@@ -248,7 +248,7 @@ def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext
         listing = source.list_files()
     _revision(model, listing)
     remote = {_checked(file): file for file in listing.files}
-    small = _ingest(name, source, [remote[path] for path in SMALL_FILES if path in remote], context)
+    small = ingest(name, source, [remote[path] for path in SMALL_FILES if path in remote], context)
     files = model_files(small.values(), context.store)
     refuse_other_kinds(remote, files, has_pooling=model.pooling is not None)
     # Without modules.json, the repository is that of a transformer, with everything at the top.
@@ -258,7 +258,7 @@ def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext
     if not found.is_static:
         settings = found.path("tokenizer_config.json")
         wanted = [remote[settings]] if settings in remote else []
-        found = replace(found, small={**small, **_ingest(name, source, wanted, context)})
+        found = replace(found, small={**small, **ingest(name, source, wanted, context)})
         refuse_without_tokenizer(remote, found.directory, model_files(found.small.values(), context.store))
     return found
 
@@ -287,7 +287,7 @@ def _locked(file: RemoteFile, size: int | None, sha256: Digest) -> LockedFile:
     return LockedFile(path=file.path, size=size, sha256=sha256, blob_id=file.blob_id)
 
 
-def _ingest(name: str, source: Source, files: Sequence[RemoteFile], context: FetchContext) -> dict[str, LockedFile]:
+def ingest(name: str, source: Source, files: Sequence[RemoteFile], context: FetchContext) -> dict[str, LockedFile]:
     """Fetch files of unknown digest into the store, and return their lock entries."""
     if not files:
         return {}

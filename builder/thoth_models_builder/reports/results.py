@@ -111,6 +111,57 @@ class OutdatedModelReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCheckReport:
+    """How a model would build, as its small files say.
+
+    Attributes:
+        name: Name that it would have.
+        source: Label of its source.
+        revision: Commit of a repository of the Hub, else None.
+        license: Its licence, or None if it states none.
+        architecture: Its ``model_type``, or the kind of its first module.
+        modules: The steps of its pipeline.
+        dimension: Length of a vector.
+        max_seq_length: Longest text in tokens, or None for no limit.
+        pooling: How token vectors become one.
+        is_normalized: Whether the model itself makes vectors unit length.
+        similarity: Similarity function that it was published for.
+        prompts: Prompts by name.
+        default_prompt_name: The prompt that is used if the caller names none, or None.
+        variants: Forms that it can be built in.
+        weight_bytes: Total length of its weights.
+        bytes: Total length of the files that would be locked.
+        files: Paths of those files.
+        refused: Files that would be left out, each with the reason.
+        changed: Files that a bundle has in another form, each with the reason.
+        notes: What its files do not say.
+        entry: Text of its entry in models.yaml, below ``models:``.
+    """
+
+    name: str
+    source: str
+    revision: str | None
+    license: str | None
+    architecture: str
+    modules: tuple[str, ...]
+    dimension: int
+    max_seq_length: int | None
+    pooling: str
+    is_normalized: bool
+    similarity: str
+    prompts: Mapping[str, str]
+    default_prompt_name: str | None
+    variants: tuple[str, ...]
+    weight_bytes: int
+    bytes: int
+    files: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+    changed: Mapping[str, str]
+    notes: tuple[str, ...]
+    entry: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BuiltFileReport:
     """One file of a bundle: its path in the directory of the model, and the source of its bytes in this build."""
 

@@ -43,6 +43,14 @@ class DirectoryTree:
         )
         return Listing(revision=None, license=self._license(), files=files)
 
+    def read_beginning(self, file: RemoteFile, size: int) -> bytes:
+        """Return the first bytes of a file."""
+        try:
+            with self._checked(self._root(), file.path).open("rb") as content:
+                return content.read(size)
+        except OSError as error:
+            raise SourceError(f"{file.path}: expected a readable file, found {error.strerror}") from error
+
     def fetch(
         self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]
     ) -> list[Failure]:

@@ -7,6 +7,7 @@ HTTP clients apply to single operations, and a server that sends a byte now and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from thoth_models.bundle.digest import ContentDigest, Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, WrongContentError
 from thoth_models_builder.net.body import BEGINNING, found_instead
 from thoth_models_builder.net.certificates import (
@@ -24,14 +26,14 @@ from thoth_models_builder.net.certificates import (
 )
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.retry import RepeatError, RetryableError, StallDetector, retried, retry_after
-from thoth_models_builder.sources.source import Failure
+from thoth_models_builder.sources.source import Failure, RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from thoth_models_builder.sources.limits import Limits
-    from thoth_models_builder.sources.source import RemoteFile, Sink
+    from thoth_models_builder.sources.source import Sink
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Downloader:
     limits: Limits
     token: str | None
     _has_answered: bool = field(default=False, init=False)
+    _first: int | None = field(default=None, init=False)
 
     def run(
         self,
@@ -61,6 +64,25 @@ class Downloader:
     ) -> list[Failure]:
         """Download each URL into the sink of its file, and return the failures."""
         return asyncio.run(self._run(wanted, open_sink))
+
+    def beginning(self, url: str, file: RemoteFile, size: int) -> bytes:
+        """Return the first ``size`` bytes of a file, or all bytes of a shorter one.
+
+        A server that does not answer ranges sends the whole file, and is cut off.
+
+        Raises:
+            SourceError: They were not delivered.
+        """
+        sink = _Beginning(size)
+        self._first = size
+        try:
+            # Without its size, which is not that of the answer.
+            failures = self.run([(url, RemoteFile(path=file.path))], lambda _: contextlib.nullcontext(sink))
+        finally:
+            self._first = None
+        if failures and not isinstance(failures[0].error, _EnoughError):
+            raise failures[0].error
+        return bytes(sink.data)
 
     async def _run(
         self,
@@ -145,6 +167,9 @@ class Downloader:
         if file.size is not None and sink.offset == file.size:
             return None
         headers = {"Range": f"bytes={sink.offset}-"} if sink.offset else {}
+        if self._first is not None:
+            sink.restart()
+            headers = {"Range": f"bytes=0-{self._first - 1}"}
         try:
             async with client.stream("GET", url, headers=headers) as response:
                 self._has_answered = True
@@ -218,7 +243,8 @@ class _Answer:
                 sink.restart()
                 raise RetryableError(message)
             return
-        if status == _OK:
+        is_first_part = status == _PARTIAL and self._response.headers.get("Content-Range", "").startswith("bytes 0-")
+        if status == _OK or (is_first_part and "Range" in self._response.request.headers):
             return
         instead = found_instead(self._response)
         page = "" if instead is None else f" and {instead}"
@@ -245,6 +271,33 @@ class _Answer:
             stall.received(len(data))
         if file.size is not None and sink.offset < file.size:
             raise RetryableError(f"{file.path}: expected {file.size} bytes, found the end after {sink.offset}")
+
+
+class _EnoughError(SourceError):
+    """The server sends more than was asked for."""
+
+
+class _Beginning:
+    """A sink that takes the first bytes of a file."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.data = bytearray()
+
+    @property
+    def offset(self) -> int:
+        return len(self.data)
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.data += data[: self._size - len(self.data)]
+        if len(data) and len(self.data) == self._size:
+            raise _EnoughError("expected no more bytes")
+
+    def restart(self) -> None:
+        self.data.clear()
+
+    def finish(self) -> ContentDigest:
+        return ContentDigest(size=len(self.data), sha256=Digest.of(bytes(self.data)))
 
 
 def _size(file: RemoteFile) -> str:

@@ -110,6 +110,12 @@ class HubRepository:
         stated = card.get("license")
         return Listing(revision=info.sha, license=plain_license(stated), files=files)
 
+    def read_beginning(self, file: RemoteFile, size: int) -> bytes:
+        """Return the first bytes of a file, by a request for this range."""
+        self._check_reachable()
+        downloader = Downloader(limits=self._limits, token=self._token())
+        return downloader.beginning(f"{self._base}{quote(file.path)}", file, size)
+
     def fetch(
         self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]
     ) -> list[Failure]:
@@ -119,13 +125,16 @@ class HubRepository:
             token = self._token()
         except SourceError as error:
             return [Failure(file=file, error=error) for file in files]
-        base = f"{self._endpoint}/{self.repository}/resolve/{quote(self._commit, safe='')}/"
         downloader = Downloader(limits=self._limits, token=token)
-        failures = downloader.run([(f"{base}{quote(file.path)}", file) for file in files], open_sink)
+        failures = downloader.run([(f"{self._base}{quote(file.path)}", file) for file in files], open_sink)
         for failure in failures:
             if isinstance(failure.error, SourceUnreachableError):
                 self._unreachable.setdefault(self._endpoint, str(failure.error))
         return failures
+
+    @property
+    def _base(self) -> str:
+        return f"{self._endpoint}/{self.repository}/resolve/{quote(self._commit, safe='')}/"
 
     def _check_reachable(self) -> None:
         if any(os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")):

@@ -94,6 +94,14 @@ class Source(Protocol):
         """
         ...
 
+    def read_beginning(self, file: RemoteFile, size: int) -> bytes:
+        """Return the first ``size`` bytes of a file, or all bytes of a shorter one, without its digest being checked.
+
+        Raises:
+            SourceError: The source does not deliver them.
+        """
+        ...
+
     def fetch(
         self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]
     ) -> list[Failure]:

@@ -78,6 +78,17 @@ class WheelArchive:
             files = tuple(RemoteFile(path=path, size=info.file_size) for path, info in sorted(members.items()))
         return Listing(revision=None, license=stated, files=files)
 
+    def read_beginning(self, file: RemoteFile, size: int) -> bytes:
+        """Return the first bytes of a member, without unpacking the rest."""
+        with self._open() as archive:
+            if (info := self._members(archive).get(file.path)) is None:
+                raise SourceError(f"{file.path}: expected this file below {self._prefix}, found none")
+            try:
+                with archive.open(info) as member:
+                    return member.read(size)
+            except _UNREADABLE as error:
+                raise SourceError(f"{file.path}: expected a readable member of the wheel, found: {error}") from error
+
     def fetch(
         self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]
     ) -> list[Failure]:

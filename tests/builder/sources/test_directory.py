@@ -159,3 +159,15 @@ def test_what_may_not_be_read_is_an_error(
     assert message.endswith(
         (f"{what}: expected a readable file, found Permission denied", "directory, found Permission denied")
     )
+
+
+def test_the_beginning_of_a_file_is_read(tree: DirectoryTree, tmp_path: Path) -> None:
+    card = RemoteFile(path="README.md")
+    assert tree.read_beginning(card, 3) == b"---"
+    assert tree.read_beginning(card, 1000) == FILES["README.md"]
+    (tmp_path / "outside").write_bytes(b"secret")
+    (tree.path / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(SourceError, match="a symlink that leads out of it"):
+        tree.read_beginning(RemoteFile(path="link"), 3)
+    with pytest.raises(SourceError, match="missing: expected a file, found none"):
+        tree.read_beginning(RemoteFile(path="missing"), 3)

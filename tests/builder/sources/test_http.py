@@ -415,3 +415,38 @@ def test_a_page_that_is_the_file_is_a_file(downloads: Downloads, name: str) -> N
     wanted = [known] if name == "page" else [known, RemoteFile(path=name)]
     for file in wanted:
         assert downloads.fetch([file]) == {}
+
+
+# --- the beginning of a file ---
+
+
+def beginning(downloads: Downloads, name: str, size: int) -> bytes:
+    return Downloader(limits=CALM, token=None).beginning(downloads.url(name), remote(name), size)
+
+
+def test_the_beginning_is_asked_for_as_a_range(downloads: Downloads) -> None:
+    assert beginning(downloads, LARGE, 1000) == FILES[LARGE][:1000]
+    assert downloads.hub.bytes_sent(LARGE) == 1000
+    assert beginning(downloads, SMALL, 10**6) == FILES[SMALL]
+
+
+@pytest.mark.parametrize("fault", [Status(503), faults.CutAfter(100), faults.Truncated(100)], ids=name_of)
+def test_the_beginning_survives_what_passes(downloads: Downloads, fault: Fault) -> None:
+    downloads.spoil(LARGE, fault, times=1)
+    assert beginning(downloads, LARGE, 1000) == FILES[LARGE][:1000]
+
+
+def test_a_server_without_ranges_is_cut_off(downloads: Downloads) -> None:
+    downloads.spoil(LARGE, faults.IgnoreRange())
+    assert beginning(downloads, LARGE, 1000) == FILES[LARGE][:1000]
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [(Status(404), "found 404"), (faults.WrongRange(), "found 206"), (faults.Garbage(), "found RemoteProtocolError")],
+    ids=name_of,
+)
+def test_a_beginning_that_is_not_delivered_is_an_error(downloads: Downloads, fault: Fault, says: str) -> None:
+    downloads.spoil(LARGE, fault)
+    with pytest.raises(SourceError, match=says):
+        beginning(downloads, LARGE, 1000)

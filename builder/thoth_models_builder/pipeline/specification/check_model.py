@@ -1,0 +1,153 @@
+"""``check-model``: whether and how a model would build, from its small files. Writes nothing but to the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.bundle.configure import configure, notes_on
+from thoth_models_builder.bundle.describe import describe
+from thoth_models_builder.bundle.model_files import ModelFiles
+from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows
+from thoth_models_builder.errors import SourceError, SourceUnreachableError, UnsupportedModelError
+from thoth_models_builder.pipeline.fetch import FetchContext
+from thoth_models_builder.pipeline.lock import ingest, recognise
+from thoth_models_builder.reports.results import ModelCheckReport
+from thoth_models_builder.spec.models_yaml import HubSource
+from thoth_models_builder.spec.new_model import block_entry, default_alias, default_name, new_model, source_of
+from thoth_models_builder.spec.variants import VARIANTS, is_configuration
+from thoth_models_builder.storage.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from thoth_models_builder.bundle.describe import ModelFacts
+    from thoth_models_builder.pipeline.lock import Recognised
+    from thoth_models_builder.sources.limits import Limits
+    from thoth_models_builder.sources.source import RemoteFile, Source
+    from thoth_models_builder.spec.lockfile import LockedFile
+    from thoth_models_builder.watcher import Watcher
+
+_VOCABULARIES: Final = ("tokenizer.json", "vocab.txt", "vocab.json", "added_tokens.json")
+_MAX_SMALL: Final = 64 * 1024 * 1024
+"""Largest file that is fetched whole, in bytes; the tokenizer.json of Gemma has 33 million."""
+
+_FIRST: Final = 16 * 1024
+"""Bytes of a weight file that are asked for at first; the header of a StaticEmbedding has some hundred."""
+
+_NOT_READ: Final = Digest.of(b"")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckOptions:
+    """A model to check.
+
+    Attributes:
+        source: Its source, as a user writes it, see :mod:`thoth_models_builder.spec.new_model`.
+        revision: Commit, tag or branch of a repository of the Hub; None for its branch ``main``.
+    """
+
+    source: str
+    revision: str | None = None
+
+
+def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: Watcher) -> ModelCheckReport:
+    """Say how a model would build, without its weights: of those, at most the header of a StaticEmbedding is read.
+
+    Args:
+        options: The model.
+        store: The store, which keeps the small files for ``lock``.
+        limits: Bounds on every wait.
+        watcher: Receives the progress of transfers.
+
+    Raises:
+        UsageError: The source has none of the known forms.
+        SourceError: The source failed.
+        UnsupportedModelError: A bundle cannot contain the model; the message says why, and what to do.
+    """
+    is_directory = Path(options.source).is_dir()
+    source = source_of(options.source, is_directory=is_directory, revision=options.revision)
+    name = default_name(source)
+    alias = default_alias(source, name)
+    model = new_model(source, (), [alias] if alias else [])
+    context = FetchContext(store=Store(store), base=Path.cwd(), limits=limits, watcher=watcher)
+    with context.store.in_use(), context.sources(model, None) as (origin,):
+        try:
+            found = recognise(name, model, origin, context)
+            small = {**found.small, **ingest(name, origin, list(_small(found)), context)}
+            configuration = configure(_files(found, small, origin, context), model)
+            facts = describe(configuration.files)
+            refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
+        except UnsupportedModelError as error:
+            raise UnsupportedModelError(f"{name} ({origin.label}): {error}") from error
+        except SourceError as error:
+            kind = SourceUnreachableError if isinstance(error, SourceUnreachableError) else SourceError
+            raise kind(f"{name} from {origin.label}: {error}") from error
+    commit = found.listing.revision
+    if isinstance(source, HubSource) and commit is not None:
+        source = HubSource(hub=source.hub, revision=commit)
+    included = [found.remote[path] for path in found.choice.included]
+    architecture = configuration.files.optional_object(found.path("config.json")).get("model_type")
+    return ModelCheckReport(
+        name=name,
+        source=origin.label,
+        revision=commit,
+        license=found.listing.license,
+        architecture=architecture if isinstance(architecture, str) else found.modules[0].kind,
+        modules=tuple(module.kind for module in found.modules),
+        dimension=facts.dimension,
+        max_seq_length=facts.max_seq_length,
+        pooling=facts.pooling,
+        is_normalized=facts.has_normalize,
+        similarity=facts.similarity,
+        prompts=dict(facts.prompts),
+        default_prompt_name=facts.default_prompt_name,
+        variants=tuple(VARIANTS),
+        weight_bytes=sum(file.size or 0 for file in included if file.path.endswith(".safetensors")),
+        bytes=sum(file.size or 0 for file in included),
+        files=found.choice.included,
+        refused=found.choice.refused,
+        changed={file.path: "; ".join(file.reasons) for file in configuration.configured},
+        notes=(*configuration.notes, *notes_on(model, facts), *_notes(facts)),
+        entry="\n".join(block_entry(name, model.model_copy(update={"sources": [source]}))) + "\n",
+    )
+
+
+def _small(found: Recognised) -> Iterator[RemoteFile]:
+    """Yield the files that describe the model, without those that were read already."""
+    for path in found.choice.included:
+        file, name = found.remote[path], path.rpartition("/")[2]
+        is_wanted = is_configuration(path) or name.endswith("config.json") or name in _VOCABULARIES
+        if is_wanted and path not in found.small and (file.size is None or file.size <= _MAX_SMALL):
+            yield file
+
+
+def _files(found: Recognised, small: Mapping[str, LockedFile], source: Source, context: FetchContext) -> ModelFiles:
+    """Return all files that would be locked, of which the small ones can be read, and the beginning of the others."""
+    beginnings: dict[str, bytes] = {}
+
+    def start(path: str, size: int) -> bytes:
+        if path in small:
+            return context.store.read(small[path].sha256)[:size]
+        if len(beginnings.get(path, b"")) < size:
+            with context.waiting():
+                beginnings[path] = source.read_beginning(found.remote[path], max(size, _FIRST))
+        return beginnings[path][:size]
+
+    def read(path: str) -> bytes:
+        if path not in small:
+            raise UnsupportedModelError(f"{path}: expected at most {_MAX_SMALL} bytes, found {found.remote[path].size}")
+        return context.store.read(small[path].sha256)
+
+    digests = {path: small[path].sha256 if path in small else _NOT_READ for path in found.choice.included}
+    return ModelFiles(digests, read, start)
+
+
+def _notes(facts: ModelFacts) -> Iterator[str]:
+    """Yield what an author should look up in the card of the model, because its files do not say it."""
+    if not any(facts.prompts.values()):
+        yield "its files have no prompts: if its card has some, such as `query: `, state them as `prompts`"
+    if not facts.has_normalize and facts.similarity == "cosine":
+        yield "its own vectors are not of unit length; `normalize: true`, the default, makes them so"
