@@ -13,10 +13,10 @@ The bytes of the origin stay what the lock names. Each file that is written anew
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from thoth_models.bundle.canonical_json import canonical_json
 from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG
 from thoth_models_builder.bundle.architectures import native_form, without_auto_map
 from thoth_models_builder.bundle.published.positions import positions_of
@@ -123,7 +123,8 @@ def _modules(entries: list[Any]) -> dict[str, Repair]:
         for entry, path in zip(entries, stated, strict=True)
     ]
     found = ", ".join(map(repr, dict.fromkeys(before)))
-    return {MODULES_FILE: Repair(data=_written(changed), reason=f"path {found} is the directory of the model itself")}
+    reason = f"path {found} is the directory of the model itself"
+    return {MODULES_FILE: Repair(data=canonical_json(changed), reason=reason)}
 
 
 def _architecture(config: Mapping[str, Any], path: str) -> dict[str, Repair]:
@@ -135,7 +136,7 @@ def _architecture(config: Mapping[str, Any], path: str) -> dict[str, Repair]:
         raise UnsupportedModelError(str(error).replace("config.json", path, 1)) from error
     form = native_form(config)
     reason = "" if form is None else f"without auto_map ({form.code}): {form.reason} ({form.source})"
-    return {path: Repair(data=_written(plain), reason=reason)}
+    return {path: Repair(data=canonical_json(plain), reason=reason)}
 
 
 def _settings(settings: Mapping[str, Any], path: str, config: Mapping[str, Any]) -> dict[str, Repair]:
@@ -161,8 +162,4 @@ def _settings(settings: Mapping[str, Any], path: str, config: Mapping[str, Any])
     if limit is not None and limit.is_table and is_number and maximum > limit.tokens:
         kept["max_seq_length"] = limit.tokens
         reasons.append(f"max_seq_length {limit.tokens} in place of {maximum}: {limit.reason}, longer texts fail")
-    return {path: Repair(data=_written(kept), reason="; ".join(reasons))} if reasons else {}
-
-
-def _written(value: object) -> bytes:
-    return f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode()
+    return {path: Repair(data=canonical_json(kept), reason="; ".join(reasons))} if reasons else {}
