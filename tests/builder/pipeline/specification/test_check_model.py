@@ -120,7 +120,7 @@ def test_what_the_files_do_not_say_is_a_note(hub: HubSimulator, project: Project
     ]
     files["config_sentence_transformers.json"] = as_json({"similarity_fn_name": "dot"})
     hub.add_model(BGE, files, revision="b" * 40)
-    assert "published for the dot product" in check(project, BGE).notes[1]
+    assert "published for the dot product" in check(project, BGE).notes[0]
 
 
 def test_a_directory_and_a_wheel(project: Project, find_links: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +149,9 @@ def test_weights_stay_out_of_the_store(project: Project, monkeypatch: pytest.Mon
     [
         (
             {"modules.json": None},
-            "the weights are those of bert, and nothing says how",
+            "expected this file, or `pooling` in models.yaml, found neither",
         ),
-        ({"modules.json": None, "config.json": None}, "and no config.json; check the name of the repository"),
+        ({"modules.json": None, "config.json": None}, "or config.json of a transformer, found neither"),
         ({"adapter_config.json": b"{}"}, "found an adapter (PEFT)"),
         ({"model.safetensors": None}, "expected weights as safetensors, found none"),
         ({"tokenizer.json": None, "vocab.txt": None}, "tokenizer.json: expected a tokenizer"),
