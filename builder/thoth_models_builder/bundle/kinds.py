@@ -134,7 +134,8 @@ def _adapter(paths: Collection[str], small: _Small) -> Iterator[OtherKind]:
         if path not in paths:
             continue
         adapter = small.object(path)
-        base = adapter.get("base_model_name_or_path")
+        # The second is what the library adapter-transformers wrote.
+        base = adapter.get("base_model_name_or_path") or adapter.get("model_name")
         named = base if isinstance(base, str) and base.isprintable() and base else "a base model that it does not name"
         method = adapter.get("peft_type") or "PEFT"
         yield OtherKind(

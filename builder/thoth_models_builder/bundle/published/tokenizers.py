@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,13 @@ _OTHER_PROGRAMS: Final = {
     "ByT5Tokenizer": "its bytes",
 }
 """Classes of transformers that the library ``tokenizers``, with which the runtime cuts texts, has no form of."""
+
+_WITHOUT_ROW: Final = {"gemma3_text": frozenset({"<image_soft_token>"})}
+"""Tokens without a row that are accepted, by architecture: the place of an image in Gemma 3, whose tokenizer the models
+of text have too. A text with it fails, as in the published model."""
+
+_LAST: Final = 10
+"""How many of the last tokens of a table are looked at; more than are accepted without a row."""
 
 
 def refuse_without_tokenizer(paths: Collection[str], directory: str, files: ModelFiles) -> None:
@@ -73,7 +81,10 @@ def refuse_tokens_beyond_rows(files: ModelFiles, directory: str, *, is_static: b
         UnsupportedModelError: There is such a token; the message names the one with the largest id.
     """
     rows = _static_rows(files, directory) if is_static else _stated_rows(files, directory)
-    largest = max(_tokens(files, directory), key=lambda token: token[0], default=None)
+    model_type = files.optional_object(_path(directory, "config.json")).get("model_type")
+    accepted = _WITHOUT_ROW.get(model_type, frozenset()) if isinstance(model_type, str) else frozenset[str]()
+    tokens = (token for token in _tokens(files, directory) if token[1] not in accepted)
+    largest = max(tokens, key=lambda token: token[0], default=None)
     if rows is None or largest is None or largest[0] < rows[0]:
         return
     (count, place), (token_id, token, path) = rows, largest
@@ -103,11 +114,11 @@ def _static_rows(files: ModelFiles, directory: str) -> tuple[int, str] | None:
 
 
 def _tokens(files: ModelFiles, directory: str) -> Iterator[tuple[int, str, str]]:
-    """Yield the last token of each table: its id, the token, and the path of the file that has it."""
+    """Yield tokens, the last one of each vocabulary among them: id, token, and the path of the file that has it."""
     fast, added = _path(directory, _FAST), _path(directory, "added_tokens.json")
     stated = _path(directory, "tokenizer_config.json")
     if fast in files.digests:
-        yield from _largest(_fast_tokens(_plain_json(files, fast)), fast)
+        yield from _last(_fast_tokens(_plain_json(files, fast)), fast)
     else:
         vocabulary = _path(directory, "vocab.txt")
         if vocabulary in files.digests and _path(directory, "bpe.codes") not in files.digests:
@@ -115,18 +126,16 @@ def _tokens(files: ModelFiles, directory: str) -> Iterator[tuple[int, str, str]]
             yield len(lines) - 1, lines[-1].rstrip("\r"), vocabulary
         for path in (_path(directory, "vocab.json"), added):
             table = files.optional_object(path)
-            yield from _largest(((value, key) for key, value in table.items()), path)
+            yield from _last(((value, key) for key, value in table.items()), path)
     decoder = files.optional_object(stated).get("added_tokens_decoder")
     entries = decoder.items() if isinstance(decoder, dict) else ()
     ids = ((int(key), _content(value)) for key, value in entries if key.isascii() and key.isdecimal())
-    yield from _largest(ids, stated)
+    yield from _last(ids, stated)
 
 
-def _largest(tokens: Iterator[tuple[Any, Any]], path: str) -> Iterator[tuple[int, str, str]]:
+def _last(tokens: Iterator[tuple[Any, Any]], path: str) -> Iterator[tuple[int, str, str]]:
     whole = [(token_id, str(token)) for token_id, token in tokens if type(token_id) is int]
-    if whole:
-        token_id, token = max(whole)
-        yield token_id, token, path
+    yield from ((token_id, token, path) for token_id, token in heapq.nlargest(_LAST, whole))
 
 
 def _plain_json(files: ModelFiles, path: str) -> Mapping[str, Any]:

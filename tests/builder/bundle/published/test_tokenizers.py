@@ -99,6 +99,18 @@ def test_a_token_without_a_row_is_refused_by_name(files: dict[str, Any], path: s
     refuse_tokens_beyond_rows(files_of(content_of(token_id + 1, **files)), "")
 
 
+def test_the_place_of_an_image_in_gemma_is_accepted() -> None:
+    added = [{"id": 3, "content": "<image_soft_token>"}]
+    contents = content_of(3, tokenizer_json={**table(a=0, b=2), "added_tokens": added})
+    with pytest.raises(UnsupportedModelError, match="found '<image_soft_token>' with the id 3"):
+        refuse_tokens_beyond_rows(files_of(contents), "")
+    contents["config.json"] = as_json({"vocab_size": 3, "model_type": "gemma3_text"})
+    refuse_tokens_beyond_rows(files_of(contents), "")
+    contents["config.json"] = as_json({"vocab_size": 2, "model_type": "gemma3_text"})
+    with pytest.raises(UnsupportedModelError, match="found 'b' with the id 2"):
+        refuse_tokens_beyond_rows(files_of(contents), "")
+
+
 def test_a_plain_vocabulary_counts_by_lines() -> None:
     contents = {**content_of(2), "vocab.txt": b"[PAD]\n[UNK]\nword\n"}
     with pytest.raises(UnsupportedModelError, match="found 'word' with the id 2"):
