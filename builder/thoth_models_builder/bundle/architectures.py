@@ -230,8 +230,13 @@ def _gte(config: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     if scaling is None:
         return {"rope_parameters": {"rope_type": "default", "rope_theta": float(theta)}}, None
     factor = scaling.get("factor") if isinstance(scaling, dict) else None
-    is_number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
-    if not is_number or factor < 1 or scaling.get("type") != "ntk" or scaling.get("mixed_b") is not None:
+    if (
+        isinstance(factor, bool)
+        or not isinstance(factor, (int, float))
+        or factor < 1
+        or scaling.get("type") != "ntk"
+        or scaling.get("mixed_b") is not None
+    ):
         raise _DifferentError(
             f"`rope_scaling`: expected none, or the type ntk with a factor of at least 1 alone, found {scaling!r}"
         )

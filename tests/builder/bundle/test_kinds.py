@@ -165,7 +165,7 @@ KINDS = {
         ),
     ),
     "an adapter below the first module": (
-        repository("0_Transformer/adapter_model.safetensors", **{"0_Transformer_adapter_config_json": {}}),
+        {"0_Transformer/adapter_config.json": b"{}", "0_Transformer/adapter_model.safetensors": b""},
         "adapter",
         "0_Transformer/adapter_config.json: expected a whole model, found an adapter (PEFT) for a base model that",
     ),

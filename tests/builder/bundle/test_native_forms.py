@@ -107,12 +107,9 @@ class Reference:
         head = WIDTH // HEADS
         exponents = torch.arange(0, head, 2).float() / head
         if not self.is_gte:
-            return self.config["rotary_emb_base"] ** -exponents
-        scaling = self.config["rope_scaling"]
-        if scaling is None:
-            return self.config["rope_theta"] ** -exponents
-        factor = scaling["factor"]
-        return (self.config["rope_theta"] * factor) ** -exponents / factor ** (2 / head)
+            return torch.pow(float(self.config["rotary_emb_base"]), -exponents)
+        factor = (self.config["rope_scaling"] or {"factor": 1.0})["factor"]
+        return torch.pow(self.config["rope_theta"] * factor, -exponents) / float(factor ** (2 / head))
 
     def hidden_states(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         import torch
@@ -140,14 +137,14 @@ class Reference:
             layer = f"{self.names['layer']}.{index}."
             shape = (batch, length, HEADS, WIDTH // HEADS)
             query, key, value = (
-                part.view(shape) for part in linear(states, layer + self.names["qkv"]).split(WIDTH, -1)
+                part.view(shape) for part in torch.split(linear(states, layer + self.names["qkv"]), WIDTH, -1)
             )
             scores = torch.einsum("bqhd,bkhd->bhqk", rotated(query), rotated(key)) / math.sqrt(shape[-1])
             scores = scores.masked_fill(mask[:, None, None, :] == 0, -1e30)
             mixed = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), value).reshape(batch, length, WIDTH)
             states = norm(states + linear(mixed, layer + self.names["out"]), layer + self.names["norm1"])
             if self.is_gte:
-                up, gate = linear(states, f"{layer}mlp.up_gate_proj").split(INNER, -1)
+                up, gate = torch.split(linear(states, f"{layer}mlp.up_gate_proj"), INNER, -1)
                 gated = functional.gelu(gate) * up
             else:
                 gated = functional.silu(linear(states, f"{layer}mlp.fc12")) * linear(states, f"{layer}mlp.fc11")
@@ -170,7 +167,7 @@ class Reference:
 def test_both_give_the_same_hidden_states(config: dict[str, Any], prefix: str, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
-    from transformers import AutoModel
+    from transformers.models.auto.modeling_auto import AutoModel
 
     form = native_form(config)
     assert form is not None

@@ -116,8 +116,10 @@ def test_what_other_shapes_of_models_need_is_chosen(path: str) -> None:
     assert choose_files([path], {"", "0_Transformer", "2_Dense"}, ["torch-fp32"]).included == (path,)
 
 
-SLOW = ("bpe.codes", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model")
-SLOW += ("tokenizer.model", "vocab.json")
+SLOW = [
+    *("bpe.codes", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"),
+    "vocab.json",
+]
 
 
 @pytest.mark.parametrize("directory", ["", "0_Transformer"])

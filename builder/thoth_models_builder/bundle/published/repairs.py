@@ -158,8 +158,7 @@ def _settings(settings: Mapping[str, Any], path: str, config: Mapping[str, Any])
             names.append(f"{name} ({_HARMLESS[name][1]})")
         reasons.append(f"without {key}: {', '.join(names)}" if names else f"without {key}, which is empty")
     limit, maximum = positions_of(config), kept.get("max_seq_length")
-    is_number = isinstance(maximum, int) and not isinstance(maximum, bool)
-    if limit is not None and limit.is_table and is_number and maximum > limit.tokens:
+    if limit is not None and limit.is_table and isinstance(maximum, int) and maximum > limit.tokens:
         kept["max_seq_length"] = limit.tokens
         reasons.append(f"max_seq_length {limit.tokens} in place of {maximum}: {limit.reason}, longer texts fail")
     return {path: Repair(data=canonical_json(kept), reason="; ".join(reasons))} if reasons else {}

@@ -89,7 +89,9 @@ def test_positions_that_depend_on_the_batch_are_refused_and_not_cut() -> None:
 )
 def test_transformers_has_as_many(model_type: str) -> None:
     import torch
-    from transformers import AutoConfig, AutoModel, T5EncoderModel
+    from transformers.models.auto.configuration_auto import AutoConfig
+    from transformers.models.auto.modeling_auto import AutoModel
+    from transformers.models.t5.modeling_t5 import T5EncoderModel
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     names = {"distilbert": {"dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 8}}
