@@ -133,6 +133,14 @@ def test_a_key_that_changes_the_dimension_needs_one(plain: Project) -> None:
         plain.build()
 
 
+def test_a_key_that_the_files_need_cannot_be_removed(plain: Project) -> None:
+    specify(plain, pooling="mean")
+    plain.lock()
+    specify(plain)
+    with pytest.raises(UnsupportedModelError, match=r"^mini: modules\.json: expected this file, or `pooling`"):
+        plain.build()
+
+
 # --- build ---
 
 
