@@ -75,12 +75,14 @@ class Downloader:
         """
         sink = _Beginning(size)
         self._first = size
+        failures: list[Failure] = []
         try:
             # Without its size, which is not that of the answer.
-            failures = self.run([(url, RemoteFile(path=file.path))], lambda _: contextlib.nullcontext(sink))
+            with contextlib.suppress(_EnoughError):
+                failures = self.run([(url, RemoteFile(path=file.path))], lambda _: contextlib.nullcontext(sink))
         finally:
             self._first = None
-        if failures and not isinstance(failures[0].error, _EnoughError):
+        if failures:
             raise failures[0].error
         return bytes(sink.data)
 
@@ -273,7 +275,7 @@ class _Answer:
             raise RetryableError(f"{file.path}: expected {file.size} bytes, found the end after {sink.offset}")
 
 
-class _EnoughError(SourceError):
+class _EnoughError(Exception):
     """The server sends more than was asked for."""
 
 

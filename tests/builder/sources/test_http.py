@@ -437,8 +437,14 @@ def test_the_beginning_survives_what_passes(downloads: Downloads, fault: Fault) 
 
 
 def test_a_server_without_ranges_is_cut_off(downloads: Downloads) -> None:
-    downloads.spoil(LARGE, faults.IgnoreRange())
-    assert beginning(downloads, LARGE, 1000) == FILES[LARGE][:1000]
+    # More than the buffers between client and server hold.
+    whole = {"large": bytes(range(256)) * 2**17}
+    downloads.hub.add_model(REPOSITORY, whole)
+    downloads.spoil("large", faults.IgnoreRange())
+    wanted = RemoteFile(path="large", size=len(whole["large"]))
+    found = Downloader(limits=CALM, token=None).beginning(downloads.url("large"), wanted, 1000)
+    assert found == whole["large"][:1000]
+    assert downloads.hub.bytes_sent("large") < len(whole["large"])
 
 
 @pytest.mark.parametrize(
