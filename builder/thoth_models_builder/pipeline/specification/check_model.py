@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.bundle.configure import configure, notes_on
-from thoth_models_builder.bundle.describe import describe
+from thoth_models_builder.bundle.describe import describe, read_modules
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, UnsupportedModelError
@@ -21,7 +21,7 @@ from thoth_models_builder.spec.variants import VARIANTS, is_configuration
 from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from thoth_models_builder.bundle.describe import ModelFacts
     from thoth_models_builder.pipeline.lock import Recognised
@@ -47,10 +47,12 @@ class CheckOptions:
     Attributes:
         source: Its source, as a user writes it, see :mod:`thoth_models_builder.spec.new_model`.
         revision: Commit, tag or branch of a repository of the Hub; None for its branch ``main``.
+        pooling: Modes of pooling, for a repository that does not say how it is done; empty for none.
     """
 
     source: str
     revision: str | None = None
+    pooling: Sequence[str] = ()
 
 
 def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: Watcher) -> ModelCheckReport:
@@ -63,7 +65,7 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
         watcher: Receives the progress of transfers.
 
     Raises:
-        UsageError: The source has none of the known forms.
+        UsageError: The source has none of the known forms, or a mode of pooling is not a valid one.
         SourceError: The source failed.
         UnsupportedModelError: A bundle cannot contain the model; the message says why, and what to do.
     """
@@ -71,14 +73,14 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
     source = source_of(options.source, is_directory=is_directory, revision=options.revision)
     name = default_name(source)
     alias = default_alias(source, name)
-    model = new_model(source, (), [alias] if alias else [])
+    model = new_model(source, (), [alias] if alias else [], options.pooling)
     context = FetchContext(store=Store(store), base=Path.cwd(), limits=limits, watcher=watcher)
     with context.store.in_use(), context.sources(model, None) as (origin,):
         try:
             found = recognise(name, model, origin, context)
             small = {**found.small, **ingest(name, origin, list(_small(found)), context)}
             configuration = configure(_files(found, small, origin, context), model)
-            facts = describe(configuration.files)
+            facts, modules = describe(configuration.files), read_modules(configuration.files)
             refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
         except UnsupportedModelError as error:
             raise UnsupportedModelError(f"{name} ({origin.label}): {error}") from error
@@ -95,8 +97,8 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
         source=origin.label,
         revision=commit,
         license=found.listing.license,
-        architecture=architecture if isinstance(architecture, str) else found.modules[0].kind,
-        modules=tuple(module.kind for module in found.modules),
+        architecture=architecture if isinstance(architecture, str) else modules[0].kind,
+        modules=tuple(module.kind for module in modules),
         dimension=facts.dimension,
         max_seq_length=facts.max_seq_length,
         pooling=facts.pooling,

@@ -108,6 +108,30 @@ def test_a_model_whose_code_transformers_has_is_fine(hub: HubSimulator, project:
     assert report.changed["config.json"].startswith("without auto_map (Alibaba-NLP/new-impl--modeling.NewModel): ")
 
 
+def test_a_plain_repository_of_transformers_with_pooling(hub: HubSimulator, project: Project) -> None:
+    plain = {path: data for path, data in model_files("plain").items() if path.count("/") == 0}
+    for path in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
+        del plain[path]
+    hub.add_model("facebook/contriever", plain, revision=COMMIT)
+    with pytest.raises(UnsupportedModelError, match=r"or `pooling` in models.yaml, found neither"):
+        check(project, "facebook/contriever")
+    report = check(project, "facebook/contriever", pooling=["cls"])
+    assert (report.pooling, report.modules, report.dimension) == ("cls", ("Transformer", "Pooling"), 8)
+    assert report.max_seq_length == 64
+    assert list(report.changed) == ["1_Pooling/config.json", "modules.json"]
+    assert "    pooling: cls\n" in report.entry
+
+
+def test_a_language_model_without_pooling_is_refused_as_such(hub: HubSimulator, project: Project) -> None:
+    config = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 8, "rope_theta": 1e6}
+    plain = {**model_files("plain"), "config.json": as_json({**config, "max_position_embeddings": 32})}
+    del plain["modules.json"]
+    hub.add_model("Qwen/Qwen3-0.6B", plain, revision=COMMIT)
+    with pytest.raises(UnsupportedModelError, match=r"found Qwen3ForCausalLM, and no modules.json: a language model"):
+        check(project, "Qwen/Qwen3-0.6B")
+    assert check(project, "Qwen/Qwen3-0.6B", pooling=["lasttoken"]).pooling == "lasttoken"
+
+
 def test_what_the_files_do_not_say_is_a_note(hub: HubSimulator, project: Project) -> None:
     files = model_files("dot")
     modules = json.loads(files["modules.json"])
