@@ -170,8 +170,10 @@ class Embedding(LoadedOnUse):
             replaces dimension.
 
         Raises:
-            InvalidInputError: An input is not a str, or is longer than :data:`thoth_models.inputs.MAX_CHARACTERS` (the
-                message names its index), or an argument is out of range.
+            InvalidInputError: An input is not a str, is longer than :data:`thoth_models.inputs.MAX_CHARACTERS`, or has
+                no tokens, as the empty text where a tokenizer adds no special tokens (the message names its index);
+                or an argument is out of range.
+            BackendError: A library failed; the message names the index of the text if one makes it fail.
             UnknownPromptError: The model has no prompt of that name.
         """
         if convert_to_numpy is not True:

@@ -5,6 +5,7 @@ And models whose tokenizer differs from what sentence-transformers expects of on
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -109,6 +110,58 @@ def make_headed_model(directory: Path, head: str) -> Path:
         tokenizer.save_pretrained(directory)
     _add_pooling(directory, 16)
     return directory
+
+
+def make_sentencepiece_model(directory: Path, family: str) -> TinyModel:
+    """Write a model as XLM-R or T5 were published first: with a SentencePiece model, and without tokenizer.json.
+
+    Args:
+        directory: The directory to write.
+        family: ``XLMRoberta`` or ``T5``.
+    """
+    import torch
+    import transformers as untyped_transformers
+
+    transformers: Any = untyped_transformers
+    if family == "T5":
+        name, special = "spiece.model", {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
+    else:
+        name, special = "sentencepiece.bpe.model", {"unk_id": 0, "bos_id": 1, "eos_id": 2}
+    directory.mkdir(parents=True)
+    (directory / name).write_bytes(_sentencepiece(special))
+    settings = {"tokenizer_class": f"{family}Tokenizer", "model_max_length": 40}
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    sizes = _T5 if family == "T5" else {**_SIZES, "max_position_embeddings": 42, "pad_token_id": 1}
+    with torch.random.fork_rng(devices=[]), tiny_models._no_progress():
+        torch.manual_seed(23)
+        configuration = getattr(transformers, f"{family}Config")(**{**sizes, "vocab_size": 400})
+        kind = "T5EncoderModel" if family == "T5" else f"{family}Model"
+        getattr(transformers, kind)(configuration).save_pretrained(directory)
+    (directory / "sentence_bert_config.json").write_text('{"max_seq_length": 40}', encoding="utf-8")
+    published = {"similarity_fn_name": "cosine", "prompts": {}, "default_prompt_name": None}
+    (directory / "config_sentence_transformers.json").write_text(json.dumps(published), encoding="utf-8")
+    _add_pooling(directory, 16)
+    return TinyModel(directory, max_seq_length=40, pooling="mean", has_normalize=False, dimension=16)
+
+
+def _sentencepiece(special: dict[str, int]) -> bytes:
+    """Train a small SentencePiece model, with the normalisation of XLM-R and T5."""
+    import sentencepiece as untyped_sentencepiece
+
+    sentencepiece: Any = untyped_sentencepiece
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([text for text in tiny_models.MIXED_TEXTS if text.strip()]),
+        model_writer=written,
+        vocab_size=250,
+        hard_vocab_limit=False,
+        num_threads=1,
+        max_sentence_length=100_000,
+        normalization_rule_name="nmt_nfkc",
+        minloglevel=2,
+        **special,
+    )
+    return written.getvalue()
 
 
 def _add_pooling(directory: Path, width: int, mode: str = "mean") -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support import tiny_models
+from tests.support.checkpoints import make_sentencepiece_model
 from tests.support.plain_runtime import PlainRuntime
 from tests.support.tiny_models import MIXED_TEXTS
 from thoth_models.bundle.canonical_json import canonical_json
@@ -106,6 +108,27 @@ def test_do_lower_case_of_the_library_is_in_the_tokenizer(
 
     kept = Tokenizer.from_file(str(written))
     assert kept.encode("WATER").ids != kept.encode("water").ids
+
+
+@pytest.mark.parametrize("family", ["XLMRoberta", "T5"])
+def test_a_sentencepiece_model_is_converted(tmp_path: Path, family: str) -> None:
+    """To the tokens of sentence-transformers, which are those of SentencePiece itself."""
+    from thoth_models_builder.compile.tokenizer_files import write_tokenizer
+
+    tokenizers, sentencepiece = (importlib.import_module(name) for name in ("tokenizers", "sentencepiece"))
+    tiny = make_sentencepiece_model(tmp_path / "model", family)
+    assert not list(tiny.directory.rglob("tokenizer.json"))
+    write_tokenizer(reference(tiny), tmp_path)
+    tokenizer = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    plain = tiny.plain()
+    own = sentencepiece.SentencePieceProcessor(model_file=str(next(tiny.directory.glob("*.model"))))
+    for text in (*MIXED_TEXTS, "  Two  SPACES\u00a0and e\u0301 ", "\ufb01n \u2460 \u00bd"):
+        ids = tokenizer.encode(text).ids
+        assert ids == plain.preprocess([text])["input_ids"][0].tolist()
+        found = [token for token in map(tokenizer.id_to_token, ids) if token not in ("<s>", "</s>")]
+        pieces = [own.id_to_piece(number) for number in own.encode(text.strip())]
+        assert found == pieces[: len(found)]
+        assert len(found) == len(pieces) or len(ids) == tiny.max_seq_length
 
 
 # --- refusals ---

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from tests.support.bundles import (
     replace_manifest,
     tiny_plan,
 )
-from tests.support.checkpoints import make_unmarked_model, with_token, without
+from tests.support.checkpoints import make_sentencepiece_model, make_unmarked_model, with_token, without
 from tests.support.hub_simulator import SilentServer
 from tests.support.tiny_models import MIXED_TEXTS
 from thoth_models import (
@@ -255,6 +256,15 @@ def test_a_tokenizer_that_makes_ids_without_a_row_is_refused(tmp_path: Path, wor
     make_bundle(tmp_path / "bundle", [tiny_plan("mini", with_token(wordpiece_model, tmp_path / "model", "[E1]"))])
     with pytest.raises(ModelUnavailableError, match=r"found 1: '\[E1\]' with id \d+"):
         load_embedding("mini", root=tmp_path / "bundle")
+
+
+@pytest.mark.torch
+def test_a_model_without_tokenizer_json_is_loaded(tmp_path: Path) -> None:
+    """From the SentencePiece model that it was published with, by what the extra `torch` brings."""
+    tiny = make_sentencepiece_model(tmp_path / "model", "XLMRoberta")
+    make_bundle(tmp_path / "bundle", [replace(tiny_plan("mini", tiny), normalize=False)])
+    found = load_embedding("mini", root=tmp_path / "bundle").encode(["water", "日本語の水"])
+    assert np.abs(found - plain(tiny).encode(["water", "日本語の水"])).max() <= TOLERANCE
 
 
 @pytest.mark.torch
