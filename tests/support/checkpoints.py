@@ -144,6 +144,36 @@ def make_sentencepiece_model(directory: Path, family: str) -> TinyModel:
     return TinyModel(directory, max_seq_length=40, pooling="mean", has_normalize=False, dimension=16)
 
 
+_MERGES: Final = "w a|e r</w>|t er</w>|wa ter</w>|r i|v er</w>|ri ver</w>|q u|i c|qu ic|l o".split("|")
+_PIECES: Final = (
+    *("wa@@", "ter", "river", "qu@@", "lo@@"),
+    *"abcdeghilmnorstuw?",
+    *(f"{letter}@@" for letter in "abcdehilnorstuw"),
+)
+"""Of the merges' pieces, some are not in the vocabulary: "ic", "ri", "ver"."""
+
+
+def make_bpe_codes_model(directory: Path) -> TinyModel:
+    """Write a model with the tokenizer of PhoBERT: ``vocab.txt`` and ``bpe.codes``, which Python code reads."""
+    import torch
+    from transformers import RobertaConfig, RobertaModel
+
+    directory.mkdir(parents=True)
+    (directory / "vocab.txt").write_text("".join(f"{piece} 1\n" for piece in _PIECES), encoding="utf-8")
+    (directory / "bpe.codes").write_text("".join(f"{merge} 1\n" for merge in _MERGES), encoding="utf-8")
+    settings = {"tokenizer_class": "PhobertTokenizer", "model_max_length": 40}
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    sizes = {**_SIZES, "vocab_size": len(_PIECES) + 5, "max_position_embeddings": 42, "pad_token_id": 1}
+    with torch.random.fork_rng(devices=[]), tiny_models._no_progress():
+        torch.manual_seed(24)
+        RobertaModel(RobertaConfig(**sizes)).save_pretrained(directory)
+    (directory / "sentence_bert_config.json").write_text('{"max_seq_length": 40}', encoding="utf-8")
+    published = {"similarity_fn_name": "cosine", "prompts": {}, "default_prompt_name": None}
+    (directory / "config_sentence_transformers.json").write_text(json.dumps(published), encoding="utf-8")
+    _add_pooling(directory, 16)
+    return TinyModel(directory, max_seq_length=40, pooling="mean", has_normalize=False, dimension=16)
+
+
 def _sentencepiece(special: dict[str, int]) -> bytes:
     """Train a small SentencePiece model, with the normalisation of XLM-R and T5."""
     import sentencepiece as untyped_sentencepiece

@@ -25,7 +25,13 @@ from thoth_models_builder.compile.errors import NotExportableError, UnusableMode
 from thoth_models_builder.compile.exporters import OUTPUT_NAME, by_program, by_tracing
 from thoth_models_builder.compile.graphs import write_graph
 from thoth_models_builder.compile.loading.load_checked import load_checked
-from thoth_models_builder.compile.tokenizer_files import POOLING_MASK, graph_inputs, max_tokens, write_tokenizer
+from thoth_models_builder.compile.tokenizer_files import (
+    POOLING_MASK,
+    graph_inputs,
+    max_tokens,
+    unlisted_tokens,
+    write_tokenizer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,10 +124,14 @@ class _Pipeline(torch.nn.Module):
         self.steps = torch.nn.ModuleList(_exportable(module) for module in model)
         self.excludes_prompt = excludes_prompt
         self.kept = model.truncate_dim
+        self.unlisted = unlisted_tokens(model)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the vectors of token tensors by name of the input."""
         features: dict[str, Any] = dict(inputs)
+        if self.unlisted is not None:
+            ids = features["input_ids"]
+            features["input_ids"] = torch.where(ids >= self.unlisted.first, self.unlisted.unknown, ids)
         # The encoder must not see it; some pass on all of their inputs.
         pooling_mask = features.pop(POOLING_MASK, None)
         for step in self.steps:

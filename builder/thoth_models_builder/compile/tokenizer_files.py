@@ -16,6 +16,8 @@ from transformers import PreTrainedTokenizerBase
 
 from thoth_models.bundle.canonical_json import canonical_json
 from thoth_models_builder.compile.errors import NotExportableError
+from thoth_models_builder.compile.loading.bpe_codes import Unlisted, convert, is_convertible
+from thoth_models_builder.compile.texts import golden_texts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +103,12 @@ def max_tokens(model: SentenceTransformer) -> int | None:
     return truncation["max_length"] if truncation else None
 
 
+def unlisted_tokens(model: SentenceTransformer) -> Unlisted | None:
+    """Return which ids of the written tokenizer the graph must replace by that of the unknown token; usually None."""
+    tokenizer = getattr(model[0], "processor", None)
+    return convert(tokenizer)[1] if is_convertible(tokenizer) else None
+
+
 def _as_called(model: SentenceTransformer) -> tuple[Tokenizer, dict[str, Any]]:
     """Return the tokenizer in the state after a call of the library, without its padding, and that padding."""
     _preprocessed(model, [_PROBES[0]])
@@ -117,6 +125,8 @@ def _backend(first: Any) -> Tokenizer:  # noqa: ANN401 - the modules of a model 
     if "message" in first.modality_config:
         raise NotExportableError("expected a model for plain text, found one with a chat template")
     tokenizer = first.processor
+    if is_convertible(tokenizer):
+        return convert(tokenizer)[0]
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not tokenizer.is_fast:
         raise NotExportableError(f"expected a tokenizer that `tokenizers` runs, found {type(tokenizer).__name__}")
     backend: Tokenizer = tokenizer.backend_tokenizer
@@ -145,12 +155,17 @@ def _compare(model: SentenceTransformer, tokenizer: Tokenizer, settings: dict[st
     """Refuse settings that do not give the same tokens as the library."""
     longest = "word " * min((settings["max_tokens"] or 0) + 10, _MAX_WORDS)
     special = " ".join(token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special)
-    for texts in ([_PROBES[2], longest], [_PROBES[2], special], *([text] for text in _PROBES)):
+    unlisted = unlisted_tokens(model)
+    golden = [text for _, text in golden_texts(settings["max_tokens"], {})]
+    for texts in ([_PROBES[2], longest], [_PROBES[2], special], *([text] for text in (*_PROBES, *golden))):
         encodings = tokenizer.encode_batch(texts, add_special_tokens=settings["add_special_tokens"])
         if isinstance(model[0], StaticEmbedding):
             found, expected = {"input_ids": [encoding.ids for encoding in encodings]}, _ragged(model, texts)
         else:
             found = _padded(encodings, settings)
+            if unlisted is not None:
+                rows = found["input_ids"]
+                found["input_ids"] = [[unlisted.unknown if i >= unlisted.first else i for i in row] for row in rows]
             features = _preprocessed(model, texts)
             expected = {name: features[name].tolist() for name in settings["inputs"] if name in features}
         for name, rows in found.items():
