@@ -144,7 +144,10 @@ def make_sentencepiece_model(directory: Path, family: str) -> TinyModel:
     return TinyModel(directory, max_seq_length=40, pooling="mean", has_normalize=False, dimension=16)
 
 
-_MERGES: Final = "w a|e r</w>|t er</w>|wa ter</w>|r i|v er</w>|ri ver</w>|q u|i c|qu ic|l o".split("|")
+_MERGES: Final = (
+    *("w a", "e r</w>", "t er</w>", "wa ter</w>", "r i", "v er</w>", "ri ver</w>"),
+    *("q u", "i c", "qu ic", "l o"),
+)
 _PIECES: Final = (
     *("wa@@", "ter", "river", "qu@@", "lo@@"),
     *"abcdeghilmnorstuw?",
