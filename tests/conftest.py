@@ -34,6 +34,7 @@ _SWITCH_BEFORE = {name: os.environ.get(name) for name in _OFFLINE_VARIABLES}
 
 
 _LONGEST_FIRST = (
+    "test_zoo",
     "test_compiled_bundles",
     "test_real_bundle",
     "test_guides",

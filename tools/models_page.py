@@ -107,11 +107,11 @@ _HEAD = """\
 
 # Models
 
-What `models.yaml` needs for {models} models that are much used: {refused} cannot be in a bundle. **The shapes of
-these models were tested, not their published weights:** for each of {shapes} shapes, the tests make a tiny model with random
-weights that has the modules, files, tokenizer, configuration keys, number format and prompts of the published ones, build
-it in every variant, and compare its vectors with those of plain sentence-transformers, one by one and in batches, for
-queries and documents. So a build of the published model measures its accuracy itself, as [every build](bundle.md) does.
+What `models.yaml` needs for {models} models that are much used: {refused} cannot be in a bundle. **The shapes of these
+models were tested, not their published weights:** for each of {shapes} shapes, the tests make a tiny model with random
+weights that has the modules, files, tokenizer, configuration keys, number format and prompts of the published ones,
+build it in every variant, and compare its vectors with those of plain sentence-transformers, one by one and in batches,
+for queries and documents. A build of the published model measures its accuracy itself, as [every build](bundle.md) does.
 
 The facts are from the models' cards and from public code that uses the models, and those marked with a question mark
 could not be checked there. A model that is not here: `thoth-bundle check-model hub:ORG/NAME` reads its small files, and
@@ -130,12 +130,14 @@ _TAIL = """
 
 A bundle has models that make one vector of one text. `lock` says what it found for any other, such as these:
 
-| kind | for example | what to use |
-|---|---|---|
-| reranker, which scores pairs of texts | `BAAI/bge-reranker-v2-m3`, `cross-encoder/ms-marco-MiniLM-L6-v2` | the library itself, behind a service |
-| sparse vectors | `naver/splade-v3` | the library itself, behind a service |
-| late interaction, a vector for each token | `colbert-ir/colbertv2.0`, `lightonai/GTE-ModernColBERT-v1` | the library itself, behind a service |
-| images | `sentence-transformers/clip-ViT-B-32` | the library itself, behind a service |
+| kind | for example |
+|---|---|
+| reranker, which scores pairs of texts | `BAAI/bge-reranker-v2-m3`, `cross-encoder/ms-marco-MiniLM-L6-v2` |
+| sparse vectors | `naver/splade-v3` |
+| late interaction, a vector for each token | `colbert-ir/colbertv2.0`, `lightonai/GTE-ModernColBERT-v1` |
+| images | `sentence-transformers/clip-ViT-B-32` |
+
+Run those with the library that they are published for.
 """
 
 
@@ -187,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
         return 0
-    sys.stderr.write(f"{PAGE}: expected what {TABLE.name} says, found something else; run python -m tools.models_page\n")
+    sys.stderr.write(f"{PAGE}: expected what {TABLE.name} says; run python -m tools.models_page\n")
     return 1
 
 

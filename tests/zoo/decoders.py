@@ -11,9 +11,7 @@ from tests.zoo.writing import WIDTH
 if TYPE_CHECKING:
     from tests.zoo.writing import Repository
 
-E5_MISTRAL_PROMPT = (
-    "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
-)
+E5_MISTRAL_PROMPT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
 
 
 def e5_mistral(repository: Repository) -> None:
@@ -201,7 +199,12 @@ def embeddinggemma(repository: Repository) -> None:
         template="<bos> $A <eos>",
         tokenizer_class="GemmaTokenizer",
         names={"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
-        settings={"add_bos_token": True, "add_eos_token": True, "boi_token": "<start_of_image>", "sp_model_kwargs": None},
+        settings={
+            "add_bos_token": True,
+            "add_eos_token": True,
+            "boi_token": "<start_of_image>",
+            "sp_model_kwargs": None,
+        },
     )
     config = {
         "_sliding_window_pattern": 3,

@@ -178,7 +178,9 @@ def labse(repository: Repository) -> None:
     config = bert_config(count, 64, directionality="bidi", pooler_fc_size=WIDTH, pooler_type="first_token_transform")
     save_encoder(repository, config, 10, with_position_ids=True)
     repository.standard("cls_token", max_seq_length=48)
-    repository.modules(("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("3_Normalize", "Normalize"))
+    repository.modules(
+        ("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("3_Normalize", "Normalize")
+    )
     repository.dense("2_Dense", (WIDTH, WIDTH), 10, activation=TANH)
 
 
@@ -505,7 +507,9 @@ def _t5(repository: Repository, seed: int, *, fast: bool, dtype: str, pickled: b
         file="pytorch_model.bin" if pickled else "model.safetensors",
     )
     repository.standard("mean_tokens", max_seq_length=48)
-    repository.modules(("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("3_Normalize", "Normalize"))
+    repository.modules(
+        ("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("3_Normalize", "Normalize")
+    )
     repository.dense("2_Dense", (WIDTH, WIDTH), seed, bias=False, pickled=pickled)
     repository.json(
         "config_sentence_transformers.json",

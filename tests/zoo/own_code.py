@@ -256,7 +256,12 @@ def gte_en(repository: Repository) -> None:
 def gte_multilingual(repository: Repository) -> None:
     """Below ``new.``, in half precision, with a head for weights of single tokens."""
     count = tokenizers.unigram(repository, 64, sentencepiece=False)
-    more: dict[str, Any] = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}, "pad_token_id": 1, "rope_theta": 20000}
+    more: dict[str, Any] = {
+        "id2label": {"0": "LABEL_0"},
+        "label2id": {"LABEL_0": 0},
+        "pad_token_id": 1,
+        "rope_theta": 20000,
+    }
     more["rope_scaling"] = {"factor": 8.0, "type": "ntk"}
     config = _new_config(
         count, architectures=["NewForTokenClassification"], type_vocab_size=1, torch_dtype="float16", **more
@@ -272,7 +277,13 @@ def arctic_m_v2(repository: Repository) -> None:
         "AutoConfig": "configuration_hf_alibaba_nlp_gte.GteConfig",
         "AutoModel": "modeling_hf_alibaba_nlp_gte.GteModel",
     }
-    more = {"matryoshka_dimensions": [16], "pad_token_id": 1, "rope_theta": 160000, "unpad_inputs": "true", "rope_scaling": None}
+    more = {
+        "matryoshka_dimensions": [16],
+        "pad_token_id": 1,
+        "rope_theta": 160000,
+        "unpad_inputs": "true",
+        "rope_scaling": None,
+    }
     config = _new_config(
         count,
         architectures=["GteModel"],

@@ -276,7 +276,12 @@ def sentencepiece_bpe(
 
     letters = [piece for piece, _ in tiny_models._unigram_pieces()[4:-1] if len(piece) == 1]
     merges = [("▁", "t"), ("h", "e"), ("▁t", "he"), ("i", "n"), ("e", "r"), ("▁", "a")]
-    tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters, *(left + right for left, right in merges)]
+    tokens = [
+        *special,
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        *letters,
+        *(left + right for left, right in merges),
+    ]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     tokenizer = Tokenizer(
         models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
@@ -308,7 +313,9 @@ def phobert(repository: Repository, max_length: int) -> int:
     pieces = [piece for letter in letters for piece in (f"{letter}@@", letter)]
     merges = ["t h", "th e</w>", "i n", "e r</w>"]
     pieces += ["th@@", "the", "in@@", "er"]
-    repository.text("vocab.txt", "".join(f"{piece} {1000 - index}\n" for index, piece in enumerate(dict.fromkeys(pieces))))
+    repository.text(
+        "vocab.txt", "".join(f"{piece} {1000 - index}\n" for index, piece in enumerate(dict.fromkeys(pieces)))
+    )
     repository.text("bpe.codes", "".join(f"{merge} {100 - index}\n" for index, merge in enumerate(merges)))
     repository.json("added_tokens.json", {"<mask>": len(dict.fromkeys(pieces)) + 4})
     names = _roberta_names()
@@ -370,5 +377,3 @@ def _added(content: str, *, lstrip: bool = False) -> dict[str, Any]:
 
 def _typed(content: str, *, lstrip: bool = False) -> dict[str, Any]:
     return {**_added(content, lstrip=lstrip), "__type": "AddedToken"}
-
-

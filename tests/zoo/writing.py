@@ -78,9 +78,7 @@ class Repository:
         if max_seq_length is not None:
             self.json("sentence_bert_config.json", {"max_seq_length": max_seq_length, "do_lower_case": lower})
 
-    def pooling(
-        self, pooling: str, *, width: int = WIDTH, flags: int = 4, include_prompt: bool | None = None
-    ) -> None:
+    def pooling(self, pooling: str, *, width: int = WIDTH, flags: int = 4, include_prompt: bool | None = None) -> None:
         assert pooling in POOLING_FLAGS[:flags]
         values: dict[str, Any] = {"word_embedding_dimension": width}
         values |= {f"pooling_mode_{name}": name == pooling for name in POOLING_FLAGS[:flags]}
@@ -134,9 +132,7 @@ class Repository:
             self.weights(part, file)
             weight_map |= dict.fromkeys(part, file)
         total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-        self.json(
-            "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map}
-        )
+        self.json("model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
 def random_tensors(

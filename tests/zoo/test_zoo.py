@@ -1,0 +1,130 @@
+"""The shapes of much used models, through the whole builder: their vectors are those of plain sentence-transformers."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.support.bundles import make_writable
+from tests.zoo import shapes
+from tests.zoo.building import FLOOR, Zoo, build_zoo
+from tests.zoo.table import MODELS, first_of
+from tests.zoo.waiting import WAITING
+from thoth_models import load_embedding
+from thoth_models.verification.report_file import read_report
+from thoth_models.verification.verify import open_bundle
+from thoth_models_builder.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from thoth_models.types import FloatArray
+
+pytestmark = [pytest.mark.torch, pytest.mark.onnx, pytest.mark.unmeasured]
+
+COSINE = 0.99999
+TEXTS = (
+    "water",
+    "A quick question: where is the river?",
+    "",
+    "Das ist nicht das Haus, das ist der Fluß.",
+    " ",
+    "ÉTÉ à la maison, près de la rivière",
+    "the bread and the water of the house",
+    "привет, вода и хлеб",
+    "日本語の水と河",
+    "tabs\tand\nnew lines",
+    "green yellow small large " * 60,
+    "search",
+)
+"""Mixed lengths, empty ones, other scripts, and one that is too long for every model with a maximum."""
+
+REFUSED = sorted({model.shape for model in MODELS if model.refused})
+BUILT = [name for name in shapes.SHAPES if name not in REFUSED]
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
+    root = tmp_path_factory.mktemp("zoo")
+    yield build_zoo(root, shapes.SHAPES)
+    make_writable(root)
+
+
+@pytest.fixture
+def modules_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that plain transformers runs is copied into a directory of the user's; not into this one's."""
+    import transformers.dynamic_module_utils as dynamic
+
+    monkeypatch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+
+
+def marked(names: list[str]) -> list[Any]:
+    return [
+        pytest.param(name, marks=pytest.mark.xfail(reason=WAITING[name])) if name in WAITING else name for name in names
+    ]
+
+
+def reference_of(zoo: Zoo, shape: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return shapes.reference(shape, zoo.published[shape], tmp_path_factory.mktemp("reference"), zoo.keys[shape])
+
+
+def agree(found: FloatArray, expected: FloatArray) -> None:
+    """Compare direction and length of each vector; a text without tokens gives zeros."""
+    assert found.shape == expected.shape
+    lengths = np.linalg.norm(expected, axis=1)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), lengths, rtol=1e-3, atol=1e-6)
+    some = lengths > 0
+    cosines = (found[some] * expected[some]).sum(axis=1) / (np.linalg.norm(found[some], axis=1) * lengths[some])
+    assert cosines.min() >= COSINE
+
+
+@pytest.mark.usefixtures("modules_cache")
+@pytest.mark.parametrize("shape", marked(BUILT))
+def test_the_vectors_are_those_of_plain_sentence_transformers(
+    zoo: Zoo, shape: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = zoo.bundle(shape)
+    plain = reference_of(zoo, shape, tmp_path_factory)
+    texts = list(TEXTS)
+    alone = np.stack([plain.encode(text, convert_to_numpy=True) for text in texts])
+    queries, documents = plain.encode_query(texts), plain.encode_document(texts)
+    for variant in (name for name in first_of(shape).variants if name != "onnx-int8"):
+        embedding = load_embedding(shape, root=root, variants=[variant])
+        assert embedding.info.variant == variant
+        options = {"normalize_embeddings": False}
+        agree(np.stack([embedding.encode(text, **options) for text in texts]), alone)
+        agree(embedding.encode(texts, batch_size=5, **options), alone)
+        agree(embedding.encode_query(texts, **options), queries)
+        agree(embedding.encode_document(texts, **options), documents)
+
+
+@pytest.mark.parametrize("shape", marked(BUILT))
+def test_every_variant_is_there_and_reached_its_gate(zoo: Zoo, shape: str) -> None:
+    bundle = open_bundle(zoo.bundle(shape))
+    built = bundle.manifest.models[shape].built
+    assert built is not None
+    assert {variant.name for variant in built.variants} == set(first_of(shape).variants)
+    report, note = read_report(bundle.root, bundle.bundle_digest)
+    assert report is not None, note
+    accuracy = report.models[shape]
+    assert accuracy["onnx-int8"].minimum_cosine >= FLOOR["minimum_cosine"]
+    assert accuracy["onnx-fp32"].minimum_cosine >= COSINE
+
+
+@pytest.mark.parametrize("shape", REFUSED)
+def test_what_cannot_be_built_is_refused_before_it_is_locked(zoo: Zoo, shape: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=r"custom_st\.Transformer.*code"):
+        zoo.bundle(shape)
+
+
+def test_nearly_all_models_can_be_built() -> None:
+    """Each has a shape that is built, but for two of fifty at most."""
+    assert len(MODELS) >= 50
+    assert {model.shape for model in MODELS} == set(shapes.SHAPES)
+    assert sum(model.refused is not None for model in MODELS) <= len(MODELS) / 25
+    assert set(WAITING) <= set(BUILT)
