@@ -111,7 +111,8 @@ What `models.yaml` needs for {models} models that are much used: {refused} canno
 models were tested, not their published weights:** for each of {shapes} shapes, the tests make a tiny model with random
 weights that has the modules, files, tokenizer, configuration keys, number format and prompts of the published ones,
 build it in every variant, and compare its vectors with those of plain sentence-transformers, one by one and in batches,
-for queries and documents. A build of the published model measures its accuracy itself, as [every build](bundle.md) does.
+for queries and documents. A build of the published model measures its accuracy itself, as
+[every build](bundle.md) does.
 
 The facts are from the models' cards and from public code that uses the models, and those marked with a question mark
 could not be checked there. A model that is not here: `thoth-bundle check-model hub:ORG/NAME` reads its small files, and

@@ -1,4 +1,4 @@
-"""Shapes whose first module is an encoder of the BERT family, of T5, or a table of rows. See :mod:`tests.zoo.shapes`."""
+"""Shapes whose first module is an encoder of the BERT family, of T5, or rows. See :mod:`tests.zoo.shapes`."""
 
 from __future__ import annotations
 
