@@ -101,7 +101,6 @@ def export_graph(model: SentenceTransformer, target: Path) -> None:
         try:
             with _quiet():
                 graph, weights = export()
-            _declare_width(graph, pipeline, example)
             write_graph(graph, target, weights)
             _compare(model, pipeline, names, target)
         except MemoryError:
@@ -115,16 +114,6 @@ def export_graph(model: SentenceTransformer, target: Path) -> None:
             return
     if failed is not None:
         raise failed
-
-
-def _declare_width(graph: ModelProto, pipeline: _Pipeline, example: dict[str, Tensor]) -> None:
-    """Say in the graph how long its vectors are, which the runtime compares with the manifest.
-
-    Shape inference loses it where a token is picked by an index that is computed, as the first or last one is.
-    """
-    with torch.no_grad():
-        width = pipeline(example).shape[-1]
-    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = width
 
 
 class _Pipeline(torch.nn.Module):
