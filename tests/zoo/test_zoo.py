@@ -47,9 +47,12 @@ BUILT = [name for name in shapes.SHAPES if name not in REFUSED]
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
+def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
+    """The shapes that the selected tests ask for, in one bundle: ``-k bge`` builds those of BGE alone."""
     root = tmp_path_factory.mktemp("zoo")
-    yield build_zoo(root, shapes.SHAPES)
+    asked = (item.callspec.params.get("shape") for item in request.session.items if hasattr(item, "callspec"))
+    wanted = set(asked)
+    yield build_zoo(root, [name for name in shapes.SHAPES if name in wanted])
     make_writable(root)
 
 
