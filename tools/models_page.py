@@ -75,12 +75,13 @@ def entry_of(model: PublishedModel) -> dict[str, Any]:
     """Return what models.yaml says of a model; digests of code are for the reader to fill in."""
     keys = dict(model.models_yaml)
     if (files := keys.pop("code", None)) is not None:
-        keys["code"] = dict.fromkeys(files, DIGEST)
+        keys["code"] = dict.fromkeys((file.replace(":", f"@{COMMIT}:") for file in files), DIGEST)
     return {"sources": [{"hub": model.id}], "variants": list(model.variants), **keys}
 
 
 DIGEST = "0" * 64
-"""Stands for the digest of a file of code."""
+COMMIT = "0" * 40
+"""Stand for the digest of a file of code, and for the commit of another repository that has it."""
 
 
 def snippet(model: PublishedModel) -> str:
@@ -124,6 +125,8 @@ says whether and how it would build.
 - **Unit length:** whether the model itself gives vectors of unit length. A bundle does in any case, unless
   `normalize: false` or `normalize: auto` says otherwise.
 - Snippets go below `models:`. Models without one need no more than `sources` and `variants`, as the first.
+- Zeros in a snippet stand for digests of code, and for a commit: `lock` lists the code that a model brings with its
+  digests. Read it before you put them in; it runs when the bundle is built, in a sandbox.
 - `lock` records the commit of each model. `revision:` in a source pins one ([models.yaml](models-yaml.md))."""
 
 _TAIL = """

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.support.projects import Project
-from tests.zoo import own_code, shapes
+from tests.zoo import shapes
 from tests.zoo.table import first_of
 from thoth_models_builder.errors import BuildError
 
@@ -51,9 +51,6 @@ def build_zoo(root: Path, names: Iterable[str]) -> Zoo:
         directory = zoo.published[name] = shapes.make(name, root / "published" / name)
         model = first_of(name)
         zoo.keys[name] = model.models_yaml
-        if any(not (directory / file).exists() for file in model.models_yaml.get("code", ())):
-            # As the note of the table says: the code of another repository is put beside the model.
-            own_code.with_code_beside(directory)
         entry = {
             "sources": [{"directory": str(directory)}],
             "golden": True,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.hub_simulator import DEFAULT_COMMIT
 from tests.zoo import tokenizers
 from tests.zoo.decoders import QWEN_SPECIAL, qwen3_config
 from tests.zoo.encoders import bert_config, roberta_config, save_encoder
@@ -14,6 +16,8 @@ from tests.zoo.writing import WIDTH, Repository, random_named
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.support.hub_simulator import HubSimulator
+
 CODE = Path(__file__).parent / "code"
 
 
@@ -21,6 +25,27 @@ def put_code(repository: Repository, names: Sequence[str]) -> None:
     """Copy files of code into a repository."""
     for name in names:
         repository.bytes(name, (CODE / name).read_bytes())
+
+
+OTHER_REPOSITORIES = {
+    "jinaai/jina-bert-implementation": ("configuration_bert.py", "modeling_bert.py"),
+    "nomic-ai/nomic-bert-2048": ("configuration_hf_nomic_bert.py", "modeling_hf_nomic_bert.py"),
+}
+"""Repositories of code alone, which the configurations of models elsewhere name."""
+
+
+def publish_code(hub: HubSimulator) -> None:
+    """Put the repositories of code on a hub."""
+    for repository, names in OTHER_REPOSITORIES.items():
+        hub.add_model(repository, {name: (CODE / name).read_bytes() for name in names})
+
+
+def reviewed(name: str, directory: Path) -> tuple[str, str]:
+    """Return key and digest for models.yaml of a file of code: of a model's directory, or REPOSITORY:FILE."""
+    repository, colon, file = name.rpartition(":")
+    key = f"{repository}@{DEFAULT_COMMIT}:{file}" if colon else file
+    data = ((CODE if colon else directory) / file).read_bytes()
+    return key, hashlib.sha256(data).hexdigest()
 
 
 def with_code_beside(directory: Path) -> None:

@@ -6,7 +6,6 @@ configuration keys, number format, prompts. It is made tiny, with random weights
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,7 +102,7 @@ def specified(name: str, directory: Path, keys: Mapping[str, Any]) -> dict[str, 
     if "max_seq_length" in said:
         said["max_seq_length"] = SHAPES[name].max_seq_length
     if (files := said.pop("code", None)) is not None:
-        said["code"] = {file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in files}
+        said["code"] = dict(own_code.reviewed(file, directory) for file in files)
     return said
 
 

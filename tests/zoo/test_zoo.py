@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from tests.support.bundles import make_writable
+from tests.support.hub_simulator import HubSimulator
 from tests.zoo import shapes
 from tests.zoo.building import FLOOR, Zoo, build_zoo
+from tests.zoo.own_code import publish_code
 from tests.zoo.table import MODELS, first_of
 from tests.zoo.waiting import WAITING
 from thoth_models import load_embedding
@@ -52,7 +54,11 @@ def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     root = tmp_path_factory.mktemp("zoo")
     asked = (item.callspec.params.get("shape") for item in request.session.items if hasattr(item, "callspec"))
     wanted = set(asked)
-    yield build_zoo(root, [name for name in shapes.SHAPES if name in wanted])
+    with HubSimulator() as hub, pytest.MonkeyPatch.context() as patch:
+        publish_code(hub)
+        patch.setenv("HF_ENDPOINT", hub.endpoint)
+        zoo = build_zoo(root, [name for name in shapes.SHAPES if name in wanted])
+    yield zoo
     make_writable(root)
 
 
