@@ -6,6 +6,7 @@ The table is ``tests/zoo/models.toml``, because each shape in it is one that ``t
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import tomllib
@@ -13,8 +14,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,10 +85,29 @@ COMMIT = "0" * 40
 
 def snippet(model: PublishedModel) -> str:
     """Return the lines for models.yaml."""
-    lines = yaml.safe_dump(
-        {model.name: entry_of(model)}, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=None
-    )
-    return "".join(f"  {line}\n" for line in lines.splitlines())
+    entry = entry_of(model)
+    lines = [
+        f"  {model.name}:",
+        "    sources:",
+        *(f"      - {{hub: {source['hub']}}}" for source in entry.pop("sources")),
+    ]
+    lines.append(f"    variants: [{', '.join(entry.pop('variants'))}]")
+    for key, value in entry.items():
+        if isinstance(value, dict):
+            lines += [f"    {key}:", *(f"      {_scalar(name)}: {_scalar(text)}" for name, text in value.items())]
+        else:
+            lines.append(f"    {key}: {_scalar(value)}")
+    return "\n".join(lines)
+
+
+def _scalar(value: object) -> str:
+    """Return a value for YAML; JSON is YAML, and quotes hold the spaces at the end of a prompt."""
+    is_word = isinstance(value, str) and _WORD.fullmatch(value)
+    return str(value) if is_word else json.dumps(value, ensure_ascii=False)
+
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./@:-]*[A-Za-z0-9]")
+"""What YAML reads as a string without quotes."""
 
 
 def render(families: Sequence[Family]) -> str:
@@ -171,11 +189,18 @@ def _snippets(models: Sequence[PublishedModel]) -> Iterator[str]:
             yield from ("", f"`{model.id}` is refused. {model.refused}")
         elif model.models_yaml or model.note or not number:
             shown.setdefault(f"{sorted(model.models_yaml.items(), key=str)} {model.note}", []).append(model)
+    if others := [f"`{model.id}`: {', '.join(kept)}" for model in models if (kept := _elsewhere(model))]:
+        yield from ("", f"Not confirmed either: {'; '.join(others)}.")
     for alike in shown.values():
         yield from ("", f"{', '.join(f'`{model.id}`' for model in alike)}:")
         if alike[0].note:
             yield from ("", alike[0].note)
-        yield from ("", "```yaml", snippet(alike[0]).rstrip("\n"), "```")
+        yield from ("", "```yaml", snippet(alike[0]), "```")
+
+
+def _elsewhere(model: PublishedModel) -> list[str]:
+    """Return the facts that could not be confirmed and have no cell in the table."""
+    return [fact for fact in model.unconfirmed if not hasattr(model, fact)]
 
 
 def _count(number: int) -> str:

@@ -310,8 +310,8 @@ def phobert(repository: Repository) -> None:
     config = roberta_config(
         count, 66, architectures=["RobertaModel"], model_type="roberta", tokenizer_class="PhobertTokenizer"
     )
-    save_encoder(repository, config, 22, with_position_ids=True)
-    repository.standard("mean_tokens", max_seq_length=64)
+    save_encoder(repository, config, 22, file="pytorch_model.bin", with_position_ids=True)
+    repository.standard("mean_tokens", max_seq_length=48)
 
 
 # --- XLM-R ---
@@ -368,6 +368,14 @@ def arctic_l_v2(repository: Repository) -> None:
             "similarity_fn_name": "cosine",
         },
     )
+
+
+def granite(repository: Repository) -> None:
+    """bfloat16, and no config_sentence_transformers.json."""
+    count = tokenizers.unigram(repository, 64)
+    config = roberta_config(count, 66, torch_dtype="bfloat16", transformers_version="4.20.1")
+    save_encoder(repository, config, 34, dtype="bfloat16", with_position_ids=True)
+    repository.standard("cls_token", max_seq_length=64, normalize=True)
 
 
 # --- ModernBERT ---
@@ -440,7 +448,7 @@ def _modernbert(repository: Repository, seed: int, dtype: str) -> None:
 
 def gte_modernbert(repository: Repository) -> None:
     _modernbert(repository, 28, "float16")
-    repository.standard("cls_token", max_seq_length=72, flags=6, include_prompt=True)
+    repository.standard("cls_token", max_seq_length=None, flags=6, include_prompt=True)
     repository.json(
         "config_sentence_transformers.json",
         {

@@ -164,6 +164,8 @@ def arctic_m_long(repository: Repository) -> None:
     put_code(repository, ("configuration_hf_nomic_bert.py", "modeling_hf_nomic_bert.py"))
     _nomic_weights(repository, rows, 61)
     repository.standard("cls_token", max_seq_length=64, normalize=True, flags=6, include_prompt=True)
+    given = {"add_pooling_layer": False, "safe_serialization": True}
+    repository.json("sentence_bert_config.json", {"max_seq_length": 64, "do_lower_case": False, "model_args": given})
     repository.json(
         "config_sentence_transformers.json",
         {
@@ -436,6 +438,8 @@ def jina_v2(repository: Repository) -> None:
     own = {key: value for key, value in config.items() if key not in ("auto_map", "torch_dtype", "attn_implementation")}
     repository.weights(random_tensors(JinaBertModel(JinaBertConfig(**own)), 69, dtype="float16"))
     repository.standard("mean_tokens", max_seq_length=64)
+    given = {"trust_remote_code": True}
+    repository.json("sentence_bert_config.json", {"max_seq_length": 64, "do_lower_case": False, "model_args": given})
     repository.json(
         "config_sentence_transformers.json",
         {"__version__": {"sentence_transformers": "2.2.2", "transformers": "4.31.0", "pytorch": "2.0.1"}},

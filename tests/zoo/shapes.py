@@ -64,6 +64,7 @@ SHAPES: Mapping[str, Shape] = {
     "e5-instruct": Shape(make=encoders.e5_instruct),
     "bge-m3": Shape(make=encoders.bge_m3, max_seq_length=72),
     "arctic-l-v2": Shape(make=encoders.arctic_l_v2, max_seq_length=72),
+    "granite": Shape(make=encoders.granite),
     "gte-modernbert": Shape(make=encoders.gte_modernbert),
     "modernbert-embed": Shape(make=encoders.modernbert_embed),
     "sentence-t5": Shape(make=encoders.sentence_t5),
