@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -62,12 +63,17 @@ def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     make_writable(root)
 
 
-@pytest.fixture
-def modules_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code that plain transformers runs is copied into a directory of the user's; not into this one's."""
+@pytest.fixture(scope="module")
+def modules_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Code that plain transformers runs is copied into a directory of the user's, and imported; not here."""
     import transformers.dynamic_module_utils as dynamic
 
-    monkeypatch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+        patch.setattr(sys, "path", [*sys.path])
+        yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "transformers_modules"]:
+        del sys.modules[name]
 
 
 def marked(names: list[str]) -> list[Any]:
