@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CODE = "the key `code`"
-_NATIVE = "the table of architectures that transformers has itself"
 _PICKLE = "the key `pickle`"
 
 WAITING: Mapping[str, str] = {
@@ -16,12 +15,6 @@ WAITING: Mapping[str, str] = {
     "simcse": _PICKLE,
     "bge-m3": _PICKLE,
     "instructor": _PICKLE,
-    "potion": "the path `.` in modules.json",
-    "nomic": _NATIVE,
-    "arctic-m-long": _NATIVE,
-    "gte-en": _NATIVE,
-    "gte-multilingual": _NATIVE,
-    "arctic-m-v2": _NATIVE,
     "nomic-moe": _CODE,
     "stella-400m": _CODE,
     "gte-qwen2": _CODE,

@@ -39,6 +39,7 @@ _HARMLESS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "dtype": (lambda value: value in _PRECISIONS, "the variant decides the precision"),
     "trust_remote_code": (lambda value: isinstance(value, bool), "the library ignores it in this file"),
     "use_safetensors": (lambda value: isinstance(value, bool), "a bundle has safetensors alone"),
+    "safe_serialization": (lambda value: isinstance(value, bool), "which file of weights the published code reads"),
     "low_cpu_mem_usage": (lambda value: isinstance(value, bool), "memory while loading"),
     "device_map": (lambda value: value is None or isinstance(value, str), "where it runs"),
     "add_pooling_layer": (lambda value: value is False, "the pooler of transformers is not used"),
