@@ -137,6 +137,7 @@ The facts are from the models' cards and from public code that uses the models, 
 could not be checked there. A model that is not here: `thoth-bundle check-model hub:ORG/NAME` reads its small files, and
 says whether and how it would build.
 
+- **Builds:** "all" are `onnx-fp32`, `onnx-int8` and `torch-fp32`.
 - **Prompts:** "files": the repository has them, and `encode_query` and `encode_document` add them. "models.yaml": its
   card asks for them, and its files have none under these names, so that the snippet does. "none": it takes texts as
   they are.
