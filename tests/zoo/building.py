@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from tests.support.hub_simulator import HubSimulator
+
 FLOOR = {"minimum_cosine": 0.9, "neighbour_agreement": 0.05}
 """Below the default: rounding to 8 bits costs 32 random numbers more than 384 trained ones, and random weights put the
 texts so close together that rounding decides which is nearest."""
+
+
+def files_below(directory: Path) -> dict[str, bytes | Path]:
+    """Return the files of a repository, by path."""
+    return {str(path.relative_to(directory)): path for path in sorted(directory.rglob("*")) if path.is_file()}
 
 
 @dataclass
@@ -42,7 +49,11 @@ class Zoo:
         return self.bundles[shape]
 
 
-def build_zoo(root: Path, names: Iterable[str]) -> Zoo:
+BY_NAME = frozenset({"instructor"})
+"""Shapes of models of which the library knows something by their name on the Hub."""
+
+
+def build_zoo(root: Path, hub: HubSimulator, names: Iterable[str]) -> Zoo:
     """Lock and build shapes. One that fails does not keep the others from being built."""
     zoo = Zoo()
     project = Project(root / "all")
@@ -51,8 +62,12 @@ def build_zoo(root: Path, names: Iterable[str]) -> Zoo:
         directory = zoo.published[name] = shapes.make(name, root / "published" / name)
         model = first_of(name)
         zoo.keys[name] = model.models_yaml
+        source = {"directory": str(directory)}
+        if name in BY_NAME:
+            hub.add_model(model.id, files_below(directory))
+            source = {"hub": model.id}
         entry = {
-            "sources": [{"directory": str(directory)}],
+            "sources": [source],
             "golden": True,
             "variants": list(model.variants),
             "int8_floor": FLOOR,

@@ -58,7 +58,7 @@ def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with HubSimulator() as hub, pytest.MonkeyPatch.context() as patch:
         publish_code(hub)
         patch.setenv("HF_ENDPOINT", hub.endpoint)
-        zoo = build_zoo(root, [name for name in shapes.SHAPES if name in wanted])
+        zoo = build_zoo(root, hub, [name for name in shapes.SHAPES if name in wanted])
     yield zoo
     make_writable(root)
 

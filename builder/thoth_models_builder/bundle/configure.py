@@ -26,6 +26,7 @@ from thoth_models_builder.bundle.describe import (
 from thoth_models_builder.bundle.published.positions import positions_of
 from thoth_models_builder.bundle.published.repairs import repairs
 from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.spec.models_yaml import HubSource
 from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
 
 if TYPE_CHECKING:
@@ -210,6 +211,23 @@ def _pooling(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     yield Change(path=f"{_POOLING_DIRECTORY}/{_CONFIG_FILE}", data=canonical_json(pooling), reason=reason)
 
 
+def _instructor(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
+    """Write what the library knows of a model by its name on the Hub, which a directory does not have."""
+    named = sorted({source.hub for source in model.sources if isinstance(source, HubSource)} & _INSTRUCTOR)
+    if not named:
+        return
+    pooling = next((module for module in read_modules(files) if module.kind == "Pooling"), None)
+    if pooling is None or not files.optional_object(path := pooling.path(_CONFIG_FILE)).get("include_prompt", True):
+        return
+    data = canonical_json({**files.json(path, dict), "include_prompt": False})
+    reason = f"include_prompt: false, which sentence-transformers assumes for {named[0]} by its name"
+    yield Change(path=path, data=data, reason=reason)
+
+
+_INSTRUCTOR: Final = frozenset({"hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl"})
+"""Models whose prompts are not pooled, although their files do not say so."""
+
+
 def _prompts(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     """Write prompts and the name of the default one in place of the published ones."""
     settings = model.source_settings()
@@ -277,7 +295,7 @@ def _max_seq_length(files: ModelFiles, model: ModelSpec) -> Iterator[Change | No
     yield _merged(files, settings, {"max_seq_length": wanted})
 
 
-RULES: Final[tuple[Rule, ...]] = (_published, _pooling, _prompts, _truncation, _max_seq_length)
+RULES: Final[tuple[Rule, ...]] = (_published, _pooling, _instructor, _prompts, _truncation, _max_seq_length)
 """In this order; the first ones add what the others read."""
 
 

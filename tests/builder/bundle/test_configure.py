@@ -69,6 +69,20 @@ def test_without_keys_the_files_are_those_of_the_origin() -> None:
     assert found.files.digests == files_of(contents).digests
 
 
+# --- what the library knows by name ---
+
+
+def test_the_prompt_is_left_out_of_pooling_for_instructor_as_the_library_does_by_name() -> None:
+    named = [{"hub": "hkunlp/instructor-large"}, {"directory": "mirror"}]
+    found = configured(model_files("x"), sources=named)
+    reason = "include_prompt: false, which sentence-transformers assumes for hkunlp/instructor-large by its name"
+    assert [(file.path, file.reasons) for file in found.configured] == [(POOLING, (reason,))]
+    assert describe(found.files).pooling == "mean without prompt"
+    # Files that say so already are those of the origin, and a model of another name keeps what its files say.
+    assert configured(changed(POOLING, include_prompt=False), sources=named).configured == ()
+    assert configured(model_files("x"), sources=[{"hub": "hkunlp/another"}]).configured == ()
+
+
 # --- pooling ---
 
 
