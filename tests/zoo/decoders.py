@@ -68,11 +68,12 @@ def bge_gemma2(repository: Repository) -> None:
     count = tokenizers.sentencepiece_bpe(
         repository,
         48,
-        special=("<pad>", "<eos>", "<bos>", "<unk>"),
+        special=("<pad>", "<eos>", "<bos>", "<unk>", "<mask>"),
         template="<bos> $A <eos>",
         tokenizer_class="GemmaTokenizer",
         names={"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
         settings={"add_bos_token": True, "add_eos_token": True, "sp_model_kwargs": {}},
+        added=("<instruct>", "<query>"),
     )
     config = {
         "architectures": ["Gemma2Model"],
@@ -195,7 +196,7 @@ def embeddinggemma(repository: Repository) -> None:
     count = tokenizers.sentencepiece_bpe(
         repository,
         48,
-        special=("<pad>", "<eos>", "<bos>", "<unk>"),
+        special=("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_image>"),
         template="<bos> $A <eos>",
         tokenizer_class="GemmaTokenizer",
         names={"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
@@ -240,7 +241,8 @@ def embeddinggemma(repository: Repository) -> None:
         "vocab_size": count,
     }
     save_encoder(repository, config, 44, zero_centred_norms=True)
-    repository.json("added_tokens.json", {})
+    # It has no row, and is for images, which this model does not take.
+    repository.json("added_tokens.json", {"<image_soft_token>": count})
     steps = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("3_Dense", "Dense"))
     repository.modules(*steps, ("4_Normalize", "Normalize"))
     repository.pooling("mean_tokens", flags=6, include_prompt=True)

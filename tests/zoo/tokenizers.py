@@ -270,6 +270,7 @@ def sentencepiece_bpe(
     names: Mapping[str, str],
     settings: Mapping[str, Any] | None = None,
     prefix: bool = False,
+    added: Sequence[str] = (),
 ) -> int:
     """Write a BPE with byte fallback, as of Llama, Mistral and Gemma; return the number of tokens."""
     from tokenizers import Tokenizer, decoders, models, normalizers, processors
@@ -292,8 +293,11 @@ def sentencepiece_bpe(
     used = [(token, vocabulary[token]) for token in template.split() if token in vocabulary]
     tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=used)
     tokenizer.add_special_tokens(list(special))
+    tokenizer.add_tokens(list(added))
     repository.text("tokenizer.json", tokenizer.to_str())
     repository.json("special_tokens_map.json", {name: _added(token) for name, token in names.items()})
+    if added:
+        repository.json("added_tokens.json", {token: len(vocabulary) + index for index, token in enumerate(added)})
     repository.json(
         "tokenizer_config.json",
         {
@@ -304,7 +308,7 @@ def sentencepiece_bpe(
             **(settings or {}),
         },
     )
-    return len(vocabulary)
+    return len(vocabulary) + len(added)
 
 
 def phobert(repository: Repository, max_length: int) -> int:

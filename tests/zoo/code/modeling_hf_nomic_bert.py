@@ -129,7 +129,7 @@ class NomicBertModel(PreTrainedModel):
     config_class = NomicBertConfig
     base_model_prefix = "bert"
 
-    def __init__(self, config, add_pooling_layer=False):
+    def __init__(self, config, add_pooling_layer=False, safe_serialization=None):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.emb_ln = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
