@@ -1,0 +1,46 @@
+"""The proof notices each protection that is left out, and then the code does not run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.confined_code import Workplace, run_code
+
+RAN = "(scratch / 'ran').write_text('x'); print('it ran')"
+
+
+def test_the_code_runs_where_all_is_refused(place: Workplace) -> None:
+    found = run_code(place, RAN)
+    assert found.error is None
+    assert found.output.splitlines()[0] == "it ran"
+
+
+@pytest.mark.parametrize(
+    ("without", "message"),
+    [
+        ("filter", "connect to a local socket"),
+        ("filter", "start a process"),
+        ("filter", "run a program"),
+        ("files", "read outside of its directory"),
+        ("files", "write outside of its directory"),
+    ],
+)
+def test_what_is_left_open_is_found_and_named(place: Workplace, without: str, message: str) -> None:
+    # Root's child may not read or write for its user either, so both are left out to see the rules for files.
+    left_out = [without, "user"] if without == "files" else [without]
+    found = run_code(place, RAN, without=left_out)
+    assert found.error is not None
+    assert "was not run, because it could not be confined" in found.error
+    assert message in found.output
+    assert "it ran" not in found.output
+    assert [path.name for path in place.job.iterdir()] == []
+
+
+def test_a_kernel_without_landlock_is_named(place: Workplace) -> None:
+    # The filter that the sandbox installs refuses Landlock as a kernel without it does.
+    code = """
+from thoth_models_builder.compile.sandbox.file_access import FileAccess
+FileAccess()
+"""
+    found = run_code(place, code)
+    assert "expected a kernel that confines files to directories (Landlock: Linux 5.13" in found.output

@@ -1,0 +1,83 @@
+"""What a confined process leaves is taken by name, kind and length, or not at all."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from thoth_models_builder.compile.errors import SandboxError
+from thoth_models_builder.compile.sandbox.results import measured, remove_tree, take_results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATTERNS = {r"model/golden\.json": 10, r"work/[a-z]+\.npy": 3}
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    made = tmp_path / "scratch"
+    (made / "model").mkdir(parents=True)
+    (made / "model" / "golden.json").write_bytes(b"golden")
+    return made
+
+
+def test_expected_files_are_moved_and_others_stay(scratch: Path, tmp_path: Path) -> None:
+    (scratch / "home").mkdir()
+    (scratch / "home" / "cache").write_bytes(b"x" * 1000)
+    (scratch / "model" / "other").write_bytes(b"x")
+    assert take_results(scratch, tmp_path / "job", PATTERNS, frozenset()) == ["model/golden.json"]
+    assert (tmp_path / "job/model/golden.json").read_bytes() == b"golden"
+    assert (tmp_path / "job/model/golden.json").stat().st_mode & 0o777 == 0o644
+    assert not (tmp_path / "job" / "home").exists()
+
+
+def test_a_symlink_in_the_place_of_a_result_is_refused(scratch: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (scratch / "model" / "golden.json").unlink()
+    (scratch / "model" / "golden.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(SandboxError, match=r"model/golden\.json: expected a regular file .* found a symlink"):
+        take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
+    assert not (tmp_path / "job").exists()
+    # Unless it is one that the builder itself has made.
+    assert take_results(scratch, tmp_path / "job", PATTERNS, frozenset({"model/golden.json"})) == []
+
+
+def test_a_directory_that_is_a_symlink_is_refused(scratch: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.npy").write_bytes(b"x")
+    (scratch / "work").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SandboxError, match=r"work: expected a regular file .* found a symlink"):
+        take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
+
+
+def test_a_pipe_and_a_second_name_are_refused(scratch: Path, tmp_path: Path) -> None:
+    os.mkfifo(scratch / "pipe")
+    with pytest.raises(SandboxError, match=r"pipe: .* found something else"):
+        take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
+    (scratch / "pipe").unlink()
+    (scratch / "again").hardlink_to(scratch / "model" / "golden.json")
+    with pytest.raises(SandboxError, match="found a file with several names"):
+        take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
+
+
+def test_too_long_a_file_is_refused(scratch: Path, tmp_path: Path) -> None:
+    (scratch / "model" / "golden.json").write_bytes(b"x" * 11)
+    with pytest.raises(SandboxError, match=r"model/golden\.json: expected at most 10 bytes, found 11"):
+        take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
+
+
+def test_everything_is_counted(scratch: Path) -> None:
+    size, entries, depth = measured(scratch)
+    assert (entries, depth) == (2, 1)
+    assert size >= 6
+
+
+def test_a_tree_with_links_is_removed_and_what_they_lead_to_stays(scratch: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (scratch / "link").symlink_to(tmp_path / "kept")
+    (scratch / "model" / "closed").mkdir(mode=0)
+    remove_tree(scratch)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

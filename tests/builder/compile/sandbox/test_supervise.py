@@ -1,0 +1,115 @@
+"""A confined child ends in time, with whatever it started, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.confined_code import Workplace, run_code, start_code
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+SLEEP = "(scratch / str(__import__('os').getpid())).write_text('x'); import time; time.sleep(600)"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        pytest.param(
+            "import itertools\nfor i in itertools.count(): (scratch / str(i)).write_bytes(bytes(100_000))",
+            "expected at most 1048576 bytes of files, found ",
+            id="disk",
+        ),
+        pytest.param(
+            "import itertools\nfor i in itertools.count(): (scratch / str(i)).touch()",
+            "expected at most 500 files, found ",
+            id="files",
+        ),
+        pytest.param(
+            "import os, time\nos.chdir(scratch)\nfor _ in range(40): os.mkdir('deeper'); os.chdir('deeper')\n"
+            "time.sleep(600)",
+            "expected at most 32 directories in each other, found more",
+            id="depth",
+        ),
+        pytest.param(
+            "import threading, time\nthreading.stack_size(32768)\n"
+            "for _ in range(700): threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+            "time.sleep(600)",
+            "expected at most 512 threads, found ",
+            id="threads",
+        ),
+    ],
+)
+def test_too_much_is_stopped_and_named(place: Workplace, code: str, message: str) -> None:
+    found = run_code(place, code)
+    assert found.error is not None
+    assert f"the model's own code was stopped: {message}" in found.error, found.output
+    assert list(place.job.iterdir()) == []
+
+
+def test_a_crash_is_named(place: Workplace) -> None:
+    found = run_code(place, "import ctypes; ctypes.string_at(0)")
+    assert found.error == "the model's own code ended with SIGSEGV (SIGKILL is often a lack of memory)"
+
+
+def started(job: Path, run: subprocess.Popen[str]) -> int:
+    """Wait until the code runs, and return the id of its process."""
+    scratch = job / "scratch"
+
+    def begun() -> list[str]:
+        assert run.poll() is None
+        return [name.name for name in scratch.iterdir() if name.name.isdecimal()] if scratch.exists() else []
+
+    until(begun)
+    return int(begun()[0])
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_cancelling_ends_code_that_sleeps_for_ever(place: Workplace) -> None:
+    with start_code(place, SLEEP) as run:
+        child = started(place.job, run)
+        os.kill(run.pid, signal.SIGTERM)
+        assert run.wait(30) == 128 + signal.SIGTERM
+        assert not is_alive(child)
+        run.communicate()
+    assert list(place.job.iterdir()) == []
+
+
+def test_code_does_not_outlive_the_process_that_watches_over_it(place: Workplace) -> None:
+    with start_code(place, f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}") as run:
+        child = started(place.job, run)
+        run.kill()
+        run.wait(30)
+        try:
+            until(lambda: not is_alive(child))
+        finally:
+            if is_alive(child):
+                os.kill(child, signal.SIGKILL)
+
+
+def test_a_tree_that_is_hard_to_remove_is_removed(place: Workplace) -> None:
+    code = """
+import os
+os.chdir(scratch)
+for number in range(1100):
+    os.mkdir("deeper" * 20)
+    os.chdir("deeper" * 20)
+os.mkdir(scratch / "closed", 0)
+raise ValueError("enough")
+"""
+    found = run_code(place, code, without=["watch"])
+    assert "ValueError: enough" in found.output
+    assert list(place.job.iterdir()) == []
