@@ -27,8 +27,8 @@ PACKAGES = ("thoth_models", "thoth_models_builder")
 PLACES = {package.__name__: Path(package.__file__ or "").parent for package in (thoth_models, thoth_models_builder)}
 CONFIGURATION = Path(__file__).parents[1] / "pyproject.toml"
 COMPILING = {
-    f"thoth_models_builder.compile.{path.stem}"
-    for path in (PLACES["thoth_models_builder"] / "compile").glob("*.py")
+    ".".join(("thoth_models_builder", *path.relative_to(PLACES["thoth_models_builder"]).with_suffix("").parts))
+    for path in (PLACES["thoth_models_builder"] / "compile").rglob("*.py")
     if path.stem != "__init__"
 }
 
@@ -235,6 +235,7 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
                 "thoth_models_builder.spec.yaml_document",
             },
         ),
+        ("safetensors", {"thoth_models_builder.compile.pickles.convert"}),
         ("platformdirs", {"thoth_models_builder.pipeline.store_directory"}),
     ],
 )
@@ -282,7 +283,16 @@ def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> N
         "rich",
         "yaml",
         # The extra `compile`, which brings the runtime's extras `onnx` and `torch`.
-        *("numpy", "onnx", "onnxruntime", "sentence_transformers", "tokenizers", "torch", "transformers"),
+        *(
+            "numpy",
+            "onnx",
+            "onnxruntime",
+            "safetensors",
+            "sentence_transformers",
+            "tokenizers",
+            "torch",
+            "transformers",
+        ),
     }
 
 

@@ -54,6 +54,7 @@ DEFAULT_COMMIT = "5c38ec7c405ec4b44b94cc5a9bb96e735b38267a"
 _REPO = r"(?P<repo>[^/]+(?:/[^/]+)?)"
 _MODEL_INFO = re.compile(rf"/api/models/{_REPO}(?:/revision/(?P<revision>[^/]+))?")
 _PATHS_INFO = re.compile(rf"/api/models/{_REPO}/paths-info/(?P<revision>[^/]+)")
+_REFS = re.compile(rf"/api/models/{_REPO}/refs")
 _RESOLVE = re.compile(rf"/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 _CACHED = re.compile(rf"/api/resolve-cache/models/{_REPO}/(?P<revision>[0-9a-f]{{40}})/(?P<name>.+)")
 LFS_SUFFIXES = (".safetensors", ".bin", ".onnx", ".onnx_data", ".pt", ".h5", ".gguf", ".msgpack")
@@ -328,12 +329,12 @@ class HubSimulator:
         if request.origin == ("hub" if self._storage_host is None else "storage") and request.path.startswith("/lfs/"):
             return self._stored(request)
         if request.origin == "hub":
+            if match := _REFS.fullmatch(request.path):
+                return _Route("content", "refs", self._refs(match, request))
             if match := _MODEL_INFO.fullmatch(request.path):
                 return _Route("api", "api", self._model_info(match, request))
-            if match := _CACHED.fullmatch(request.path):
-                return self._resolve(match, request, cached=True)
-            if match := _RESOLVE.fullmatch(request.path):
-                return self._resolve(match, request, cached=False)
+            if match := _CACHED.fullmatch(request.path) or _RESOLVE.fullmatch(request.path):
+                return self._resolve(match, request, cached=match.re is _CACHED)
         return _Route("other", "", Reply.error(404, None, "Sorry, we can't find the page you are looking for."))
 
     def _find(self, match: re.Match[str], request: RecordedRequest) -> tuple[_Repository, _Snapshot] | Reply:
@@ -371,6 +372,22 @@ class HubSimulator:
         if snapshot.license is not None:
             info |= {"cardData": {"license": snapshot.license}, "tags": ["safetensors", f"license:{snapshot.license}"]}
         return Reply(200, {"Content-Type": "application/json"}, Content.of(json.dumps(info).encode()))
+
+    def _refs(self, match: re.Match[str], request: RecordedRequest) -> Reply:
+        repository = self._repositories.get(match["repo"])
+        if repository is None:
+            return Reply.error(404, "RepoNotFound", "Repository not found")
+        if (refusal := repository.refusal(request.headers)) is not None:
+            return refusal
+        prefixes = {"converts": "refs/convert/", "pullRequests": "refs/pr/", "branches": "", "tags": "refs/tags/"}
+        listed: dict[str, list[dict[str, str]]] = {kind: [] for kind in prefixes}
+        for name, commit in repository.branches.items():
+            kind = next(kind for kind, prefix in prefixes.items() if name.startswith(prefix or name))
+            ref = name if name.startswith("refs/") else f"refs/heads/{name}"
+            listed[kind].append({"name": name.rpartition("/")[2], "ref": ref, "targetCommit": commit})
+        if "include_prs" not in parse_qs(request.query):
+            del listed["pullRequests"]
+        return Reply(200, {"Content-Type": "application/json"}, Content.of(json.dumps(listed).encode()))
 
     def _paths_info(self, match: re.Match[str], request: RecordedRequest, body: bytes) -> _Route:
         found = self._find(match, request)

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from thoth_models_builder.bundle.describe import ModelFacts
 
 
-def compile_job(facts: ModelFacts, source: Mapping[str, ContentDigest], variants: Collection[str]) -> CompileJob:
+def compile_job(
+    facts: ModelFacts, source: Mapping[str, ContentDigest], variants: Collection[str], code: Collection[str] = ()
+) -> CompileJob:
     """Return the job that compiles ``variants`` of a model.
 
     Args:
         facts: Facts about the model.
         source: Content of each source file, by path in the model's source directory.
         variants: Names of the variants to compile, in any order.
+        code: Paths of the source files that are reviewed Python code, in any order.
     """
     return CompileJob(
         source=source,
@@ -30,4 +33,5 @@ def compile_job(facts: ModelFacts, source: Mapping[str, ContentDigest], variants
         similarity=facts.similarity,
         prompts=facts.prompts,
         default_prompt_name=facts.default_prompt_name,
+        code=tuple(sorted(code)),
     )

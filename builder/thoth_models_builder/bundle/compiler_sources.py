@@ -28,6 +28,7 @@ _ENTRIES: Final = (
     "thoth_models_builder.bundle.compile_job",
     "thoth_models_builder.bundle.configure",
     "thoth_models_builder.bundle.describe",
+    "thoth_models_builder.bundle.code.references",
 )
 
 

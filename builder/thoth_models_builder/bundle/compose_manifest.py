@@ -114,6 +114,13 @@ def _built(inputs: ModelInputs) -> BuiltModel:
             derivation=derived.derivation,
             toolchain=derived.toolchain,
             omitted=derived.omitted,
+            code={code.name: code.content.sha256.hex for code in model.locked.code},
+            converted={
+                file.path: {
+                    path: content.sha256.hex for path, content in {file.path: file.content, **file.made_from}.items()
+                }
+                for file in model.locked.converted
+            },
         ),
         configured=inputs.configured,
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CODE_PREFIX = "sentence_transformers."
 _SUPPORTED = ("Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
-_WITH_WEIGHTS = ("Transformer", "StaticEmbedding", "Dense", "LayerNorm")
+WITH_WEIGHTS = ("Transformer", "StaticEmbedding", "Dense", "LayerNorm")
 _BEGINNINGS = (["Transformer", "Pooling"], ["StaticEmbedding"])
 
 # The order in which sentence-transformers joins several pooling modes, and the flags of older configurations.
@@ -129,7 +129,7 @@ def describe(files: ModelFiles) -> ModelFacts:
     """
     refuse_unsafe(files)
     modules = read_modules(files)
-    for module in (module for module in modules if module.kind in _WITH_WEIGHTS):
+    for module in (module for module in modules if module.kind in WITH_WEIGHTS):
         if not any(path.endswith(".safetensors") and _in(path, module.directory) for path in files.digests):
             raise UnsupportedModelError(
                 f"{module.path('model.safetensors')}: expected weights as safetensors, found none; pickled weights "

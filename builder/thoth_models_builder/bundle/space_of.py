@@ -39,6 +39,8 @@ def space_of(files: ModelFiles, facts: ModelFacts, *, normalize: bool) -> Digest
             continue  # only says which file has which weight; the weights are included
         elif name == SENTENCE_TRANSFORMERS_FILE:
             continue  # prompts, similarity and truncation are read separately
+        elif name.endswith(".py"):
+            architecture[path] = digest.hex
         elif name == "tokenizer_config.json":
             tokenizer[path] = _meaning(files, path)
         elif name.endswith("config.json") or path == MODULES_FILE:

@@ -55,27 +55,28 @@ _TOLERANCE: Final = 1e-3
 """Largest difference relative to the largest component of a vector. Kernels differ by 1e-6, a wrong mask by 1e-2."""
 
 
-def load_reference(directory: Path) -> SentenceTransformer:
+def load_reference(directory: Path, *, runs_code: bool = False) -> SentenceTransformer:
     """Load a model directory in fp32 on the CPU, with the attention that has the simplest graph.
 
     Args:
         directory: Absolute path of the directory, which contains the whole model.
+        runs_code: Whether the model's own code may run; only in the sandbox.
 
     Raises:
-        NotExportableError: The model does not support that attention, or needs code of its own.
+        NotExportableError: The model does not support that attention, or needs code of its own that may not run.
         UnusableModelError: Its weights or tokens are not complete; see
             :mod:`~thoth_models_builder.compile.loading.load_checked`.
     """
     with _quiet():
         try:
-            return load_checked(directory, attn_implementation="eager")
+            return load_checked(directory, runs_code=runs_code, attn_implementation="eager")
         except UnusableModelError as error:
             if not isinstance(error.__cause__, ValueError):
                 raise
             raise NotExportableError(f"cannot be loaded for export: {_first_line(error)}") from error
 
 
-def export_graph(model: SentenceTransformer, target: Path) -> None:
+def export_graph(model: SentenceTransformer, target: Path, *, runs_code: bool = False) -> None:
     """Write the whole pipeline as one graph; with one toolchain, the bytes are the same every time.
 
     Inputs are those of :func:`~thoth_models_builder.compile.tokenizer_files.graph_inputs`, int64 of shape
@@ -84,11 +85,12 @@ def export_graph(model: SentenceTransformer, target: Path) -> None:
     Args:
         model: As :func:`load_reference` returns it.
         target: Path of the graph. Its weights are written beside it, with ``.data`` appended to the name.
+        runs_code: Whether the encoder may be of the model's own code, and its modules of classes derived there.
 
     Raises:
         NotExportableError: The pipeline cannot be exported, or the graph computes something else than the modules.
     """
-    _check_modules(model)
+    _check_modules(model, runs_code=runs_code)
     names = graph_inputs(model)
     pipeline = _Pipeline(model, excludes_prompt=POOLING_MASK in names)
     example = _example(model, names, *_EXAMPLE)
@@ -184,12 +186,13 @@ def _exportable(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def _check_modules(model: SentenceTransformer) -> None:
+def _check_modules(model: SentenceTransformer, *, runs_code: bool) -> None:
     for name, module in model.named_children():
-        if type(module) not in _MODULES:
+        if not (isinstance(module, _MODULES) if runs_code else type(module) in _MODULES):
             known = ", ".join(kind.__name__ for kind in _MODULES)
             raise NotExportableError(f"module {name}: expected one of {known}, found {_class_of(module)}")
-        if isinstance(module, Transformer) and not type(module.model).__module__.startswith("transformers."):
+        is_known = runs_code or not isinstance(module, Transformer)
+        if not is_known and not type(module.model).__module__.startswith("transformers."):
             raise NotExportableError(
                 f"module {name}: expected an encoder of the transformers library, found {_class_of(module.model)}"
             )

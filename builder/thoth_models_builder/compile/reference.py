@@ -23,14 +23,15 @@ class Reference:
     Args:
         directory: Absolute path of the directory, which contains the whole model.
         threads: Number of threads of torch, for the whole process.
+        runs_code: Whether the model's own code may run; only in the sandbox.
 
     Raises:
         UnusableModelError: The library cannot load it, or its weights or tokens are not complete.
     """
 
-    def __init__(self, directory: Path, *, threads: int = 1) -> None:
+    def __init__(self, directory: Path, *, threads: int = 1, runs_code: bool = False) -> None:
         torch.set_num_threads(threads)
-        self._model = load_checked(directory)
+        self._model = load_checked(directory, runs_code=runs_code)
 
     def encode(self, texts: Sequence[tuple[str, str]]) -> FloatArray:
         """Return the vectors of pairs of prompt and text, one at a time, float32 of shape (len(texts), dimension).

@@ -27,11 +27,13 @@ import warnings
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeAlias
 
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.process.environment import available_memory, threads
 from thoth_models.process.offline import assert_offline, enforce_offline, network_guard
+from thoth_models_builder.compile.errors import ConfinedError
+from thoth_models_builder.compile.sandbox.step import limits_for, run_step
 from thoth_models_builder.compile.steps import Step, steps_of, use_native_arithmetic
 from thoth_models_builder.spec.compile_job import (
     JOB_NAME,
@@ -100,6 +102,13 @@ class _Job:
         """Return the estimated memory of the model's children, with one more."""
         steps = [one.step for one in self.running.values()] + ([] if step is None else [step])
         return sum(one.weights * self.weight_bytes + _FIXED_BYTES for one in steps)
+
+
+class _Machine(NamedTuple):
+    """What a step has to know of the machine: the variables of native arithmetic, and the available memory in bytes."""
+
+    native: Mapping[str, str]
+    memory: int | None
 
 
 class Server:
@@ -195,7 +204,7 @@ class Server:
             self._fail(job, step.name, f"that no process could be started for it: {error.strerror}")
             return
         if child == 0:
-            _run(job.directory, step, count, self._native, self._requests)
+            _run(job, step, count, self._requests, _Machine(self._native, self._memory))
         job.waiting.remove(step)
         job.running[child] = _Running(step, time.monotonic())
         self._threads[child] = count
@@ -227,8 +236,9 @@ class Server:
     def _fail(self, job: _Job, step: str, reason: str) -> None:
         job.failure = job.failure or (step, reason)
         job.waiting.clear()
-        for child in job.running:
-            os.kill(child, signal.SIGKILL)
+        for child, running in job.running.items():
+            # A step that watches over a confined process ends that first, and itself.
+            os.kill(child, signal.SIGTERM if running.step.confined else signal.SIGKILL)
         if not job.running:
             self._forget_failed(job)
 
@@ -244,22 +254,29 @@ class Server:
             data = data[os.write(self._events, data) :]
 
 
-def _run(directory: Path, step: Step, count: int, native: Mapping[str, str], requests: int) -> NoReturn:
+def _run(job: _Job, step: Step, count: int, requests: int, machine: _Machine) -> NoReturn:
     """Run a step in this process, a child of the server, and end the process."""
-    code = 1
+    code, directory = 1, job.directory
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         log = os.open(directory / LOG_DIRECTORY / log_name(step.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
-        _end_with_the_builder(requests)
         if not step.is_plain:
-            use_native_arithmetic(native)
-        with network_guard():
-            step.run(directory, count)
+            use_native_arithmetic(machine.native)
+        if step.confined:
+            # Without a thread: this process forks. The server, which has one, ends this process with itself.
+            limits = limits_for(job.weight_bytes, machine.memory)
+            run_step(step.run, directory, count, step.confined, limits)
+        else:
+            _end_with_the_builder(requests)
+            with network_guard():
+                step.run(directory, count)
         assert_offline()
         code = 0
+    except ConfinedError:
+        pass  # the end of the log is the error of the confined process
     except BaseException:  # noqa: BLE001 - the process ends here, and its log has the reason
         traceback.print_exc()
     finally:

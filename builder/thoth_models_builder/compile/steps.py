@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -29,6 +30,7 @@ from thoth_models_builder.spec.compile_job import (
     RESULT_NAME,
     CompileJob,
     CompileResult,
+    printable,
 )
 from thoth_models_builder.spec.variants import GRAPH_NAME, SOURCE_DIRECTORY, VARIANTS
 
@@ -59,6 +61,8 @@ class Step:
         is_plain: Whether it computes only with the instructions of every processor.
         uses_cores: Whether it can use more than one thread.
         weights: Its approximate memory, as a multiple of the model's weights.
+        confined: For a step that runs the model's own code: patterns of the paths of files that it leaves in the job's
+            directory, and the maximum length of each in bytes. Empty for other steps.
     """
 
     name: str
@@ -67,6 +71,24 @@ class Step:
     is_plain: bool = False
     uses_cores: bool = False
     weights: float = 1.0
+    confined: Mapping[str, int] = field(default_factory=dict)
+
+
+_TEXT_BYTES: Final = 64 * 1024
+_JSON_BYTES: Final = 512 * 1024 * 1024
+_WEIGHT_BYTES: Final = 2**40
+"""No limit of its own: the sandbox limits the disk by the weights of the model."""
+_CONFINED: Final = {
+    _GOLDEN: {rf"{MODEL_DIRECTORY}/{re.escape(GOLDEN_NAME)}": _JSON_BYTES},
+    _CORPUS: {r"work/corpus-reference\.npy": _JSON_BYTES},
+    _EXPORT: {
+        r"work/onnx-(fp32|int8)\.omitted": _TEXT_BYTES,
+        rf"work/{re.escape(GRAPH_NAME)}": 2**31,
+        rf"work/{re.escape(GRAPH_NAME)}\.data": _WEIGHT_BYTES,
+        rf"{MODEL_DIRECTORY}/onnx-(fp32|int8)/(tokenizer|settings)\.json": _JSON_BYTES,
+    },
+}
+"""What the steps that load the model with its own code leave."""
 
 
 def steps_of(job: CompileJob) -> tuple[Step, ...]:
@@ -85,6 +107,8 @@ def steps_of(job: CompileJob) -> tuple[Step, ...]:
             Step(name=_CORPUS, run=lambda place, threads: Workshop(place).write_corpus(threads), uses_cores=True)
         )
     steps += [_measure_step(name, _GOLDEN, step.name) for name, step in made.items()]
+    if job.code:
+        steps = [replace(step, confined=_CONFINED.get(step.name, {})) for step in steps]
     names = frozenset(step.name for step in steps)
     return (*steps, Step(name=_RECORD, run=lambda place, threads: Workshop(place).record(threads), needs=names))
 
@@ -124,7 +148,7 @@ class Workshop:
         from thoth_models_builder.compile.reference import Reference  # noqa: PLC0415 - not every step needs torch
 
         with self._refusals():
-            reference = Reference(self._source)
+            reference = Reference(self._source, runs_code=bool(self._job.code))
         every = golden_texts(self._job.max_seq_length, self._job.prompts)
         texts = [(prompt, text) for prompt, text in every if reference.has_tokens(prompt, text)]
         golden = Golden(
@@ -145,8 +169,8 @@ class Workshop:
         variants = [name for name in self._job.variants if VARIANTS[name].is_compiled]
         try:
             with self._refusals():
-                model = load_reference(self._source)
-            export_graph(model, self._work / GRAPH_NAME)
+                model = load_reference(self._source, runs_code=bool(self._job.code))
+            export_graph(model, self._work / GRAPH_NAME, runs_code=bool(self._job.code))
             written = self._work / "tokenizer"
             written.mkdir()
             write_tokenizer(model, written)
@@ -205,6 +229,11 @@ class Workshop:
         """Write the result from the files and figures of all steps."""
         omitted = self._omitted()
         made = [name for name in self._job.variants if name not in omitted]
+        if not made and self._job.code:
+            raise NotExportableError(
+                "expected a variant that can be compiled, because a bundle carries no code of a model, found none: "
+                f"{'; '.join(f'{name}: {reason}' for name, reason in omitted.items())}"
+            )
         if not made:
             # sentence-transformers itself can always run it, because it has computed the golden vectors.
             made = [_TORCH]
@@ -234,7 +263,7 @@ class Workshop:
         from thoth_models_builder.compile.reference import Reference  # noqa: PLC0415 - see write_golden
 
         with self._refusals():
-            reference = Reference(self._source, threads=threads)
+            reference = Reference(self._source, threads=threads, runs_code=bool(self._job.code))
         return reference.encode_corpus(texts)
 
     @contextlib.contextmanager
@@ -260,7 +289,10 @@ class Workshop:
         (self._work / f"{variant}.omitted").write_text(str(reason), encoding="utf-8")
 
     def _omitted(self) -> dict[str, str]:
-        return {path.stem: path.read_text(encoding="utf-8") for path in sorted(self._work.glob("*.omitted"))}
+        return {
+            path.stem: printable(path.read_text(encoding="utf-8", errors="replace"))
+            for path in sorted(self._work.glob("*.omitted"))
+        }
 
     def _made_files(self) -> dict[str, ContentDigest]:
         """Return the files that were written, without those of variants that failed."""

@@ -24,8 +24,8 @@ from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.golden import GOLDEN_NAME
 from thoth_models_builder.bundle.derivation import Derived
 from thoth_models_builder.errors import CompileError, SourceError, StoreError, UnsupportedModelError
+from thoth_models_builder.pipeline.store_directory import scratch_for
 from thoth_models_builder.spec.compile_job import (
-    COMPILER_ENVIRONMENT,
     JOB_NAME,
     LOG_DIRECTORY,
     MODEL_DIRECTORY,
@@ -36,7 +36,10 @@ from thoth_models_builder.spec.compile_job import (
     CompileResult,
     Event,
     Request,
+    cause_of,
+    compiler_environment,
     log_name,
+    printable,
 )
 from thoth_models_builder.spec.variants import SOURCE_DIRECTORY
 from thoth_models_builder.storage.files import link_or_copy
@@ -160,7 +163,7 @@ class Compiler:
                 pass_fds=(write_end,),
                 process_group=0,
                 bufsize=0,
-                env={**os.environ, **COMPILER_ENVIRONMENT},
+                env=compiler_environment(os.environ),
             )
             self._reader.start()
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread
@@ -188,9 +191,8 @@ class Compiler:
         self.start()
         with _reported(self._store):
             self._store.prepare()
-            directory = tempfile.TemporaryDirectory(
-                dir=self._store.scratch, prefix="compile-", ignore_cleanup_errors=True
-            )
+            place = scratch_for(self._store, is_confined=bool(job.code))
+            directory = tempfile.TemporaryDirectory(dir=place, prefix="compile-", ignore_cleanup_errors=True)
             self._pending[name] = _Pending(directory=directory, job=job, key=key, toolchain=toolchain)
             place = Path(directory.name)
             for path, source in places.items():
@@ -263,10 +265,10 @@ class Compiler:
             case "failed":
                 refusal, log = pending.place / REFUSAL_NAME, self._logs(pending, [event.step])
                 reason = (
-                    f"expected the compiler's step {event.step!r} to succeed, found {_cause(log)}{event.reason}{log}"
+                    f"expected the compiler's step {event.step!r} to succeed, found {cause_of(log)}{event.reason}{log}"
                 )
                 if refusal.exists():
-                    reason = refusal.read_text(encoding="utf-8")
+                    reason = printable(refusal.read_text(encoding="utf-8", errors="replace"))
                     self._refused.add(event.job)
                 self._failed.setdefault(event.job, reason)
                 self._forget(event.job, progress)
@@ -383,15 +385,10 @@ def _ending(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"signal {-code} (9 is often a lack of memory)"
 
 
-def _cause(log: str) -> str:
-    """Return the exception that ended a log, to be put before the exit code; empty if none did."""
-    return f"{log.splitlines()[-1]}; " if "Traceback (most recent call last)" in log else ""
-
-
 def _end_of(log: IO[bytes] | None) -> str:
     """Return the end of a log as additional lines of a message."""
     if log is None:
         return ""
     log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_LOG_SHOWN))
     text = log.read().decode(errors="replace").strip()
-    return f"\n{text}" if text else ""
+    return f"\n{printable(text)}" if text else ""

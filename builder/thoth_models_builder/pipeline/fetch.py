@@ -18,10 +18,11 @@ from thoth_models_builder.sources.wheel import WheelArchive
 from thoth_models_builder.spec.models_yaml import DirectorySource, HubSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from thoth_models.bundle.digest import ContentDigest
+    from thoth_models.bundle.digest import ContentDigest, Digest
+    from thoth_models_builder.sources.hub import HubRepository
     from thoth_models_builder.sources.limits import Limits
     from thoth_models_builder.sources.source import Failure, Sink, Source
     from thoth_models_builder.spec.models_yaml import ModelSpec
@@ -84,6 +85,12 @@ class FetchContext:
                     sources.append(archive)
             yield sources
 
+    def repository(self, repository: str, revision: str) -> HubRepository:
+        """Return a repository of the Hub that is not a source of a model, but has code for one."""
+        from thoth_models_builder.sources.hub import HubRepository  # noqa: PLC0415 - see sources()
+
+        return HubRepository(repository, revision, limits=self.limits, unreachable=self._unreachable)
+
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Count the time of the block in :attr:`source_seconds`."""
@@ -117,22 +124,34 @@ class FetchContext:
     def fetch(
         self, planned: PlannedModel, limits: Limits | None = None
     ) -> tuple[dict[str, ContentDigest], dict[str, str]]:
-        """Fetch every locked file of a model that the store does not have.
+        """Fetch every locked file of a model that the store does not have, but for those that are made from pickles.
 
         Returns:
             The content of each file that the store has now, by path, and the label of the source of each. The model is
-            complete if every locked file is among them; failures on the way are in :attr:`attempts`.
+            complete if every such file is among them; failures on the way are in :attr:`attempts`.
         """
+        made = {file.path for file in planned.locked.converted}
+        files = {file.path: (file.sha256, file.size) for file in planned.locked.files if file.path not in made}
+        return self._fetch_all(planned, files, limits)
+
+    def fetch_contents(self, planned: PlannedModel, contents: Mapping[str, ContentDigest]) -> bool:
+        """Fetch files of a model that its bundle does not have, and return whether the store has all of them."""
+        files = {path: (content.sha256, content.size) for path, content in contents.items()}
+        return self._fetch_all(planned, files, None)[0].keys() == contents.keys()
+
+    def _fetch_all(
+        self, planned: PlannedModel, files: Mapping[str, tuple[Digest, int]], limits: Limits | None
+    ) -> tuple[dict[str, ContentDigest], dict[str, str]]:
         contents: dict[str, ContentDigest] = {}
         origins: dict[str, str] = {}
-        for file in planned.locked.files:
-            if (content := self.store.find(file.sha256, file.size)) is not None:
-                contents[file.path] = content
-                origins[file.path] = "store"
+        for path, (sha256, size) in files.items():
+            if (content := self.store.find(sha256, size)) is not None:
+                contents[path] = content
+                origins[path] = "store"
         remaining = [
-            RemoteFile(path=file.path, size=file.size, sha256=file.sha256)
-            for file in planned.locked.files
-            if file.path not in contents
+            RemoteFile(path=path, size=size, sha256=sha256)
+            for path, (sha256, size) in files.items()
+            if path not in contents
         ]
         with self.sources(planned.spec, planned.locked.revision, limits) as sources:
             for source in sources:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from thoth_models.bundle.canonical_json import FormatError, Node, safe_path
+from thoth_models.bundle.digest import ContentDigest
+from thoth_models_builder.bundle.code.references import without_code
 from thoth_models_builder.bundle.configure import configure, notes_on
-from thoth_models_builder.bundle.describe import describe, read_modules
+from thoth_models_builder.bundle.describe import WITH_WEIGHTS, describe, read_modules
 from thoth_models_builder.bundle.kinds import SMALL_FILES, refuse_other_kinds
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.published.repairs import with_repairs
@@ -17,6 +19,9 @@ from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyon
 from thoth_models_builder.errors import SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_lock, read_spec
+from thoth_models_builder.pipeline.reviewed.advice import advice_on
+from thoth_models_builder.pipeline.reviewed.code import CodeFinder
+from thoth_models_builder.pipeline.reviewed.pickles import lock_converted
 from thoth_models_builder.reports.results import LockedModelReport, LockReport
 from thoth_models_builder.spec.lockfile import (
     Lock,
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from thoth_models_builder.sources.limits import Limits
     from thoth_models_builder.sources.source import Listing, RemoteFile, Source
     from thoth_models_builder.spec.models_yaml import ModelSpec
+    from thoth_models_builder.spec.reviewed.records import ConvertedFile
     from thoth_models_builder.spec.variants import FileChoice
     from thoth_models_builder.watcher import Watcher
 
@@ -170,7 +176,12 @@ def resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) 
     try:
         return _resolve(name, model, source, context)
     except UnsupportedModelError as error:
-        raise UnsupportedModelError(f"{name} ({source.label}): {error}") from error
+        advice = "" if model.code else advice_on(model, _finder(name, model, source, context))
+        raise UnsupportedModelError(f"{name} ({source.label}): {error}{advice}") from error
+
+
+def _finder(name: str, model: ModelSpec, source: Source, context: FetchContext) -> CodeFinder:
+    return CodeFinder(source, model.code, context, lambda place, files: ingest(name, place, files, context))
 
 
 def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> Resolved:
@@ -179,6 +190,9 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
     locked = {path: file for path, file in found.small.items() if path in choice.included}
     chosen = [remote[path] for path in choice.included if path not in locked]
     locked |= ingest(name, source, [file for file in chosen if is_configuration(file.path)], context)
+    # Before weights are fetched and converted.
+    finder = _finder(name, model, source, context)
+    code = finder.locked(found.remote, model_files(locked.values(), context.store)) if model.code else ()
     if not modules and model.pooling is None:
         # Refuses what is not an embedding model, or needs a key, before weights are downloaded.
         configure(model_files(locked.values(), context.store), model)
@@ -190,7 +204,14 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
     stated = {file.path: file.sha256 for file in chosen if file.sha256 is not None and file.path not in read}
     locked |= {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in stated.items()}
     locked |= ingest(name, source, [file for file in chosen if file.path not in stated], context)
-    configuration = configure(model_files(locked.values(), context.store), model)
+    converted: tuple[ConvertedFile, ...] = ()
+    if model.pickle == "convert":
+        places = {module.directory for module in modules if module.kind in WITH_WEIGHTS} if modules else {""}
+        converted = lock_converted(remote, places, lambda files: _contents(name, source, files, context), context.store)
+        made = {one.path: one.content for one in converted}
+        locked |= {path: LockedFile(path=path, size=one.size, sha256=one.sha256) for path, one in made.items()}
+    files = model_files(locked.values(), context.store)
+    configuration = configure(without_code(files, {one.path: one.content for one in code}) if code else files, model)
     facts = describe(configuration.files)
     refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
     entry = LockedModel(
@@ -200,6 +221,8 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
         license=found.listing.license,
         dimension=facts.dimension,
         files=tuple(locked[path] for path in sorted(locked)),
+        code=code,
+        converted=converted,
     )
     return Resolved(entry, choice, configuration.configured, (*configuration.notes, *notes_on(model, facts)))
 
@@ -250,6 +273,7 @@ def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext
     remote = {_checked(file): file for file in listing.files}
     small = ingest(name, source, [remote[path] for path in SMALL_FILES if path in remote], context)
     files = model_files(small.values(), context.store)
+    files = without_code(files, {}) if model.code else files
     refuse_other_kinds(remote, files, has_pooling=model.pooling is not None)
     # Without modules.json, the repository is that of a transformer, with everything at the top.
     modules = read_modules(with_repairs(files)) if MODULES_FILE in remote else []
@@ -261,6 +285,20 @@ def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext
         found = replace(found, small={**small, **ingest(name, source, wanted, context)})
         refuse_without_tokenizer(remote, found.directory, model_files(found.small.values(), context.store))
     return found
+
+
+def _contents(
+    name: str, source: Source, files: Sequence[RemoteFile], context: FetchContext
+) -> dict[str, ContentDigest]:
+    """Fetch files into the store unless it has them, and return their contents by path."""
+    held = {
+        file.path: content
+        for file in files
+        if file.sha256 is not None and file.size is not None
+        if (content := context.store.find(file.sha256, file.size)) is not None
+    }
+    ingested = ingest(name, source, [file for file in files if file.path not in held], context)
+    return held | {path: ContentDigest(size=file.size, sha256=file.sha256) for path, file in ingested.items()}
 
 
 def _revision(model: ModelSpec, listing: Listing) -> str | None:

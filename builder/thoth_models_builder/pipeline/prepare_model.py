@@ -26,6 +26,8 @@ from thoth_models_builder.bundle.describe import ModelFacts, describe
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.space_of import space_of
 from thoth_models_builder.errors import CompilerUnavailableError, LockError, StoreError, UnsupportedModelError
+from thoth_models_builder.pipeline.reviewed.code import code_contents, code_of_job, described
+from thoth_models_builder.pipeline.reviewed.pickles import convert_again
 from thoth_models_builder.spec.plan import held_contents, source_path
 from thoth_models_builder.spec.variants import SOURCE_DIRECTORY, VARIANTS
 
@@ -46,6 +48,7 @@ _IN_BUNDLE = "the bundle that was there"
 _IN_STORE = "store"
 _COMPILED = "compiled"
 _CONFIGURED = "configured"
+_CONVERTED = "converted from pickles"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +135,8 @@ def gather(
     if source is None:
         return None
     try:
-        configuration = configure(_origin_files(source), model.spec)
+        published = _origin_files(source)
+        configuration = configure(described(published, model.locked), model.spec)
         facts = describe(configuration.files)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{model.name}: {error}") from error
@@ -151,10 +155,13 @@ def gather(
     if (derived := find_compiled(context.store, key)) is not None:
         places = {path: context.store.path(content.sha256) for path, content in derived.files.items()}
         return _gathered(part, gated(model.name, derived, floor), places, _IN_STORE)
-    job = compile_job(facts, source.contents, model.spec.variants)
-    context.watcher.note(f"{model.name}: compiling and measuring {', '.join(model.spec.variants)}")
-    compiler.submit(model.name, job, source.places, key=key, toolchain=versions)
-    return part
+    own = code_of_job(model, published, configuration.files, context)
+    if own is not None:
+        job = compile_job(facts, {**source.contents, **own.contents}, model.spec.variants, own.code)
+        sandbox = f", running {len(own.code)} Python files of the model in the sandbox" if own.code else ""
+        context.watcher.note(f"{model.name}: compiling and measuring {', '.join(model.spec.variants)}{sandbox}")
+        compiler.submit(model.name, job, {**source.places, **own.places}, key=key, toolchain=versions)
+    return None if own is None else part
 
 
 def _gathered(part: Compiling, derived: Derived | None, places: Mapping[str, Path], origin: str) -> Gathered:
@@ -235,14 +242,16 @@ def _normalizes_the_same(model: PlannedModel, built: BuiltModel, store: Store) -
     # What the model itself does is not in the manifest, but in small files.
     digests = {file.path: file.sha256 for file in model.locked.files}
     try:
-        facts = describe(configure(ModelFiles(digests, lambda path: store.read(digests[path])), model.spec).files)
+        published = ModelFiles(digests, lambda path: store.read(digests[path]))
+        facts = describe(configure(described(published, model.locked), model.spec).files)
     except (StoreError, UnsupportedModelError):
         return False
     return built.normalize == has_unit_length(model.spec, facts)
 
 
 def _key(model: PlannedModel, versions: Mapping[str, str]) -> Digest:
-    return cache_key(_locked_contents(model), model.spec.variants, versions, model.spec.source_settings())
+    contents = {**_locked_contents(model), **code_contents(model.locked)}
+    return cache_key(contents, model.spec.variants, versions, model.spec.source_settings())
 
 
 def _locked_contents(model: PlannedModel) -> dict[str, ContentDigest]:
@@ -279,8 +288,11 @@ def _source(model: PlannedModel, previous: VerificationReport | None, context: F
     was_absent = before is not None and before.built is None
     limits = replace(context.limits, attempts=1) if was_absent else None
     contents, origins = context.fetch(replace(model, locked=replace(model.locked, files=missing)), limits)
-    if len(contents) < len(missing):
+    lacking = {file.path for file in missing}
+    made = convert_again(model, context) if lacking & {file.path for file in model.locked.converted} else {}
+    if made is None or len(contents) + len(made.keys() & lacking) < len(missing):
         return None
+    contents, origins = {**contents, **made}, {**origins, **dict.fromkeys(made, _CONVERTED)}
     fetched = {path: context.store.path(content.sha256) for path, content in contents.items()}
     return _Source({**held, **contents}, {**places, **fetched}, {**in_bundle.origins, **origins})
 

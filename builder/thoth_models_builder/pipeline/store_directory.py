@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,16 @@ def gc(store: Path, locks: Sequence[Path], *, unused_days: float, dry_run: bool)
         LockError: A lock is missing or cannot be read; nothing was removed.
         StoreError: A build is using the store.
     """
-    keep = {file.sha256 for path in locks for model in read_lock(path).models.values() for file in model.files}
+    keep = {digest for path in locks for model in read_lock(path).models.values() for digest in model.digests}
     collected = Store(store).gc(keep, unused_seconds=unused_days * 24 * 60 * 60, dry_run=dry_run)
     return CollectionReport(store=str(store), files=collected.files, bytes=collected.bytes, is_dry_run=dry_run)
+
+
+def scratch_for(store: Store, *, is_confined: bool) -> Path:
+    """Return the directory for the directory of a compile job: that of the store, or the system's temporary one.
+
+    A model's own code does not run as root, and another user cannot enter a store in the home directory of root.
+    """
+    places = (store.scratch, *store.scratch.resolve().parents)
+    is_open = all(place.stat().st_mode & stat.S_IXOTH for place in places)
+    return store.scratch if not is_confined or os.geteuid() != 0 or is_open else Path(tempfile.gettempdir())

@@ -46,6 +46,11 @@ _MAX_PATHS = 500
 _MAX_HEADS = 1000
 """Files that are asked for one by one; each takes a round trip."""
 
+_REFERENCES_SECONDS = 20.0
+"""Time limit for looking for a commit that has another format, which is a service to the reader of an error."""
+
+_MAX_REFERENCES = 20
+
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TRUE = ("1", "ON", "YES", "TRUE")
@@ -115,6 +120,30 @@ class HubRepository:
         self._check_reachable()
         downloader = Downloader(limits=self._limits, token=self._token())
         return downloader.beginning(f"{self._base}{quote(file.path)}", file, size)
+
+    def find_commit(self, path: str) -> tuple[str, str] | None:
+        """Return another reference of the repository whose commit has a file, and that commit; None if there is none.
+
+        Looks at conversions and pull requests, the latest first, where bots and owners publish other formats.
+
+        Raises:
+            SourceError: The endpoint does not answer in time, or not as expected.
+        """
+        self._check_reachable()
+        seconds = min(self._limits.file_deadline, _REFERENCES_SECONDS)
+        return _within(seconds, lambda: self._find_commit(path), f"the references of {self.repository}")
+
+    def _find_commit(self, path: str) -> tuple[str, str] | None:
+        token = self._token()
+        with self._asking(token):
+            found = self._api(token).list_repo_refs(self.repository, include_pull_requests=True)
+            references = [*found.converts, *reversed(found.pull_requests or [])]
+        for one in references[:_MAX_REFERENCES]:
+            with self._asking(token):
+                info = self._api(token).model_info(self.repository, revision=one.ref)
+            if any(sibling.rfilename == path for sibling in info.siblings or ()) and _COMMIT.fullmatch(str(info.sha)):
+                return str(one.ref), str(info.sha)
+        return None
 
     def fetch(
         self, files: Sequence[RemoteFile], open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]]

@@ -8,6 +8,7 @@ own, because libraries may write to standard output.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
@@ -54,6 +55,23 @@ COMPILER_ENVIRONMENT: Final = {
 }
 """Variables that the compiler process is started with."""
 
+_INHERITED: Final = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|LD_\w+|PYTHON\w+|VIRTUAL_ENV|COV_\w+|COVERAGE_\w+|GLIBC_TUNABLES|MALLOC_\w+"
+    r"|KMP_\w+|GOMP_\w+|OPENBLAS_\w+|TORCH\w*|THOTH_MODELS_(THREADS|MEMORY)"
+)
+
+
+def compiler_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the compiler process: no tokens, proxies or addresses, which it does not need.
+
+    The code of a model that runs in a child of it can read the environment that it was started with.
+    """
+    return {
+        **{name: value for name, value in environment.items() if _INHERITED.fullmatch(name)},
+        **COMPILER_ENVIRONMENT,
+    }
+
+
 _VERSION: Final = 1
 
 
@@ -70,6 +88,7 @@ class CompileJob:
         similarity: Similarity function that the model was published for.
         prompts: Prompts by name; a prompt is a string that is added before a text.
         default_prompt_name: Name of the prompt that is used if the caller names none, or None.
+        code: Paths of the source files that are reviewed Python code, sorted; steps that run them are confined.
     """
 
     source: Mapping[str, ContentDigest]
@@ -80,12 +99,14 @@ class CompileJob:
     similarity: str
     prompts: Mapping[str, str]
     default_prompt_name: str | None
+    code: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON."""
         return canonical_json(
             {
                 "version": _VERSION,
+                "code": list(self.code),
                 "source": {path: content.to_document() for path, content in self.source.items()},
                 "variants": list(self.variants),
                 "dimension": self.dimension,
@@ -106,6 +127,7 @@ class CompileJob:
         """
         keys = parse_json(data).members(
             "version",
+            "code",
             "source",
             "variants",
             "dimension",
@@ -117,8 +139,10 @@ class CompileJob:
         )
         keys["version"].one_of(_VERSION)
         limit = keys["max_seq_length"]
+        source = _files(keys["source"])
         return cls(
-            source=_files(keys["source"]),
+            source=source,
+            code=keys["code"].sorted_unique(lambda node: node.one_of(*source)),
             variants=keys["variants"].sorted_unique(lambda node: node.one_of(*VARIANTS)),
             dimension=keys["dimension"].integer(minimum=1),
             max_seq_length=None if limit.value is None else limit.integer(minimum=1),
@@ -231,3 +255,17 @@ class Event:
 def log_name(step: str) -> str:
     """Return the name of the file in :data:`LOG_DIRECTORY` with the output of a step."""
     return f"{step.replace(' ', '-')}.log"
+
+
+_EXCEPTION: Final = re.compile(r"([a-z_]\w*\.)*[A-Z]\w*(Error|Exception|Violation|Interrupt|Exit)(:|$)")
+
+
+def cause_of(log: str) -> str:
+    """Return the exception that ended a log, to be put before the exit code; empty if none did."""
+    last = log.rpartition("\n")[2]
+    return f"{last}; " if _EXCEPTION.match(last) else ""
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters: what a model's own code writes must not command the terminal."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)

@@ -24,6 +24,7 @@ def cross_checks(document: YamlDocument) -> Iterator[Finding]:
     for name, model in models.items():
         yield from _check_variants(document, name, model)
         yield from _check_default_prompt(document, name, model)
+        yield from _check_code(document, name, model)
         yield from _check_alternates(document, name, model, models)
     yield from _check_loops(document, models)
 
@@ -101,6 +102,15 @@ def _check_default_prompt(document: YamlDocument, name: str, model: object) -> I
         if default not in known:
             path = ("models", name, "default_prompt_name")
             yield _at(document, path, f"expected one of {', '.join(known)}, found {default!r}")
+
+
+def _check_code(document: YamlDocument, name: str, model: object) -> Iterator[Finding]:
+    if not _mapping(model, "code"):
+        return
+    for index, variant in _strings(model, "variants"):
+        if variant in VARIANTS and not VARIANTS[variant].is_compiled:
+            expected = "expected compiled variants only, because the model has `code`, and a bundle carries no code"
+            yield _at(document, ("models", name, "variants", index), f"{expected}, found {variant!r}")
 
 
 def _check_alternates(document: YamlDocument, name: str, model: object, models: dict[str, Any]) -> Iterator[Finding]:

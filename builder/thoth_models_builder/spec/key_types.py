@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+
+from thoth_models_builder.spec.reviewed.records import CODE_MEANING, CODE_PATTERN
 
 POOLING_MODES: Final = ("cls", "lasttoken", "max", "mean", "mean_sqrt_len_tokens", "weightedmean")
 """Modes of the Pooling of sentence-transformers."""
+
+
+SHA256_PATTERN: Final = r"^[0-9a-f]{64}$"
 
 
 class WrongValueError(ValueError):
@@ -107,4 +112,15 @@ Normalize = Annotated[
             "was published for another similarity than cosine and does not do so itself",
         }
     ),
+]
+Code = Annotated[
+    dict[
+        Annotated[str, StringConstraints(pattern=CODE_PATTERN), Field(description=CODE_MEANING)],
+        Annotated[str, StringConstraints(pattern=SHA256_PATTERN), Field(description="its sha256")],
+    ],
+    Field(description="Python files that the model brings, as they were reviewed; the build runs them in a sandbox"),
+]
+Pickle = Annotated[
+    Literal["refuse", "convert"],
+    Field(description="what to do with pickled weights: convert them to safetensors when the model is locked"),
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from thoth_models.bundle.canonical_json import FormatError, Node, parse_json, safe_path
 from thoth_models_builder.errors import LockError
 from thoth_models_builder.spec.models_yaml import DirectorySource, HubSource, WheelSource
+from thoth_models_builder.spec.reviewed.records import ConvertedFile, LockedCode, code_differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -109,6 +110,8 @@ class LockedModel:
         license: Licence as published, or None.
         dimension: Length of a vector; recorded so that alternates can be checked while the model itself is absent.
         files: Sorted by path.
+        code: Python files that were reviewed, and that only a build runs; sorted by name.
+        converted: Weights that were made from pickles, which are among ``files``; sorted by path.
     """
 
     sources: tuple[LockedSource, ...]
@@ -117,6 +120,8 @@ class LockedModel:
     license: str | None
     dimension: int
     files: tuple[LockedFile, ...]
+    code: tuple[LockedCode, ...] = ()
+    converted: tuple[ConvertedFile, ...] = ()
 
     def to_lines(self) -> str:
         """Return the JSON value, with one file and one source per line, indented for the lock."""
@@ -124,6 +129,8 @@ class LockedModel:
         sources = ",\n".join(f"        {_compact(source.to_document())}" for source in self.sources)
         return (
             "{\n"
+            f"{_list_lines('code', self.code)}"
+            f"{_list_lines('converted', self.converted)}"
             f'      "dimension": {self.dimension},\n'
             f'      "files": [\n{files}\n      ],\n'
             f'      "license": {_compact(self.license)},\n'
@@ -136,7 +143,9 @@ class LockedModel:
     @classmethod
     def from_node(cls, node: Node) -> Self:
         """Read the JSON value."""
-        keys = node.members("dimension", "files", "license", "revision", "sources", "variants")
+        keys = node.members(
+            "dimension", "files", "license", "revision", "sources", "variants", optional=("code", "converted")
+        )
         files = tuple(LockedFile.from_node(item) for item in keys["files"].items())
         paths = [file.path for file in files]
         if not files or paths != sorted(set(paths)):
@@ -152,12 +161,19 @@ class LockedModel:
             license=keys["license"].optional_text(),
             dimension=keys["dimension"].integer(minimum=1),
             files=files,
+            code=tuple(map(LockedCode.from_node, keys["code"].items())) if "code" in keys else (),
+            converted=tuple(map(ConvertedFile.from_node, keys["converted"].items())) if "converted" in keys else (),
         )
 
     @property
     def origin(self) -> LockedSource:
         """The first source, which identifies the model, whichever source its bytes are fetched from."""
         return self.sources[0]
+
+    @property
+    def digests(self) -> frozenset[Digest]:
+        """Digest of each file and of each piece of code that a build needs."""
+        return frozenset({file.sha256 for file in self.files} | {code.content.sha256 for code in self.code})
 
     @property
     def size(self) -> int:
@@ -236,11 +252,20 @@ def entry_differences(name: str, model: ModelSpec, locked: LockedModel) -> list[
         wanted, found = (", ".join(map(str, sources)) for sources in (expected, locked.sources))
         lines.append(f"{name}: sources: expected {wanted}, found {found}")
     variants = tuple(sorted(model.variants))
+    lines += [f"{name}: {line}" for line in code_differences(model.code, locked.code)]
+    if locked.converted and model.pickle != "convert":
+        lines.append(f"{name}: pickle: expected convert, because weights were converted, found {model.pickle}")
     if variants != locked.variants:
         lines.append(f"{name}: variants: expected {', '.join(variants)}, found {', '.join(locked.variants)}")
     if model.truncate_dim is not None and model.truncate_dim != locked.dimension:
         lines.append(f"{name}: dimension: expected {model.truncate_dim} (`truncate_dim`), found {locked.dimension}")
     return lines
+
+
+def _list_lines(key: str, entries: Iterable[LockedCode | ConvertedFile]) -> str:
+    """Return the lines of a list with one entry per line; nothing for an empty list."""
+    lines = ",\n".join(f"        {_compact(entry.to_document())}" for entry in entries)
+    return f'      "{key}": [\n{lines}\n      ],\n' if lines else ""
 
 
 def _compact(value: object) -> str:

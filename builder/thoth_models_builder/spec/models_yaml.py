@@ -13,14 +13,18 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 
 from thoth_models_builder.errors import Finding, SpecError
 from thoth_models_builder.spec.cross_checks import cross_checks
-from thoth_models_builder.spec.key_types import (  # noqa: TC001 - pydantic evaluates the annotations
+from thoth_models_builder.spec.key_types import (
+    SHA256_PATTERN,
+    Code,
     DefaultPromptName,
     MaxSeqLength,
     Normalize,
+    Pickle,
     Pooling,
     Prompts,
     TruncateDim,
 )
+from thoth_models_builder.spec.reviewed.records import CODE_MEANING, CODE_PATTERN
 from thoth_models_builder.spec.variants import VARIANTS
 from thoth_models_builder.spec.yaml_document import YamlDocument, key_path_text, parse_yaml
 
@@ -41,6 +45,8 @@ _MEANINGS = {
     _WHEEL_PATTERN: "a pinned distribution, name==version",
     _WHEEL_PATH_PATTERN: "a directory inside the wheel, with / between its parts",
     _DIRECTORY_PATTERN: "a path without null characters",
+    SHA256_PATTERN: "a sha256 of 64 hexadecimal digits",
+    CODE_PATTERN: CODE_MEANING,
 }
 """The patterns in words, for messages: authors should not have to read a regular expression."""
 
@@ -164,6 +170,8 @@ class ModelSpec(_Strict):
     ] = True
     int8_floor: Annotated[Int8Floor, Field(description="what a quantised variant must reach")] = Int8Floor()
     normalize: Normalize = True
+    code: Code = {}
+    pickle: Pickle = "refuse"
     pooling: Pooling = None
     prompts: Prompts = None
     default_prompt_name: DefaultPromptName = None

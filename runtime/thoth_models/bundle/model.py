@@ -6,7 +6,7 @@ Pure. :mod:`thoth_models.bundle.manifest` has the document around them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from thoth_models.bundle.accuracy import Gate
@@ -144,12 +144,18 @@ class BuildRecord:
             toolchain).
         toolchain: Version of each library that took part, by name.
         omitted: Variants of models.yaml that the bundle does not have, each with the reason why it could not be built.
+        code: sha256 of each Python file of the model that was reviewed, and run when it was built, by name. The bundle
+            has none of them.
+        converted: For each file of weights that was made from pickles, by path: the sha256 of it and of each pickle,
+            by path.
     """
 
     golden: str
     derivation: Digest
     toolchain: Mapping[str, str]
     omitted: Mapping[str, str]
+    code: Mapping[str, str] = field(default_factory=dict)
+    converted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, object]:
         """Return the JSON value."""
@@ -158,12 +164,15 @@ class BuildRecord:
             "derivation": self.derivation.hex,
             "toolchain": dict(self.toolchain),
             "omitted": dict(self.omitted),
+            # Left out if empty, so that bundles of other models have the same bytes as before.
+            **({"code": dict(self.code)} if self.code else {}),
+            **({"converted": {path: dict(made) for path, made in self.converted.items()}} if self.converted else {}),
         }
 
     @classmethod
     def from_node(cls, node: Node, listed: Mapping[str, ContentDigest]) -> Self:
         """Read the JSON value; the golden vectors must be among the files that are ``listed`` in the manifest."""
-        keys = node.members("golden", "derivation", "toolchain", "omitted")
+        keys = node.members("golden", "derivation", "toolchain", "omitted", optional=("code", "converted"))
         golden = safe_path(keys["golden"])
         if golden not in listed:
             raise keys["golden"].wrong("a path that `files` lists")
@@ -172,6 +181,8 @@ class BuildRecord:
             derivation=keys["derivation"].digest(),
             toolchain=keys["toolchain"].texts(),
             omitted=keys["omitted"].texts(),
+            code=keys["code"].texts() if "code" in keys else {},
+            converted={item.key: item.texts() for item in keys["converted"].mapping()} if "converted" in keys else {},
         )
 
 

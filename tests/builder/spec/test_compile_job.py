@@ -11,7 +11,16 @@ from tests.support.compiled import job_of
 from thoth_models.bundle.accuracy import Accuracy
 from thoth_models.bundle.canonical_json import FormatError, canonical_json
 from thoth_models.bundle.digest import ContentDigest, Digest
-from thoth_models_builder.spec.compile_job import CompileJob, CompileResult, Event, Request, log_name
+from thoth_models_builder.spec.compile_job import (
+    CompileJob,
+    CompileResult,
+    Event,
+    Request,
+    cause_of,
+    compiler_environment,
+    log_name,
+    printable,
+)
 
 JOB = job_of(query="query: ")
 RESULT = CompileResult(
@@ -69,3 +78,22 @@ def test_requests_and_events_are_one_line_each() -> None:
 
 def test_a_log_is_named_after_its_step() -> None:
     assert log_name("measure onnx-fp32") == "measure-onnx-fp32.log"
+
+
+def test_the_environment_of_the_compiler_has_no_secrets() -> None:
+    given = {
+        "PATH": "/bin",
+        "HF_TOKEN": "s3cret",
+        "HTTPS_PROXY": "http://me:s3cret@proxy",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+    }
+    found = compiler_environment({**given, "LC_ALL": "C", "OMP_NUM_THREADS": "8"})
+    assert "s3cret" not in str(found)
+    assert (found["PATH"], found["LC_ALL"], found["OMP_NUM_THREADS"]) == ("/bin", "C", "1")
+
+
+def test_the_cause_is_an_exception_at_the_end_and_cannot_command_the_terminal() -> None:
+    assert cause_of("Traceback\n  File x\nsome.ModuleError: why") == "some.ModuleError: why; "
+    assert cause_of("KeyError") == "KeyError; "
+    assert cause_of("Error: no\nmore text") == ""
+    assert printable("a\x1b[2Jb\n\tc\u202e") == "a\ufffd[2Jb\n\tc\ufffd"

@@ -37,7 +37,12 @@ VARIANT = Variant(
     gate=Gate(required_cosine=0.99999),
 )
 RECORD = BuildRecord(
-    golden="mini/golden", derivation=Digest.of(b"key"), toolchain={"torch": "2"}, omitted={"onnx-int8": "a loop"}
+    golden="mini/golden",
+    derivation=Digest.of(b"key"),
+    toolchain={"torch": "2"},
+    omitted={"onnx-int8": "a loop"},
+    code={"modeling.py": "1" * 64},
+    converted={"model.safetensors": {"pytorch_model.bin": "3" * 64}},
 )
 CONFIGURED = ConfiguredFile(path="modules.json", origin=None, reasons=("pooling: mean",))
 CHANGED = ConfiguredFile(path="config.json", origin=Digest.of(b"origin"), reasons=("one", "two"))
@@ -76,6 +81,12 @@ def node(document: object) -> Node:
 )
 def test_each_part_survives_its_json(value: Any, read: Callable[[Node], object]) -> None:
     assert read(node(value.to_document())) == value
+
+
+def test_a_record_without_code_and_pickles_has_neither_key() -> None:
+    document = replace(RECORD, code={}, converted={}).to_document()
+    assert document.keys().isdisjoint({"code", "converted"})
+    assert BuildRecord.from_node(node(document), FILES) == replace(RECORD, code={}, converted={})
 
 
 def test_a_model_survives_its_json_under_its_name() -> None:

@@ -19,11 +19,12 @@ _OF_THE_FILES: Final = (AttributeError, IndexError, KeyError, OSError, RuntimeEr
 """What the library raises for files that make no model. Not ImportError, which is about this environment."""
 
 
-def load_checked(directory: Path, **model_options: Any) -> SentenceTransformer:  # noqa: ANN401 - those of the library
+def load_checked(directory: Path, *, runs_code: bool = False, **model_options: Any) -> SentenceTransformer:  # noqa: ANN401 - those of the library
     """Load a model directory in fp32 on the CPU.
 
     Args:
         directory: Absolute path of the directory, which contains the whole model.
+        runs_code: Whether the model's own code may run; only in the sandbox.
         model_options: Further options for transformers, such as ``attn_implementation``.
 
     Raises:
@@ -36,7 +37,7 @@ def load_checked(directory: Path, **model_options: Any) -> SentenceTransformer: 
                 str(directory),
                 device="cpu",
                 local_files_only=True,
-                trust_remote_code=False,
+                trust_remote_code=runs_code,
                 model_kwargs={"dtype": torch.float32, "use_safetensors": True, **model_options},
             )
         except _OF_THE_FILES as error:

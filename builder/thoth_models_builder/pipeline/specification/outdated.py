@@ -13,6 +13,7 @@ from thoth_models_builder.errors import SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import read_lock, read_spec
 from thoth_models_builder.pipeline.lock import resolve
+from thoth_models_builder.pipeline.reviewed.code import described
 from thoth_models_builder.reports.results import OutdatedModelReport
 from thoth_models_builder.sources.source import RemoteFile
 from thoth_models_builder.spec.models_yaml import HubSource
@@ -110,6 +111,6 @@ def _space(model: PlannedModel, entry: LockedModel, source: Source, context: Fet
         return context.store.read(file.sha256)
 
     digests = {path: file.sha256 for path, file in locked.items()}
-    files = configure(ModelFiles(digests, read), model.spec).files
+    files = configure(described(ModelFiles(digests, read), entry), model.spec).files
     facts = describe(files)
     return space_of(files, facts, normalize=has_unit_length(model.spec, facts))

@@ -1,0 +1,1 @@
+"""Convert pickled weights to safetensors, in the sandbox."""

@@ -1,0 +1,78 @@
+"""What the lock records of code and of converted pickles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.projects import COMMIT, spec_of
+from thoth_models.bundle.canonical_json import canonical_json, parse_json
+from thoth_models.bundle.digest import ContentDigest, Digest
+from thoth_models_builder.errors import SpecError
+from thoth_models_builder.spec.lockfile import Lock, LockedFile, LockedModel, LockedSource, entry_differences
+from thoth_models_builder.spec.reviewed.records import CodeOrigin, ConvertedFile, LockedCode, code_differences
+
+CONTENT = ContentDigest(size=3, sha256=Digest.of(b"abc"))
+OTHER = f"org/code@{COMMIT}:dir/modeling.py"
+CODE = (
+    LockedCode(name="a.py", path="a.py", content=CONTENT),
+    LockedCode(name=OTHER, path="modeling.py", content=CONTENT),
+)
+CONVERTED = ConvertedFile(path="model.safetensors", content=CONTENT, made_from={"pytorch_model.bin": CONTENT})
+MODEL = LockedModel(
+    sources=(LockedSource(kind="directory", id="models/mini", detail=None),),
+    variants=("onnx-fp32",),
+    revision=None,
+    license=None,
+    dimension=8,
+    files=(LockedFile(path="config.json", size=3, sha256=CONTENT.sha256),),
+    code=CODE,
+    converted=(CONVERTED,),
+)
+SPECIFIED = {"sources": [{"directory": "models/mini"}], "variants": ["onnx-fp32"], "golden": True}
+LISTED = {code.name: CONTENT.sha256.hex for code in CODE}
+
+
+def test_the_lock_has_them_and_one_without_has_neither_key() -> None:
+    lock = Lock(models={"mini": MODEL})
+    assert Lock.from_bytes(lock.to_bytes(), "models.lock") == lock
+    plain = Lock(models={"mini": replace(MODEL, code=(), converted=())}).to_bytes()
+    assert b'"code"' not in plain
+    assert b'"converted"' not in plain
+    assert MODEL.digests == {CONTENT.sha256}
+
+
+def test_the_origin_of_a_key() -> None:
+    assert CodeOrigin.of("a.py") is None
+    assert CodeOrigin.of(OTHER) == ("org/code", COMMIT, "dir/modeling.py")
+    node = parse_json(canonical_json(CODE[1].to_document()))
+    assert LockedCode.from_node(node) == CODE[1]
+
+
+def test_differences_name_both_digests() -> None:
+    assert code_differences(LISTED, CODE) == []
+    other = "f" * 64
+    assert code_differences({"a.py": other}, CODE) == [
+        f"code: a.py: expected sha256 {other}, found {CONTENT.sha256.hex}",
+        f"code: {OTHER}: expected sha256 of a listed file, found {CONTENT.sha256.hex}",
+    ]
+    spec = spec_of({"mini": {**SPECIFIED, "code": LISTED}})
+    assert entry_differences("mini", spec.models["mini"], MODEL) == [
+        "mini: pickle: expected convert, because weights were converted, found refuse"
+    ]
+    spec = spec_of({"mini": {**SPECIFIED, "code": LISTED, "pickle": "convert"}})
+    assert entry_differences("mini", spec.models["mini"], MODEL) == []
+
+
+@pytest.mark.parametrize("name", ["a.txt", "../a.py", "/a.py", "org/code@main:a.py", "org/code:a.py", "a b.py"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(SpecError, match="expected the name to be a Python file of the repository"):
+        spec_of({"mini": {**SPECIFIED, "code": {name: "0" * 64}}})
+
+
+def test_code_and_the_published_files_do_not_go_together() -> None:
+    with pytest.raises(
+        SpecError, match=r"variants\[1\]: expected compiled variants only, because the model has `code`"
+    ):
+        spec_of({"mini": {**SPECIFIED, "variants": ["onnx-fp32", "torch-fp32"], "code": {"a.py": "0" * 64}}})
