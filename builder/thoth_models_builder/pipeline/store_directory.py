@@ -48,6 +48,11 @@ def scratch_for(store: Store, *, is_confined: bool) -> Path:
 
     A model's own code does not run as root, and another user cannot enter a store in the home directory of root.
     """
-    places = (store.scratch, *store.scratch.resolve().parents)
-    is_open = all(place.stat().st_mode & stat.S_IXOTH for place in places)
-    return store.scratch if not is_confined or os.geteuid() != 0 or is_open else Path(tempfile.gettempdir())
+    if not is_confined or os.geteuid() != 0 or _is_open(store.scratch):
+        return store.scratch
+    return Path(tempfile.gettempdir())
+
+
+def _is_open(directory: Path) -> bool:
+    """Return whether every user may enter a directory."""
+    return all(place.stat().st_mode & stat.S_IXOTH for place in (directory, *directory.resolve().parents))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from tests.support.projects import Project, contents, is_intact, model_files
 from thoth_models_builder.errors import LockError, StoreError
 from thoth_models_builder.pipeline import store_directory
+from thoth_models_builder.pipeline.store_directory import scratch_for
 from thoth_models_builder.storage.store import Store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_garbage_is_what_no_lock_names(local: Project) -> None:
@@ -49,3 +48,26 @@ def test_the_store_is_where_the_environment_says(tmp_path: Path, monkeypatch: py
     assert store_directory.default_store() == tmp_path / "thoth-models" / "store"
     monkeypatch.setenv("THOTH_STORE", str(tmp_path / "elsewhere"))
     assert store_directory.default_store() == tmp_path / "elsewhere"
+
+
+def test_a_confined_job_of_root_is_where_another_user_can_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    store.prepare()
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(store_directory, "_is_open", lambda _path: False)
+    assert scratch_for(store, is_confined=True) == Path(tempfile.gettempdir())
+    assert scratch_for(store, is_confined=False) == store.scratch
+    monkeypatch.setattr(store_directory, "_is_open", lambda _path: True)
+    assert scratch_for(store, is_confined=True) == store.scratch
+    monkeypatch.setattr(store_directory, "_is_open", lambda _path: False)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert scratch_for(store, is_confined=True) == store.scratch
+
+
+def test_a_private_directory_on_the_way_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "private" / "below").mkdir(parents=True)
+    (tmp_path / "private").chmod(0o700)
+    assert not store_directory._is_open(tmp_path / "private" / "below")
+    assert store_directory._is_open(Path("/usr"))
