@@ -176,11 +176,12 @@ def resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) 
     try:
         return _resolve(name, model, source, context)
     except UnsupportedModelError as error:
-        advice = "" if model.code else advice_on(model, _finder(name, model, source, context))
+        advice = "" if model.code else advice_on(model, finder_of(name, model, source, context))
         raise UnsupportedModelError(f"{name} ({source.label}): {error}{advice}") from error
 
 
-def _finder(name: str, model: ModelSpec, source: Source, context: FetchContext) -> CodeFinder:
+def finder_of(name: str, model: ModelSpec, source: Source, context: FetchContext) -> CodeFinder:
+    """Return what finds the code that a model brings, in one of its sources."""
     return CodeFinder(source, model.code, context, lambda place, files: ingest(name, place, files, context))
 
 
@@ -191,7 +192,7 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
     chosen = [remote[path] for path in choice.included if path not in locked]
     locked |= ingest(name, source, [file for file in chosen if is_configuration(file.path)], context)
     # Before weights are fetched and converted.
-    finder = _finder(name, model, source, context)
+    finder = finder_of(name, model, source, context)
     code = finder.locked(found.remote, model_files(locked.values(), context.store)) if model.code else ()
     if not modules and model.pooling is None:
         # Refuses what is not an embedding model, or needs a key, before weights are downloaded.

@@ -62,12 +62,11 @@ class Repair:
     reason: str
 
 
-def repairs(files: ModelFiles, *, keeps_code: bool = False) -> dict[str, Repair]:
+def repairs(files: ModelFiles) -> dict[str, Repair]:
     """Return the files of a published model that a bundle has in another form, by path.
 
     Args:
         files: The files of the model as published.
-        keeps_code: Whether ``auto_map`` stays, because models.yaml lists the code that it names.
 
     Raises:
         UnsupportedModelError: A file is malformed, an argument for loading is not known to be harmless, or the model
@@ -82,8 +81,7 @@ def repairs(files: ModelFiles, *, keeps_code: bool = False) -> dict[str, Repair]
         directory = _plain(first) if isinstance(first, str) else ""
     config_path = _path(directory, "config.json")
     config = files.optional_object(config_path)
-    if not keeps_code:
-        changed |= _architecture(config, config_path)
+    changed |= _architecture(config, config_path)
     settings = [
         path
         for path in sorted(files.digests)

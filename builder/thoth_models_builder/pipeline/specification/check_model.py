@@ -13,7 +13,8 @@ from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
-from thoth_models_builder.pipeline.lock import ingest, recognise
+from thoth_models_builder.pipeline.lock import finder_of, ingest, recognise
+from thoth_models_builder.pipeline.reviewed.advice import advice_on
 from thoth_models_builder.reports.results import ModelCheckReport
 from thoth_models_builder.spec.models_yaml import HubSource
 from thoth_models_builder.spec.new_model import block_entry, default_alias, default_name, new_model, source_of
@@ -83,7 +84,8 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
             facts, modules = describe(configuration.files), read_modules(configuration.files)
             refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
         except UnsupportedModelError as error:
-            raise UnsupportedModelError(f"{name} ({origin.label}): {error}") from error
+            advice = advice_on(model, finder_of(name, model, origin, context))
+            raise UnsupportedModelError(f"{name} ({origin.label}): {error}{advice}") from error
         except SourceError as error:
             kind = SourceUnreachableError if isinstance(error, SourceUnreachableError) else SourceError
             raise kind(f"{name} from {origin.label}: {error}") from error

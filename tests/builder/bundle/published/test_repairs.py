@@ -143,11 +143,9 @@ def test_code_that_is_not_needed_is_dropped_with_its_reason_and_source() -> None
     assert facts_of(contents).dimension == 8
 
 
-def test_code_that_is_listed_in_models_yaml_stays() -> None:
-    contents = changed("config.json", auto_map={"AutoModel": "modeling.Own"})
-    assert repairs(files_of(contents), keeps_code=True) == {}
+def test_code_that_is_needed_is_refused() -> None:
     with pytest.raises(UnsupportedModelError, match=r"found modeling.Own, code of the model's own"):
-        repairs(files_of(contents))
+        repairs(files_of(changed("config.json", auto_map={"AutoModel": "modeling.Own"})))
 
 
 def test_the_first_module_may_have_a_directory_of_its_own() -> None:

@@ -178,6 +178,15 @@ def test_weights_stay_out_of_the_store(project: Project, monkeypatch: pytest.Mon
         ({"modules.json": None, "config.json": None}, "or config.json of a transformer, found neither"),
         ({"adapter_config.json": b"{}"}, "found an adapter (PEFT)"),
         ({"model.safetensors": None}, "expected weights as safetensors, found none"),
+        # What `lock` says of pickled weights and of code, `check-model` says as well.
+        ({"model.safetensors": None, "pytorch_model.bin": b"x"}, "pickle: convert"),
+        (
+            {
+                "config.json": as_json({"model_type": "own", "auto_map": {"AutoModel": "modeling.Own"}}),
+                "modeling.py": b"import torch",
+            },
+            "modeling.py",
+        ),
         ({"tokenizer.json": None, "vocab.txt": None}, "tokenizer.json: expected a tokenizer"),
         (
             {"config.json": as_json({"model_type": "bert", "vocab_size": 1}), "tokenizer.json": None},
