@@ -55,12 +55,13 @@ def faults(model: Any, directory: Path, reports: Sequence[LoadReport]) -> list[s
                 found.append(f"{described}: expected the library's report about its weights, found none")
             else:
                 found += (f"{described}: {fault}" for fault in _report_faults(report, module, model_type))
-            found += (f"{described}: {fault}" for fault in _token_faults(*_vocabulary(module), model_type))
+            rows = transformer.get_input_embeddings().weight.shape[0]
+            found += (f"{described}: {fault}" for fault in _token_faults(module.tokenizer, rows, model_type))
         elif (place / _WEIGHTS).is_file() and (expected := set(module.state_dict())):
             found += (f"{kind}: {fault}" for fault in _name_faults(expected, set(_formats(place / _WEIGHTS))))
             if hasattr(module, "tokenizer"):
                 rows = module.state_dict()["embedding.weight"].shape[0]
-                found += (f"{kind}: {fault}" for fault in _token_faults(module.tokenizer.get_vocab(), rows, ""))
+                found += (f"{kind}: {fault}" for fault in _token_faults(module.tokenizer, rows, ""))
         for file in sorted(place.glob("*.safetensors")):
             if quantized := {name: kind for name, kind in _formats(file).items() if _QUANTIZED.fullmatch(kind)}:
                 names = _listed(f"{name} as {kind}" for name, kind in quantized.items())
@@ -113,24 +114,27 @@ def _name_faults(expected: set[str], found: set[str]) -> Iterator[str]:
         yield f"expected only tensors that the module has a place for, found others: {_listed(in_excess)}"
 
 
-def _vocabulary(module: Any) -> tuple[dict[str, int], int]:  # noqa: ANN401
-    """Return the tokens of a Transformer's tokenizer with their ids, and the number of rows of the embedding table."""
-    tokenizer = module.tokenizer
-    vocabulary: dict[str, int] = {} if tokenizer is None else tokenizer.get_vocab()
-    rows: int = module.auto_model.get_input_embeddings().weight.shape[0]
-    return vocabulary, rows
-
-
-def _token_faults(vocabulary: dict[str, int], rows: int, model_type: str) -> Iterator[str]:
-    if not vocabulary or max(vocabulary.values()) < rows:
-        return
+def _token_faults(tokenizer: Any, rows: int, model_type: str) -> Iterator[str]:  # noqa: ANN401
     accepted = WITHOUT_ROW.get(model_type, {})
-    if beyond := {token: number for token, number in vocabulary.items() if number >= rows and token not in accepted}:
-        names = _listed(f"{token!r} with id {number}" for token, number in beyond.items())
+    tokens = {token: number for token, number in _beyond(tokenizer, rows).items() if token not in accepted}
+    if tokens:
+        names = _listed(f"{token!r} with id {number}" for token, number in tokens.items())
         yield (
             f"expected token ids below {rows}, the number of rows of the embedding table, found {names}; "
             "a text with such a token has no vector"
         )
+
+
+def _beyond(tokenizer: Any, rows: int) -> dict[str, int]:  # noqa: ANN401
+    """Return the tokens whose id is ``rows`` or more."""
+    fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if hasattr(fast, "id_to_token"):
+        # Where each of the first ids has a token, these are all: in a quarter of the time that the whole vocabulary
+        # takes to become a dict, 0.1 s for 250,000 tokens.
+        count = fast.get_vocab_size()
+        if count <= rows and None not in map(fast.id_to_token, range(count)):
+            return {}
+    return {token: number for token, number in tokenizer.get_vocab().items() if number >= rows}
 
 
 def _formats(file: Path) -> dict[str, str]:

@@ -173,6 +173,17 @@ def test_a_token_without_a_row_is_named_with_its_id(wordpiece_model: TinyModel, 
     assert fault == f"{expected}found 1: '[E1]' with id {rows}; a text with such a token has no vector"
 
 
+def test_a_token_beyond_a_gap_is_named_too(wordpiece_model: TinyModel, tmp_path: Path) -> None:
+    """Where the vocabulary has no more tokens than the table has rows."""
+    directory = without(wordpiece_model, tmp_path / "model", "no tensor has this name").directory
+    path = directory / "tokenizer.json"
+    document = json.loads(path.read_bytes())
+    document["model"]["vocab"]["water"] = 5000
+    path.write_text(json.dumps(document), encoding="utf-8")
+    (fault,) = found(directory)
+    assert "found 1: 'water' with id 5000;" in fault
+
+
 def test_a_token_of_the_reviewed_list_is_accepted_for_its_architecture_alone(
     wordpiece_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
