@@ -46,6 +46,10 @@ def run_confined(
         SandboxError: The child could not be confined, or used more than it may, or failed; its own error is in the
             output.
     """
+    if sys.platform != "linux":
+        raise SandboxError(
+            f"expected Linux, whose kernel confines a model's own code, found {sys.platform}; build in a container"
+        )
     (scratch / HOME).mkdir(exist_ok=True)
     if os.geteuid() == 0:
         for directory, _, _ in os.walk(scratch):

@@ -10,6 +10,9 @@ import pytest
 
 from tests.support.confined_code import Workplace, run_code, start_code
 from tests.support.waiting import until
+from thoth_models_builder.compile.errors import SandboxError
+from thoth_models_builder.compile.sandbox.confine import Limits
+from thoth_models_builder.compile.sandbox.supervise import run_confined
 
 if TYPE_CHECKING:
     import subprocess
@@ -51,6 +54,12 @@ def test_too_much_is_stopped_and_named(place: Workplace, code: str, message: str
     assert found.error is not None
     assert f"the model's own code was stopped: {message}" in found.error, found.output
     assert list(place.job.iterdir()) == []
+
+
+def test_another_system_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(SandboxError, match=r"expected Linux, .* found darwin; build in a container"):
+        run_confined(print, scratch=tmp_path, outside=tmp_path, readable=[], limits=Limits(memory=1, disk=1))
 
 
 def test_a_crash_is_named(place: Workplace) -> None:
