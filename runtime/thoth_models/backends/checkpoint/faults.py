@@ -55,8 +55,8 @@ def faults(model: Any, directory: Path, reports: Sequence[LoadReport]) -> list[s
                 found.append(f"{described}: expected the library's report about its weights, found none")
             else:
                 found += (f"{described}: {fault}" for fault in _report_faults(report, module, model_type))
-            rows = transformer.get_input_embeddings().weight.shape[0]
-            found += (f"{described}: {fault}" for fault in _token_faults(module.tokenizer, rows, model_type))
+            faults = _token_faults(module.tokenizer, _rows(transformer), model_type)
+            found += (f"{described}: {fault}" for fault in faults)
         elif (place / _WEIGHTS).is_file() and (expected := set(module.state_dict())):
             found += (f"{kind}: {fault}" for fault in _name_faults(expected, set(_formats(place / _WEIGHTS))))
             if hasattr(module, "tokenizer"):
@@ -114,6 +114,15 @@ def _name_faults(expected: set[str], found: set[str]) -> Iterator[str]:
         yield f"expected only tensors that the module has a place for, found others: {_listed(in_excess)}"
 
 
+def _rows(encoder: Any) -> int:  # noqa: ANN401
+    """Return the number of rows of an encoder's embedding table."""
+    try:
+        rows: int = encoder.get_input_embeddings().weight.shape[0]
+    except NotImplementedError:
+        rows = encoder.config.vocab_size  # an encoder of the model's own code need not say which of its tables it is
+    return rows
+
+
 def _token_faults(tokenizer: Any, rows: int, model_type: str) -> Iterator[str]:  # noqa: ANN401
     accepted = WITHOUT_ROW.get(model_type, {})
     tokens = {token: number for token, number in _beyond(tokenizer, rows).items() if token not in accepted}
@@ -126,7 +135,9 @@ def _token_faults(tokenizer: Any, rows: int, model_type: str) -> Iterator[str]: 
 
 
 def _beyond(tokenizer: Any, rows: int) -> dict[str, int]:  # noqa: ANN401
-    """Return the tokens whose id is ``rows`` or more."""
+    """Return the tokens whose id is ``rows`` or more; none without a tokenizer, as of code of a model's own."""
+    if tokenizer is None:
+        return {}
     fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(fast, "id_to_token"):
         # Where each of the first ids has a token, these are all: in a quarter of the time that the whole vocabulary

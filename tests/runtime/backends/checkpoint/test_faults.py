@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support import tiny_models
 from tests.support.checkpoints import change_weights, with_token, without
-from thoth_models.backends.checkpoint.faults import faults
+from thoth_models.backends.checkpoint.faults import _beyond, _rows, faults
 from thoth_models.backends.checkpoint.reports import load_reports
 from thoth_models.backends.checkpoint.unused import WITHOUT_ROW
 
@@ -207,3 +208,14 @@ def test_an_architecture_whose_missing_tensors_the_library_hides_is_a_fault(
     monkeypatch.setattr(BertModel, "_keys_to_ignore_on_load_missing", ["layer"])
     (fault,) = found(wordpiece_model.directory)
     assert fault.endswith("found it silent on layer")
+
+
+def test_an_encoder_that_does_not_name_its_table_is_asked_for_its_size() -> None:
+    class Encoder:
+        config = SimpleNamespace(vocab_size=7)
+
+        def get_input_embeddings(self) -> None:
+            raise NotImplementedError
+
+    assert _rows(Encoder()) == 7
+    assert _beyond(None, 7) == {}
