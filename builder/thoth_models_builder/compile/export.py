@@ -191,8 +191,9 @@ def _check_modules(model: SentenceTransformer, *, runs_code: bool) -> None:
         if not (isinstance(module, _MODULES) if runs_code else type(module) in _MODULES):
             known = ", ".join(kind.__name__ for kind in _MODULES)
             raise NotExportableError(f"module {name}: expected one of {known}, found {_class_of(module)}")
-        is_known = runs_code or not isinstance(module, Transformer)
-        if not is_known and not type(module.model).__module__.startswith("transformers."):
+        if runs_code or not isinstance(module, Transformer):
+            continue
+        if not type(module.model).__module__.startswith("transformers."):
             raise NotExportableError(
                 f"module {name}: expected an encoder of the transformers library, found {_class_of(module.model)}"
             )

@@ -56,7 +56,7 @@ def _is_refused(attempt: Callable[[], None]) -> bool:
     return False
 
 
-def _connect(family: int, address: object) -> None:
+def _connect(family: int, address: tuple[str, int] | str) -> None:
     with socket.socket(family, socket.SOCK_STREAM) as made:
         made.settimeout(1)
         made.connect(address)

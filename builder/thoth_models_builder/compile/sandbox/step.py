@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.bundle.digest import hash_file
 from thoth_models.bundle.golden import GOLDEN_NAME, Golden
@@ -105,9 +105,10 @@ def _check_code(job: CompileJob, source: Path) -> None:
 
 def _keep_modules_in(directory: Path) -> None:
     """Make transformers copy the code to a directory that this process can write, and import it from there."""
-    from transformers import dynamic_module_utils  # noqa: PLC0415 - the server has imported it
+    import transformers.dynamic_module_utils as untyped_modules  # noqa: PLC0415 - the server has imported it
 
-    dynamic_module_utils.HF_MODULES_CACHE = str(directory)
+    modules: Any = untyped_modules
+    modules.HF_MODULES_CACHE = str(directory)
 
 
 def _check_result(path: Path, job: CompileJob) -> None:

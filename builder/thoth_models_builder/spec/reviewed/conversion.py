@@ -54,7 +54,7 @@ def plan_conversions(paths: Collection[str], directories: Collection[str]) -> tu
         paths: Every file of the model.
         directories: Directories of its modules; an empty string is the top.
     """
-    made = []
+    made: list[Conversion] = []
     for directory in sorted(set(directories)):
         prefix = f"{directory}/" if directory else ""
         names = {path.removeprefix(prefix) for path in paths if path.rpartition("/")[0] == directory}

@@ -23,7 +23,8 @@ def test_each_number_is_in_one_table_and_nothing_dangerous_is_allowed(machine: s
     numbers = [number for table in TABLES for number in table[machine].values()]
     assert len(numbers) == len(set(numbers))
     assert len(numbers) > 200
-    assert DANGEROUS.isdisjoint({**ALLOWED[machine], **CONDITIONAL[machine], **PRETENDED[machine]})
+    allowed = ALLOWED[machine].keys() | CONDITIONAL[machine].keys() | PRETENDED[machine].keys()
+    assert DANGEROUS.isdisjoint(allowed)
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the numbers are of these machines")
