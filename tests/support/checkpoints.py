@@ -138,7 +138,7 @@ def make_sentencepiece_model(directory: Path, family: str) -> TinyModel:
         kind = "T5EncoderModel" if family == "T5" else f"{family}Model"
         getattr(transformers, kind)(configuration).save_pretrained(directory)
     (directory / "sentence_bert_config.json").write_text('{"max_seq_length": 40}', encoding="utf-8")
-    published = {"similarity_fn_name": "cosine", "prompts": {}, "default_prompt_name": None}
+    published: dict[str, Any] = {"similarity_fn_name": "cosine", "prompts": {}, "default_prompt_name": None}
     (directory / "config_sentence_transformers.json").write_text(json.dumps(published), encoding="utf-8")
     _add_pooling(directory, 16)
     return TinyModel(directory, max_seq_length=40, pooling="mean", has_normalize=False, dimension=16)
@@ -159,7 +159,7 @@ _PIECES: Final = (
 def make_bpe_codes_model(directory: Path) -> TinyModel:
     """Write a model with the tokenizer of PhoBERT: ``vocab.txt`` and ``bpe.codes``, which Python code reads."""
     import torch
-    from transformers import RobertaConfig, RobertaModel
+    from transformers.models.roberta import RobertaConfig, RobertaModel
 
     directory.mkdir(parents=True)
     (directory / "vocab.txt").write_text("".join(f"{piece} 1\n" for piece in _PIECES), encoding="utf-8")
@@ -171,7 +171,7 @@ def make_bpe_codes_model(directory: Path) -> TinyModel:
         torch.manual_seed(24)
         RobertaModel(RobertaConfig(**sizes)).save_pretrained(directory)
     (directory / "sentence_bert_config.json").write_text('{"max_seq_length": 40}', encoding="utf-8")
-    published = {"similarity_fn_name": "cosine", "prompts": {}, "default_prompt_name": None}
+    published: dict[str, Any] = {"similarity_fn_name": "cosine", "prompts": {}, "default_prompt_name": None}
     (directory / "config_sentence_transformers.json").write_text(json.dumps(published), encoding="utf-8")
     _add_pooling(directory, 16)
     return TinyModel(directory, max_seq_length=40, pooling="mean", has_normalize=False, dimension=16)
@@ -226,7 +226,7 @@ def without(model: TinyModel, directory: Path, part: str) -> TinyModel:
 
 def with_token(model: TinyModel, directory: Path, token: str) -> TinyModel:
     """Copy a model, and add a token to its tokenizer, for which the embedding table has no row."""
-    from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import AutoTokenizer
 
     copied = _copy(model, directory)
     tokenizer: Any = AutoTokenizer.from_pretrained(copied.directory)

@@ -15,7 +15,8 @@ from tokenizers import Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
-from transformers import BertweetTokenizer, PhobertTokenizer
+from transformers.models.bertweet.tokenization_bertweet import BertweetTokenizer
+from transformers.models.phobert.tokenization_phobert import PhobertTokenizer
 
 _END: Final = "</w>"
 """Ends the last piece of a word in ``bpe.codes``. In ``vocab.txt`` all other pieces end with the mark below instead."""

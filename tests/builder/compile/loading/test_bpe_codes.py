@@ -46,7 +46,7 @@ def test_tokens_and_vectors_are_those_of_the_library(tmp_path: Path) -> None:
 
 
 def test_others_are_not_taken_for_one_of_these(tmp_path: Path) -> None:
-    from transformers import BertweetTokenizer
+    from transformers.models.bertweet.tokenization_bertweet import BertweetTokenizer
 
     from thoth_models_builder.compile.loading.bpe_codes import is_convertible
 

@@ -87,7 +87,7 @@ def test_a_tensor_of_another_shape_is_named(
 
 
 def test_weights_in_shards_are_one_checkpoint(wordpiece_model: TinyModel, tmp_path: Path) -> None:
-    from transformers import AutoModel
+    from transformers.models.auto.modeling_auto import AutoModel
 
     directory = without(wordpiece_model, tmp_path / "model", "no tensor has this name").directory
     (directory / "model.safetensors").unlink()
@@ -126,9 +126,11 @@ def test_quantised_weights_are_not_read_as_if_they_were_others(wordpiece_model: 
 
     name = "encoder.layer.0.output.dense.weight"
     for kind, dtype in {"I8": torch.int8, "F8_E4M3": torch.float8_e4m3fn}.items():
-        directory = changed(
-            wordpiece_model, tmp_path / kind, lambda tensors, dtype=dtype: {**tensors, name: tensors[name].to(dtype)}
-        )
+
+        def rounded(tensors: dict[str, Any], dtype: torch.dtype = dtype) -> dict[str, Any]:
+            return {**tensors, name: tensors[name].to(dtype)}
+
+        directory = changed(wordpiece_model, tmp_path / kind, rounded)
         expected = f"model.safetensors: expected weights of 16 bits or more, found 1: {name} as {kind}"
         assert found(directory) == [expected]
 
@@ -203,7 +205,7 @@ def test_a_library_that_does_not_report_is_a_fault(wordpiece_model: TinyModel) -
 def test_an_architecture_whose_missing_tensors_the_library_hides_is_a_fault(
     wordpiece_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transformers import BertModel
+    from transformers.models.bert import BertModel
 
     monkeypatch.setattr(BertModel, "_keys_to_ignore_on_load_missing", ["layer"])
     (fault,) = found(wordpiece_model.directory)
