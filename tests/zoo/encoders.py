@@ -478,8 +478,7 @@ def modernbert_embed(repository: Repository) -> None:
 
 
 def _t5(repository: Repository, seed: int, *, fast: bool, dtype: str, pickled: bool) -> None:
-    tokenizers.t5(repository, 48, fast=fast)
-    count = 4 + sum(1 for _ in tokenizers.tiny_models._unigram_pieces()) - 2
+    count = tokenizers.t5(repository, 48, fast=fast)
     config = {
         "architectures": ["T5EncoderModel"],
         "d_ff": 64,

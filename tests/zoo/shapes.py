@@ -117,7 +117,7 @@ def reference(name: str, directory: Path, scratch: Path, keys: Mapping[str, Any]
         directory = scratch / name
         own_code.with_code_beside(directory)
     with tiny_models._no_progress():
-        options = {"device": "cpu", "local_files_only": True, "trust_remote_code": shape.runs_code}
+        options: dict[str, Any] = {"device": "cpu", "local_files_only": True, "trust_remote_code": shape.runs_code}
         if "pooling" in keys:
             from sentence_transformers.base.modules import Transformer
             from sentence_transformers.sentence_transformer.modules import Pooling

@@ -111,7 +111,7 @@ def test_the_vectors_are_those_of_plain_sentence_transformers(
     for variant in (name for name in first_of(shape).variants if name != "onnx-int8"):
         embedding = load_embedding(shape, root=root, variants=[variant])
         assert embedding.info.variant == variant
-        options = {"normalize_embeddings": False}
+        options: dict[str, Any] = {"normalize_embeddings": False}
         agree(np.stack([embedding.encode(text, **options) for text in texts]), alone)
         agree(embedding.encode(texts, batch_size=5, **options), alone)
         agree(embedding.encode_query(texts, **options), queries)

@@ -125,7 +125,7 @@ class Repository:
         """Write tensors in several files with an index, as those of more than a few gigabytes are."""
         names = sorted(tensors)
         size = math.ceil(len(names) / count)
-        weight_map = {}
+        weight_map: dict[str, str] = {}
         for number in range(count):
             file = f"model-{number + 1:05d}-of-{count:05d}.safetensors"
             part = {name: tensors[name] for name in names[number * size : (number + 1) * size]}
