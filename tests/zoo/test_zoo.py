@@ -133,7 +133,7 @@ def test_every_variant_is_there_and_reached_its_gate(zoo: Zoo, shape: str) -> No
 
 @pytest.mark.parametrize("shape", REFUSED)
 def test_what_cannot_be_built_is_refused_before_it_is_locked(zoo: Zoo, shape: str) -> None:
-    with pytest.raises(UnsupportedModelError, match="XLMRobertaLoRA.*list its files under `code`"):
+    with pytest.raises(UnsupportedModelError, match=r"XLMRobertaLoRA.*list its files under `code`"):
         zoo.bundle(shape)
 
 
