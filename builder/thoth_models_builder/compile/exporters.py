@@ -16,6 +16,9 @@ import torch
 from onnx import numpy_helper
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from thoth_models_builder.compile.attention import nodes
+from thoth_models_builder.compile.graphs import names_read
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -77,13 +80,14 @@ def by_tracing(
     state = module.state_dict(keep_vars=True)
     weights = {value.name: state[value.name].detach().numpy() for value in model.graph.input if value.name in state}
     _inline_squeezes(model.graph)
+    attention = nodes.declare(model)
     # First, while the graph still has the shapes of the weights.
     _share_shapes(model)
     _declare_inputs(model, list(example))
     # The exporter loses the width where it does not know the shape of an operator's result.
     (output,) = model.graph.output
     output.CopyFrom(onnx.helper.make_tensor_value_info(OUTPUT_NAME, onnx.TensorProto.FLOAT, [_AXES[0], width]))
-    return model, weights
+    return nodes.expand(model) if attention else model, weights
 
 
 def by_program(
@@ -188,16 +192,9 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
         if used.isdisjoint(node.output):
             continue
         kept.append(node)
-        used |= _uses(node)
+        used |= names_read(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
-
-
-def _uses(node: onnx.NodeProto) -> set[str]:
-    """Return the names that a node reads, including those in its subgraphs."""
-    inside = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    inside += [graph for attribute in node.attribute for graph in attribute.graphs]
-    return set(node.input).union(*(_uses(other) for graph in inside for other in graph.node))
 
 
 def _size_read(node: onnx.NodeProto, producers: Mapping[str, onnx.NodeProto]) -> tuple[str, int, int] | None:

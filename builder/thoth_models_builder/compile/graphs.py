@@ -85,6 +85,13 @@ def external_weights(model: onnx.ModelProto, directory: Path) -> dict[str, NDArr
     return weights
 
 
+def names_read(node: onnx.NodeProto) -> set[str]:
+    """Return the names that a node reads, including those in its subgraphs."""
+    inside = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    inside += [graph for attribute in node.attribute for graph in attribute.graphs]
+    return set(node.input).union(*(names_read(other) for graph in inside for other in graph.node))
+
+
 def write_graph(model: onnx.ModelProto, target: Path, weights: Mapping[str, NDArray[Any]] | None = None) -> None:
     """Write a graph and its weights, sorted and aligned to pages, without information about their origin.
 

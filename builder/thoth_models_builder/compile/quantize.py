@@ -30,7 +30,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from thoth_models_builder.compile.errors import NotExportableError
-from thoth_models_builder.compile.graphs import write_graph
+from thoth_models_builder.compile.graphs import names_read, write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,10 +138,13 @@ class _Graph:
 
     def vocabulary(self) -> int | None:
         """Return the number of rows of the table that ``input_ids`` indexes."""
+        nodes = self._model.graph.node
+        # Also after their padding was moved.
+        moved = {node.output[0] for node in nodes if node.op_type == "GatherElements" and node.input[0] == "input_ids"}
         rows = [
             int(self._constants[node.input[0]].dims[0])
-            for node in self._model.graph.node
-            if node.op_type == "Gather" and node.input[1] == "input_ids" and node.input[0] in self._constants
+            for node in nodes
+            if node.op_type == "Gather" and node.input[1] in {"input_ids", *moved} and node.input[0] in self._constants
         ]
         return min(rows, default=None)
 
@@ -163,7 +166,7 @@ class _Graph:
             else:
                 nodes.append(node)
         graph = self._model.graph
-        used = {name for node in nodes for name in node.input} | {one.name for one in graph.output}
+        used = set[str]().union(*map(names_read, nodes)) | {one.name for one in graph.output}
         kept = [tensor for tensor in graph.initializer if tensor.name in used]
         for field in (graph.initializer, graph.node, graph.value_info):
             del field[:]
