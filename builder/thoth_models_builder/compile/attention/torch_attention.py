@@ -124,9 +124,8 @@ class _Attention(torch.autograd.Function):
         heads, kv_heads, scale = settings
         if band.right == 0:
             window = -1 if band.left is None else band.left + 1
-            made = graph.op(
-                f"{DOMAIN}::{CAUSAL}", query, key, value, heads_i=heads, kv_heads_i=kv_heads, scale_f=scale, window_i=window
-            )
+            sizes = {"heads_i": heads, "kv_heads_i": kv_heads, "window_i": window}
+            made = graph.op(f"{DOMAIN}::{CAUSAL}", query, key, value, scale_f=scale, **sizes)
         elif band.left is None:
             made = graph.op(f"{DOMAIN}::{BIDIRECTIONAL}", query, key, value, padding, scale_f=scale)
         else:

@@ -1,0 +1,59 @@
+"""What the masks of transformers are recognised as, and which attention is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.tiny_models import TinyModel
+
+pytestmark = [pytest.mark.torch, pytest.mark.onnx, pytest.mark.unmeasured]
+
+
+def _mask(name: str, *arguments: Any) -> Callable[..., Any]:
+    from transformers import masking_utils
+
+    made: Callable[..., Any] = getattr(masking_utils, name)
+    return made(*arguments) if arguments else made
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("bidirectional_mask_function", (), (None, None)),
+        ("causal_mask_function", (), (None, 0)),
+        ("sliding_window_causal_mask_function", (4096,), (4095, 0)),
+        ("sliding_window_bidirectional_mask_function", (64,), (64, 64)),
+    ],
+)
+def test_each_mask_of_the_library_is_a_band(
+    name: str, arguments: tuple[int, ...], expected: tuple[int | None, int | None]
+) -> None:
+    from thoth_models_builder.compile.attention.torch_attention import Band, band_of
+
+    assert band_of(_mask(name, *arguments)) == Band(*expected)
+
+
+def test_a_mask_that_differs_between_tokens_is_refused() -> None:
+    import torch
+
+    from thoth_models_builder.compile.attention.torch_attention import UnsupportedAttentionError, band_of
+
+    chunks = _mask("chunked_causal_mask_function", 128, torch.zeros(1, dtype=torch.int64))
+    with pytest.raises(UnsupportedAttentionError, match="the same band for every token"):
+        band_of(chunks)
+
+
+def test_a_model_keeps_its_attention(wordpiece_model: TinyModel) -> None:
+    from thoth_models_builder.compile.attention.torch_attention import NAME, attention_of
+    from thoth_models_builder.compile.export import load_reference
+
+    model = load_reference(wordpiece_model.directory)
+    transformer: Any = model[0].model
+    with attention_of(model, NAME):
+        assert transformer.config._attn_implementation == NAME
+    assert transformer.config._attn_implementation == "eager"
