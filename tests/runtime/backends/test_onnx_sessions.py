@@ -67,3 +67,32 @@ def test_slots_that_are_freed_before_a_waiting_thread_has_run(monkeypatch: pytes
     for thread in threads:
         thread.join(SECONDS)
     assert not any(thread.is_alive() for thread in threads)
+
+
+class _FakeGraph:
+    """A graph whose sessions record by which of them a run was computed."""
+
+    def __init__(self, *, has_long_texts: bool) -> None:
+        self.has_long_texts = has_long_texts
+        self.runs: list[bool] = []
+
+    def session(self, _: int, *, is_for_long_texts: bool = False) -> object:
+        runs = self.runs
+
+        class Session:
+            def run(self, *_: object) -> list[object]:
+                runs.append(is_for_long_texts)
+                return [None]
+
+        return Session()
+
+
+@pytest.mark.parametrize("has_long_texts", [True, False])
+def test_only_long_texts_run_without_an_arena(*, has_long_texts: bool) -> None:
+    numpy = pytest.importorskip("numpy")
+    sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
+    graph = _FakeGraph(has_long_texts=has_long_texts)
+    made = sessions.Sessions(graph, 2)
+    for shape in ((64, 100), (1, sessions._LONG), (1, sessions._LONG + 1)):
+        made.run({"input_ids": numpy.zeros(shape)})
+    assert graph.runs == [False, False, has_long_texts]

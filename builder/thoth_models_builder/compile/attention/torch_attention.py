@@ -56,7 +56,7 @@ class _Mask:
 
 
 def band_of(mask_function: Callable[..., Any]) -> Band:
-    """Return the band of one of transformers' mask functions, which say of a pair of positions whether one sees the other.
+    """Return the band of one of transformers' mask functions, which say whether a position sees another.
 
     Raises:
         UnsupportedAttentionError: It is no band that is the same for every query.
@@ -136,7 +136,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _attend(  # noqa: PLR0913, PLR0917 - called by transformers
-    module: Any,  # noqa: ANN401 - the attention module of any model
+    _module: object,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -145,7 +145,7 @@ def _attend(  # noqa: PLR0913, PLR0917 - called by transformers
     scaling: float | None = None,
     **options: object,
 ) -> tuple[Tensor, None]:
-    """Be the attention of a layer; query, key and value have the shape (batch, heads, tokens, size)."""
+    """Compute the attention of a layer; query, key and value have the shape (batch, heads, tokens, size)."""
     if not isinstance(attention_mask, _Mask) or dropout:
         raise UnsupportedAttentionError("expected the mask that was described, found another")
     if asked := sorted(name for name in ("position_bias", "softcap", "s_aux") if options.get(name) is not None):
@@ -165,11 +165,8 @@ def _attend(  # noqa: PLR0913, PLR0917 - called by transformers
     return mixed.transpose(1, 2).contiguous(), None
 
 
-def _describe(  # noqa: PLR0913 - called by transformers
+def _describe(
     *,
-    batch_size: int,
-    q_length: int,
-    kv_length: int,
     q_offset: int = 0,
     kv_offset: int = 0,
     mask_function: Callable[..., Any],

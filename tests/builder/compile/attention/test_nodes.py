@@ -1,4 +1,4 @@
-"""Graphs whose attention works in blocks: the vectors of sentence-transformers, and memory that grows with the length."""
+"""Graphs with attention in blocks: the vectors of sentence-transformers, and memory that follows the length."""
 
 from __future__ import annotations
 
@@ -94,3 +94,26 @@ def test_a_long_text_takes_memory_that_follows_its_length(
     monkeypatch.setattr(export, "_SHORT", 10**9)
     export.export_graph(export.load_reference(source), tmp_path / "whole.onnx")
     assert _peak(tmp_path / "whole.onnx") > 1024 * 2**20
+
+
+@pytest.mark.parametrize("name", ["qwen3", "modernbert"])
+def test_a_graph_in_blocks_can_be_quantised(name: str, tmp_path: Path) -> None:
+    """Names that only a block reads are kept, and the table of tokens is found behind the padding that was moved."""
+    import onnxruntime
+
+    from thoth_models_builder.compile.export import export_graph, load_reference
+    from thoth_models_builder.compile.quantize import quantize_graph
+
+    model = load_reference(LONG_MODELS[name](tmp_path / "source"))
+    export_graph(model, tmp_path / "raw.onnx")
+    export_graph(model, tmp_path / "again.onnx")
+    written = (tmp_path / "raw.onnx").read_bytes()
+    assert (tmp_path / "again.onnx").read_bytes().replace(b"again.onnx", b"raw.onnx") == written.replace(b"again", b"raw")
+    quantize_graph(tmp_path / "raw.onnx", tmp_path / "int8.onnx")
+    ids = np.random.default_rng(0).integers(5, 60, (1, 1100))
+    given = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    exact, rounded = (
+        onnxruntime.InferenceSession(tmp_path / graph, providers=["CPUExecutionProvider"]).run(None, given)[0][0]
+        for graph in ("raw.onnx", "int8.onnx")
+    )
+    assert exact @ rounded / np.linalg.norm(exact) / np.linalg.norm(rounded) > 0.99
