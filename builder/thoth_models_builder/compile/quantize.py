@@ -138,13 +138,15 @@ class _Graph:
 
     def vocabulary(self) -> int | None:
         """Return the number of rows of the table that ``input_ids`` indexes."""
-        nodes = self._model.graph.node
-        # Also after their padding was moved.
-        moved = {node.output[0] for node in nodes if node.op_type == "GatherElements" and node.input[0] == "input_ids"}
+        nodes, tokens = self._model.graph.node, {"input_ids"}
+        for node in nodes:
+            # Also where unlisted tokens were replaced, or padding was moved.
+            if node.op_type in ("Where", "GatherElements") and not tokens.isdisjoint(node.input):
+                tokens.add(node.output[0])
         rows = [
             int(self._constants[node.input[0]].dims[0])
             for node in nodes
-            if node.op_type == "Gather" and node.input[1] in {"input_ids", *moved} and node.input[0] in self._constants
+            if node.op_type == "Gather" and node.input[1] in tokens and node.input[0] in self._constants
         ]
         return min(rows, default=None)
 
