@@ -26,10 +26,15 @@ from bench.results import (
     SINGLES_AT_ONCE,
     throughput,
 )
+from bench.shape_runs import LONG, LONG_PEAK
+from bench.shapes import SHAPES
 from bench.subjects import MINI, REFERENCE, SYNTHETIC
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from bench.results import Results
+    from bench.shapes import Shape
     from bench.spread import Spread
 
 
@@ -222,10 +227,44 @@ BUDGETS = (
 )
 
 
-def judge(results: Results) -> list[Verdict]:
+def _of_shape(shape: Shape) -> Iterator[Budget]:
+    raw, fp32 = f"{shape.name}/{REFERENCE}", f"{shape.name}/onnx-fp32"
+    for variant, limit in (("onnx-fp32", 1.2), ("onnx-int8", 2.0)):
+        yield Budget(
+            what=f"{shape.name}: encode throughput, {variant} / sentence-transformers",
+            metric=throughput("short", 1, 1),
+            subject=f"{shape.name}/{variant}",
+            against=(throughput("short", 1, 1), raw),
+            limit=limit,
+            at_most=False,
+        )
+    tokens = f"{shape.long_tokens:,} tokens"
+    yield Budget(
+        what=f"{shape.name}: one text of {tokens}, onnx-fp32 / sentence-transformers",
+        metric=LONG,
+        subject=fp32,
+        against=(LONG, raw),
+        limit=1.0,
+        at_most=False,
+    )
+    yield Budget(
+        what=f"{shape.name}: memory for one text of {tokens}, onnx-fp32, above the loaded model",
+        metric=LONG_PEAK,
+        subject=fp32,
+        against=None,
+        limit=400e6,
+        at_most=True,
+        unit="bytes",
+    )
+
+
+SHAPE_BUDGETS = tuple(budget for shape in SHAPES.values() for budget in _of_shape(shape))
+
+
+def judge(results: Results, budgets: Sequence[Budget] = BUDGETS) -> list[Verdict]:
     """Return what a run has to say of each budget that is for its machine."""
     kind = kind_of(results.machine)
-    return [_judge(budget, results) for budget in BUDGETS if budget.processors in (None, kind)]
+    return [_judge(budget, results) for budget in budgets if budget.processors in (None, kind)]
 
 
 def _judge(budget: Budget, results: Results) -> Verdict:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench [--quick] [--compare OLD.json [--no-measure]]``.
+"""The command line: ``python -m bench [--quick] [--compare OLD.json [--no-measure]]``, or ``--shapes [NAME …]``.
 
 Exit codes: 0 measured, 1 past a trigger of ``--compare``, 2 bad usage, which includes nothing alike to compare with.
 Whether a budget was met is said, not an error: a machine may be too small or too busy for it.
@@ -10,10 +10,11 @@ import argparse
 import dataclasses
 import datetime as dt
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.budgets import judge
+from bench.budgets import SHAPE_BUDGETS, judge
 from bench.compare import alike, caveats, compare
 from bench.images import measure_containers, measure_layers
 from bench.machine import describe_machine, read_versions
@@ -24,18 +25,32 @@ from bench.parts import measure_build, measure_large, measure_verify
 from bench.plot import draw
 from bench.processors import kind_of, name_of
 from bench.results import Results, beside, read_runs, to_json
+from bench.shape_runs import FULL as FULL_SHAPES
+from bench.shape_runs import QUICK as QUICK_SHAPES
+from bench.shape_runs import measure_shapes
+from bench.shapes import SHAPES
 from bench.subjects import MINI, SYNTHETIC
-from bench.table import budget_table, describe, failures, report_all, write_page
+from bench.table import (
+    SHAPES_BEGIN,
+    SHAPES_END,
+    budget_table,
+    describe,
+    failures,
+    report_all,
+    report_shapes,
+    write_page,
+)
 from bench.texts import Sizes, make_texts
 from thoth_models.process.environment import usable_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 DONE, WORSE, BAD_USAGE = range(3)
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "bench" / "results.json"
+SHAPE_RESULTS = ROOT / "bench" / "shapes.json"
 
 # How often, and how much: each settled so that a full run takes some ten minutes on two cores.
 FULL = {
@@ -62,6 +77,8 @@ AGREEMENT = Sizes(short=40, long=4, mixed=60)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write what was found, and compare."""
     options = _parser().parse_args(arguments)
+    if options.shapes is not None:
+        return _shapes(options.shapes or list(SHAPES), options.work.resolve(), quick=options.quick)
     # Read first: the older results may be the very file that is about to be written.
     try:
         old = None if options.compare is None else read_runs(options.compare)
@@ -84,6 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description="Measure this project with others.")
     parser.add_argument("--quick", action="store_true", help="few repetitions and texts; leaves the page alone")
+    parser.add_argument(
+        "--shapes",
+        nargs="*",
+        choices=list(SHAPES),
+        metavar="NAME",
+        help=f"measure popular shapes with random weights instead: {', '.join(SHAPES)}, or those named",
+    )
     parser.add_argument("--compare", type=Path, metavar="OLD.json", help="fail if anything is past its trigger")
     parser.add_argument(
         "--no-measure", action="store_true", help=f"take {RESULTS.relative_to(ROOT)} as it is, do not measure"
@@ -97,20 +121,39 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _shapes(names: Sequence[str], work: Path, *, quick: bool) -> int:
+    counts = QUICK_SHAPES if quick else FULL_SHAPES
+    results = _begin(quick=quick, settings={"counts": dataclasses.asdict(counts)})
+    measure_shapes(names, work, counts, results, log_progress)
+    results.versions = {"main": read_versions(Path(sys.executable))}
+    kept = read_runs(SHAPE_RESULTS) if SHAPE_RESULTS.exists() else []
+    runs = [results] if quick else beside(kept, results)
+    judged = [(run, judge(run, SHAPE_BUDGETS)) for run in runs]
+    documents = [run.to_document([verdict.to_table() for verdict in verdicts]) for run, verdicts in judged]
+    place = work if quick else SHAPE_RESULTS.parent
+    (place / SHAPE_RESULTS.name).write_text(to_json(documents), encoding="utf-8")
+    show(report_shapes(judged))
+    if not quick:
+        write_page(PAGE, report_shapes(judged), SHAPES_BEGIN, SHAPES_END)
+    return DONE
+
+
+def _begin(*, quick: bool, settings: Mapping[str, Any]) -> Results:
+    return Results(
+        is_quick=quick,
+        started=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        machine=describe_machine(),
+        settings={"threads": usable_cores(), "load": os.getloadavg()[0], **settings},
+    )
+
+
 def measure(work: Path, *, quick: bool) -> Results:
     """Measure everything once."""
     work.mkdir(parents=True, exist_ok=True)
     counts, sizes = (QUICK, QUICK_SIZES) if quick else (FULL, FULL_SIZES)
-    results = Results(
-        is_quick=quick,
-        started=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=describe_machine(),
-        settings={
-            "threads": usable_cores(),
-            "load": os.getloadavg()[0],
-            "counts": counts,
-            "texts": {callers: dataclasses.asdict(size) for callers, size in sizes.items()},
-        },
+    results = _begin(
+        quick=quick,
+        settings={"counts": counts, "texts": {callers: dataclasses.asdict(size) for callers, size in sizes.items()}},
     )
     materials = prepare(work, log_progress)
     results.bundles = materials.bundles

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 SINGLES_VARIANT = "onnx-fp32"
 
+_ANSWER_SECONDS = 900.0
+"""A text of 8,192 tokens through the largest shape takes two minutes where other things run, too."""
+
 
 def turns(subjects: Sequence[Subject], repetition: int) -> list[Subject]:
     """Return the subjects in the order of one repetition: each begins once, so that none always follows the same."""
@@ -53,12 +56,14 @@ class Bench:
         results: What is found out.
         threads: Threads of each process: the usable cores.
         log_progress: Shows progress.
+        memory_limit: Bytes that a measured process may allocate; None for as many as there are.
     """
 
     materials: Materials
     results: Results
     threads: int
     log_progress: Callable[[str], None]
+    memory_limit: int | None = None
 
     def start(self, subject: Subject) -> Worker:
         """Start the process of a subject."""
@@ -66,7 +71,10 @@ class Bench:
         if subject.environment != "main":
             environment.pop("PYTHONPATH", None)
         python = self.materials.pythons[subject.environment]
-        return Worker(python, task_of(subject, self.materials.places, self.threads), environment)
+        task = task_of(subject, self.materials.places, self.threads)
+        if self.memory_limit is not None:
+            task["memory_limit"] = self.memory_limit
+        return Worker(python, task, environment, timeout=_ANSWER_SECONDS)
 
     def write_texts(self, prefix: str, texts: Mapping[str, Sequence[str]]) -> dict[str, Path]:
         """Write texts where the workers can read them, and return the files by the same names."""
@@ -111,7 +119,7 @@ class Bench:
     def measure_one(self, model: str, repetitions: int) -> None:
         """Measure the first vector and the memory of one process, with nothing else running."""
         for repetition, subject in self._rounds(model, repetitions, "first vector, one process"):
-            with self._failing(subject.name, FIRST_VECTOR), self.start(subject) as worker:
+            with self.failing(subject.name, FIRST_VECTOR), self.start(subject) as worker:
                 seconds = worker.first_vector()
                 memory = worker.memory()
                 self.results.add(FIRST_VECTOR, subject.name, repetition, seconds)
@@ -121,7 +129,7 @@ class Bench:
     def measure_four(self, model: str, repetitions: int) -> None:
         """Measure the memory of four processes of one subject at once, all loaded and none ended."""
         for repetition, subject in self._rounds(model, repetitions, "memory of four processes"):
-            with self._failing(subject.name, PSS_FOUR), contextlib.ExitStack() as stack:
+            with self.failing(subject.name, PSS_FOUR), contextlib.ExitStack() as stack:
                 workers = [stack.enter_context(self.start(subject)) for _ in range(PROCESSES)]
                 for worker in workers:
                     worker.first_vector()
@@ -141,7 +149,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for subject in self.materials.ready(model):
-                with self._failing(subject.name, ""):
+                with self.failing(subject.name, ""):
                     worker = stack.enter_context(self.start(subject))
                     worker.first_vector()
                     worker.encode(files[1]["mixed"], 1, 1)
@@ -155,7 +163,7 @@ class Bench:
                         found = workers.get(subject.name)
                         if found is None or not found.is_alive or self.results.has_failed(subject.name, metric):
                             continue
-                        with self._failing(subject.name, metric):
+                        with self.failing(subject.name, metric):
                             seconds = found.encode(files[calls][kind], callers, calls)
                             self.results.add(metric, subject.name, repetition, len(counts[calls][kind]) / seconds)
 
@@ -169,14 +177,14 @@ class Bench:
                 subject.name: stack.enter_context(self.start(subject)) for subject in subjects if subject.is_ours
             }
             for name, worker in workers.items():
-                with self._failing(name, ""):
+                with self.failing(name, ""):
                     worker.first_vector()
             for repetition in range(repetitions):
                 for metric, callers in ((SINGLES, 1), (SINGLES_AT_ONCE, SINGLE_CALLERS)):
                     self.log_progress(f"{metric}, {repetition + 1} of {repetitions}")
                     for name, worker in workers.items():
                         if not self.results.has_failed(name, metric):
-                            with self._failing(name, metric):
+                            with self.failing(name, metric):
                                 seconds = worker.encode(file, callers, len(texts))
                                 self.results.add(metric, name, repetition, len(texts) / seconds)
 
@@ -187,7 +195,7 @@ class Bench:
                 yield repetition, subject
 
     @contextlib.contextmanager
-    def _failing(self, subject: str, metric: str) -> Iterator[None]:
+    def failing(self, subject: str, metric: str) -> Iterator[None]:
         """Record what a subject fails of, and go on with the others."""
         try:
             yield

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.materials import builder, specification_of
+from bench.materials import builder, remove_tree, specification_of
 from bench.processes import SubjectError, run
 from bench.subjects import MINI
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from bench.materials import Materials
     from bench.results import Results
@@ -110,7 +109,7 @@ def measure_large(materials: Materials, results: Results, size: int, log_progres
     The file is sparse, with the header of safetensors; the store gets a real copy, which the bundle links to.
     """
     place = materials.places.work / "large"
-    _remove(place)
+    remove_tree(place)
     free = shutil.disk_usage(materials.places.work).free
     if free < 1.2 * size:
         results.fail(LARGE_MEMORY, BUILDER, f"expected {1.2 * size:.0f} bytes of free disk, found {free}")
@@ -133,7 +132,7 @@ def measure_large(materials: Materials, results: Results, size: int, log_progres
     except SubjectError as error:
         results.fail(LARGE_MEMORY, BUILDER, str(error))
     finally:
-        _remove(place)
+        remove_tree(place)
 
 
 def _peak(arguments: list[str | Path]) -> int:
@@ -168,10 +167,3 @@ def _write_large(place: Path, size: int) -> Path:
     specification = place / "models.yaml"
     specification.write_text(json.dumps(document), encoding="utf-8")
     return specification
-
-
-def _remove(place: Path) -> None:
-    """Remove a directory that may contain a bundle, whose directories are read-only."""
-    for directory, _, _ in os.walk(place):
-        Path(directory).chmod(0o755)
-    shutil.rmtree(place, ignore_errors=True)

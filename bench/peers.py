@@ -6,6 +6,7 @@ runs where this package is not.
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import sys
@@ -22,24 +23,25 @@ def write_fastembed(source: Path, target: Path) -> None:
     import torch  # noqa: PLC0415 - this half runs in another environment than the other one
     from transformers.models.auto import AutoModel  # noqa: PLC0415
 
+    model = AutoModel.from_pretrained(source, attn_implementation="eager", dtype=torch.float32, local_files_only=True)
+    inputs = ["input_ids", "attention_mask"]
+    if "token_type_ids" in inspect.signature(model.forward).parameters:
+        inputs.append("token_type_ids")
+
     class Transformer(torch.nn.Module):
-        def __init__(self, model: torch.nn.Module) -> None:
+        def __init__(self) -> None:
             super().__init__()
             self.model = model
 
-        def forward(
-            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
-        ) -> torch.Tensor:
-            output = self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+            output = self.model(**dict(zip(inputs, tensors, strict=True)))
             return output.last_hidden_state  # type: ignore[no-any-return]  # the library's outputs have no types
 
-    model = AutoModel.from_pretrained(source, attn_implementation="eager", dtype=torch.float32, local_files_only=True)
-    inputs = ["input_ids", "attention_mask", "token_type_ids"]
     example = tuple(torch.ones(2, 7, dtype=torch.int64) for _ in inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that traces announces its end
         torch.onnx.export(
-            Transformer(model.eval()),
+            Transformer().eval(),
             example,
             str(target / "model.onnx"),
             input_names=inputs,
@@ -48,11 +50,15 @@ def write_fastembed(source: Path, target: Path) -> None:
             opset_version=17,
             dynamo=False,
         )
-    for name in ("config.json", "tokenizer.json", "special_tokens_map.json"):
+    for name in ("config.json", "tokenizer.json"):
         shutil.copyfile(source / name, target / name)
-    # Fastembed cuts at the tokenizer's own maximum; sentence-transformers at the model's, which is shorter here.
     settings = json.loads((source / "tokenizer_config.json").read_bytes())
-    settings["model_max_length"] = json.loads((source / "sentence_bert_config.json").read_bytes())["max_seq_length"]
+    # Fastembed needs this file; transformers writes its content into the configuration today.
+    special = {key: settings[key] for key in ("cls_token", "mask_token", "pad_token", "sep_token", "unk_token")}
+    (target / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
+    # Fastembed cuts at the tokenizer's own maximum; sentence-transformers at the model's, which may be shorter.
+    sentence = json.loads((source / "sentence_bert_config.json").read_bytes())
+    settings["model_max_length"] = sentence.get("max_seq_length", settings["model_max_length"])
     (target / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 

@@ -91,6 +91,14 @@ class Worker:
         asked = {"do": "encode", "texts": str(texts), "callers": callers, "calls": calls}
         return float(self._ask(asked)["seconds"])
 
+    def peak(self, texts: Path) -> dict[str, float]:
+        """Encode the texts of a JSON file in one call.
+
+        Returns:
+            The resident memory ``before`` and at its ``peak`` meanwhile, in bytes, and the ``seconds``.
+        """
+        return self._ask({"do": "peak", "texts": str(texts)})
+
     def vectors(self, texts: Path, target: Path) -> list[str]:
         """Write the vectors of the texts of a JSON file as .npy, and return which heavy libraries were imported."""
         answer: list[str] = self._ask({"do": "vectors", "texts": str(texts), "to": str(target)})["imported"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.shapes import SHAPES
 from bench.texts import FIRST_TEXT
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ def _managed(model: str, variant: str) -> Subject:
     )
 
 
+def _fastembed(model: str) -> Subject:
+    return Subject(way="fastembed", title="fastembed", model=model, environment="fastembed", loader="fastembed")
+
+
 def _raw(model: str) -> Subject:
     return Subject(
         way=REFERENCE, title="sentence-transformers", model=model, environment="main", loader="sentence-transformers"
@@ -84,7 +89,7 @@ def _raw(model: str) -> Subject:
 
 SUBJECTS = (
     _raw(MINI),
-    Subject(way="fastembed", title="fastembed", model=MINI, environment="fastembed", loader="fastembed"),
+    _fastembed(MINI),
     Subject(way="openvino", title="OpenVINO (fp32)", model=MINI, environment="openvino", loader="openvino"),
     _ours(MINI, "onnx-fp32"),
     _prepacked(MINI),
@@ -97,13 +102,26 @@ SUBJECTS = (
     _prepacked(SYNTHETIC),
 )
 
-VARIANTS = {MINI: ("onnx-fp32", "onnx-int8", "torch-fp32"), SYNTHETIC: ("onnx-fp32", "torch-fp32")}
+SHAPE_SUBJECTS = tuple(
+    subject
+    for shape in SHAPES.values()
+    for subject in (
+        _raw(shape.name),
+        *([_fastembed(shape.name)] if shape.is_for_fastembed else []),
+        _ours(shape.name, "onnx-fp32"),
+        _ours(shape.name, "onnx-int8"),
+    )
+)
+"""What ``--shapes`` measures, in a run of its own."""
+
+_ALL = ("onnx-fp32", "onnx-int8", "torch-fp32")
+VARIANTS = {MINI: _ALL, SYNTHETIC: ("onnx-fp32", "torch-fp32"), **dict.fromkeys(SHAPES, _ALL)}
 """What the bundle of each model has; torch-fp32 brings along the files that plain sentence-transformers loads."""
 
 
 def subjects_of(model: str) -> list[Subject]:
     """Return the subjects of a model, the reference first."""
-    return [subject for subject in SUBJECTS if subject.model == model]
+    return [subject for subject in (*SUBJECTS, *SHAPE_SUBJECTS) if subject.model == model]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +155,8 @@ def task_of(subject: Subject, places: Places, threads: int) -> dict[str, Any]:
     if subject.way == REFERENCE:
         return {**task, "path": str(places.source(subject.model))}
     if subject.way == "fastembed":
-        # What the real model is; the others read it from their files.
-        task = {**task, "dimension": 384, "normalize": True}
+        # What the others read from the files of the model.
+        shape = SHAPES.get(subject.model)
+        dimension, pooling = (384, "mean") if shape is None else (shape.dimension, shape.pooling)
+        task = {**task, "dimension": dimension, "pooling": pooling, "normalize": True}
     return {**task, "path": str(places.peer(subject.way, subject.model))}

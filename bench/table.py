@@ -29,6 +29,8 @@ from bench.results import (
     throughput,
     way,
 )
+from bench.shape_runs import COLD_PEAK, COLD_SECONDS, LONG, LONG_PEAK
+from bench.shapes import SHAPES
 from bench.subjects import MINI, REFERENCE, SYNTHETIC, subjects_of
 
 if TYPE_CHECKING:
@@ -37,10 +39,13 @@ if TYPE_CHECKING:
 
     from bench.budgets import Budget, Verdict
     from bench.results import Results
+    from bench.shapes import Shape
     from bench.spread import Spread
 
 BEGIN = "<!-- figures: begin; written by nox -s bench -->"
 END = "<!-- figures: end -->"
+SHAPES_BEGIN = "<!-- shapes: begin; written by nox -s bench -- --shapes -->"
+SHAPES_END = "<!-- shapes: end -->"
 
 _NAMES = {
     MINI: "all-MiniLM-L6-v2",
@@ -231,14 +236,60 @@ def report_all(runs: Sequence[tuple[Results, Sequence[Verdict]]]) -> str:
     return "\n".join(lines)
 
 
-def write_page(page: Path, text: str) -> None:
-    """Put the tables between the markers of a page.
+def shape_tables(results: Results, shape: Shape) -> list[str]:
+    """Return what was measured of a shape; "x" is the ratio to sentence-transformers."""
+    subjects = subjects_of(shape.name)
+    figures = (
+        (FIRST_VECTOR, "s"),
+        (RSS, "bytes"),
+        (throughput("short", 1, 1), ""),
+        (throughput("mixed", 1, 1), ""),
+        (LONG, ""),
+        (LONG_PEAK, "bytes"),
+    )
+    body = []
+    for subject in subjects:
+        cosine = results.agreement.get(subject.name)
+        cells = [_cell(results, metric, subject.name, unit) for metric, unit in figures]
+        body.append([subject.title, *cells, "failed" if cosine is None else f"{cosine:.6f}"])
+    long = f"text of {shape.long_tokens:,} tokens"
+    head = ["", "first vector", "RSS", "short, texts/s", "mixed, texts/s", f"{long}, texts/s", f"memory for a {long}"]
+    return [
+        (
+            f"In the shape of {shape.like}. A build of all variants from nothing took "
+            f"{_figure(results, COLD_SECONDS, shape, 's')}, and at most {_figure(results, COLD_PEAK, shape, 'bytes')}."
+        ),
+        "",
+        *rows([*head, "smallest cosine"], body),
+    ]
+
+
+def _figure(results: Results, metric: str, shape: Shape, unit: str) -> str:
+    spread = results.spread(metric, shape.name)
+    return "(failed)" if spread is None else with_spread(spread, unit)
+
+
+def report_shapes(runs: Sequence[tuple[Results, Sequence[Verdict]]]) -> str:
+    """Return the tables of the shapes, of each machine."""
+    lines: list[str] = []
+    for results, verdicts in runs:
+        lines += [f"### {name_of(results.machine)}", "", *describe(results), "", *budget_table(verdicts)]
+        for shape in SHAPES.values():
+            lines += ["", f"#### {shape.name}", "", *shape_tables(results, shape)]
+        if failed := failures(results):
+            lines += ["", "#### Failed", "", *failed]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def write_page(page: Path, text: str, begin_mark: str = BEGIN, end_mark: str = END) -> None:
+    """Put the tables between two markers of a page.
 
     Raises:
         ValueError: The page does not have both markers, each once and in order.
     """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"{page}: expected the markers {BEGIN} and {END}, each once and in order")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    before, begin, rest = page.read_text(encoding="utf-8").partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
+    if not begin or not end or begin_mark in rest or end_mark in after:
+        raise ValueError(f"{page}: expected the markers {begin_mark} and {end_mark}, each once and in order")
+    page.write_text(f"{before}{begin_mark}\n\n{text}\n\n{end_mark}{after}", encoding="utf-8")

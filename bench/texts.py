@@ -63,6 +63,11 @@ def make_texts(sizes: Sizes) -> dict[str, list[str]]:
     }
 
 
+def long_text(words: int) -> str:
+    """Return a text of so many words, so of at least as many tokens."""
+    return _text(random.Random(8192), words, words)  # noqa: S311 - a text, not a secret
+
+
 def _mixed(generator: random.Random, index: int) -> str:
     # By index, not by chance: also a short list has texts of each length.
     least, most = {0: (250, 400), 3: (30, 80), 6: (30, 80), 8: (30, 80)}.get(index % 12, (1, 15))

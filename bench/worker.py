@@ -50,7 +50,7 @@ def fastembed(task: dict[str, Any]) -> Encode:
 
     TextEmbedding.add_custom_model(
         model="local/model",
-        pooling=fe.PoolingType.MEAN,
+        pooling=fe.PoolingType(task["pooling"].upper()),
         normalization=task["normalize"],
         sources=fe.ModelSource(hf="local/model"),
         dim=task["dimension"],
@@ -121,6 +121,19 @@ def read_memory() -> dict[str, int]:
     return {name.lower(): int(lines[name].split()[0]) * 1024 for name in ("Rss", "Pss")}
 
 
+def peak_while(work: Callable[[], object]) -> dict[str, float]:
+    """Return the resident memory before some work, the most of it meanwhile, in bytes, and its seconds."""
+    before = read_memory()["rss"]
+    with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123 - as above
+        file.write("5")  # the peak begins again at what there is
+    started = time.monotonic()
+    work()
+    seconds = time.monotonic() - started
+    with open("/proc/self/status") as file:  # noqa: PTH123 - as above
+        (line,) = (line for line in file if line.startswith("VmHWM:"))
+    return {"before": before, "peak": int(line.split()[1]) * 1024, "seconds": seconds}
+
+
 def encode_in_threads(encode: Encode, texts: list[str], callers: int, calls: int) -> float:
     """Return the seconds of ``calls`` calls, each with its share of the texts, by so many callers at the same time."""
     shares = [texts[number::calls] for number in range(calls)]
@@ -161,6 +174,8 @@ def obey(command: dict[str, Any], encode: Encode) -> dict[str, Any]:
         return {"memory": read_memory()}
     with open(command["texts"], encoding="utf-8") as file:  # noqa: PTH123 - as above
         texts = json.load(file)
+    if command["do"] == "peak":
+        return peak_while(lambda: encode(texts))
     if command["do"] == "encode":
         return {"seconds": encode_in_threads(encode, texts, command["callers"], command["calls"])}
     import numpy as np  # noqa: PLC0415 - every subject has imported it already
@@ -175,6 +190,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     task = json.loads(sys.argv[1])
+    if "memory_limit" in task:
+        import resource  # noqa: PLC0415 - only where memory may run out, and another process would be killed for it
+
+        resource.setrlimit(resource.RLIMIT_DATA, (task["memory_limit"],) * 2)
     encode = _LOADERS[task["loader"]](task)
     encode([task["text"]])
     print(json.dumps({"first": time.monotonic()}), file=answers, flush=True)

@@ -37,6 +37,15 @@ def test_a_worker_tells_of_its_first_vector_and_then_answers(start: Starter) -> 
         assert worker.memory() == {"rss": 2, "pss": 1}
 
 
+def test_a_worker_tells_of_the_memory_of_one_text(start: Starter, tmp_path: Path) -> None:
+    peak = "print(json.dumps({'before': 1, 'peak': 2, 'seconds': 0.5, **json.loads(line)}), flush=True)"
+    with start(FIRST, f"for line in sys.stdin: {peak}") as worker:
+        worker.first_vector()
+        found = worker.peak(tmp_path / "one.json")
+    asked = {"do": "peak", "texts": str(tmp_path / "one.json")}
+    assert found == {"before": 1, "peak": 2, "seconds": 0.5, **asked}
+
+
 def test_the_reason_of_a_worker_that_dies_is_kept(start: Starter) -> None:
     with start("raise SystemExit('no such model')") as worker, pytest.raises(SubjectError, match="no such model"):
         worker.first_vector()

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from bench.worker import encode_in_threads, read_memory
+from bench.worker import encode_in_threads, peak_while, read_memory
 
 
 class Recorder:
@@ -64,3 +64,13 @@ def test_an_error_in_a_thread_is_raised() -> None:
 def test_memory_is_read_in_bytes() -> None:
     memory = read_memory()
     assert 1_000_000 < memory["pss"] <= memory["rss"] < 100_000_000_000
+
+
+def test_the_peak_is_that_of_the_work_alone() -> None:
+    data = bytearray(b"x") * 50_000_000
+    del data  # what was there before does not count
+    small = peak_while(lambda: None)
+    large = peak_while(lambda: len(bytearray(b"x") * 60_000_000))
+    assert small["peak"] - small["before"] < 20_000_000
+    assert 50_000_000 < large["peak"] - large["before"] < 90_000_000
+    assert large["seconds"] > 0
