@@ -15,18 +15,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import shapes, synthetic
 from bench.environments import PEERS, prepare_environment
 from bench.processes import SubjectError, run
+from bench.shapes import SHAPES
 from bench.subjects import MINI, SUBJECTS, SYNTHETIC, VARIANTS, Places, Subject, subjects_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-ROOT = Path(__file__).parent.parent
+_HERE = Path(__file__).parent
+ROOT = _HERE.parent
 _BUILD_SECONDS = 3600.0
 """A model of 2.3 GB takes half an hour where two cores are busy with other things too."""
-_PEERS_SCRIPT = Path(__file__).with_name("peers.py")
+_PEERS_SCRIPT = _HERE / "peers.py"
 
 
 @dataclass
@@ -143,7 +144,7 @@ def _specify(model: str, variants: Sequence[str], places: Places) -> Path:
     else:
         sources = [{"directory": str(write_invented(model, places))}]
     settings: dict[str, Any] = {"sources": sources, "variants": list(variants)}
-    if model in shapes.SHAPES:
+    if model in SHAPES:
         # Vectors of random weights lie close together, so that rounding changes which are the nearest.
         settings["int8_floor"] = {"minimum_cosine": 0, "neighbour_agreement": 0}
     document = {
@@ -160,7 +161,7 @@ def write_invented(model: str, places: Places) -> Path:
     module, *arguments = ("bench.synthetic",) if model == SYNTHETIC else ("bench.shapes", model)
     target = places.work / model
     stamp = target.with_suffix(".made-of.json")
-    sources = [Path(module.__file__).read_text(encoding="utf-8") for module in (shapes, synthetic)]
+    sources = [place.read_text(encoding="utf-8") for place in (_HERE / "shapes.py", _HERE / "synthetic.py")]
     made_of = json.dumps([*sources, version("torch"), version("transformers")])
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != made_of:
         shutil.rmtree(target, ignore_errors=True)

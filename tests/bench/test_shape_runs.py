@@ -6,6 +6,7 @@ import pytest
 
 from bench import cli, shape_runs
 from bench.budgets import SHAPE_BUDGETS, judge
+from bench.measure import Bench
 from bench.processes import SubjectError
 from bench.results import FIRST_VECTOR, RSS, Results, read_runs, throughput
 from bench.shape_runs import COLD_PEAK, COLD_SECONDS, LONG, LONG_PEAK, QUICK, measure_shapes
@@ -68,8 +69,8 @@ class Fakes:
         monkeypatch.setattr(shape_runs, "prepare_bundle", self.bundle)
         monkeypatch.setattr(shape_runs, "prepare_environments", lambda *_: None)
         monkeypatch.setattr(shape_runs, "prepare_peers", lambda *_: None)
-        monkeypatch.setattr(shape_runs.Bench, "start", lambda _, subject: FakeWorker(self, subject))
-        monkeypatch.setattr(shape_runs.Bench, "compare_vectors", lambda *_: None)
+        monkeypatch.setattr(Bench, "start", lambda _, subject: FakeWorker(self, subject))
+        monkeypatch.setattr(Bench, "compare_vectors", lambda *_: None)
 
     def bundle(self, name: str, materials: Materials) -> None:
         materials.bundles[name] = {"bundle_digest": "0"}

@@ -161,7 +161,8 @@ def _attend(  # noqa: PLR0913, PLR0917 - called by transformers
         count = heads // kv_heads
         key, value = (part.unsqueeze(2).expand(-1, -1, count, -1, -1).flatten(1, 2) for part in (key, value))
     scale = float(query.shape[-1]) ** -0.5 if scaling is None else float(scaling)
-    mixed: Tensor = _Attention.apply(query, key, value, attention_mask.padding, band, (heads, kv_heads, scale))
+    apply: Any = _Attention.apply
+    mixed: Tensor = apply(query, key, value, attention_mask.padding, band, (heads, kv_heads, scale))
     return mixed.transpose(1, 2).contiguous(), None
 
 
