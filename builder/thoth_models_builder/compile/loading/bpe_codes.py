@@ -11,12 +11,13 @@ import weakref
 from dataclasses import dataclass
 from typing import Any, Final
 
+import transformers as untyped_transformers
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
-from transformers.models.bertweet.tokenization_bertweet import BertweetTokenizer
-from transformers.models.phobert.tokenization_phobert import PhobertTokenizer
+
+_transformers: Any = untyped_transformers
 
 _END: Final = "</w>"
 """Ends the last piece of a word in ``bpe.codes``. In ``vocab.txt`` all other pieces end with the mark below instead."""
@@ -43,9 +44,8 @@ _converted: Final[weakref.WeakKeyDictionary[Any, tuple[Tokenizer, Unlisted]]] = 
 
 def is_convertible(tokenizer: object) -> bool:
     """Return whether a tokenizer is one of these. BERTweet's own normalisation needs other packages, and is not."""
-    return isinstance(tokenizer, (PhobertTokenizer, BertweetTokenizer)) and not getattr(
-        tokenizer, "normalization", False
-    )
+    kinds = (_transformers.PhobertTokenizer, _transformers.BertweetTokenizer)
+    return isinstance(tokenizer, kinds) and not getattr(tokenizer, "normalization", False)
 
 
 def convert(tokenizer: Any) -> tuple[Tokenizer, Unlisted]:  # noqa: ANN401 - a class without types
