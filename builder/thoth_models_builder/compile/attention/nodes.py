@@ -2,7 +2,7 @@
 
 Each function takes query, key and value of shape (batch, heads, tokens, size), and all but the causal one the tokens
 that are no padding, bool of shape (batch, tokens); it returns what the queries attend to, shaped as they are.
-docs/decisions/NNNN-long-texts.md has what was measured of each operator, and of the alternatives.
+docs/decisions/0032-long-texts.md has what was measured of each operator, and of the alternatives.
 """
 
 from __future__ import annotations
