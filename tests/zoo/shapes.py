@@ -83,7 +83,7 @@ SHAPES: Mapping[str, Shape] = {
     "gte-multilingual": Shape(make=own_code.gte_multilingual, runs_code=True),
     "arctic-m-v2": Shape(make=own_code.arctic_m_v2, runs_code=True),
     "stella-400m": Shape(make=own_code.stella_400m, runs_code=True),
-    "gte-qwen2": Shape(make=own_code.gte_qwen2, runs_code=True),
+    "gte-qwen2": Shape(make=own_code.gte_qwen2, runs_code=True, max_seq_length=40),
     "jina-v2": Shape(make=own_code.jina_v2, runs_code=True),
     "jina-v3": Shape(make=own_code.jina_v3),
 }
