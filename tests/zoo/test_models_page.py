@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.zoo.waiting import WAITING_KEYS
 from thoth_models_builder.errors import SpecError
 from thoth_models_builder.spec.models_yaml import parse_spec
 from tools import models_page
@@ -41,13 +40,7 @@ def test_another_page_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert main(["--check"]) == 1
 
 
-def parameter(snippet: str) -> Any:
-    waiting = [reason for key, reason in WAITING_KEYS.items() if f"\n    {key}:" in snippet]
-    marks = [pytest.mark.xfail(reason=reason) for reason in waiting]
-    return pytest.param(snippet, marks=marks, id=snippet.split(":", 1)[0].strip())
-
-
-@pytest.mark.parametrize("snippet", [parameter(snippet) for snippet in SNIPPETS])
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.split(":", 1)[0].strip())
 def test_a_snippet_is_a_models_yaml(snippet: str) -> None:
     spec = parse_spec(in_a_file(snippet), "docs/models.md")
     assert list(spec.models) == [spec.bundle.default]

@@ -15,7 +15,6 @@ from tests.zoo import shapes
 from tests.zoo.building import FLOOR, Zoo, build_zoo
 from tests.zoo.own_code import publish_code
 from tests.zoo.table import MODELS, first_of
-from tests.zoo.waiting import WAITING
 from thoth_models import load_embedding
 from thoth_models.verification.report_file import read_report
 from thoth_models.verification.verify import open_bundle
@@ -76,12 +75,6 @@ def modules_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del sys.modules[name]
 
 
-def marked(names: list[str]) -> list[Any]:
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(reason=WAITING[name])) if name in WAITING else name for name in names
-    ]
-
-
 def reference_of(zoo: Zoo, shape: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,7 +92,7 @@ def agree(found: FloatArray, expected: FloatArray) -> None:
 
 
 @pytest.mark.usefixtures("modules_cache")
-@pytest.mark.parametrize("shape", marked(BUILT))
+@pytest.mark.parametrize("shape", BUILT)
 def test_the_vectors_are_those_of_plain_sentence_transformers(
     zoo: Zoo, shape: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -118,7 +111,7 @@ def test_the_vectors_are_those_of_plain_sentence_transformers(
         agree(embedding.encode_document(texts, **options), documents)
 
 
-@pytest.mark.parametrize("shape", marked(BUILT))
+@pytest.mark.parametrize("shape", BUILT)
 def test_every_variant_is_there_and_reached_its_gate(zoo: Zoo, shape: str) -> None:
     bundle = open_bundle(zoo.bundle(shape))
     built = bundle.manifest.models[shape].built
@@ -142,4 +135,3 @@ def test_nearly_all_models_can_be_built() -> None:
     assert len(MODELS) >= 50
     assert {model.shape for model in MODELS} == set(shapes.SHAPES)
     assert sum(model.refused is not None for model in MODELS) <= len(MODELS) / 25
-    assert set(WAITING) <= set(BUILT)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from thoth_models.bundle.manifest import Manifest
     from thoth_models_builder.spec.models_yaml import Int8Floor
 
-_REFERENCE_LIBRARIES: Final = ("numpy", "sentence-transformers", "tokenizers", "torch", "transformers")
+_REFERENCE_LIBRARIES: Final = ("numpy", "sentence-transformers", "sentencepiece", "tokenizers", "torch", "transformers")
 _GRAPH_LIBRARIES: Final = ("onnx", "onnx-ir", "onnxruntime", "onnxscript", "protobuf")
 
 FP32_COSINE: Final = 0.99999
