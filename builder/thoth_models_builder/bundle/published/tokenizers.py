@@ -6,6 +6,7 @@ import heapq
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from thoth_models.backends.checkpoint.unused import WITHOUT_ROW
 from thoth_models_builder.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ _OTHER_PROGRAMS: Final = {
     "ByT5Tokenizer": "its bytes",
 }
 """Classes of transformers that the library ``tokenizers``, with which the runtime cuts texts, has no form of."""
-
-_WITHOUT_ROW: Final = {"gemma3_text": frozenset({"<image_soft_token>"})}
-"""Tokens without a row that are accepted, by architecture: the place of an image in Gemma 3, whose tokenizer the models
-of text have too. A text with it fails, as in the published model."""
 
 _LAST: Final = 10
 """How many of the last tokens of a table are looked at; more than are accepted without a row."""
@@ -82,7 +79,7 @@ def refuse_tokens_beyond_rows(files: ModelFiles, directory: str, *, is_static: b
     """
     rows = _static_rows(files, directory) if is_static else _stated_rows(files, directory)
     model_type = files.optional_object(_path(directory, "config.json")).get("model_type")
-    accepted = _WITHOUT_ROW.get(model_type, frozenset()) if isinstance(model_type, str) else frozenset[str]()
+    accepted = WITHOUT_ROW.get(model_type, {}) if isinstance(model_type, str) else {}
     tokens = (token for token in _tokens(files, directory) if token[1] not in accepted)
     largest = max(tokens, key=lambda token: token[0], default=None)
     if rows is None or largest is None or largest[0] < rows[0]:
