@@ -25,7 +25,7 @@ from bench.peaks import Peak
 from bench.processes import SubjectError
 from bench.results import throughput
 from bench.shapes import SHAPES
-from bench.subjects import SHAPE_SUBJECTS, Places, subjects_of
+from bench.subjects import SHAPE_SUBJECTS, VARIANTS, Places, subjects_of
 from bench.texts import Sizes, long_text, make_texts
 
 if TYPE_CHECKING:
@@ -123,8 +123,13 @@ def _measure_build(shape: Shape, bench: Bench) -> None:
         started = time.monotonic()
         prepare_bundle(shape.name, materials)
         seconds = time.monotonic() - started
-    results.add(COLD_SECONDS, shape.name, 0, seconds)
-    results.add(COLD_PEAK, shape.name, 0, peak.most)
+    built = materials.bundles.get(shape.name, {"variants": ()})["variants"]
+    if set(built) == set(VARIANTS[shape.name]):
+        results.add(COLD_SECONDS, shape.name, 0, seconds)
+        results.add(COLD_PEAK, shape.name, 0, peak.most)
+    else:
+        reason = f"expected {', '.join(VARIANTS[shape.name])} in the bundle, found {', '.join(built) or 'none'}"
+        results.fail(COLD_SECONDS, shape.name, reason)
     prepare_peers(shape.name, materials, bench.log_progress)
 
 

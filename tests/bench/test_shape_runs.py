@@ -65,6 +65,7 @@ class Fakes:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.encoded: list[str] = []
         self.lost = ""
+        self.variants = ["onnx-fp32", "onnx-int8", "torch-fp32"]
         monkeypatch.setattr(shape_runs, "write_invented", lambda name, _places: self.encoded.append(f"write {name}"))
         monkeypatch.setattr(shape_runs, "prepare_bundle", self.bundle)
         monkeypatch.setattr(shape_runs, "prepare_environments", lambda *_: None)
@@ -73,7 +74,7 @@ class Fakes:
         monkeypatch.setattr(Bench, "compare_vectors", lambda *_: None)
 
     def bundle(self, name: str, materials: Materials) -> None:
-        materials.bundles[name] = {"bundle_digest": "0"}
+        materials.bundles[name] = {"bundle_digest": "0", "variants": self.variants}
 
 
 class FakeWorker:
@@ -116,8 +117,19 @@ def test_each_shape_is_measured_beside_its_peers_and_removed(tmp_path: Path, mon
     assert results.reason("bge-base/fastembed", LONG) == "exit code -9"
     assert results.values(COLD_SECONDS, "bge-base").keys() == {0}
     assert {f"bge-base/{way} few 1 1" for way in ways} < set(fakes.encoded)
-    assert results.bundles == {"bge-base": {"bundle_digest": "0"}}
+    assert results.bundles["bge-base"]["bundle_digest"] == "0"
     assert [path.name for path in tmp_path.iterdir()] == ["environments"]
+
+
+def test_a_build_that_lacks_a_variant_is_not_measured_as_one_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Fakes(monkeypatch).variants = ["torch-fp32"]
+    results = empty_results(settings={"threads": 2})
+    measure_shapes(["bge-base"], tmp_path, QUICK, results, lambda _: None)
+    assert not results.values(COLD_SECONDS, "bge-base")
+    found = "expected onnx-fp32, onnx-int8, torch-fp32 in the bundle, found torch-fp32"
+    assert results.reason("bge-base", COLD_SECONDS) == found
 
 
 def test_weights_that_cannot_be_written_are_the_failure_of_that_shape(
