@@ -22,7 +22,12 @@ from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Pooling, StaticEmbedding
 
 from thoth_models_builder.compile.attention.nodes import tokens_of_blocks
-from thoth_models_builder.compile.attention.torch_attention import NAME, UnsupportedAttentionError, attention_of
+from thoth_models_builder.compile.attention.torch_attention import (
+    NAME,
+    UnsupportedAttentionError,
+    attention_of,
+    rotation_of,
+)
 from thoth_models_builder.compile.errors import NotExportableError, UnusableModelError
 from thoth_models_builder.compile.exporters import OUTPUT_NAME, by_program, by_tracing
 from thoth_models_builder.compile.graphs import write_graph
@@ -138,7 +143,7 @@ def _in_blocks(
     """
     side = getattr(model.tokenizer, "padding_side", "right")
     pipeline = _Pipeline(model, excludes_prompt=POOLING_MASK in names, moves_padding=side == "left")
-    with attention_of(model, NAME):
+    with attention_of(model, NAME), rotation_of(model):
         return by_tracing(pipeline, example)
 
 

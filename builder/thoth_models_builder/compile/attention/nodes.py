@@ -1,7 +1,8 @@
 """The nodes of traced attention, and what each becomes in a graph: operators of onnxruntime that work in blocks.
 
-Each function takes query, key and value of shape (batch, heads, tokens, size), and all but the causal one the tokens
-that are no padding, bool of shape (batch, tokens); it returns what the queries attend to, shaped as they are.
+Each function of attention takes query, key and value of shape (batch, heads, tokens, size), and all but the causal one
+the tokens that are no padding, bool of shape (batch, tokens); it returns what the queries attend to, shaped as they
+are. One more applies rotary positions to queries or keys: as seven operators they take five times the memory of one.
 docs/decisions/0032-long-texts.md has what was measured of each operator, and of the alternatives.
 """
 
@@ -16,6 +17,7 @@ DOMAIN: Final = "thoth"
 BIDIRECTIONAL: Final = "BidirectionalAttention"
 WINDOWED: Final = "WindowedAttention"
 CAUSAL: Final = "CausalAttention"
+ROTATED: Final = "RotatedStates"
 
 FULL_TOKENS: Final = 64
 """Tokens up to which attention to texts without padding holds the whole matrix, which is faster."""
@@ -212,6 +214,22 @@ _CAUSAL: Final = f"""
 }}
 """
 
+_ROTATED: Final = f"""
+<domain: "{DOMAIN}", opset_import: [{_OPSETS}]>
+{ROTATED} <half> (states, cosines, sines) => (result)
+{{
+    # Both halves of the last axis are the same, and the operator takes one of them.
+    nought = Constant <value_ints = [0]> ()
+    last = Constant <value_ints = [2]> ()
+    end = Constant <value_ints: ints = @half> ()
+    cosine_halves = Slice (cosines, nought, end, last)
+    sine_halves = Slice (sines, nought, end, last)
+    cosine_rows = Squeeze (cosine_halves, nought)
+    sine_rows = Squeeze (sine_halves, nought)
+    result = com.microsoft.RotaryEmbedding (states, nought, cosine_rows, sine_rows)
+}}
+"""
+
 _SHAPED_AS_QUERIES: Final = """
 <domain: "thoth", opset_import: ["" : 20]>
 NAME <scale> (query, key, value) => (result)
@@ -230,7 +248,7 @@ def declare(model: onnx.ModelProto) -> list[str]:
     kinds = sorted({node.op_type for node in model.graph.node if node.domain == DOMAIN})
     for kind in kinds:
         function = parser.parse_function(_SHAPED_AS_QUERIES.replace("NAME", kind))
-        if kind != CAUSAL:
+        if kind in (BIDIRECTIONAL, WINDOWED):
             function.input.append("padding")
         sample = next(node for node in model.graph.node if node.op_type == kind)
         del function.attribute[:]
@@ -242,7 +260,7 @@ def declare(model: onnx.ModelProto) -> list[str]:
 def expand(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace the nodes of traced attention by the operators that compute it; return the new graph."""
     del model.functions[:]
-    model.functions.extend(parser.parse_function(text) for text in (_BIDIRECTIONAL, _WINDOWED, _CAUSAL))
+    model.functions.extend(parser.parse_function(text) for text in (_BIDIRECTIONAL, _WINDOWED, _CAUSAL, _ROTATED))
     domains = {opset.domain for opset in model.opset_import}
     for domain in (DOMAIN, "com.microsoft"):
         if domain not in domains:

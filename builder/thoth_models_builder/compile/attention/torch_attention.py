@@ -11,6 +11,7 @@ A model that does not call the registered attention, or asks it for something th
 from __future__ import annotations
 
 import contextlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from thoth_models_builder.compile.attention.nodes import BIDIRECTIONAL, CAUSAL, DOMAIN, WINDOWED
+from thoth_models_builder.compile.attention.nodes import BIDIRECTIONAL, CAUSAL, DOMAIN, ROTATED, WINDOWED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,6 +165,53 @@ def _attend(  # noqa: PLR0913, PLR0917 - called by transformers
     apply: Any = _Attention.apply
     mixed: Tensor = apply(query, key, value, attention_mask.padding, band, (heads, kv_heads, scale))
     return mixed.transpose(1, 2).contiguous(), None
+
+
+class _Rotation(torch.autograd.Function):
+    """One node in a trace for rotary positions; outside of it, what the model computes."""
+
+    @staticmethod
+    def forward(_: Any, states: Tensor, cosines: Tensor, sines: Tensor, half: int) -> Tensor:  # noqa: ANN401, ARG004
+        """Return states, of shape (batch, heads, tokens, 2 x half), turned by angles of shape (1, tokens, 2 x half)."""
+        first, second = states.chunk(2, dim=-1)
+        turned = torch.cat((-second, first), dim=-1)
+        return states * cosines.unsqueeze(1) + turned * sines.unsqueeze(1)
+
+    @staticmethod
+    def symbolic(graph: Any, states: Any, cosines: Any, sines: Any, half: int) -> Any:  # noqa: ANN401 - as above
+        """Return the node that stands for it in a graph."""
+        return graph.op(f"{DOMAIN}::{ROTATED}", states, cosines, sines, half_i=[half]).setType(states.type())
+
+
+@contextlib.contextmanager
+def rotation_of(model: SentenceTransformer) -> Iterator[None]:
+    """Let rotary positions of a model be one node of a trace within the context, if it has them in the usual form.
+
+    Models of the transformers library apply them by a function of the same name in each module. The halves of the
+    angles are taken to be the same, as that function has it; where they are not, the graph differs from the model.
+    """
+    module = sys.modules[type(getattr(model[0], "model", None)).__module__]
+    before = getattr(module, _ROTATE, None)
+    if before is None:
+        yield
+        return
+
+    def rotate(query: Tensor, key: Tensor, cosines: Tensor, sines: Tensor, unsqueeze_dim: int = 1) -> Any:  # noqa: ANN401
+        is_usual = unsqueeze_dim == 1 and cosines.ndim == 3 and int(cosines.shape[0]) == 1  # noqa: PLR2004
+        size = int(query.shape[-1])
+        if not is_usual or int(cosines.shape[-1]) != size:
+            return before(query, key, cosines, sines, unsqueeze_dim=unsqueeze_dim)
+        apply: Any = _Rotation.apply
+        return apply(query, cosines, sines, size // 2), apply(key, cosines, sines, size // 2)
+
+    setattr(module, _ROTATE, rotate)
+    try:
+        yield
+    finally:
+        setattr(module, _ROTATE, before)
+
+
+_ROTATE: Final = "apply_rotary_pos_emb"
 
 
 def _describe(

@@ -34,6 +34,7 @@ def test_a_graph_in_blocks_gives_the_vectors_of_the_library(name: str, tmp_path:
     finish_graph(tmp_path / "raw.onnx", tmp_path / "model.onnx")
     content = (tmp_path / "model.onnx").read_bytes()
     assert b"MultiHeadAttention" in content or b"GroupQueryAttention" in content
+    assert (b"RotaryEmbedding" in content) == hasattr(model[0].model.config, "rope_parameters")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     left = model.tokenizer.padding_side == "left"
