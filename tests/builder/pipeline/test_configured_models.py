@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import pytest
 
 from tests.support.bundles import make_writable
 from tests.support.projects import (
-    REPOSITORY,
     Project,
     as_json,
     contents,
@@ -251,34 +249,3 @@ def test_a_key_that_repeats_what_the_files_say_keeps_the_space(plain: Project) -
     first = built(plain, pooling="mean")
     (model,) = diff(first, built(plain, pooling="mean", max_seq_length=64, prompts={})).models
     assert model.verdict == "same vectors"
-
-
-# --- docs/models-yaml.md ---
-
-
-def test_the_example_of_the_page(
-    hub: HubSimulator, project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (REPOSITORY / "docs/models-yaml.md").read_text(encoding="utf-8")
-    section = page.split("## What the files of a model do not say")[1].split("\n## ")[0]
-    blocks = re.findall(r"^```(yaml|console)\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
-    (_, text), (_, shown) = blocks
-    files = model_files("e5")
-    del files["README.md"]
-    hub.add_model("intfloat/e5-small-v2", files)
-    hub.add_model("org/ours", {path: model_files("ours")[path] for path in PLAIN})
-    project.root.mkdir(exist_ok=True)
-    project.file.write_text(text, encoding="utf-8")
-    monkeypatch.chdir(project.root)
-    assert main(["lock", f"--store={project.store}"]) == 0
-    prompt, *lines = shown.splitlines()
-    assert prompt == "$ thoth-bundle lock"
-    # How large the files of the tests are is of no interest on the page.
-    assert re.sub(r"\d+ files, [\d,]+ bytes", "…", capsys.readouterr().out).splitlines() == lines
-    project.build()
-    e5, ours = (is_intact(project.output).models[name].built for name in ("e5", "ours"))
-    assert e5 is not None
-    assert ours is not None
-    assert e5.prompts == {"query": "query: ", "document": "passage: "}
-    assert (ours.pooling, ours.max_seq_length, ours.normalize) == ("cls", 48, True)
-    make_writable(project.root)

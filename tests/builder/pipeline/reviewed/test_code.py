@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.projects import COMMIT, REPOSITORY, Project, as_json, model_files, spec_of
+from tests.support.projects import COMMIT, Project, as_json, model_files
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.bundle.code.references import without_code
 from thoth_models_builder.errors import UnsupportedModelError
@@ -150,24 +149,3 @@ def test_a_job_has_the_code_and_a_configuration_that_finds_it(other: HubSimulato
     )
     assert not fetch_code(model, context)
     assert any(Digest.of(MODELING).hex in str(attempt) for attempt in context.attempts)
-
-
-def test_the_examples_of_the_page_are_accepted() -> None:
-    page = (REPOSITORY / "docs" / "models-yaml.md").read_text(encoding="utf-8")
-    examples = [
-        text for text in re.findall(r"^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) if text[:4] == "    "
-    ]
-    assert len(examples) == 2
-    for text in examples:
-        import yaml
-
-        spec_of(
-            {
-                "mini": {
-                    "sources": [{"hub": "org/mini"}],
-                    "golden": True,
-                    "variants": ["onnx-fp32"],
-                    **yaml.safe_load(text),
-                }
-            }
-        )
