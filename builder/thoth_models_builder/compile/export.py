@@ -21,7 +21,7 @@ import transformers.utils.logging as untyped_logging
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Pooling, StaticEmbedding
 
-from thoth_models_builder.compile.attention.nodes import tokens_of_blocks
+from thoth_models_builder.compile.attention.limits import limits_of
 from thoth_models_builder.compile.attention.torch_attention import (
     NAME,
     UnsupportedAttentionError,
@@ -41,7 +41,7 @@ from thoth_models_builder.compile.tokenizer_files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from onnx import ModelProto
@@ -57,8 +57,11 @@ _EXAMPLE: Final = (2, 7)
 """Batch size and tokens of the example; neither 0 nor 1, which torch treats as constants."""
 
 _CHECKED: Final = ((1, 1), (1, 2), (3, 1), (3, 11), (2, 300), (1, 512))
-"""Batch sizes and tokens at which graph and modules are compared; tokens up to the maximum of the model. One is longer
-than a block of attention, and padded."""
+"""Batch sizes and tokens at which graph and modules are compared; tokens up to the maximum of the model."""
+_PADDED: Final = 300
+"""The longest of these with padding. Limits of the graph's attention from there on need a size of their own."""
+_BEYOND: Final = 256
+"""Tokens by which that size is above the limit, so that a wrong window changes more than the tolerance."""
 _SHORT: Final = 512
 """Maximum of a model, in tokens, up to which its attention holds the whole matrix, which is 2 % faster for short texts:
 12 MiB for a text of 512 tokens with 12 heads."""
@@ -116,10 +119,10 @@ def export_graph(model: SentenceTransformer, target: Path, *, runs_code: bool = 
         try:
             with _quiet():
                 graph, weights = export()
-            longest = tokens_of_blocks(graph)
+            limits = limits_of(graph)
             write_graph(graph, target, weights)
             with _quiet(), _its_usual_attention(model):
-                _compare(model, pipeline, names, target, longest)
+                _compare(model, pipeline, names, target, limits)
         except MemoryError:
             raise
         except NotExportableError as error:
@@ -255,7 +258,7 @@ def _check_modules(model: SentenceTransformer, *, runs_code: bool) -> None:
 
 
 def _compare(
-    model: SentenceTransformer, pipeline: _Pipeline, names: list[str], graph: Path, longest: int | None
+    model: SentenceTransformer, pipeline: _Pipeline, names: list[str], graph: Path, limits: Collection[int]
 ) -> None:
     """Refuse a graph that differs from the modules at shapes other than that of the example.
 
@@ -264,14 +267,14 @@ def _compare(
         pipeline: Its modules.
         names: Names of the graph's inputs.
         graph: Path of the graph.
-        longest: Tokens up to which its attention does not use all of its operators, or None.
+        limits: Numbers of tokens above which its attention changes.
     """
-    limit = max_tokens(model)
+    longest = max_tokens(model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    checked = _CHECKED if longest is None else (*_CHECKED, (1, longest + 1))
-    shapes = {(batch, tokens if limit is None else min(tokens, limit)) for batch, tokens in checked}
+    beyond = [(2, limit + _BEYOND) for limit in limits if limit >= _PADDED and (longest is None or limit < longest)]
+    shapes = {(batch, tokens if longest is None else min(tokens, longest)) for batch, tokens in (*_CHECKED, *beyond)}
     for batch, tokens in sorted(shapes):
         example = _example(model, names, batch, tokens)
         with torch.no_grad():

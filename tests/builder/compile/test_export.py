@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from tests.support.exported import MAKERS, POOLING_MODES
+from tests.support.long_models import LONG_MODELS
 from tests.support.plain_runtime import PlainRuntime, cosines
 from tests.support.tiny_models import DIMENSION, MIXED_TEXTS, PREFIXES
 from thoth_models_builder.compile.errors import NotExportableError
@@ -228,6 +230,29 @@ def test_a_graph_that_says_something_else_than_the_modules_is_refused(
 
     model = with_activation(wordpiece_model, doubles_as_it_is_exported)
     assert "expected the vectors of the modules from the graph, found a difference of " in refusal(model, tmp_path)
+
+
+@pytest.mark.unmeasured
+@pytest.mark.parametrize("window", [600, 550])
+def test_a_wrong_window_is_found_beyond_it(window: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from thoth_models_builder.compile.attention import torch_attention
+    from thoth_models_builder.compile.export import load_reference
+
+    source = LONG_MODELS["modernbert"](tmp_path / "source")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "local_attention": 1200}))
+    right, wrong = torch_attention.Band(600, 600), torch_attention.Band(window, window)
+    band_of, bands = torch_attention.band_of, []
+
+    def mistaken(mask_function: Callable[..., Any]) -> torch_attention.Band:
+        bands.append(band_of(mask_function))
+        return wrong if bands[-1] == right else bands[-1]
+
+    monkeypatch.setattr(torch_attention, "band_of", mistaken)
+    content = exported_graph(load_reference(source), tmp_path).read_bytes()
+    assert right in bands
+    # Exported as the library computes it instead.
+    assert (b"MultiHeadAttention" in content) == (wrong == right)
 
 
 def test_a_model_without_the_plain_attention_is_refused(

@@ -271,15 +271,3 @@ def expand(model: onnx.ModelProto) -> onnx.ModelProto:
     expanded.opset_import.extend(kept)
     del expanded.functions[:]
     return expanded
-
-
-def tokens_of_blocks(model: onnx.ModelProto) -> int | None:
-    """Return up to how many tokens the attention of a graph does not use all of its operators; None for any other."""
-    return CAUSAL_TOKENS if _has(model.graph, "GroupQueryAttention") else None
-
-
-def _has(graph: onnx.GraphProto, kind: str) -> bool:
-    return any(
-        node.op_type == kind or any(_has(attribute.g, kind) for attribute in node.attribute if attribute.HasField("g"))
-        for node in graph.node
-    )

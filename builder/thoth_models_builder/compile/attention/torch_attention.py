@@ -32,8 +32,9 @@ NAME: Final = "thoth"
 
 _FURTHEST: Final = 65_536
 """Distance up to which a mask is examined; a wider band counts as unlimited. The longest inputs have 32,768 tokens."""
-_QUERIES: Final = (0, 1, 2, 3, 62, 509, 4_095, 4_096, 70_000)
-"""Positions of the queries whose masks must all be the same band."""
+_QUERIES: Final = (0, 1, 2, 3, 62, 509, *(2**power + one for power in range(12, 17) for one in (-1, 0)), 70_000)
+"""Positions of the queries whose masks must all be the same band. No mask of chunks of up to 70,000 tokens passes: the
+last query sees the part of its chunk that is before it, and others would have to see as much."""
 
 
 class UnsupportedAttentionError(Exception):

@@ -41,12 +41,13 @@ def test_each_mask_of_the_library_is_a_band(
     assert band_of(_mask(name, *arguments)) == Band(*expected)
 
 
-def test_a_mask_that_differs_between_tokens_is_refused() -> None:
+@pytest.mark.parametrize("size", [128, 8_192, 12_000, 16_384, 32_768, 65_536])
+def test_a_mask_of_chunks_is_refused(size: int) -> None:
     import torch
 
     from thoth_models_builder.compile.attention.torch_attention import UnsupportedAttentionError, band_of
 
-    chunks = _mask("chunked_causal_mask_function", 128, torch.zeros(1, dtype=torch.int64))
+    chunks = _mask("chunked_causal_mask_function", size, torch.zeros(1, dtype=torch.int64))
     with pytest.raises(UnsupportedAttentionError, match="the same band for every token"):
         band_of(chunks)
 
