@@ -130,8 +130,8 @@ def test_what_cannot_be_built_is_refused_before_it_is_locked(zoo: Zoo, shape: st
         zoo.bundle(shape)
 
 
-def test_nearly_all_models_can_be_built() -> None:
-    """Each has a shape that is built, but for two of fifty at most."""
-    assert len(MODELS) >= 50
+def test_the_table_has_each_shape_and_few_that_are_refused() -> None:
+    """That each of the others is built is what the tests above are for."""
     assert {model.shape for model in MODELS} == set(shapes.SHAPES)
+    assert len(BUILT) >= 48
     assert sum(model.refused is not None for model in MODELS) <= len(MODELS) / 25

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from tests.support.builder_fixtures import Outcome
 
 BGE = "BAAI/bge-small-en-v1.5"
+FILES = {
+    **model_files("bge", prompts={"query": "query: "}),
+    "modeling.py": b"",
+    "sentence_bert_config.json": as_json({"max_seq_length": 128, "model_args": {"torch_dtype": "auto"}}),
+}
 
 
 @pytest.fixture
 def here(project: Project, hub: HubSimulator, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("THOTH_STORE", str(project.root.parent / "store"))
-    files = {**model_files("bge", prompts={"query": "query: "}), "modeling.py": b""}
-    files["sentence_bert_config.json"] = as_json({"max_seq_length": 128, "model_args": {"torch_dtype": "auto"}})
-    hub.add_model(BGE, files, revision=COMMIT)
+    hub.add_model(BGE, FILES, revision=COMMIT)
     return project
 
 
@@ -33,6 +36,7 @@ def test_the_report(command: Callable[..., Outcome]) -> None:
     outcome = command("check-model", f"hub:{BGE}", *FAST_OPTIONS)
     assert outcome.code == 0
     lines = outcome.out.splitlines()
+    locked = {path: data for path, data in FILES.items() if path not in {"README.md", "modeling.py"}}
     assert lines[:12] == [
         "bge-small-en-v1-5: a bundle can contain it, as onnx-fp32, onnx-int8, torch-fp32",
         f"  source        hub:{BGE}@main, commit {COMMIT}",
@@ -44,15 +48,15 @@ def test_the_report(command: Callable[..., Outcome]) -> None:
         "  unit length   by the model itself",
         "  similarity    cosine",
         "  prompt        query: 'query: '",
-        f"  weights       {len(model_files('bge')['model.safetensors']):,} bytes",
-        lines[11],
+        f"  weights       {len(FILES['model.safetensors']):,} bytes",
+        f"  files         10, {sum(map(len, locked.values())):,} bytes",
     ]
     assert lines[12] == (
         "  written anew: sentence_bert_config.json (without model_args: torch_dtype (the variant decides the "
         "precision); max_seq_length 64 in place of 128: bert has 64 positions (max_position_embeddings), longer texts "
         "fail)"
     )
-    assert "  locked: model.safetensors" in lines
+    assert [line for line in lines if line.startswith("  locked: ")] == [f"  locked: {path}" for path in sorted(locked)]
     assert "  left out: modeling.py (a bundle carries no code)" in lines
     assert lines[lines.index("in models.yaml:") + 1 :] == [
         "  bge-small-en-v1-5:",

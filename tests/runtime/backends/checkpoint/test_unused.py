@@ -12,7 +12,6 @@ from thoth_models.backends.checkpoint.faults import faults
 from thoth_models.backends.checkpoint.reports import load_reports
 from thoth_models.backends.checkpoint.unused import (
     IN_EXCESS,
-    POOLER,
     WITH_POOLER,
     may_be_in_excess,
     may_be_missing,
@@ -92,8 +91,3 @@ def test_a_pooler_may_be_missing_where_nothing_takes_its_output(
     model_type: str, tensor: str, *, takes_pooler_output: bool, is_accepted: bool
 ) -> None:
     assert may_be_missing(model_type, tensor, takes_pooler_output=takes_pooler_output) is is_accepted
-
-
-def test_each_entry_says_why() -> None:
-    assert all(part.reason for parts in IN_EXCESS.values() for part in parts)
-    assert POOLER.reason
