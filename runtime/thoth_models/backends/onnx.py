@@ -211,7 +211,7 @@ class OnnxBackend:
             vectors[batch] = run_texts(batch, compute, first=first)
             progress.add(len(batch))
 
-        with self._sessions.calling(sum(lengths)) as (workers, most_tokens):
+        with self._sessions.calling(lengths) as (workers, most_tokens):
             planned = list(batches(lengths, most_tokens=most_tokens, most_texts=batch_size))
             if workers > 1:
                 parallel(run, planned, workers)

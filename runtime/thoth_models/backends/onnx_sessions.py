@@ -24,7 +24,7 @@ except Exception as error:  # onnxruntime raises any error that kept its library
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from thoth_models.types import FloatArray
@@ -139,11 +139,10 @@ class Sessions:
     def __init__(self, graph: Graph, count: int) -> None:
         self._graph = graph  # keeps the pages of the weights alive
         self._count = count
-        self._wide = graph.session(count)
-        # Created now, although a service with one caller may never need it: onnxruntime checks that the weight file
-        # exists, and after loading, nothing may depend on storage that may disappear or stop answering.
-        self._narrow = self._wide if count == 1 else graph.session(1)
-        self._long = graph.session(count, is_for_long_texts=True) if graph.has_long_texts else self._wide
+        # All created now, although a service with one caller may never need some: onnxruntime checks that the weight
+        # file exists, and after loading, nothing may depend on storage that may disappear or stop answering.
+        self._short = _Pair.of(graph, count)
+        self._long = _Pair.of(graph, count, is_for_long_texts=True) if graph.has_long_texts else self._short
         # By thread: if a signal handler raises in the main thread, a call may not be removed. The next call of that
         # thread corrects the entry, while a plain counter would stay wrong for ever.
         self._callers: dict[int, int] = {}
@@ -156,25 +155,26 @@ class Sessions:
     @property
     def inputs(self) -> list[Any]:
         """The inputs of the graph: name, type and shape of each."""
-        return list(self._wide.get_inputs())
+        return list(self._short.wide.get_inputs())
 
     @property
     def outputs(self) -> list[Any]:
         """The outputs of the graph: name, type and shape of each."""
-        return list(self._wide.get_outputs())
+        return list(self._short.wide.get_outputs())
 
     @contextlib.contextmanager
-    def calling(self, tokens: int) -> Iterator[tuple[int, int]]:
-        """Register the caller for a call of ``tokens`` tokens, and choose worker count and batch size.
+    def calling(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Register the caller for a call with texts of so many tokens each, and choose worker count and batch size.
 
         Yields:
             The number of threads for the runs, and the maximum number of tokens of a run, including padding.
         """
         me = threading.get_ident()
         self._callers.pop(me, None)
-        # Each thread should have several runs, or the others would be idle during the last one.
-        alone, much = not self._callers, tokens >= _RUNS_PER_THREAD * _TOKENS_PER_THREAD * self._count
-        workers = self._count if alone and much else 1
+        # Each thread should have several runs, or the others would be idle during the last one; and at least one text,
+        # because a text is not divided.
+        much = sum(lengths) >= _RUNS_PER_THREAD * _TOKENS_PER_THREAD * self._count and len(lengths) >= self._count
+        workers = self._count if much and not self._callers else 1
         try:
             self._callers[me] = workers
             yield workers, _TOKENS_PER_THREAD * (1 if self._is_crowded else self._count)
@@ -187,10 +187,10 @@ class Sessions:
 
     def run(self, arrays: dict[str, Any]) -> FloatArray:
         """Run the graph, and return its vectors."""
-        is_long = arrays["input_ids"].shape[1] > _LONG
+        pair = self._long if arrays["input_ids"].shape[1] > _LONG else self._short
         if self._is_crowded:
-            return self._in_slot(self._narrow_slots, self._long if is_long else self._narrow, arrays)
-        return self._in_slot(self._wide_slots, self._long if is_long else self._wide, arrays)
+            return self._in_slot(self._narrow_slots, pair.narrow, arrays)
+        return self._in_slot(self._wide_slots, pair.wide, arrays)
 
     def _in_slot(self, slots: _Slots, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
         me = threading.get_ident()
@@ -209,6 +209,19 @@ class Sessions:
         with computing():
             (vectors,) = session.run([OUTPUT], arrays)
         return vectors  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A session with all threads, and one without threads; the same one if there is one thread."""
+
+    wide: onnxruntime.InferenceSession
+    narrow: onnxruntime.InferenceSession
+
+    @classmethod
+    def of(cls, graph: Graph, count: int, *, is_for_long_texts: bool = False) -> Self:
+        wide = graph.session(count, is_for_long_texts=is_for_long_texts)
+        return cls(wide, wide if count == 1 else graph.session(1, is_for_long_texts=is_for_long_texts))
 
 
 class _Slots:

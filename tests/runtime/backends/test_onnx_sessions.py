@@ -70,18 +70,18 @@ def test_slots_that_are_freed_before_a_waiting_thread_has_run(monkeypatch: pytes
 
 
 class _FakeGraph:
-    """A graph whose sessions record by which of them a run was computed."""
+    """A graph whose sessions record by which of them a run was computed: its threads, and whether for long texts."""
 
     def __init__(self, *, has_long_texts: bool) -> None:
         self.has_long_texts = has_long_texts
-        self.runs: list[bool] = []
+        self.runs: list[tuple[int, bool]] = []
 
-    def session(self, _: int, *, is_for_long_texts: bool = False) -> object:
+    def session(self, count: int, *, is_for_long_texts: bool = False) -> object:
         runs = self.runs
 
         class Session:
             def run(self, *_: object) -> list[object]:
-                runs.append(is_for_long_texts)
+                runs.append((count, is_for_long_texts))
                 return [None]
 
         return Session()
@@ -95,4 +95,28 @@ def test_only_long_texts_run_without_an_arena(*, has_long_texts: bool) -> None:
     made = sessions.Sessions(graph, 2)
     for shape in ((64, 100), (1, sessions._LONG), (1, sessions._LONG + 1)):
         made.run({"input_ids": numpy.zeros(shape)})
-    assert graph.runs == [False, False, has_long_texts]
+    assert graph.runs == [(2, False), (2, False), (2, has_long_texts)]
+
+
+@pytest.mark.parametrize("has_long_texts", [True, False])
+def test_in_a_crowd_long_texts_compute_in_their_callers_threads_too(*, has_long_texts: bool) -> None:
+    numpy = pytest.importorskip("numpy")
+    sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
+    graph = _FakeGraph(has_long_texts=has_long_texts)
+    made = sessions.Sessions(graph, 2)
+    made._callers = {-1: 1, -2: 1}
+    for length in (100, sessions._LONG + 1):
+        made.run({"input_ids": numpy.zeros((1, length))})
+    assert graph.runs == [(1, False), (1, has_long_texts)]
+
+
+@pytest.mark.parametrize(("lengths", "threads"), [([8_192], 2), ([1_000], 2), ([8_192] * 2, 1), ([10] * 8, 2)])
+def test_a_lone_caller_uses_all_threads(lengths: list[int], threads: int) -> None:
+    """In one run if there are fewer texts than threads, and in a run for each thread if there are enough."""
+    numpy = pytest.importorskip("numpy")
+    sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
+    graph = _FakeGraph(has_long_texts=True)
+    made = sessions.Sessions(graph, 2)
+    with made.calling(lengths) as (workers, _):
+        made.run({"input_ids": numpy.zeros((1, lengths[0]))})
+    assert (workers, graph.runs[0][0]) == (2 // threads, threads)
