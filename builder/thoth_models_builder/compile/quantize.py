@@ -54,7 +54,7 @@ _ZERO_POINTS: Final = tuple(range(16, 256, 16))
 """Possible zero points of uint8: 128 if activations are negative half of the time, smaller ones after a GELU."""
 _STEPS: Final = 4
 """Channel factors are integer powers of 2 ** (1 / 4), so that the last bits of the measuring run do not matter."""
-_FURTHEST: Final = 4.0
+_MAX_POWER: Final = 4.0
 """Largest power of 2 for scaling a channel, for channels that were inactive in the measuring run."""
 _TINY: Final = 1e-12
 
@@ -269,7 +269,7 @@ def _or_one(scale: NDArray[Any]) -> FloatArray:
 
 def _even(powers: NDArray[np.float32]) -> FloatArray:
     """Return channel factors from their powers of two, with a median of about 1."""
-    powers = np.clip(powers - np.median(powers), -_FURTHEST, _FURTHEST)
+    powers = np.clip(powers - np.median(powers), -_MAX_POWER, _MAX_POWER)
     return np.asarray(np.exp2(np.rint(powers * _STEPS) / _STEPS), dtype=np.float32)
 
 

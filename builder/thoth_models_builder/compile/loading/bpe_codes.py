@@ -25,9 +25,8 @@ _GOES_ON: Final = "@@"
 _WORD: Final = r"[^\s\x1c-\x1f]+\n?"
 r"""What these tokenizers call a word, ``\S+\n?``; to Python, unlike to this library, four control characters are white
 space."""
-
-
 _PAIR: Final = 2
+"""Pieces that a merge joins. The library also keeps lines of ``bpe.codes`` that have fewer, and never applies them."""
 
 
 @dataclass(frozen=True, slots=True)
