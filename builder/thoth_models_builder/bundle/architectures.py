@@ -37,7 +37,6 @@ class NativeForm:
         config: Content of config.json, without ``auto_map``, with the keys that the class of transformers reads.
         model_type: Name of the architecture in transformers.
         code: The reference in ``auto_map`` that is not needed.
-        models: Models that the entry was written for; others with the same reference and the same values fit as well.
         reason: Why both are the same.
         source: Public address of what the reason relies on.
         max_tokens: Longest text up to which both are the same, in tokens, or None for any length.
@@ -46,7 +45,6 @@ class NativeForm:
     config: Mapping[str, Any]
     model_type: str
     code: str
-    models: tuple[str, ...]
     reason: str
     source: str
     max_tokens: int | None
@@ -64,7 +62,6 @@ class _Reviewed:
         expected: Values that the class of transformers takes for granted, by key; _ABSENT where it may be missing.
         form: Returns the keys that transformers reads, and the longest text; raises _DifferentError.
         native_type: Name of the architecture in transformers.
-        models: Models that the entry was written for.
         reason: Why both are the same.
         source: Public address of what the reason relies on.
     """
@@ -76,7 +73,6 @@ class _Reviewed:
     expected: Mapping[str, tuple[object, ...]]
     form: Callable[[Mapping[str, Any]], tuple[dict[str, Any], int | None]]
     native_type: str
-    models: tuple[str, ...]
     reason: str
     source: str
 
@@ -142,7 +138,6 @@ def _native_form(config: Mapping[str, Any]) -> NativeForm | None:
         config={**kept, **keys, "model_type": entry.native_type},
         model_type=entry.native_type,
         code=f"{repository}--{code}" if repository else code,
-        models=entry.models,
         reason=entry.reason,
         source=entry.source,
         max_tokens=max_tokens,
@@ -290,6 +285,9 @@ _GTE_REASON: Final = (
 )
 
 _TABLE: Final = (
+    # Above each, the models that it was written for; others with the same reference and the same values fit as well.
+    #
+    # nomic-ai/nomic-embed-text-v1, nomic-ai/nomic-embed-text-v1.5, Snowflake/snowflake-arctic-embed-m-long
     _Reviewed(
         model_type="nomic_bert",
         code="modeling_hf_nomic_bert.NomicBertModel",
@@ -307,14 +305,10 @@ _TABLE: Final = (
         expected=_NOMIC_EXPECTED,
         form=_nomic,
         native_type="nomic_bert",
-        models=(
-            "nomic-ai/nomic-embed-text-v1",
-            "nomic-ai/nomic-embed-text-v1.5",
-            "Snowflake/snowflake-arctic-embed-m-long",
-        ),
         reason="transformers took this architecture over, and reads its weights under their published names",
         source="https://github.com/huggingface/transformers/pull/43067",
     ),
+    # Snowflake/snowflake-arctic-embed-m-v2.0
     _Reviewed(
         model_type="gte",
         code="modeling_hf_alibaba_nlp_gte.GteModel",
@@ -323,10 +317,10 @@ _TABLE: Final = (
         expected=_GTE_EXPECTED,
         form=_gte,
         native_type="gte",
-        models=("Snowflake/snowflake-arctic-embed-m-v2.0",),
         reason=_GTE_REASON,
         source="https://github.com/huggingface/transformers/pull/48416",
     ),
+    # Alibaba-NLP/gte-multilingual-base, Alibaba-NLP/gte-base-en-v1.5, Alibaba-NLP/gte-large-en-v1.5
     _Reviewed(
         model_type="new",
         code="modeling.NewModel",
@@ -336,11 +330,6 @@ _TABLE: Final = (
         expected=_GTE_EXPECTED,
         form=_gte,
         native_type="gte",
-        models=(
-            "Alibaba-NLP/gte-multilingual-base",
-            "Alibaba-NLP/gte-base-en-v1.5",
-            "Alibaba-NLP/gte-large-en-v1.5",
-        ),
         reason=_GTE_REASON,
         source="https://github.com/huggingface/transformers/pull/48416",
     ),
