@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models_builder.errors import UnsupportedModelError
-from thoth_models_builder.spec.variants import MODULES_FILE
+from thoth_models_builder.spec.variants import MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from thoth_models_builder.bundle.model_files import ModelFiles
 
 _CONFIG: Final = "config.json"
-_SENTENCE_TRANSFORMERS: Final = "config_sentence_transformers.json"
 _ADAPTER: Final = "adapter_config.json"
 _ADAPTER_PLACES: Final = (_ADAPTER, f"0_Transformer/{_ADAPTER}")
 _SENTENCE_CONFIG: Final = "sentence_bert_config.json"
 
-SMALL_FILES: Final = (MODULES_FILE, _CONFIG, _SENTENCE_TRANSFORMERS, _SENTENCE_CONFIG, *_ADAPTER_PLACES)
+SMALL_FILES: Final = (MODULES_FILE, _CONFIG, SENTENCE_TRANSFORMERS_FILE, _SENTENCE_CONFIG, *_ADAPTER_PLACES)
 """Files that say what a model is; :func:`kind_of` reads no others."""
 
 _MEDIA: Final = ("image", "audio", "video")
@@ -88,7 +87,7 @@ class _Small:
     def __init__(self, paths: Collection[str], files: ModelFiles) -> None:
         self._files = files
         self.config = self.object(_CONFIG)
-        self.library = self.object(_SENTENCE_TRANSFORMERS)
+        self.library = self.object(SENTENCE_TRANSFORMERS_FILE)
         self.has_modules = MODULES_FILE in paths
         entries = self._read(MODULES_FILE, list)
         references = [entry.get("type") for entry in entries or () if isinstance(entry, dict)]
@@ -168,7 +167,7 @@ def _stated(small: _Small) -> Iterator[OtherKind]:
     texts = {"reranker": _RERANKER, "sparse": _SPARSE, "late interaction": _LATE}
     if isinstance(stated, str) and stated in names:
         meaning, advice = texts[names[stated]]
-        found = f"{_SENTENCE_TRANSFORMERS}: model_type: expected SentenceTransformer, found {stated}"
+        found = f"{SENTENCE_TRANSFORMERS_FILE}: model_type: expected SentenceTransformer, found {stated}"
         yield OtherKind(name=names[stated], found=found, meaning=meaning, advice=advice)
 
 
