@@ -113,6 +113,7 @@ _WINDOWED: Final = f"""
     left = Constant <value_int: int = @left> ()
     right = Constant <value_int: int = @right> ()
     block = Constant <value_int = {WINDOW_TOKENS}> ()
+    # A place, as the step; the other zero is a cost.
     nought = Constant <value_int = 0> ()
     step = Constant <value_int = 1> ()
     zero = Constant <value_float = 0.0> ()
@@ -190,6 +191,7 @@ _CAUSAL: Final = f"""
     tokens = Squeeze (size)
     total = Cast <to = 6> (tokens)
     one = Constant <value = int32 {{1}}> ()
+    # The place of the last token, for each text: padding counts as tokens, which those before it do not see.
     last = Sub (total, one)
     lasts = Expand (last, rows)
     most = Constant <value_int = {CAUSAL_TOKENS}> ()
