@@ -24,10 +24,11 @@ _ENTRIES: Final = (
     # Modules that the compiler imports by name.
     "thoth_models.backends.onnx",
     "thoth_models.backends.torch",
-    # Run in the builder, and decide the content of jobs.
+    # Run in the builder, and decide the content of jobs and the identity of the space, which is kept with them.
     "thoth_models_builder.bundle.compile_job",
     "thoth_models_builder.bundle.configure",
     "thoth_models_builder.bundle.describe",
+    "thoth_models_builder.bundle.space_of",
     "thoth_models_builder.bundle.code.references",
 )
 

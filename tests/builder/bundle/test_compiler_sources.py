@@ -42,9 +42,13 @@ def test_a_change_of_what_is_measured_changes_the_key(module: str, copied: dict[
     assert digest_of(compiler_sources(copied)) != before
 
 
-def test_a_change_of_the_compiler_or_of_what_a_job_says_changes_the_key(copied: dict[str, Path]) -> None:
+def test_a_change_of_the_compiler_or_of_what_a_job_or_a_space_says_changes_the_key(copied: dict[str, Path]) -> None:
     package = copied["thoth_models_builder"]
-    others = ("bundle/compile_job.py", "bundle/describe.py", "spec/compile_job.py", "spec/variants.py")
+    others = (
+        *("bundle/compile_job.py", "bundle/describe.py", "spec/compile_job.py", "spec/variants.py"),
+        *("bundle/configure.py", "bundle/published/repairs.py", "bundle/published/positions.py"),
+        *("bundle/architectures.py", "bundle/code/references.py", "bundle/space_of.py"),
+    )
     digests = [digest_of(compiler_sources(copied))]
     for path in [*(package / "compile").glob("*.py"), *(package / other for other in others)]:
         path.write_bytes(path.read_bytes() + b"\n# changed\n")
