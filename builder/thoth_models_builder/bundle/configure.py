@@ -144,6 +144,16 @@ def _content_of(data: bytes) -> ContentDigest:
     return hasher.finish()
 
 
+def settings_of(model: ModelSpec) -> dict[str, object]:
+    """Return all of a model's specification that :data:`RULES` read, by name: equal files and these give equal results.
+
+    Part of the cache key of a compilation. Sources are not in it as such, because a mirror has the same files; what a
+    rule knows by the name of a source is.
+    """
+    named = _instructor_name(model)
+    return {**model.source_settings(), **({} if named is None else {"known_as": named})}
+
+
 def has_unit_length(model: ModelSpec, facts: ModelFacts) -> bool:
     """Return whether vectors are made unit length unless the caller says otherwise; resolves ``normalize: auto``."""
     if model.normalize == "auto":
@@ -213,15 +223,19 @@ def _pooling(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
 
 def _instructor(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     """Write what the library knows of a model by its name on the Hub, which a directory does not have."""
-    named = sorted({source.hub for source in model.sources if isinstance(source, HubSource)} & _INSTRUCTOR)
-    if not named:
+    named = _instructor_name(model)
+    if named is None:
         return
     pooling = next((module for module in read_modules(files) if module.kind == "Pooling"), None)
     if pooling is None or not files.optional_object(path := pooling.path(_CONFIG_FILE)).get("include_prompt", True):
         return
     data = canonical_json({**files.json(path, dict), "include_prompt": False})
-    reason = f"include_prompt: false, which sentence-transformers assumes for {named[0]} by its name"
+    reason = f"include_prompt: false, which sentence-transformers assumes for {named} by its name"
     yield Change(path=path, data=data, reason=reason)
+
+
+def _instructor_name(model: ModelSpec) -> str | None:
+    return min({source.hub for source in model.sources if isinstance(source, HubSource)} & _INSTRUCTOR, default=None)
 
 
 _INSTRUCTOR: Final = frozenset({"hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl"})

@@ -140,7 +140,7 @@ def cache_key(
         source: Content of each locked file, by path in the model's source directory.
         variants: Names of the variants to compile, in any order.
         toolchain: Versions, from :func:`toolchain`.
-        settings: Keys of models.yaml that change what the files say, from ``ModelSpec.source_settings``.
+        settings: What of models.yaml changes what the files say, from ``configure.settings_of``.
     """
     return Digest.of(
         canonical_json(

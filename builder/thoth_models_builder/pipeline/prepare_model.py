@@ -12,7 +12,7 @@ from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import ContentDigest
 from thoth_models_builder.bundle.compile_job import compile_job
 from thoth_models_builder.bundle.compose_manifest import ModelInputs
-from thoth_models_builder.bundle.configure import configure, has_unit_length
+from thoth_models_builder.bundle.configure import configure, has_unit_length, settings_of
 from thoth_models_builder.bundle.derivation import (
     Derived,
     cache_key,
@@ -251,7 +251,7 @@ def _normalizes_the_same(model: PlannedModel, built: BuiltModel, store: Store) -
 
 def _key(model: PlannedModel, versions: Mapping[str, str]) -> Digest:
     contents = {**_locked_contents(model), **code_contents(model.locked)}
-    return cache_key(contents, model.spec.variants, versions, model.spec.source_settings())
+    return cache_key(contents, model.spec.variants, versions, settings_of(model.spec))
 
 
 def _locked_contents(model: PlannedModel) -> dict[str, ContentDigest]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.bundles import make_writable
-from tests.support.projects import FAST, Recorder, as_json, model_files, write_files
+from tests.support.projects import FAST, Recorder, as_json, contents, model_files, write_files
 from thoth_models.bundle.accuracy import Accuracy
 from thoth_models.bundle.digest import ContentDigest, Digest
 from thoth_models_builder.bundle.compose_manifest import compose
@@ -25,6 +25,7 @@ from thoth_models_builder.spec.plan import plan_models
 from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
+    from tests.support.hub_simulator import HubSimulator
     from tests.support.projects import Project
     from thoth_models.verification.verify import VerificationReport
     from thoth_models_builder.spec.plan import PlannedModel
@@ -201,7 +202,7 @@ def bundle_of(project: Project, model: PlannedModel) -> VerificationReport:
         gathered = part.gathered(replace(made, variants=tuple(made.variants), accuracy=accuracy), context.store)
         manifest = compose("test-bundle", "mini", [model], {"mini": gathered.inputs})
         places = {f"mini/{path}": place for path, place in gathered.places.items()}
-        return write_bundle(manifest, places.__getitem__, project.output)
+        return replace(write_bundle(manifest, places.__getitem__, project.output), root=project.output)
 
 
 @pytest.mark.parametrize("normalize", [True, False, "auto"])
@@ -243,3 +244,23 @@ def test_another_word_on_unit_length_is_not_kept(
     built = compose("test-bundle", "mini", [model], {"mini": part.inputs}).models["mini"].built
     assert built is not None
     assert built.normalize is expected
+
+
+@pytest.mark.parametrize("variants", [["onnx-fp32"], ["onnx-fp32", "torch-fp32"]])
+def test_what_is_known_by_the_name_of_a_source_is_compiled_anew(
+    hub: HubSimulator, project: Project, variants: list[str]
+) -> None:
+    previous = bundle_of(project, specify(project, variants=variants, normalize=False))
+    hub.add_model("hkunlp/instructor-large", contents(project.root / "model"))
+    named = [{"hub": "hkunlp/instructor-large"}, {"directory": "model"}]
+    model = specify(project, variants=variants, normalize=False, sources=named)
+    compiler, context = Submitted(), context_of(project)
+    with context.store.in_use():
+        assert is_compiled_now(model, previous, context.store)
+        part = gather(model, previous, context, compiler)  # type: ignore[arg-type]
+    assert isinstance(part, Compiling)
+    before = previous.manifest.models["mini"].built
+    assert before is not None
+    assert (before.pooling, part.facts.pooling) == ("mean", "mean without prompt")
+    assert part.space != before.space
+    assert compiler.jobs["mini"][2] != key_of(model)  # which is that of the same files without the name
