@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from tests.support.projects import as_json
+from tests.support.projects import as_json, spec_of
 from thoth_models.bundle.digest import Digest
+from thoth_models_builder.bundle.configure import configure
 from thoth_models_builder.bundle.describe import ModelFacts, describe
 from thoth_models_builder.bundle.model_files import ModelFiles
-from thoth_models_builder.bundle.published.repairs import with_repairs
 
 Files = dict[str, bytes]
 """The content of each file of a model, by its path."""
+
+_MODEL = spec_of({"mini": {"sources": [{"directory": "mini"}]}}).models["mini"]
 
 
 def files_of(contents: Files) -> ModelFiles:
@@ -17,7 +19,7 @@ def files_of(contents: Files) -> ModelFiles:
 
 
 def facts_of(contents: Files) -> ModelFacts:
-    return describe(with_repairs(files_of(contents)))
+    return describe(configure(files_of(contents), _MODEL).files)
 
 
 def modules(*kinds: str) -> bytes:

@@ -200,11 +200,11 @@ def _nomic(config: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     rows, multiple = _size(config, "vocab_size"), config.get("pad_vocab_size_multiple", 1)
     if isinstance(multiple, int) and multiple > 1 and rows % multiple:
         raise _DifferentError(f"`vocab_size`: expected a multiple of {multiple}, found {rows}")
-    keys["layer_norm_eps"] = config.get("layer_norm_epsilon", 1e-5)
-    keys["type_vocab_size"] = config.get("type_vocab_size", 2)
+    keys["layer_norm_eps"] = _number(config, "layer_norm_epsilon", 1e-5)
+    keys["type_vocab_size"] = _size(config, "type_vocab_size", 2)
     keys["hidden_act"] = "silu"  # the gate of SwiGLU
     keys["hidden_dropout_prob"] = keys["attention_probs_dropout_prob"] = 0.0
-    keys["rope_parameters"] = {"rope_type": "default", "rope_theta": float(config.get("rotary_emb_base", 10_000))}
+    keys["rope_parameters"] = {"rope_type": "default", "rope_theta": _number(config, "rotary_emb_base", 10_000)}
     if "max_position_embeddings" not in config and "n_positions" in config:
         # Not a limit of the architecture; it is where sentence-transformers looks without sentence_bert_config.json.
         keys["max_position_embeddings"] = _size(config, "n_positions")
@@ -219,34 +219,45 @@ def _nomic(config: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
 def _gte(config: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     """Return the keys of transformers' gte."""
     _size(config, "vocab_size")  # both have a default, and not the same one
-    theta, scaling = config.get("rope_theta", 10_000.0), config.get("rope_scaling")
-    if isinstance(theta, bool) or not isinstance(theta, (int, float)) or theta <= 0:
-        raise _DifferentError(f"`rope_theta`: expected a positive number, found {theta!r}")
+    theta, scaling = _number(config, "rope_theta", 10_000.0), config.get("rope_scaling")
     if scaling is None:
-        return {"rope_parameters": {"rope_type": "default", "rope_theta": float(theta)}}, None
+        return {"rope_parameters": {"rope_type": "default", "rope_theta": theta}}, None
     factor = scaling.get("factor") if isinstance(scaling, dict) else None
     if (
         isinstance(factor, bool)
         or not isinstance(factor, (int, float))
-        or factor < 1
+        or not 1 <= factor < _MOST
         or scaling.get("type") != "ntk"
         or scaling.get("mixed_b") is not None
     ):
         raise _DifferentError(
             f"`rope_scaling`: expected none, or the type ntk with a factor of at least 1 alone, found {scaling!r}"
         )
-    head = _size(config, "hidden_size") / _size(config, "num_attention_heads")
+    width, heads = _size(config, "hidden_size"), _size(config, "num_attention_heads")
+    if width % heads:
+        raise _DifferentError(f"`hidden_size`: expected a multiple of {heads}, num_attention_heads, found {width}")
     # The published code multiplies the base by the factor, and then divides every frequency by factor ** (2 / head):
     # what transformers calls linear scaling by that number, of the larger base.
-    stretched = {"rope_type": "linear", "rope_theta": float(theta * factor), "factor": float(factor ** (2 / head))}
+    stretched = {"rope_type": "linear", "rope_theta": theta * factor, "factor": float(factor ** (2 * heads / width))}
     return {"rope_parameters": stretched}, None
 
 
 def _size(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
     value = config.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < _MOST:
         raise _DifferentError(f"`{key}`: expected a positive integer, found {value!r}")
     return value
+
+
+def _number(config: Mapping[str, Any], key: str, default: float) -> float:
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _MOST:
+        raise _DifferentError(f"`{key}`: expected a positive number, found {value!r}")
+    return float(value)
+
+
+_MOST: Final = 10**15
+"""No size or number of a model is as large; larger ones could not be computed with."""
 
 
 _NO = (False, None, _ABSENT)

@@ -21,6 +21,7 @@ from thoth_models_builder.bundle.describe import (
     read_max_seq_length,
     read_modules,
     read_pooling_modes,
+    read_prompts,
     read_width,
 )
 from thoth_models_builder.bundle.published.positions import positions_of
@@ -246,11 +247,11 @@ def _prompts(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     """Write prompts and the name of the default one in place of the published ones."""
     settings = model.source_settings()
     config = files.optional_object(SENTENCE_TRANSFORMERS_FILE)
-    published = config.get("prompts") or {}
-    prompts = published if model.prompts is None else model.prompts
+    # With the key, malformed ones are put right.
+    prompts = read_prompts(config) if model.prompts is None else model.prompts
     known = dict.fromkeys((*BUILT_IN_PROMPTS, *prompts))
     changes: dict[str, object] = {}
-    if model.prompts is not None and prompts != published:
+    if model.prompts is not None and prompts != (config.get("prompts") or {}):
         changes["prompts"] = dict(prompts)
     default = config.get("default_prompt_name")
     if "default_prompt_name" in settings:

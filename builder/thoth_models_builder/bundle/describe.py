@@ -149,7 +149,7 @@ def describe(files: ModelFiles) -> ModelFacts:
             f"config_sentence_transformers.json: model_type: expected SentenceTransformer, found {model_type!r}"
         )
     # sentence-transformers always has the first two, empty unless the model defines them.
-    prompts = {**dict.fromkeys(BUILT_IN_PROMPTS, ""), **_prompts(config)}
+    prompts = {**dict.fromkeys(BUILT_IN_PROMPTS, ""), **read_prompts(config)}
     default_prompt_name = config.get("default_prompt_name")
     if default_prompt_name is not None and default_prompt_name not in list(prompts):
         raise UnsupportedModelError(
@@ -304,7 +304,12 @@ def _integer(files: ModelFiles, path: str, key: str) -> int:
     return value
 
 
-def _prompts(config: Mapping[str, Any]) -> dict[str, str]:
+def read_prompts(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the prompts by name, from the content of config_sentence_transformers.json.
+
+    Raises:
+        UnsupportedModelError: They are malformed.
+    """
     prompts = config.get("prompts") or {}
     if not isinstance(prompts, dict):
         raise UnsupportedModelError(

@@ -220,8 +220,9 @@ def _media(small: _Small) -> Iterator[OtherKind]:
     for key in _MEDIA_CONFIGS:
         if small.config.get(key):
             yield _image(f"{_CONFIG}: expected a model of text, found `{key}`")
-    if small.config.get("model_type") in _MEDIA_TYPES:
-        yield _image(f"{_CONFIG}: model_type: expected a model of text, found {small.config['model_type']}")
+    model_type = small.config.get("model_type")
+    if isinstance(model_type, str) and model_type in _MEDIA_TYPES:
+        yield _image(f"{_CONFIG}: model_type: expected a model of text, found {model_type}")
 
 
 def _by_head(small: _Small, *, has_pooling: bool) -> Iterator[OtherKind]:

@@ -261,7 +261,7 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     (lambda: with_modules(b"not JSON"), "modules.json: expected JSON, found something else ("),
     (lambda: with_modules(b"[" * 100_000), "modules.json: expected JSON, found something else ("),
     (lambda: with_modules(b"\xff"), "modules.json: expected JSON, found something else ("),
-    (lambda: without("modules.json"), "modules.json: expected this file, found none"),
+    (lambda: without("modules.json"), "modules.json: expected this file, or `pooling` in models.yaml, found neither"),
     (lambda: without("config.json"), "config.json: expected this file, found none"),
     (lambda: without("1_Pooling/config.json"), "1_Pooling/config.json: expected this file, found none"),
     (pickled, "model.safetensors: expected weights as safetensors, found none; pickled weights (.bin, .pt, .pkl) can "),

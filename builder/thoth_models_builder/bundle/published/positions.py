@@ -58,8 +58,13 @@ def positions_of(config: Mapping[str, Any]) -> Positions | None:
     """Return the limit of a model with that config.json, or None if its architecture has none.
 
     An architecture that is not known here is taken to have a table, unless it states the base of rotary positions.
+
+    Raises:
+        UnsupportedModelError: The ``model_type`` is not a string.
     """
     model_type = config.get("model_type")
+    if model_type is not None and not isinstance(model_type, str):
+        raise UnsupportedModelError(f"config.json: model_type: expected a string, found {model_type!r}")
     if config.get("rotary_scaling_factor") and (trained := _count(config.get("max_trained_positions", 2048))):
         return Positions(
             tokens=trained,

@@ -33,10 +33,18 @@ _KERNELS: Final = frozenset({"sdpa", "eager", "flash_attention_2", "flash_attent
 _PRECISIONS: Final = frozenset(
     {"auto", "float32", "float16", "bfloat16", "torch.float32", "torch.float16", "torch.bfloat16"}
 )
+
+
+def _one_of(known: frozenset[str], value: object) -> bool:
+    """Return whether a value is one of those known, or an object that has one for each part of the model."""
+    values = value.values() if isinstance(value, dict) else (value,)
+    return all(isinstance(one, str) and one in known for one in values)
+
+
 _HARMLESS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
-    "attn_implementation": (lambda value: value in _KERNELS, "kernels of one formula"),
-    "torch_dtype": (lambda value: value in _PRECISIONS, "the variant decides the precision"),
-    "dtype": (lambda value: value in _PRECISIONS, "the variant decides the precision"),
+    "attn_implementation": (lambda value: _one_of(_KERNELS, value), "kernels of one formula"),
+    "torch_dtype": (lambda value: _one_of(_PRECISIONS, value), "the variant decides the precision"),
+    "dtype": (lambda value: _one_of(_PRECISIONS, value), "the variant decides the precision"),
     "trust_remote_code": (lambda value: isinstance(value, bool), "the library ignores it in this file"),
     "use_safetensors": (lambda value: isinstance(value, bool), "a bundle has safetensors alone"),
     "safe_serialization": (lambda value: isinstance(value, bool), "which file of weights the published code reads"),

@@ -32,6 +32,10 @@ _LAST: Final = 10
 """How many of the last tokens of a table are looked at; more than are accepted without a row."""
 
 
+_DIGITS: Final = 18
+"""Of the largest id of a token that is read; longer numbers are ids of no vocabulary, and slow to read."""
+
+
 def refuse_without_tokenizer(paths: Collection[str], directory: str, files: ModelFiles) -> None:
     """Refuse a repository whose transformer has no tokenizer, or one that needs another program.
 
@@ -126,7 +130,11 @@ def _tokens(files: ModelFiles, directory: str) -> Iterator[tuple[int, str, str]]
             yield from _last(((value, key) for key, value in table.items()), path)
     decoder = files.optional_object(stated).get("added_tokens_decoder")
     entries = decoder.items() if isinstance(decoder, dict) else ()
-    ids = ((int(key), _content(value)) for key, value in entries if key.isascii() and key.isdecimal())
+    ids = (
+        (int(key), _content(value))
+        for key, value in entries
+        if key.isascii() and key.isdecimal() and len(key) <= _DIGITS
+    )
     yield from _last(ids, stated)
 
 

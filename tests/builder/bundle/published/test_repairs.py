@@ -56,6 +56,7 @@ def test_a_dot_is_the_directory_of_the_model(path: str) -> None:
     ("key", "arguments"),
     [
         ("model_args", {"attn_implementation": "sdpa"}),
+        ("model_args", {"attn_implementation": {"": "sdpa", "text_config": "eager"}}),
         ("model_kwargs", {"torch_dtype": "float16"}),
         ("model_args", {"torch_dtype": "auto", "trust_remote_code": True, "add_pooling_layer": False}),
         ("model_args", {"add_pooling_layer": False, "safe_serialization": True}),
