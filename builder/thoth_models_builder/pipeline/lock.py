@@ -15,7 +15,11 @@ from thoth_models_builder.bundle.describe import WITH_WEIGHTS, describe, read_mo
 from thoth_models_builder.bundle.kinds import SMALL_FILES, refuse_other_kinds
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.published.repairs import with_repairs
-from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows, refuse_without_tokenizer
+from thoth_models_builder.bundle.published.tokenizers import (
+    refuse_tokens_beyond_rows,
+    refuse_without_tokenizer,
+    vocabularies,
+)
 from thoth_models_builder.errors import SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_lock, read_spec
@@ -200,7 +204,8 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
     # Files whose digest the source states are not downloaded now; the build compares them. The tokenizer is, because
     # its tokens are compared with the embedding table; and the weights of a StaticEmbedding are, because nothing else
     # has the length of its vectors.
-    read = {found.path("tokenizer.json"), *([found.path("model.safetensors")] if found.is_static else [])}
+    weights = [found.path("model.safetensors")] if found.is_static else []
+    read = {*vocabularies(remote, found.directory), *weights}
     chosen = [file for file in chosen if file.path not in locked]
     stated = {file.path: file.sha256 for file in chosen if file.sha256 is not None and file.path not in read}
     locked |= {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in stated.items()}

@@ -78,6 +78,31 @@ def test_the_weights_of_static_embeddings_are_read_for_their_dimension(hub: HubS
     assert project.locked().models["static"].dimension == 12
 
 
+@pytest.mark.parametrize(
+    ("path", "tokens"),
+    [
+        ("vocab.txt", b"[UNK]\n<last>\n"),
+        ("vocab.json", as_json({"<last>": 1})),
+        ("added_tokens.json", as_json({"<last>": 1})),
+        ("tokenizer.json", as_json({"model": {"vocab": {"<last>": 1}}})),
+    ],
+)
+def test_tokens_are_read_wherever_they_are_stored(
+    path: str, tokens: bytes, hub: HubSimulator, project: Project
+) -> None:
+    files = {**model_files("mini"), "merges.txt": b"", "vocab.json": b"{}", "vocab.txt": b"[UNK]\n", path: tokens}
+    if path != "tokenizer.json":
+        del files["tokenizer.json"]
+    config = json.loads(files["config.json"])
+    hub.add_model("org/mini", files, revision=COMMIT, lfs=lambda name: name in (path, "model.safetensors"))
+    project.specify({"mini": {"sources": [PINNED]}})
+    project.lock()
+    files["config.json"] = as_json({**config, "vocab_size": 1})
+    hub.add_model("org/mini", files, revision=COMMIT, lfs=lambda name: name in (path, "model.safetensors"))
+    with pytest.raises(UnsupportedModelError, match=f"{path}: expected tokens with ids below 1, .*, found '<last>'"):
+        project.lock()
+
+
 @pytest.mark.parametrize("revision", ["main", "v1.0", "feature/x"])
 def test_a_branch_or_tag_becomes_a_commit(revision: str, hub: HubSimulator, project: Project) -> None:
     hub.add_model("org/mini", model_files("old"), revision=OTHER_COMMIT, branches={})

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _FAST: Final = "tokenizer.json"
 _ALONE: Final = ("vocab.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 _PAIRS: Final = (("vocab.json", "merges.txt"), ("vocab.txt", "bpe.codes"))
+_SLOW: Final = ("vocab.txt", "vocab.json", "added_tokens.json")
+"""Files that have the tokens in words, where there is no tokenizer.json."""
+
 _OTHER_PROGRAMS: Final = {
     "BertJapaneseTokenizer": "MeCab or Sudachi",
     "JumanppTokenizer": "Juman++",
@@ -65,6 +68,18 @@ def refuse_without_tokenizer(paths: Collection[str], directory: str, files: Mode
             f"{_path(directory, _FAST)}: expected a tokenizer ({names}), found none; save one there with the "
             "tokenizer's `save_pretrained`, or choose a repository that has one"
         )
+
+
+def vocabularies(paths: Collection[str], directory: str) -> frozenset[str]:
+    """Return the files with tokens that :func:`refuse_tokens_beyond_rows` reads, of those that the repository has.
+
+    Args:
+        paths: Every path of the repository.
+        directory: Directory of the transformer or StaticEmbedding; empty for the top.
+    """
+    fast = _path(directory, _FAST)
+    names = {fast} if fast in paths else {_path(directory, name) for name in _SLOW}
+    return frozenset(names & set(paths))
 
 
 def refuse_tokens_beyond_rows(files: ModelFiles, directory: str, *, is_static: bool = False) -> None:
@@ -116,18 +131,15 @@ def _static_rows(files: ModelFiles, directory: str) -> tuple[int, str] | None:
 
 def _tokens(files: ModelFiles, directory: str) -> Iterator[tuple[int, str, str]]:
     """Yield tokens, the last one of each vocabulary among them: id, token, and the path of the file that has it."""
-    fast, added = _path(directory, _FAST), _path(directory, "added_tokens.json")
     stated = _path(directory, "tokenizer_config.json")
-    if fast in files.digests:
-        yield from _last(_fast_tokens(_plain_json(files, fast)), fast)
-    else:
-        vocabulary = _path(directory, "vocab.txt")
-        if vocabulary in files.digests and _path(directory, "bpe.codes") not in files.digests:
-            lines = files.read(vocabulary).decode("utf-8", "replace").rstrip("\n").split("\n")
-            yield len(lines) - 1, lines[-1].rstrip("\r"), vocabulary
-        for path in (_path(directory, "vocab.json"), added):
-            table = files.optional_object(path)
-            yield from _last(((value, key) for key, value in table.items()), path)
+    for path in sorted(vocabularies(files.digests, directory)):
+        if path.endswith(_FAST):
+            yield from _last(_fast_tokens(_plain_json(files, path)), path)
+        elif path.endswith(".json"):
+            yield from _last(((value, key) for key, value in files.json(path, dict).items()), path)
+        elif _path(directory, "bpe.codes") not in files.digests:  # beside it, ids are not those of the lines
+            lines = files.read(path).decode("utf-8", "replace").rstrip("\n").split("\n")
+            yield len(lines) - 1, lines[-1].rstrip("\r"), path
     decoder = files.optional_object(stated).get("added_tokens_decoder")
     entries = decoder.items() if isinstance(decoder, dict) else ()
     ids = (

@@ -10,7 +10,7 @@ from thoth_models.bundle.digest import Digest
 from thoth_models_builder.bundle.configure import configure, notes_on
 from thoth_models_builder.bundle.describe import describe, read_modules
 from thoth_models_builder.bundle.model_files import ModelFiles
-from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows
+from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows, vocabularies
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.lock import finder_of, ingest, recognise
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from thoth_models_builder.spec.lockfile import LockedFile
     from thoth_models_builder.watcher import Watcher
 
-_VOCABULARIES: Final = ("tokenizer.json", "vocab.txt", "vocab.json", "added_tokens.json")
 _MAX_SMALL: Final = 64 * 1024 * 1024
 """Largest file that is fetched whole, in bytes; the tokenizer.json of Gemma has 33 million."""
 
@@ -121,9 +120,10 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
 
 def _small(found: Recognised) -> Iterator[RemoteFile]:
     """Yield the files that describe the model, without those that were read already."""
+    tokens = vocabularies(found.remote, found.directory)
     for path in found.choice.included:
-        file, name = found.remote[path], path.rpartition("/")[2]
-        is_wanted = is_configuration(path) or name.endswith("config.json") or name in _VOCABULARIES
+        file = found.remote[path]
+        is_wanted = is_configuration(path) or path.endswith("config.json") or path in tokens
         if is_wanted and path not in found.small and (file.size is None or file.size <= _MAX_SMALL):
             yield file
 
