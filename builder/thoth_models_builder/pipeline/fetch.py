@@ -9,22 +9,30 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from thoth_models_builder.errors import SourceAttempt, SourceUnreachableError, WrongContentError
+from thoth_models.bundle.digest import Digest
+from thoth_models_builder.bundle.model_files import ModelFiles
+from thoth_models_builder.errors import (
+    SourceAttempt,
+    SourceUnreachableError,
+    UnsupportedModelError,
+    WrongContentError,
+)
 from thoth_models_builder.sources.directory import DirectoryTree
 from thoth_models_builder.sources.source import RemoteFile
 from thoth_models_builder.sources.wheel import WheelArchive
 from thoth_models_builder.spec.models_yaml import DirectorySource, HubSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from thoth_models.bundle.digest import ContentDigest, Digest
+    from thoth_models.bundle.digest import ContentDigest
     from thoth_models_builder.sources.hub import HubRepository
     from thoth_models_builder.sources.limits import Limits
     from thoth_models_builder.sources.source import Failure, Sink, Source
+    from thoth_models_builder.spec.lockfile import LockedFile
     from thoth_models_builder.spec.models_yaml import ModelSpec
     from thoth_models_builder.spec.plan import PlannedModel
     from thoth_models_builder.storage.store import Store, Writer
@@ -212,3 +220,45 @@ class _WatchedSink:
         content = self._writer.finish()
         self._done(content)
         return content
+
+
+def partial_files(
+    remote: Mapping[str, RemoteFile],
+    fetched: Mapping[str, LockedFile],
+    source: Source,
+    context: FetchContext,
+    planned: Collection[str] = (),
+) -> ModelFiles:
+    """Return the files of a model before all of them are fetched, to find out whether the others are wanted.
+
+    Args:
+        remote: The files, by path.
+        fetched: Entries of those that the store has, which can be read.
+        source: Sends the beginning of each of the others, which is not compared with a digest.
+        context: Store and limits.
+        planned: Paths of files that would be made of pickles, of which nothing can be read.
+    """
+    beginnings: dict[str, bytes] = {}
+
+    def start(path: str, size: int) -> bytes:
+        if path in fetched:
+            return context.store.read_beginning(fetched[path].sha256, size)
+        if len(beginnings.get(path, b"")) < size:
+            with context.waiting():
+                beginnings[path] = source.read_beginning(remote[path], max(size, _FIRST))
+        return beginnings[path][:size]
+
+    def read(path: str) -> bytes:
+        if path not in fetched:
+            raise UnsupportedModelError(f"{path}: expected a small file, found one of {remote[path].size} bytes")
+        return context.store.read(fetched[path].sha256)
+
+    digests = {path: fetched[path].sha256 if path in fetched else _NOT_FETCHED for path in (*remote, *planned)}
+    return ModelFiles(digests, read, start)
+
+
+_FIRST: Final = 16 * 1024
+"""Bytes of a large file that are asked for at first; the header of a StaticEmbedding has some hundred."""
+
+_NOT_FETCHED: Final = Digest.of(b"")
+"""Stands for the digest of a file that was not fetched yet."""

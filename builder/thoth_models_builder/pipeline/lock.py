@@ -21,7 +21,7 @@ from thoth_models_builder.bundle.published.tokenizers import (
     vocabularies,
 )
 from thoth_models_builder.errors import SourceError, UnsupportedModelError
-from thoth_models_builder.pipeline.fetch import FetchContext
+from thoth_models_builder.pipeline.fetch import FetchContext, partial_files
 from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_lock, read_spec
 from thoth_models_builder.pipeline.reviewed.advice import advice_on
 from thoth_models_builder.pipeline.reviewed.code import CodeFinder
@@ -36,6 +36,7 @@ from thoth_models_builder.spec.lockfile import (
     locked_sources,
 )
 from thoth_models_builder.spec.models_yaml import HubSource
+from thoth_models_builder.spec.reviewed.conversion import plan_conversions
 from thoth_models_builder.spec.variants import MODULES_FILE, choose_files, is_configuration
 from thoth_models_builder.storage.files import replace_file
 from thoth_models_builder.storage.store import Store
@@ -46,12 +47,13 @@ if TYPE_CHECKING:
 
     from thoth_models.bundle.digest import Digest
     from thoth_models.bundle.model import ConfiguredFile
-    from thoth_models_builder.bundle.describe import Module
+    from thoth_models_builder.bundle.configure import Configuration
+    from thoth_models_builder.bundle.describe import ModelFacts, Module
     from thoth_models_builder.errors import SourceAttempt
     from thoth_models_builder.sources.limits import Limits
     from thoth_models_builder.sources.source import Listing, RemoteFile, Source
     from thoth_models_builder.spec.models_yaml import ModelSpec
-    from thoth_models_builder.spec.reviewed.records import ConvertedFile
+    from thoth_models_builder.spec.reviewed.records import ConvertedFile, LockedCode
     from thoth_models_builder.spec.variants import FileChoice
     from thoth_models_builder.watcher import Watcher
 
@@ -192,34 +194,33 @@ def finder_of(name: str, model: ModelSpec, source: Source, context: FetchContext
 def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> Resolved:
     found = recognise(name, model, source, context)
     modules, choice, remote = found.modules, found.choice, found.remote
+    tokens = vocabularies(remote, found.directory)
     locked = {path: file for path, file in found.small.items() if path in choice.included}
     chosen = [remote[path] for path in choice.included if path not in locked]
-    locked |= ingest(name, source, [file for file in chosen if is_configuration(file.path)], context)
-    # Before weights are fetched and converted.
+    small = [file for file in chosen if is_configuration(file.path) or file.path in tokens]
+    locked |= ingest(name, source, small, context)
     finder = finder_of(name, model, source, context)
     code = finder.locked(found.remote, model_files(locked.values(), context.store)) if model.code else ()
-    if not modules and model.pooling is None:
-        # Refuses what is not an embedding model, or needs a key, before weights are downloaded.
-        configure(model_files(locked.values(), context.store), model)
-    # Files whose digest the source states are not downloaded now; the build compares them. The tokenizer is, because
-    # its tokens are compared with the embedding table; and the weights of a StaticEmbedding are, because nothing else
-    # has the length of its vectors.
-    weights = [found.path("model.safetensors")] if found.is_static else []
-    read = {*vocabularies(remote, found.directory), *weights}
+    # What can be refused is refused before weights are fetched and converted.
+    places = {module.directory for module in modules if module.kind in WITH_WEIGHTS} if modules else {""}
+    planned = plan_conversions(remote, places) if model.pickle == "convert" else ()
+    weights = {found.path("model.safetensors")} if found.is_static else set()
+    if not weights & {one.path for one in planned}:
+        partial = partial_files(found.included, locked, source, context, [one.path for one in planned])
+        configuration, facts = _described(partial, model, found, code)
+    # Files whose digest the source states are not downloaded now; the build compares them. The weights of a
+    # StaticEmbedding are, because nothing else has the length of its vectors.
     chosen = [file for file in chosen if file.path not in locked]
-    stated = {file.path: file.sha256 for file in chosen if file.sha256 is not None and file.path not in read}
+    stated = {file.path: file.sha256 for file in chosen if file.sha256 is not None and file.path not in weights}
     locked |= {path: _locked(remote[path], remote[path].size, sha256) for path, sha256 in stated.items()}
     locked |= ingest(name, source, [file for file in chosen if file.path not in stated], context)
     converted: tuple[ConvertedFile, ...] = ()
-    if model.pickle == "convert":
-        places = {module.directory for module in modules if module.kind in WITH_WEIGHTS} if modules else {""}
+    if planned:
         converted = lock_converted(remote, places, lambda files: _contents(name, source, files, context), context.store)
         made = {one.path: one.content for one in converted}
         locked |= {path: LockedFile(path=path, size=one.size, sha256=one.sha256) for path, one in made.items()}
-    files = model_files(locked.values(), context.store)
-    configuration = configure(without_code(files, {one.path: one.content for one in code}) if code else files, model)
-    facts = describe(configuration.files)
-    refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
+    if weights:  # whose beginning was not verified before
+        configuration, facts = _described(model_files(locked.values(), context.store), model, found, code)
     entry = LockedModel(
         sources=locked_sources(model),
         variants=tuple(sorted(model.variants)),
@@ -231,6 +232,17 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
         converted=converted,
     )
     return Resolved(entry, choice, configuration.configured, (*configuration.notes, *notes_on(model, facts)))
+
+
+def _described(
+    files: ModelFiles, model: ModelSpec, found: Recognised, code: Sequence[LockedCode]
+) -> tuple[Configuration, ModelFacts]:
+    """Configure and describe the files of a model, and compare its tokens with its rows."""
+    contents = {one.path: one.content for one in code}
+    configuration = configure(without_code(files, contents) if code else files, model)
+    facts = describe(configuration.files)
+    refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
+    return configuration, facts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -255,6 +267,11 @@ class Recognised:
     def directory(self) -> str:
         """Directory of the first module, which has the tokenizer; empty for the top."""
         return self.modules[0].directory if self.modules else ""
+
+    @property
+    def included(self) -> dict[str, RemoteFile]:
+        """The files that its variants need, by path."""
+        return {path: self.remote[path] for path in self.choice.included}
 
     @property
     def is_static(self) -> bool:
@@ -356,4 +373,8 @@ def _check_blob_id(file: RemoteFile, data: bytes) -> None:
 def model_files(locked: Iterable[LockedFile], store: Store) -> ModelFiles:
     """Return locked files to be described, whose small ones are read from the store."""
     digests = {file.path: file.sha256 for file in locked}
-    return ModelFiles(digests, lambda path: store.read(digests[path]))
+    return ModelFiles(
+        digests,
+        lambda path: store.read(digests[path]),
+        lambda path, size: store.read_beginning(digests[path], size),
+    )

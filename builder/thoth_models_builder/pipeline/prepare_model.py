@@ -242,7 +242,11 @@ def _normalizes_the_same(model: PlannedModel, built: BuiltModel, store: Store) -
     # What the model itself does is not in the manifest, but in small files.
     digests = {file.path: file.sha256 for file in model.locked.files}
     try:
-        published = ModelFiles(digests, lambda path: store.read(digests[path]))
+        published = ModelFiles(
+            digests,
+            lambda path: store.read(digests[path]),
+            lambda path, size: store.read_beginning(digests[path], size),
+        )
         facts = describe(configure(described(published, model.locked), model.spec).files)
     except (StoreError, UnsupportedModelError):
         return False
@@ -299,7 +303,12 @@ def _source(model: PlannedModel, previous: VerificationReport | None, context: F
 
 def _origin_files(source: _Source) -> ModelFiles:
     digests = {path: content.sha256 for path, content in source.contents.items()}
-    return ModelFiles(digests, lambda path: source.places[path].read_bytes())
+    return ModelFiles(digests, lambda path: source.places[path].read_bytes(), lambda *what: _beginning(source, *what))
+
+
+def _beginning(source: _Source, path: str, size: int) -> bytes:
+    with source.places[path].open("rb") as file:
+        return file.read(size)
 
 
 def _configured(

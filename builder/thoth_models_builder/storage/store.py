@@ -136,6 +136,18 @@ class Store:
             raise StoreError(f"{self.path(digest)}: changed while it was in use")
         return data
 
+    def read_beginning(self, digest: Digest, size: int) -> bytes:
+        """Return the first bytes of an object that :meth:`find` or a writer has just verified, which may be large.
+
+        Raises:
+            StoreError: The object was removed.
+        """
+        try:
+            with self.path(digest).open("rb") as file:
+                return file.read(size)
+        except OSError as error:
+            raise StoreError(f"{self.path(digest)}: expected a readable object: {error.strerror}") from error
+
     def read_record(self, key: Digest) -> bytes | None:
         """Return the data that :meth:`write_record` stored under a key, or None. Its content is not verified."""
         path = self._records / key.hex

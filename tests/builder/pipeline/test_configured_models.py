@@ -95,6 +95,15 @@ def test_a_plain_repository_needs_the_key_before_its_weights_are_downloaded(
     assert not project.lock_file.exists()
 
 
+def test_what_a_key_gets_wrong_is_refused_before_the_weights_of_a_directory_are_copied(plain: Project) -> None:
+    specify(plain, pooling="mean", max_seq_length=65)
+    with pytest.raises(UnsupportedModelError, match="max_seq_length: expected at most 64"):
+        plain.lock()
+    copied = {Digest.of(data) for data in contents(plain.store).values()}
+    assert Digest.of(model_files("plain")["config.json"]) in copied
+    assert Digest.of(model_files("plain")["model.safetensors"]) not in copied
+
+
 def test_what_the_command_prints(plain: Project, capsys: pytest.CaptureFixture[str]) -> None:
     files = plain.root / "model"
     (files / ST_CONFIG).write_bytes(as_json({"similarity_fn_name": "dot"}))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +28,6 @@ from thoth_models_builder.storage.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.support.builder_fixtures import Outcome
 
@@ -76,6 +76,30 @@ def test_the_weights_of_static_embeddings_are_read_for_their_dimension(hub: HubS
     project.specify({"static": {"sources": [{"hub": "org/static", "revision": COMMIT}]}})
     project.lock()
     assert project.locked().models["static"].dimension == 12
+
+
+def test_of_weights_that_are_large_the_beginning_alone_is_read_at_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A StaticEmbedding may have gigabytes, and a builder has 200 MB."""
+    header = as_json({"embedding.weight": {"dtype": "F32", "shape": [50, 12], "data_offsets": [0, 2400]}})
+    module = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}
+    weights = len(header).to_bytes(8, "little") + header + bytes(500_000)
+    files = {"modules.json": as_json([module]), "tokenizer.json": b"{}", "model.safetensors": weights}
+    write_files(project.root / "model", files)
+    project.specify({"static": {"sources": [{"directory": "model"}]}})
+    sizes: list[int] = []
+    whole = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        sizes.append(path.stat().st_size)
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    project.lock()
+    project.build()
+    assert sizes
+    assert max(sizes) < 100_000
 
 
 @pytest.mark.parametrize(

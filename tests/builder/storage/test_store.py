@@ -237,6 +237,14 @@ def test_a_damaged_object_that_cannot_be_removed_is_an_error(store: Store, monke
         store.find(DIGEST, len(DATA))
 
 
+def test_the_beginning_of_an_object_is_read_alone(store: Store) -> None:
+    path = put(store)
+    assert store.read_beginning(DIGEST, 3) == DATA[:3]
+    path.unlink()
+    with pytest.raises(StoreError, match="expected a readable object: No such file"):
+        store.read_beginning(DIGEST, 3)
+
+
 def test_reading_notices_a_change_after_the_hit(store: Store) -> None:
     path = put(store)
     path.chmod(0o644)

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from thoth_models.bundle.digest import Digest
 from thoth_models_builder.bundle.configure import configure, notes_on
 from thoth_models_builder.bundle.describe import describe, read_modules
-from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows, vocabularies
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, UnsupportedModelError
-from thoth_models_builder.pipeline.fetch import FetchContext
+from thoth_models_builder.pipeline.fetch import FetchContext, partial_files
 from thoth_models_builder.pipeline.lock import finder_of, ingest, recognise
 from thoth_models_builder.pipeline.reviewed.advice import advice_on
 from thoth_models_builder.reports.results import ModelCheckReport
@@ -22,22 +20,16 @@ from thoth_models_builder.spec.variants import VARIANTS, is_configuration
 from thoth_models_builder.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from thoth_models_builder.bundle.describe import ModelFacts
     from thoth_models_builder.pipeline.lock import Recognised
     from thoth_models_builder.sources.limits import Limits
-    from thoth_models_builder.sources.source import RemoteFile, Source
-    from thoth_models_builder.spec.lockfile import LockedFile
+    from thoth_models_builder.sources.source import RemoteFile
     from thoth_models_builder.watcher import Watcher
 
 _MAX_SMALL: Final = 64 * 1024 * 1024
 """Largest file that is fetched whole, in bytes; the tokenizer.json of Gemma has 33 million."""
-
-_FIRST: Final = 16 * 1024
-"""Bytes of a weight file that are asked for at first; the header of a StaticEmbedding has some hundred."""
-
-_NOT_READ: Final = Digest.of(b"")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,9 +71,11 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
         try:
             found = recognise(name, model, origin, context)
             small = {**found.small, **ingest(name, origin, list(_small(found)), context)}
-            configuration = configure(_files(found, small, origin, context), model)
+            configuration = configure(partial_files(found.included, small, origin, context), model)
             facts, modules = describe(configuration.files), read_modules(configuration.files)
-            refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
+            unread = [found.remote[path] for path in vocabularies(found.remote, found.directory) if path not in small]
+            if not unread:
+                refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
         except UnsupportedModelError as error:
             advice = advice_on(model, finder_of(name, model, origin, context))
             raise UnsupportedModelError(f"{name} ({origin.label}): {error}{advice}") from error
@@ -113,7 +107,7 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
         files=found.choice.included,
         refused=found.choice.refused,
         changed={file.path: "; ".join(file.reasons) for file in configuration.configured},
-        notes=(*configuration.notes, *notes_on(model, facts), *_notes(facts)),
+        notes=(*configuration.notes, *notes_on(model, facts), *_notes(facts, unread)),
         entry="\n".join(block_entry(name, model.model_copy(update={"sources": [source]}))) + "\n",
     )
 
@@ -128,30 +122,14 @@ def _small(found: Recognised) -> Iterator[RemoteFile]:
             yield file
 
 
-def _files(found: Recognised, small: Mapping[str, LockedFile], source: Source, context: FetchContext) -> ModelFiles:
-    """Return all files that would be locked, of which the small ones can be read, and the beginning of the others."""
-    beginnings: dict[str, bytes] = {}
-
-    def start(path: str, size: int) -> bytes:
-        if path in small:
-            return context.store.read(small[path].sha256)[:size]
-        if len(beginnings.get(path, b"")) < size:
-            with context.waiting():
-                beginnings[path] = source.read_beginning(found.remote[path], max(size, _FIRST))
-        return beginnings[path][:size]
-
-    def read(path: str) -> bytes:
-        if path not in small:
-            raise UnsupportedModelError(f"{path}: expected at most {_MAX_SMALL} bytes, found {found.remote[path].size}")
-        return context.store.read(small[path].sha256)
-
-    digests = {path: small[path].sha256 if path in small else _NOT_READ for path in found.choice.included}
-    return ModelFiles(digests, read, start)
-
-
-def _notes(facts: ModelFacts) -> Iterator[str]:
+def _notes(facts: ModelFacts, unread: Sequence[RemoteFile]) -> Iterator[str]:
     """Yield what an author should look up in the card of the model, because its files do not say it."""
     if not any(facts.prompts.values()):
         yield "its files have no prompts: if its card has some, such as `query: `, state them as `prompts`"
     if not facts.has_normalize and facts.similarity == "cosine":
         yield "its own vectors are not of unit length; `normalize: true`, the default, makes them so"
+    for file in unread:
+        yield (
+            f"{file.path} has {file.size:,} bytes, more than are read here: `lock` reads it, and refuses tokens for "
+            "which the embedding table has no row"
+        )

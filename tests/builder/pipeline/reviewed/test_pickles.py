@@ -40,6 +40,30 @@ def test_without_torch_the_error_names_it(hub: HubSimulator, project: Project, m
     assert not project.lock_file.exists()
 
 
+@pytest.mark.parametrize(
+    ("keys", "files", "says"),
+    [
+        ({"default_prompt_name": "querry"}, {}, "default_prompt_name: expected one of query, document, found 'querry'"),
+        ({"max_seq_length": 65}, {}, "max_seq_length: expected at most 64"),
+        (
+            {},
+            {"added_tokens.json": b'{"<last>": 7}', "config.json": b'{"vocab_size": 7}'},
+            "expected tokens with ids be",
+        ),
+    ],
+)
+def test_what_small_files_show_is_refused_before_pickles_are_fetched(
+    keys: dict[str, Any], files: dict[str, bytes], says: str, hub: HubSimulator, project: Project
+) -> None:
+    published = pickled(**files)
+    del published["tokenizer.json"]
+    hub.add_model("org/mini", published)
+    project.specify({"mini": {**HUB, "pickle": "convert", **keys}})
+    with pytest.raises(UnsupportedModelError, match=f"mini .*: .*{says}"):
+        project.lock()
+    assert hub.bytes_sent("pytorch_model.bin") == 0
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, wordpiece_model: TinyModel) -> Path:
     """A model with two shards of pickles, in the place of its safetensors."""

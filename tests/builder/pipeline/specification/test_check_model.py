@@ -13,6 +13,7 @@ from tests.support.published_configs import GTE_EN
 from thoth_models_builder.errors import SourceUnreachableError, UnsupportedModelError, UsageError
 from thoth_models_builder.pipeline.inputs import read_spec
 from thoth_models_builder.pipeline.specification import add
+from thoth_models_builder.pipeline.specification import check_model as checking
 from thoth_models_builder.pipeline.specification.add import NewModelOptions
 from thoth_models_builder.pipeline.specification.both_files import Places
 from thoth_models_builder.pipeline.specification.check_model import CheckOptions, check_model
@@ -158,6 +159,18 @@ def test_a_directory_and_a_wheel(project: Project, find_links: Path, monkeypatch
     write_wheel(find_links, "a-model", "1.0", "package/model", static_model())
     report = check(project, "wheel:a-model==1.0!package/model")
     assert (report.dimension, report.license) == (300_000, None)
+
+
+def test_a_vocabulary_that_is_too_large_to_read_here_is_a_note(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no refusal: ``lock`` accepts it."""
+    monkeypatch.chdir(project.root)
+    monkeypatch.setattr(checking, "_MAX_SMALL", 300)
+    write_files(project.root / "model", {**model_files("own"), "tokenizer.json": b"{}" + b" " * 1000})
+    notes = check(project, "./model").notes
+    assert [note for note in notes if note.startswith("tokenizer.json has 1,002 bytes, more than are read here")]
+    assert not [note for note in notes if "vocab.txt" in note]
 
 
 def test_weights_stay_out_of_the_store(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
