@@ -24,7 +24,7 @@ from thoth_models_builder.bundle.describe import (
     read_prompts,
     read_width,
 )
-from thoth_models_builder.bundle.published.positions import positions_of
+from thoth_models_builder.bundle.published.positions import positions_of, refuse_beyond_positions
 from thoth_models_builder.bundle.published.repairs import repairs
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.spec.models_yaml import HubSource
@@ -184,9 +184,9 @@ _SIMILARITIES: Final = {
 # --- the rules ---
 
 
-def _published(files: ModelFiles, _model: ModelSpec) -> Iterator[Change | Note]:
+def _published(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     """Write anew what the library would read more out of than is meant, such as ``auto_map`` that is not needed."""
-    for path, repair in repairs(files).items():
+    for path, repair in repairs(files, has_code=bool(model.code)).items():
         yield Change(path=path, data=repair.data, reason=repair.reason)
 
 
@@ -290,7 +290,7 @@ def _max_seq_length(files: ModelFiles, model: ModelSpec) -> Iterator[Change | No
     transformer = read_modules(files)[0]
     if transformer.kind != "Transformer":
         raise UnsupportedModelError(f"max_seq_length: expected no such key, because a {transformer.kind} has no limit")
-    limit = positions_of(files.json(transformer.path(_CONFIG_FILE), dict))
+    limit = None if model.code else positions_of(files.json(transformer.path(_CONFIG_FILE), dict))
     if limit is not None and wanted > limit.tokens:
         raise UnsupportedModelError(
             f"max_seq_length: expected at most {limit.tokens}, because {limit.reason}, found {wanted}"
@@ -310,7 +310,18 @@ def _max_seq_length(files: ModelFiles, model: ModelSpec) -> Iterator[Change | No
     yield _merged(files, settings, {"max_seq_length": wanted})
 
 
-RULES: Final[tuple[Rule, ...]] = (_published, _pooling, _instructor, _prompts, _truncation, _max_seq_length)
+def _positions(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
+    """Refuse a longest input that is published, and that the architecture has no positions for."""
+    transformer = read_modules(files)[0]
+    if transformer.kind == "Transformer" and not model.code:
+        config = files.json(transformer.path(_CONFIG_FILE), dict)
+        refuse_beyond_positions(config, read_max_seq_length(files, transformer))
+    return iter(())
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    *(_published, _pooling, _instructor, _prompts, _truncation, _max_seq_length, _positions),
+)
 """In this order; the first ones add what the others read."""
 
 

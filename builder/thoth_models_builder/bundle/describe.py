@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG, unsafe_references
-from thoth_models_builder.bundle.published.positions import refuse_beyond_positions
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
 
@@ -141,7 +140,6 @@ def describe(files: ModelFiles) -> ModelFacts:
     else:
         mode, _ = _pooling(files, modules[1], first)
         max_seq_length, rest = read_max_seq_length(files, first), modules[2:]
-        refuse_beyond_positions(files.json(first.path("config.json"), dict), max_seq_length)
     width = read_width(files, modules)
     config = files.optional_object(SENTENCE_TRANSFORMERS_FILE)
     if (model_type := config.get("model_type", "SentenceTransformer")) != "SentenceTransformer":

@@ -221,6 +221,16 @@ def test_a_longer_maximum_is_allowed_up_to_the_positions_and_noted() -> None:
     )
 
 
+def test_positions_are_no_limit_for_a_model_with_its_own_code() -> None:
+    """An architecture of its own, as that with ALiBi whose files call it bert, has no positions of bert."""
+    contents = changed(SETTINGS, max_seq_length=8192)
+    reviewed = {"code": {"modeling.py": "0" * 64}, "variants": ["onnx-fp32"], "golden": True}
+    assert configured(contents, **reviewed).configured == ()
+    assert facts(contents, **reviewed).max_seq_length == 8192
+    assert facts(model_files("x"), max_seq_length=8192, **reviewed).max_seq_length == 8192
+    assert facts(contents).max_seq_length == 64
+
+
 def test_positions_of_roberta_begin_behind_that_of_padding() -> None:
     contents = changed("config.json", model_type="roberta", max_position_embeddings=66, pad_token_id=1)
     assert facts(contents, max_seq_length=64).max_seq_length == 64

@@ -7,6 +7,9 @@ A longer text ends in an index error in the middle of a batch. Three rules, as t
   positions are enough for 512 tokens;
 - positions that are computed (rotary, relative, ALiBi), where ``max_position_embeddings`` is the length of the texts
   that the model was trained on, and no limit.
+
+Of an architecture that is not listed here, it is not known whether longer texts fail, or would be computed well. Of a
+model that brings its own code, the name of the architecture says nothing, so no rule applies to it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,21 @@ from thoth_models_builder.errors import UnsupportedModelError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_TABLE: Final = frozenset(
+    {"albert", "bert", "bert-generation", "big_bird", "convbert", "distilbert", "electra", "ernie", "flaubert", "fnet"}
+    | {
+        "gpt2",
+        "gpt_bigcode",
+        "gpt_neo",
+        "layoutlm",
+        "megatron-bert",
+        "mobilebert",
+        "mra",
+        "nystromformer",
+        "openai-gpt",
+    }
+    | {"rembert", "roc_bert", "splinter", "squeezebert", "xlm", "yoso"}
+)
 _AFTER_PADDING: Final = frozenset(
     {"camembert", "data2vec-text", "ibert", "lilt", "longformer", "luke", "markuplm", "mluke", "mpnet", "phobert"}
     | {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"}
@@ -46,7 +64,8 @@ class Positions:
     Attributes:
         tokens: Longest text, in tokens, with those that the tokenizer adds.
         reason: Where the limit comes from, as the end of a sentence that begins with "because".
-        is_table: Whether longer texts fail; otherwise their vectors would mean something else.
+        is_table: Whether longer texts are known to fail; otherwise their vectors would mean something else, or more is
+            not known.
     """
 
     tokens: int
@@ -57,7 +76,7 @@ class Positions:
 def positions_of(config: Mapping[str, Any]) -> Positions | None:
     """Return the limit of a model with that config.json, or None if its architecture has none.
 
-    An architecture that is not known here is taken to have a table, unless it states the base of rotary positions.
+    An architecture that is not known here has what it states, unless that is the base of rotary positions.
 
     Raises:
         UnsupportedModelError: The ``model_type`` is not a string.
@@ -75,6 +94,9 @@ def positions_of(config: Mapping[str, Any]) -> Positions | None:
     count = _count(config.get(key))
     if count is None or _are_computed(config):
         return None
+    if model_type not in _TABLE | _DISENTANGLED | _AFTER_PADDING:
+        reason = f"its files state {count} positions ({key}), and of {model_type} more is not known"
+        return Positions(tokens=count, reason=reason, is_table=False)
     if model_type not in _AFTER_PADDING:
         return Positions(tokens=count, reason=f"{model_type} has {count} positions ({key})")
     padding = config.get("pad_token_id")

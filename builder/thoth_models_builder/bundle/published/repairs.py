@@ -5,8 +5,8 @@ Four rules, none of which changes a vector that the published model can give:
 - ``"path": "."`` in modules.json, which all models of model2vec have, is the top directory, as ``""`` is;
 - arguments for loading in sentence_bert_config.json that decide speed or memory, not the result, are dropped;
 - ``auto_map`` in config.json is dropped where transformers has the architecture itself (:mod:`..architectures`);
-- a maximum length beyond the positions that the architecture has becomes the number of positions: longer texts fail in
-  the published model, and are cut here.
+- a maximum length beyond the positions that the architecture is known to have becomes the number of positions: longer
+  texts fail in the published model, and are cut here.
 
 The bytes of the origin stay what the lock names. Each file that is written anew has a reason, which is reported.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from thoth_models_builder.bundle.model_files import ModelFiles
+    from thoth_models_builder.bundle.published.positions import Positions
 
 _ARGUMENTS: Final = ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")
 _KERNELS: Final = frozenset({"sdpa", "eager", "flash_attention_2", "flash_attention_3"})
@@ -70,11 +71,12 @@ class Repair:
     reason: str
 
 
-def repairs(files: ModelFiles) -> dict[str, Repair]:
+def repairs(files: ModelFiles, *, has_code: bool = False) -> dict[str, Repair]:
     """Return the files of a published model that a bundle has in another form, by path.
 
     Args:
         files: The files of the model as published.
+        has_code: Whether code of the model's own is run, so that its architecture is not what its files call it.
 
     Raises:
         UnsupportedModelError: A file is malformed, an argument for loading is not known to be harmless, or the model
@@ -96,7 +98,8 @@ def repairs(files: ModelFiles) -> dict[str, Repair]:
         if path.rpartition("/")[0] == directory and SENTENCE_CONFIG.fullmatch(path.rpartition("/")[2])
     ]
     if len(settings) == 1:
-        changed |= _settings(files.json(settings[0], dict), settings[0], config)
+        limit = None if has_code else positions_of(config)
+        changed |= _settings(files.json(settings[0], dict), settings[0], limit)
     return changed
 
 
@@ -146,7 +149,7 @@ def _architecture(config: Mapping[str, Any], path: str) -> dict[str, Repair]:
     return {path: Repair(data=canonical_json(plain), reason=reason)}
 
 
-def _settings(settings: Mapping[str, Any], path: str, config: Mapping[str, Any]) -> dict[str, Repair]:
+def _settings(settings: Mapping[str, Any], path: str, limit: Positions | None) -> dict[str, Repair]:
     kept, reasons = dict(settings), []
     for key in _ARGUMENTS:
         if key not in kept:
@@ -164,7 +167,7 @@ def _settings(settings: Mapping[str, Any], path: str, config: Mapping[str, Any])
                 )
             names.append(f"{name} ({_HARMLESS[name][1]})")
         reasons.append(f"without {key}: {', '.join(names)}" if names else f"without {key}, which is empty")
-    limit, maximum = positions_of(config), kept.get("max_seq_length")
+    maximum = kept.get("max_seq_length")
     if limit is not None and limit.is_table and isinstance(maximum, int) and maximum > limit.tokens:
         kept["max_seq_length"] = limit.tokens
         reasons.append(f"max_seq_length {limit.tokens} in place of {maximum}: {limit.reason}, longer texts fail")

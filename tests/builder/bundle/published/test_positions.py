@@ -33,7 +33,6 @@ XLM_R: Config = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "p
         ({"model_type": "longformer", "max_position_embeddings": 4098, "pad_token_id": 1}, 4096),
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 0}, 513),
         ({"model_type": "deberta-v2", "max_position_embeddings": 512}, 512),
-        ({"model_type": "an-unknown-one", "max_position_embeddings": 512}, 512),
     ],
 )
 def test_a_table_of_positions_is_a_limit(config: Config, tokens: int) -> None:
@@ -69,6 +68,14 @@ def test_a_table_of_positions_is_a_limit(config: Config, tokens: int) -> None:
 def test_computed_positions_are_none(config: Config) -> None:
     assert positions_of(config) is None
     refuse_beyond_positions(config, 100_000)
+
+
+def test_of_an_architecture_that_is_not_known_more_is_refused_and_not_cut() -> None:
+    config = {"model_type": "an-unknown-one", "max_position_embeddings": 512}
+    reason = "its files state 512 positions (max_position_embeddings), and of an-unknown-one more is not known"
+    assert positions_of(config) == Positions(tokens=512, reason=reason, is_table=False)
+    with pytest.raises(UnsupportedModelError, match=r"found 513; state `max_seq_length: 512` in models\.yaml"):
+        refuse_beyond_positions(config, 513)
 
 
 def test_positions_that_depend_on_the_batch_are_refused_and_not_cut() -> None:

@@ -122,6 +122,14 @@ def test_a_maximum_that_is_stated_elsewhere_is_refused() -> None:
         facts_of(contents)
 
 
+def test_a_maximum_is_not_cut_where_the_architecture_is_not_known() -> None:
+    contents = changed("config.json", model_type="an-unknown-one", max_position_embeddings=512)
+    contents[SETTINGS] = as_json({"max_seq_length": 8192})
+    assert repairs(files_of(contents)) == {}
+    with pytest.raises(UnsupportedModelError, match=r"state `max_seq_length: 512` in models\.yaml"):
+        facts_of(contents)
+
+
 def test_positions_that_depend_on_the_batch_are_refused_rather_than_cut() -> None:
     contents = changed("config.json", **{**NOMIC, "rotary_scaling_factor": 2, "n_embd": 8, "n_head": 2})
     contents[SETTINGS] = as_json({"max_seq_length": 8192})
