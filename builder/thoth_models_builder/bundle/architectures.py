@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _AUTO_MAP: Final = "auto_map"
 _MODEL_KEY: Final = "AutoModel"
 _ABSENT: Final = object()
+_NOMIC: Final = "nomic_bert"
+_NOMIC_CODE: Final = "modeling_hf_nomic_bert.NomicBertModel"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,16 +95,30 @@ def native_form(config: Mapping[str, Any]) -> NativeForm | None:
         return None
 
 
+def lacks_auto_map(config: Mapping[str, Any]) -> bool:
+    """Return whether config.json has keys that only the published code reads, and no ``auto_map`` that names the code.
+
+    As when a user has deleted it: transformers has the architecture, ignores the keys, and takes its own defaults.
+    """
+    return (
+        not config.get(_AUTO_MAP)
+        and config.get("model_type") == _NOMIC
+        and "n_embd" in config
+        and "hidden_size" not in config
+    )
+
+
 def without_auto_map(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a config.json with which transformers needs no code of the model's own.
 
     Args:
-        config: Content of config.json; without ``auto_map`` it is returned as it is.
+        config: Content of config.json; without ``auto_map``, and without keys that only the published code reads, it is
+            returned as it is.
 
     Raises:
         UnsupportedModelError: The code is needed, or it is not known whether it is.
     """
-    if not config.get(_AUTO_MAP):
+    if not config.get(_AUTO_MAP) and not lacks_auto_map(config):
         return {key: value for key, value in config.items() if key != _AUTO_MAP}
     try:
         form = _native_form(config)
@@ -148,6 +164,8 @@ def _reference(config: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return repository, which may be empty, and ``module.Class`` of the code that would be loaded."""
     references = config.get(_AUTO_MAP)
     found = references.get(_MODEL_KEY) if isinstance(references, dict) else None
+    if lacks_auto_map(config):
+        found = _NOMIC_CODE
     if not isinstance(found, str):
         return None
     repository, dashes, code = found.partition("--")
@@ -300,8 +318,8 @@ _TABLE: Final = (
     #
     # nomic-ai/nomic-embed-text-v1, nomic-ai/nomic-embed-text-v1.5, Snowflake/snowflake-arctic-embed-m-long
     _Reviewed(
-        model_type="nomic_bert",
-        code="modeling_hf_nomic_bert.NomicBertModel",
+        model_type=_NOMIC,
+        code=_NOMIC_CODE,
         repositories=frozenset(
             {
                 "nomic-ai/nomic-bert-2048",
@@ -315,7 +333,7 @@ _TABLE: Final = (
         is_own=True,
         expected=_NOMIC_EXPECTED,
         form=_nomic,
-        native_type="nomic_bert",
+        native_type=_NOMIC,
         reason="transformers took this architecture over, and reads its weights under their published names",
         source="https://github.com/huggingface/transformers/pull/43067",
     ),

@@ -299,7 +299,7 @@ def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext
     files = without_code(files, {}) if model.code else files
     refuse_other_kinds(remote, files, has_pooling=model.pooling is not None)
     # Without modules.json, the repository is that of a transformer, with everything at the top.
-    modules = read_modules(with_repairs(files)) if MODULES_FILE in remote else []
+    modules = read_modules(with_repairs(files, has_code=bool(model.code))) if MODULES_FILE in remote else []
     choice = choose_files(remote, {module.directory for module in modules} or {""}, model.variants)
     found = Recognised(listing=listing, remote=remote, small=small, modules=modules, choice=choice)
     if not found.is_static:

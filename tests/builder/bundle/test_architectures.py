@@ -84,6 +84,17 @@ def test_a_model_without_code_stays_as_it_is() -> None:
     assert native_form(config) is None
 
 
+def test_a_model_whose_auto_map_was_deleted_is_read_as_with_it() -> None:
+    """transformers would ignore the keys of GPT-2, and take its own defaults for the sizes."""
+    deleted = {key: value for key, value in NOMIC.items() if key != "auto_map"}
+    assert without_auto_map(deleted) == without_auto_map(NOMIC)
+    with pytest.raises(UnsupportedModelError, match=r"`causal`: expected False, .*, found True"):
+        without_auto_map({**deleted, "causal": True})
+    # A file that transformers wrote has its own keys, whatever remains of the others.
+    written = {**deleted, "hidden_size": 512}
+    assert without_auto_map(written) == written
+
+
 # --- another model, although it loads ---
 
 

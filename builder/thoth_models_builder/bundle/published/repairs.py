@@ -4,7 +4,8 @@ Four rules, none of which changes a vector that the published model can give:
 
 - ``"path": "."`` in modules.json, which all models of model2vec have, is the top directory, as ``""`` is;
 - arguments for loading in sentence_bert_config.json that decide speed or memory, not the result, are dropped;
-- ``auto_map`` in config.json is dropped where transformers has the architecture itself (:mod:`..architectures`);
+- ``auto_map`` in config.json is dropped where transformers has the architecture itself, and keys that only the code
+  reads become those of transformers (:mod:`..architectures`);
 - a maximum length beyond the positions that the architecture is known to have becomes the number of positions: longer
   texts fail in the published model, and are cut here.
 
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.bundle.canonical_json import canonical_json
 from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG
-from thoth_models_builder.bundle.architectures import native_form, without_auto_map
+from thoth_models_builder.bundle.architectures import lacks_auto_map, native_form, without_auto_map
 from thoth_models_builder.bundle.published.positions import positions_of
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.spec.variants import MODULES_FILE
@@ -91,7 +92,7 @@ def repairs(files: ModelFiles, *, has_code: bool = False) -> dict[str, Repair]:
         directory = _plain(first) if isinstance(first, str) else ""
     config_path = _path(directory, "config.json")
     config = files.optional_object(config_path)
-    changed |= _architecture(config, config_path)
+    changed |= {} if has_code else _architecture(config, config_path)
     settings = [
         path
         for path in sorted(files.digests)
@@ -103,13 +104,13 @@ def repairs(files: ModelFiles, *, has_code: bool = False) -> dict[str, Repair]:
     return changed
 
 
-def with_repairs(files: ModelFiles) -> ModelFiles:
-    """Return the files of a published model as a bundle has them.
+def with_repairs(files: ModelFiles, *, has_code: bool = False) -> ModelFiles:
+    """Return the files of a published model as a bundle has them; takes what :func:`repairs` takes.
 
     Raises:
         UnsupportedModelError: See :func:`repairs`.
     """
-    for path, repair in repairs(files).items():
+    for path, repair in repairs(files, has_code=has_code).items():
         files = files.changed(path, repair.data)
     return files
 
@@ -138,14 +139,16 @@ def _modules(entries: list[Any]) -> dict[str, Repair]:
 
 
 def _architecture(config: Mapping[str, Any], path: str) -> dict[str, Repair]:
-    if not config.get("auto_map"):
+    is_lacking = lacks_auto_map(config)
+    if not config.get("auto_map") and not is_lacking:
         return {}
     try:
         plain = without_auto_map(config)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(str(error).replace("config.json", path, 1)) from error
     form = native_form(config)
-    reason = "" if form is None else f"without auto_map ({form.code}): {form.reason} ({form.source})"
+    changed = "with the keys of transformers" if is_lacking else "without auto_map"
+    reason = "" if form is None else f"{changed} ({form.code}): {form.reason} ({form.source})"
     return {path: Repair(data=canonical_json(plain), reason=reason)}
 
 

@@ -130,6 +130,15 @@ def test_a_maximum_is_not_cut_where_the_architecture_is_not_known() -> None:
         facts_of(contents)
 
 
+def test_keys_that_only_deleted_code_reads_become_those_of_transformers() -> None:
+    config = {key: value for key, value in NOMIC.items() if key != "auto_map"}
+    files = files_of({**model_files("x"), "config.json": as_json({**config, "n_embd": 8, "n_head": 2})})
+    (repair,) = repairs(files).values()
+    assert json.loads(repair.data)["hidden_size"] == 8
+    assert repair.reason.startswith("with the keys of transformers (modeling_hf_nomic_bert.NomicBertModel): ")
+    assert repairs(files, has_code=True) == {}
+
+
 def test_positions_that_depend_on_the_batch_are_refused_rather_than_cut() -> None:
     contents = changed("config.json", **{**NOMIC, "rotary_scaling_factor": 2, "n_embd": 8, "n_head": 2})
     contents[SETTINGS] = as_json({"max_seq_length": 8192})
