@@ -6,11 +6,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
+from thoth_models.inputs import MAX_CHARACTERS
 from thoth_models_builder.spec.reviewed.records import CODE_MEANING, CODE_PATTERN
 
 POOLING_MODES: Final = ("cls", "lasttoken", "max", "mean", "mean_sqrt_len_tokens", "weightedmean")
 """Modes of the Pooling of sentence-transformers."""
 
+
+MAX_TOKENS: Final = 4 * MAX_CHARACTERS
+"""No text of a call has more tokens, because a token has at least one byte, and a character at most four."""
 
 SHA256_PATTERN: Final = r"^[0-9a-f]{64}$"
 
@@ -42,6 +46,12 @@ def _positive(value: object) -> object:
     return value
 
 
+def _length(value: object) -> object:
+    if type(value) is not int or not 1 <= value <= MAX_TOKENS:
+        raise WrongValueError(f"an integer from 1 to {MAX_TOKENS}")
+    return value
+
+
 def _prompts(value: object) -> object:
     if not isinstance(value, dict):
         raise WrongValueError("a mapping")
@@ -60,8 +70,8 @@ def _text(value: object) -> object:
     return value
 
 
-def _positive_integer(description: str) -> Any:  # noqa: ANN401 - a part of an annotation
-    return WithJsonSchema({"type": "integer", "minimum": 1, "description": description})
+def _positive_integer(description: str, **more: int) -> Any:  # noqa: ANN401 - a part of an annotation
+    return WithJsonSchema({"type": "integer", "minimum": 1, **more, "description": description})
 
 
 _MODES_SCHEMA: Final = {"enum": list(POOLING_MODES)}
@@ -96,7 +106,9 @@ DefaultPromptName = Annotated[
     Field(description="prompt for calls that name none, in place of the published one; null for none"),
 ]
 MaxSeqLength = Annotated[
-    int | None, BeforeValidator(_positive), _positive_integer("longest input in tokens, in place of the published one")
+    int | None,
+    BeforeValidator(_length),
+    _positive_integer("longest input in tokens, in place of the published one", maximum=MAX_TOKENS),
 ]
 TruncateDim = Annotated[
     int | None, BeforeValidator(_positive), _positive_integer("keep only so many of the first components of a vector")
