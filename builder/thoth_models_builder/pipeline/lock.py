@@ -306,7 +306,8 @@ def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext
         settings = found.path("tokenizer_config.json")
         wanted = [remote[settings]] if settings in remote else []
         found = replace(found, small={**small, **ingest(name, source, wanted, context)})
-        refuse_without_tokenizer(remote, found.directory, model_files(found.small.values(), context.store))
+    read = model_files(found.small.values(), context.store)
+    refuse_without_tokenizer(remote, found.directory, read, is_static=found.is_static)
     return found
 
 

@@ -20,6 +20,9 @@ _PAIRS: Final = (("vocab.json", "merges.txt"), ("vocab.txt", "bpe.codes"))
 _SLOW: Final = ("vocab.txt", "vocab.json", "added_tokens.json")
 """Files that have the tokens in words, where there is no tokenizer.json."""
 
+_MERGES: Final = {"PhobertTokenizer": "bpe.codes", "BertweetTokenizer": "bpe.codes"}
+"""Classes for which ``vocab.txt`` alone is not enough, and the file with their merges."""
+
 _OTHER_PROGRAMS: Final = {
     "BertJapaneseTokenizer": "MeCab or Sudachi",
     "JumanppTokenizer": "Juman++",
@@ -39,13 +42,16 @@ _DIGITS: Final = 18
 """Of the largest id of a token that is read; longer numbers are ids of no vocabulary, and slow to read."""
 
 
-def refuse_without_tokenizer(paths: Collection[str], directory: str, files: ModelFiles) -> None:
-    """Refuse a repository whose transformer has no tokenizer, or one that needs another program.
+def refuse_without_tokenizer(
+    paths: Collection[str], directory: str, files: ModelFiles, *, is_static: bool = False
+) -> None:
+    """Refuse a repository whose first module has no tokenizer, or one that needs another program.
 
     Args:
         paths: Every path of the repository.
-        directory: Directory of the transformer; empty for the top.
-        files: The files that were read, of which ``tokenizer_config.json`` is one.
+        directory: Directory of the transformer or StaticEmbedding; empty for the top.
+        files: The files that were read, of which ``tokenizer_config.json`` and ``config.json`` are two.
+        is_static: Whether it is a StaticEmbedding, which has no other form of a tokenizer than tokenizer.json.
 
     Raises:
         UnsupportedModelError: There is none that can be used.
@@ -56,11 +62,19 @@ def refuse_without_tokenizer(paths: Collection[str], directory: str, files: Mode
 
     if has(_FAST):
         return
-    stated = files.optional_object(_path(directory, "tokenizer_config.json")).get("tokenizer_class")
-    if isinstance(stated, str) and (program := _OTHER_PROGRAMS.get(stated)) is not None:
+    if is_static:
         raise UnsupportedModelError(
-            f"{_path(directory, 'tokenizer_config.json')}: tokenizer_class: expected a tokenizer that has the form of "
-            f"{_FAST}, found {stated}, which cuts texts with {program}; choose a model with {_FAST}"
+            f"{_path(directory, _FAST)}: expected this file, in which alone a StaticEmbedding has tokens, found none"
+        )
+    place, stated = _tokenizer_class(files, directory)
+    if (program := _OTHER_PROGRAMS.get(stated)) is not None:
+        raise UnsupportedModelError(
+            f"{place}: tokenizer_class: expected a tokenizer that has the form of {_FAST}, found {stated}, which cuts "
+            f"texts with {program}; choose a model with {_FAST}"
+        )
+    if (merges := _MERGES.get(stated)) is not None and not has(merges):
+        raise UnsupportedModelError(
+            f"{_path(directory, merges)}: expected this file, the merges of {stated} ({place}), or {_FAST}, found none"
         )
     if not any(map(has, _ALONE)) and not any(has(first) and has(second) for first, second in _PAIRS):
         names = ", ".join((_FAST, *_ALONE, *(" with ".join(pair) for pair in _PAIRS)))
@@ -68,6 +82,15 @@ def refuse_without_tokenizer(paths: Collection[str], directory: str, files: Mode
             f"{_path(directory, _FAST)}: expected a tokenizer ({names}), found none; save one there with the "
             "tokenizer's `save_pretrained`, or choose a repository that has one"
         )
+
+
+def _tokenizer_class(files: ModelFiles, directory: str) -> tuple[str, str]:
+    """Return the file that names the class of the tokenizer, in the order of transformers, and the class, or ``""``."""
+    for name in ("tokenizer_config.json", "config.json"):
+        stated = files.optional_object(_path(directory, name)).get("tokenizer_class")
+        if isinstance(stated, str) and stated:
+            return _path(directory, name), stated.removesuffix("Fast")
+    return _path(directory, "tokenizer_config.json"), ""
 
 
 def vocabularies(paths: Collection[str], directory: str) -> frozenset[str]:

@@ -60,6 +60,25 @@ def test_a_tokenizer_that_needs_another_program_is_refused_by_name() -> None:
     refuse_without_tokenizer(contents, "", files_of(contents))
 
 
+@pytest.mark.parametrize("place", ["tokenizer_config.json", "config.json"])
+@pytest.mark.parametrize("name", ["PhobertTokenizer", "BertweetTokenizer"])
+def test_a_vocabulary_without_its_merges_is_refused(place: str, name: str) -> None:
+    contents = {place: as_json({"tokenizer_class": name}), "vocab.txt": b"a 1\n"}
+    with pytest.raises(UnsupportedModelError) as refused:
+        refuse_without_tokenizer(contents, "", files_of(contents))
+    assert str(refused.value) == (
+        f"bpe.codes: expected this file, the merges of {name} ({place}), or tokenizer.json, found none"
+    )
+    refuse_without_tokenizer([*contents, "bpe.codes"], "", files_of(contents))
+    refuse_without_tokenizer([*contents, "tokenizer.json"], "", files_of(contents))
+
+
+def test_a_static_embedding_needs_the_fast_form() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"^0_Static/tokenizer\.json: expected this file, in which alone"):
+        refuse_without_tokenizer(["0_Static/vocab.txt"], "0_Static", files_of({}), is_static=True)
+    refuse_without_tokenizer(["0_Static/tokenizer.json"], "0_Static", files_of({}), is_static=True)
+
+
 @pytest.mark.parametrize(
     ("files", "path", "token", "token_id"),
     [

@@ -94,6 +94,14 @@ def test_of_a_static_embedding_the_beginning_alone_is_sent(hub: HubSimulator, pr
     assert set(filter(None, ranges)) == {"bytes=0-16383"}
 
 
+def test_a_static_embedding_without_its_tokenizer_is_refused(hub: HubSimulator, project: Project) -> None:
+    files = static_model()
+    del files["tokenizer.json"]
+    hub.add_model("minishlab/potion", {**files, "vocab.txt": b"[UNK]\n"}, revision=COMMIT)
+    with pytest.raises(UnsupportedModelError, match=r"tokenizer\.json: expected this file, in which alone a Static"):
+        check(project, "minishlab/potion")
+
+
 def test_a_token_without_a_row_is_seen(hub: HubSimulator, project: Project) -> None:
     hub.add_model("minishlab/potion", static_model(rows=1), revision=COMMIT)
     with pytest.raises(UnsupportedModelError, match="expected tokens with ids below 1, the rows of"):
