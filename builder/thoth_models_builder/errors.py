@@ -92,6 +92,10 @@ class UnsupportedModelError(BuildError):
     """A model needs something that a bundle refuses, such as code of its own or pickled weights."""
 
 
+class UnsupportedKeyError(UnsupportedModelError):
+    """A key of models.yaml does not fit the files of a model, or lacks although they need it."""
+
+
 class SourceError(BuildError):
     """A source failed; the message contains no secret."""
 

@@ -26,7 +26,7 @@ from thoth_models_builder.bundle.describe import (
 )
 from thoth_models_builder.bundle.published.positions import positions_of, refuse_beyond_positions
 from thoth_models_builder.bundle.published.repairs import repairs
-from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
 from thoth_models_builder.spec.models_yaml import HubSource
 from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
 
@@ -195,13 +195,13 @@ def _pooling(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     wanted = model.pooling
     if MODULES_FILE in files.digests:
         if wanted is not None and wanted != (published := read_pooling_modes(files, read_modules(files))):
-            raise UnsupportedModelError(
+            raise UnsupportedKeyError(
                 f"pooling: expected {_listed(published)}, as the model's own files say ({MODULES_FILE}), or no such "
                 f"key, found {_listed(wanted)}"
             )
         return
     if wanted is None:
-        raise UnsupportedModelError(_NO_MODULES)
+        raise UnsupportedKeyError(_NO_MODULES)
     config = files.json(_CONFIG_FILE, dict)
     width = next((config[key] for key in _WIDTH_KEYS if type(config.get(key)) is int), None)
     if width is None:
@@ -256,13 +256,13 @@ def _prompts(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     default = config.get("default_prompt_name")
     if "default_prompt_name" in settings:
         if model.default_prompt_name not in (None, *known):
-            raise UnsupportedModelError(
+            raise UnsupportedKeyError(
                 f"default_prompt_name: expected one of {', '.join(known)}, found {model.default_prompt_name!r}"
             )
         if model.default_prompt_name != default:
             changes["default_prompt_name"] = model.default_prompt_name
     elif model.prompts is not None and default is not None and default not in list(known):
-        raise UnsupportedModelError(
+        raise UnsupportedKeyError(
             f"prompts: expected {default!r} among them, which the model uses by default, or `default_prompt_name` "
             f"(null for none), found {', '.join(prompts) or 'no prompts'}"
         )
@@ -277,7 +277,7 @@ def _truncation(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
         return
     width = read_width(files, read_modules(files))
     if wanted > width:
-        raise UnsupportedModelError(f"truncate_dim: expected at most {width}, the length of a vector, found {wanted}")
+        raise UnsupportedKeyError(f"truncate_dim: expected at most {width}, the length of a vector, found {wanted}")
     if wanted != files.optional_object(SENTENCE_TRANSFORMERS_FILE).get("truncate_dim", width):
         yield _merged(files, SENTENCE_TRANSFORMERS_FILE, {"truncate_dim": wanted})
 
@@ -289,10 +289,10 @@ def _max_seq_length(files: ModelFiles, model: ModelSpec) -> Iterator[Change | No
         return
     transformer = read_modules(files)[0]
     if transformer.kind != "Transformer":
-        raise UnsupportedModelError(f"max_seq_length: expected no such key, because a {transformer.kind} has no limit")
+        raise UnsupportedKeyError(f"max_seq_length: expected no such key, because a {transformer.kind} has no limit")
     limit = None if model.code else positions_of(files.json(transformer.path(_CONFIG_FILE), dict))
     if limit is not None and wanted > limit.tokens:
-        raise UnsupportedModelError(
+        raise UnsupportedKeyError(
             f"max_seq_length: expected at most {limit.tokens}, because {limit.reason}, found {wanted}"
         )
     settings = find_settings(files, transformer) or transformer.path(_SETTINGS_FILE)

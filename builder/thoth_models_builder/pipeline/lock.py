@@ -183,7 +183,7 @@ def resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) 
         return _resolve(name, model, source, context)
     except UnsupportedModelError as error:
         advice = "" if model.code else advice_on(model, finder_of(name, model, source, context))
-        raise UnsupportedModelError(f"{name} ({source.label}): {error}{advice}") from error
+        raise type(error)(f"{name} ({source.label}): {error}{advice}") from error
 
 
 def finder_of(name: str, model: ModelSpec, source: Source, context: FetchContext) -> CodeFinder:

@@ -139,7 +139,7 @@ def gather(
         configuration = configure(described(published, model.locked), model.spec)
         facts = describe(configuration.files)
     except UnsupportedModelError as error:
-        raise UnsupportedModelError(f"{model.name}: {error}") from error
+        raise type(error)(f"{model.name}: {error}") from error
     _check_dimension(model, facts)
     source = _configured(model, source, configuration, previous, context.store)
     space = space_of(configuration.files, facts, normalize=has_unit_length(model.spec, facts))

@@ -95,6 +95,27 @@ def test_a_plain_repository_needs_the_key_before_its_weights_are_downloaded(
     assert not project.lock_file.exists()
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"pooling": "mean", "default_prompt_name": "querry"},
+        {"pooling": "mean", "truncate_dim": 9},
+        {"pooling": "mean", "max_seq_length": 65},
+    ],
+)
+def test_the_hint_for_a_key_that_does_not_fit_is_about_the_key(
+    keys: dict[str, Any], plain: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (plain.root / "model" / ST_CONFIG).write_bytes(as_json({"prompts": {"query": "q: "}}))
+    specify(plain, pooling="mean")
+    plain.lock()
+    specify(plain, **keys)
+    for command in ("lock", "build") if "truncate_dim" not in keys else ("lock",):
+        assert main(plain.arguments(command)) == 2
+        assert "hint: change the key in models.yaml" in capsys.readouterr().err
+
+
 def test_what_a_key_gets_wrong_is_refused_before_the_weights_of_a_directory_are_copied(plain: Project) -> None:
     specify(plain, pooling="mean", max_seq_length=65)
     with pytest.raises(UnsupportedModelError, match="max_seq_length: expected at most 64"):

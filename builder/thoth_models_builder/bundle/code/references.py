@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
 from thoth_models_builder.spec.variants import MODULES_FILE
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def review(specified: Mapping[str, str], needed: Mapping[str, str], found: Colle
         found: Keys among those specified whose files exist, whether the model needs them or not.
 
     Raises:
-        UnsupportedModelError: A file is not listed, has other bytes, or does not exist; names both digests.
+        UnsupportedKeyError: A file is not listed, has other bytes, or does not exist; names both digests.
     """
     problems = [
         f"code: {name}: expected the reviewed sha256 {specified[name]}, found {sha256}"
@@ -201,4 +201,4 @@ def review(specified: Mapping[str, str], needed: Mapping[str, str], found: Colle
     ]
     problems += [f"code: {name}: expected this file, found none" for name in sorted(specified.keys() - set(found))]
     if problems:
-        raise UnsupportedModelError(f"{'; '.join(problems)}\n{advice(needed)}")
+        raise UnsupportedKeyError(f"{'; '.join(problems)}\n{advice(needed)}")

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,11 +120,11 @@ def refuse_beyond_positions(config: Mapping[str, Any], max_seq_length: int) -> N
     """Refuse a maximum length that the architecture has no positions for.
 
     Raises:
-        UnsupportedModelError: The maximum is too large; the message has the largest one.
+        UnsupportedKeyError: The maximum is too large; the message has the largest one.
     """
     limit = positions_of(config)
     if limit is not None and max_seq_length > limit.tokens:
-        raise UnsupportedModelError(
+        raise UnsupportedKeyError(
             f"max_seq_length: expected at most {limit.tokens}, because {limit.reason}, found {max_seq_length}; "
             f"state `max_seq_length: {limit.tokens}` in models.yaml"
         )

@@ -18,7 +18,7 @@ from thoth_models_builder.bundle.code.references import (
     with_local_code,
     without_code,
 )
-from thoth_models_builder.errors import SourceError, UnsupportedModelError
+from thoth_models_builder.errors import SourceError, UnsupportedKeyError, UnsupportedModelError
 from thoth_models_builder.sources.source import RemoteFile
 from thoth_models_builder.spec.reviewed.records import CodeOrigin, LockedCode
 
@@ -72,7 +72,7 @@ class CodeFinder:
         self._remote = remote
         found = self.needed(files)
         if not found:
-            raise UnsupportedModelError("code: expected no files, because the model brings no code of its own")
+            raise UnsupportedKeyError("code: expected no files, because the model brings no code of its own")
         needed = {code.name: code.content.sha256.hex for code in found.values()}
         more = {code.name: code for name in sorted(self.specified.keys() - needed) if (code := self._listed(name))}
         review(self.specified, needed, [*needed, *more])

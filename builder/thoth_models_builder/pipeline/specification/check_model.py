@@ -78,7 +78,7 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
                 refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
         except UnsupportedModelError as error:
             advice = advice_on(model, finder_of(name, model, origin, context))
-            raise UnsupportedModelError(f"{name} ({origin.label}): {error}{advice}") from error
+            raise type(error)(f"{name} ({origin.label}): {error}{advice}") from error
         except SourceError as error:
             kind = SourceUnreachableError if isinstance(error, SourceUnreachableError) else SourceError
             raise kind(f"{name} from {origin.label}: {error}") from error
