@@ -203,10 +203,12 @@ def _pooling(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     if wanted is None:
         raise UnsupportedKeyError(_NO_MODULES)
     config = files.json(_CONFIG_FILE, dict)
-    width = next((config[key] for key in _WIDTH_KEYS if type(config.get(key)) is int), None)
-    if width is None:
+    key = next((key for key in _WIDTH_KEYS if config.get(key) is not None), None)
+    width = None if key is None else config[key]
+    if type(width) is not int or width < 1:
         raise UnsupportedModelError(
-            f"{_CONFIG_FILE}: expected the length of a token's vector under one of {', '.join(_WIDTH_KEYS)}, found none"
+            f"{_CONFIG_FILE}: expected the length of a token's vector under one of {', '.join(_WIDTH_KEYS)}, found "
+            f"{'none' if key is None else f'{key}: {width!r}'}"
         )
     reason = f"pooling: {_listed(wanted)} (models.yaml); the origin has no {MODULES_FILE}"
     modules = [

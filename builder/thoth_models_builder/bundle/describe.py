@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG, unsafe_references
-from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
 from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
 
 if TYPE_CHECKING:
@@ -130,9 +130,10 @@ def describe(files: ModelFiles) -> ModelFacts:
     modules = read_modules(files)
     for module in (module for module in modules if module.kind in WITH_WEIGHTS):
         if not any(path.endswith(".safetensors") and _in(path, module.directory) for path in files.digests):
+            wanted, pickled = module.path("model.safetensors"), module.path("pytorch_model.bin")
             raise UnsupportedModelError(
-                f"{module.path('model.safetensors')}: expected weights as safetensors, found none; pickled weights "
-                "(.bin, .pt, .pkl) can run code when they are loaded, and are refused"
+                f"{wanted}: expected weights as safetensors, found none; pickled weights can run code when they are "
+                f"loaded, and only those in {pickled}, or its shards, can be converted"
             )
     first, max_seq_length = modules[0], None
     if first.kind == "StaticEmbedding":
@@ -289,8 +290,9 @@ def read_max_seq_length(files: ModelFiles, transformer: Module) -> int:
         if isinstance(limit, (int, float)) and 1 <= limit < _NO_LIMIT
     ]
     if not limits:
-        raise UnsupportedModelError(
-            "expected a maximum length in sentence_bert_config.json, tokenizer_config.json or config.json, found none"
+        raise UnsupportedKeyError(
+            "max_seq_length: expected this key in models.yaml, or a maximum length in sentence_bert_config.json, "
+            "tokenizer_config.json or config.json, found none"
         )
     return min(limits)
 

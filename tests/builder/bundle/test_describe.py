@@ -11,7 +11,7 @@ import pytest
 from tests.support.described import Files, facts_of, files_of, modules
 from tests.support.projects import as_json, model_files
 from thoth_models_builder.bundle.describe import ModelFacts, Module, read_modules
-from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,7 +264,7 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     (lambda: without("modules.json"), "modules.json: expected this file, or `pooling` in models.yaml, found neither"),
     (lambda: without("config.json"), "config.json: expected this file, found none"),
     (lambda: without("1_Pooling/config.json"), "1_Pooling/config.json: expected this file, found none"),
-    (pickled, "model.safetensors: expected weights as safetensors, found none; pickled weights (.bin, .pt, .pkl) can "),
+    (pickled, "model.safetensors: expected weights as safetensors, found none; pickled weights can "),
     (lambda: changed(ST_CONFIG, model_type="CrossEncoder"), f"{ST_CONFIG}: model_type: expected SentenceTransformer, "),
     (lambda: changed(ST_CONFIG, default_prompt_name="x"), f"{ST_CONFIG}: default_prompt_name: expected one of query, "),
     (lambda: changed(ST_CONFIG, default_prompt_name=["x"]), f"{ST_CONFIG}: default_prompt_name: expected one of quer"),
@@ -323,5 +323,7 @@ def test_two_configurations_for_the_length_are_refused() -> None:
 def test_a_model_that_states_no_length_is_refused() -> None:
     contents = changed("config.json", max_position_embeddings=None)
     del contents["sentence_bert_config.json"], contents["tokenizer_config.json"]
-    with pytest.raises(UnsupportedModelError, match=r"expected a maximum length in sentence_bert_config\.json, "):
+    with pytest.raises(
+        UnsupportedKeyError, match=r"^max_seq_length: expected this key in models\.yaml, or a maximum length in "
+    ):
         facts_of(contents)

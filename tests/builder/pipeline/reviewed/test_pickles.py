@@ -64,6 +64,17 @@ def test_what_small_files_show_is_refused_before_pickles_are_fetched(
     assert hub.bytes_sent("pytorch_model.bin") == 0
 
 
+def test_other_pickles_than_those_of_transformers_are_not_called_refused(hub: HubSimulator, project: Project) -> None:
+    files = pickled(**{"weights.pt": b"a pickle"})
+    del files["pytorch_model.bin"]
+    hub.add_model("org/mini", files)
+    project.specify({"mini": {**HUB, "pickle": "convert"}})
+    with pytest.raises(
+        UnsupportedModelError, match=r"only those in pytorch_model\.bin, or its shards, can be converted$"
+    ):
+        project.lock()
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, wordpiece_model: TinyModel) -> Path:
     """A model with two shards of pickles, in the place of its safetensors."""
