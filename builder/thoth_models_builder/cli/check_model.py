@@ -61,8 +61,8 @@ def _lines(report: ModelCheckReport) -> Iterator[str]:
     yield f"{report.name}: a bundle can contain it, as {', '.join(report.variants)}"
     for what, value in _facts(report):
         yield f"  {what:<13} {value}"
-    for path, reason in report.changed.items():
-        yield f"  written anew: {path} ({reason})"
+    for path, reasons in report.configured.items():
+        yield f"  configured: {path} ({'; '.join(reasons)})"
     for path in report.files:
         yield f"  locked: {path}"
     for refusal in report.refused:

@@ -133,7 +133,7 @@ class ModelCheckReport:
         bytes: Total length of the files that would be locked.
         files: Paths of those files.
         refused: Files that would be left out, each with the reason.
-        changed: Files that a bundle has in another form, each with the reason.
+        configured: Files that a build changes, adds or leaves out, by path, each with the reasons.
         notes: What its files do not say.
         entry: Text of its entry in models.yaml, below ``models:``.
     """
@@ -156,7 +156,7 @@ class ModelCheckReport:
     bytes: int
     files: tuple[str, ...]
     refused: tuple[Refusal, ...]
-    changed: Mapping[str, str]
+    configured: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
     entry: str
 

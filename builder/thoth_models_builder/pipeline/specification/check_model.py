@@ -106,7 +106,7 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
         bytes=sum(file.size or 0 for file in included),
         files=found.choice.included,
         refused=found.choice.refused,
-        changed={file.path: "; ".join(file.reasons) for file in configuration.configured},
+        configured={file.path: file.reasons for file in configuration.configured},
         notes=(*configuration.notes, *notes_on(model, facts), *_notes(facts, unread)),
         entry="\n".join(block_entry(name, model.model_copy(update={"sources": [source]}))) + "\n",
     )

@@ -60,7 +60,7 @@ def test_everything_is_said_and_no_weights_are_sent(hub: HubSimulator, project: 
     assert report.weight_bytes == len(files["model.safetensors"])
     assert report.bytes == sum(len(files[path]) for path in NEEDED)
     assert [refusal.path for refusal in report.refused] == ["README.md", "pytorch_model.bin"]
-    assert (report.changed, report.notes) == ({}, ())
+    assert (report.configured, report.notes) == ({}, ())
     assert hub.bytes_sent("model.safetensors") == hub.bytes_sent("pytorch_model.bin") == 0
 
 
@@ -88,7 +88,7 @@ def test_of_a_static_embedding_the_beginning_alone_is_sent(hub: HubSimulator, pr
     hub.add_model("minishlab/potion", files, revision=COMMIT)
     report = check(project, "minishlab/potion")
     assert (report.dimension, report.max_seq_length, report.architecture) == (300_000, None, "model2vec")
-    assert report.changed == {"modules.json": "path '.' is the directory of the model itself"}
+    assert report.configured == {"modules.json": ("path '.' is the directory of the model itself",)}
     assert hub.bytes_sent("model.safetensors") == 16 * 1024
     ranges = [request.range for request in hub.requests if request.path.endswith("model.safetensors")]
     assert set(filter(None, ranges)) == {"bytes=0-16383"}
@@ -113,8 +113,10 @@ def test_a_model_whose_code_transformers_has_is_fine(hub: HubSimulator, project:
     hub.add_model("Alibaba-NLP/gte-base-en-v1.5", files, revision=COMMIT)
     report = check(project, "Alibaba-NLP/gte-base-en-v1.5@main")
     assert report.architecture == "gte"
-    assert list(report.changed) == ["config.json"]
-    assert report.changed["config.json"].startswith("without auto_map (Alibaba-NLP/new-impl--modeling.NewModel): ")
+    assert list(report.configured) == ["config.json"]
+    assert report.configured["config.json"][0].startswith(
+        "without auto_map (Alibaba-NLP/new-impl--modeling.NewModel): "
+    )
 
 
 def test_a_plain_repository_of_transformers_with_pooling(hub: HubSimulator, project: Project) -> None:
@@ -127,7 +129,7 @@ def test_a_plain_repository_of_transformers_with_pooling(hub: HubSimulator, proj
     report = check(project, "facebook/contriever", pooling=["cls"])
     assert (report.pooling, report.modules, report.dimension) == ("cls", ("Transformer", "Pooling"), 8)
     assert report.max_seq_length == 64
-    assert list(report.changed) == ["1_Pooling/config.json", "modules.json"]
+    assert list(report.configured) == ["1_Pooling/config.json", "modules.json"]
     assert "    pooling: cls\n" in report.entry
 
 
