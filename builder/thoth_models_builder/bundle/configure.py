@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from thoth_models.bundle.canonical_json import canonical_json
-from thoth_models.bundle.digest import ContentDigest, ContentHasher
+from thoth_models.bundle.digest import ContentHasher
 from thoth_models.bundle.model import ConfiguredFile
 from thoth_models_builder.bundle.describe import (
     find_settings,
@@ -33,6 +33,7 @@ from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, S
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from thoth_models.bundle.digest import ContentDigest
     from thoth_models_builder.bundle.describe import ModelFacts
     from thoth_models_builder.bundle.model_files import ModelFiles
     from thoth_models_builder.spec.models_yaml import ModelSpec
@@ -58,13 +59,12 @@ class Change:
 
     Attributes:
         path: Path in the model's source directory.
-        data: Its new content; the digest of content that the store has already, for a large file; or None to leave the
-            file out.
+        data: Its new content.
         reason: What is changed, and why, in words for the owner of the bundle.
     """
 
     path: str
-    data: bytes | ContentDigest | None
+    data: bytes
     reason: str
 
 
@@ -90,8 +90,8 @@ class Configuration:
     Attributes:
         files: All of them.
         configured: Those that differ from the origin, sorted by path.
-        written: New content of each changed or added file that is small, by path.
-        contents: Digest and size of each changed or added file, by path.
+        written: New content of each changed or added file, by path.
+        contents: Digest and size of each of these, by path.
         notes: Lines for the author of models.yaml.
     """
 
@@ -113,7 +113,7 @@ def configure(files: ModelFiles, model: ModelSpec) -> Configuration:
         UnsupportedModelError: The files do not allow what a key asks for, or a bundle cannot contain them.
     """
     effective = files
-    latest: dict[str, Change] = {}
+    latest: dict[str, bytes] = {}
     reasons: dict[str, list[str]] = {}
     notes: list[str] = []
     for rule in RULES:
@@ -122,19 +122,18 @@ def configure(files: ModelFiles, model: ModelSpec) -> Configuration:
                 notes.append(found.text)
                 continue
             effective = effective.changed(found.path, found.data)
-            latest[found.path] = found
+            latest[found.path] = found.data
             reasons.setdefault(found.path, []).append(found.reason)
     # Several changes may have led back to the content of the origin.
     paths = [path for path in sorted(latest) if effective.digests.get(path) != files.digests.get(path)]
-    written = {path: data for path in paths if isinstance(data := latest[path].data, bytes)}
-    known = {path: data for path in paths if isinstance(data := latest[path].data, ContentDigest)}
+    written = {path: latest[path] for path in paths}
     return Configuration(
         files=effective,
         configured=tuple(
             ConfiguredFile(path=path, origin=files.digests.get(path), reasons=tuple(reasons[path])) for path in paths
         ),
         written=written,
-        contents={**known, **{path: _content_of(data) for path, data in written.items()}},
+        contents={path: _content_of(data) for path, data in written.items()},
         notes=tuple(notes),
     )
 

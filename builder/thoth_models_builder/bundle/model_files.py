@@ -60,16 +60,13 @@ class ModelFiles:
         """Return the content of a JSON file whose root is an object; an empty object if the file is missing."""
         return self.json(path, dict) if path in self.digests else {}
 
-    def changed(self, path: str, data: bytes | ContentDigest | None) -> ModelFiles:
+    def changed(self, path: str, data: bytes | ContentDigest) -> ModelFiles:
         """Return these files with another content of one of them.
 
         Args:
             path: The file, which may be a new one.
-            data: Its content; the digest of a large file, which cannot be read then; or None to leave the file out.
+            data: Its content, or the digest of content that cannot be read then.
         """
-        digests = {other: digest for other, digest in self.digests.items() if other != path}
-        if data is None:
-            return ModelFiles(digests, self._read, self._start)
         known = data.sha256 if isinstance(data, ContentDigest) else Digest.of(data)
 
         def read(wanted: str) -> bytes:
@@ -82,7 +79,7 @@ class ModelFiles:
         def start(wanted: str, size: int) -> bytes:
             return self._start(wanted, size) if wanted != path else read(path)[:size]
 
-        return ModelFiles({**digests, path: known}, read, start)
+        return ModelFiles({**self.digests, path: known}, read, start)
 
     def shapes(self, path: str) -> dict[str, list[int]]:
         """Return the shape of each tensor of a safetensors file, by name, from its header.

@@ -162,7 +162,7 @@ class Resolved(NamedTuple):
     Attributes:
         entry: Its entry in the lock.
         choice: The choice of its files.
-        configured: Files that a build changes, adds or leaves out, sorted by path.
+        configured: Files that a build changes or adds, sorted by path.
         notes: Lines for the author of models.yaml.
     """
 

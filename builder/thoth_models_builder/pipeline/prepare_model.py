@@ -319,10 +319,7 @@ def _configured(
     store: Store,
 ) -> _Source:
     """Return the source files as they are shipped; what was written for them is put into the store."""
-    shipped = configuration.files.digests
-    contents = {path: content for path, content in source.contents.items() if path in shipped}
-    places = {path: source.places[path] for path in contents}
-    origins = {path: source.origins[path] for path in contents}
+    contents, places, origins = dict(source.contents), dict(source.places), dict(source.origins)
     for path, content in configuration.contents.items():
         contents[path] = content
         before = None if previous is None else previous.manifest.files.get(source_path(model.name, path))
@@ -330,7 +327,7 @@ def _configured(
             places[path], origins[path] = previous.root / source_path(model.name, path), _IN_BUNDLE
             continue
         places[path], origins[path] = store.path(content.sha256), _CONFIGURED
-        if path in configuration.written and store.find(content.sha256, content.size) is None:
+        if store.find(content.sha256, content.size) is None:
             with store.writer(path, digest=content.sha256, size=content.size) as writer:
                 writer.write(configuration.written[path])
                 writer.finish()

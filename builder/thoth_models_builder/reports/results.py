@@ -25,7 +25,7 @@ class LockedModelReport:
         bytes: Total length of the files.
         refused: Files of the source that the lock leaves out, each with the reason.
         attempts: Failed attempts.
-        configured: Files that a build changes, adds or leaves out, by path, each with the reasons.
+        configured: Files that a build changes or adds, by path, each with the reasons.
         notes: Remarks for the author of the specification.
     """
 
@@ -133,7 +133,7 @@ class ModelCheckReport:
         bytes: Total length of the files that would be locked.
         files: Paths of those files.
         refused: Files that would be left out, each with the reason.
-        configured: Files that a build changes, adds or leaves out, by path, each with the reasons.
+        configured: Files that a build changes or adds, by path, each with the reasons.
         notes: What its files do not say.
         entry: Text of its entry in models.yaml, below ``models:``.
     """

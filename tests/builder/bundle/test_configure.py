@@ -359,11 +359,10 @@ def test_the_note_on_a_model_for_the_dot_product() -> None:
 def test_rules_see_what_the_ones_before_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     def first(files: ModelFiles, _: ModelSpec) -> Iterator[Change | Note]:
         yield Change(path="config.json", data=as_json({**files.json("config.json", dict), "a": 1}), reason="one")
-        yield Change(path="vocab.txt", data=None, reason="left out")
-        yield Change(path="big", data=ContentDigest(size=9, sha256=Digest.of(b"big")), reason="converted")
+        yield Change(path="added.json", data=b"{}", reason="added")
 
     def second(files: ModelFiles, _: ModelSpec) -> Iterator[Change | Note]:
-        assert "vocab.txt" not in files.digests
+        assert files.json("added.json", dict) == {}
         assert files.json("config.json", dict)["a"] == 1
         yield Change(path="config.json", data=as_json({**files.json("config.json", dict), "b": 2}), reason="two")
         yield Note(text="remark")
@@ -372,15 +371,13 @@ def test_rules_see_what_the_ones_before_changed(monkeypatch: pytest.MonkeyPatch)
     origin = files_of(model_files("x"))
     found = configured(model_files("x"))
     assert [(file.path, file.origin, file.reasons) for file in found.configured] == [
-        ("big", None, ("converted",)),
+        ("added.json", None, ("added",)),
         ("config.json", origin.digests["config.json"], ("one", "two")),
-        ("vocab.txt", origin.digests["vocab.txt"], ("left out",)),
     ]
-    assert list(found.written) == ["config.json"]
-    assert found.contents["big"].size == 9
+    assert found.written["added.json"] == b"{}"
+    assert found.contents["added.json"] == ContentDigest(size=2, sha256=Digest.of(b"{}"))
+    assert found.written.keys() == found.contents.keys() == {"added.json", "config.json"}
     assert found.notes == ("remark",)
-    with pytest.raises(UnsupportedModelError, match="big: expected a small file"):
-        found.files.json("big", dict)
 
 
 def test_a_change_that_leads_back_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

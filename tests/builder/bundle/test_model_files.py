@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.projects import as_json
-from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.digest import ContentDigest, Digest
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.errors import UnsupportedModelError
 
@@ -33,6 +33,13 @@ def test_an_object_and_a_list() -> None:
 def test_what_is_not_the_expected_json_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(UnsupportedModelError, match=message):
         model_files({"config.json": content}).json("config.json", dict)
+
+
+def test_content_of_which_the_digest_alone_is_known_cannot_be_read() -> None:
+    files = model_files({}).changed("big", ContentDigest(size=9, sha256=Digest.of(b"big")))
+    assert files.digests == {"big": Digest.of(b"big")}
+    with pytest.raises(UnsupportedModelError, match="big: expected a small file"):
+        files.json("big", dict)
 
 
 def test_a_missing_file_is_refused() -> None:
