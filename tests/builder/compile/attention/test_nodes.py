@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -34,7 +34,8 @@ def test_a_graph_in_blocks_gives_the_vectors_of_the_library(name: str, tmp_path:
     finish_graph(tmp_path / "raw.onnx", tmp_path / "model.onnx")
     content = (tmp_path / "model.onnx").read_bytes()
     assert b"MultiHeadAttention" in content or b"GroupQueryAttention" in content
-    assert (b"RotaryEmbedding" in content) == hasattr(model[0].model.config, "rope_parameters")
+    transformer: Any = model[0].model
+    assert (b"RotaryEmbedding" in content) == hasattr(transformer.config, "rope_parameters")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     left = model.tokenizer.padding_side == "left"
