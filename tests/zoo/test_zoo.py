@@ -52,8 +52,8 @@ BUILT = [name for name in shapes.SHAPES if name not in REFUSED]
 def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
     """The shapes that the selected tests ask for, in one bundle: ``-k bge`` builds those of BGE alone."""
     root = tmp_path_factory.mktemp("zoo")
-    asked = (item.callspec.params.get("shape") for item in request.session.items if hasattr(item, "callspec"))
-    wanted = set(asked)
+    items = (item for item in request.session.items if item.path == request.path and hasattr(item, "callspec"))
+    wanted = {item.callspec.params.get("shape") for item in items}
     with HubSimulator() as hub, pytest.MonkeyPatch.context() as patch:
         publish_code(hub)
         patch.setenv("HF_ENDPOINT", hub.endpoint)

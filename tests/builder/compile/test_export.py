@@ -258,12 +258,12 @@ def test_a_wrong_window_is_found_beyond_it(window: int, tmp_path: Path, monkeypa
 def test_a_model_without_the_plain_attention_is_refused(
     wordpiece_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from thoth_models_builder.compile import export
+    from thoth_models_builder.compile.loading import load_checked
 
     def refuse(*_: Any, **options: Any) -> None:
         raise ValueError(f"no {options['model_kwargs']['attn_implementation']} attention\nand more")
 
-    monkeypatch.setattr(export, "SentenceTransformer", refuse)
+    monkeypatch.setattr(load_checked, "SentenceTransformer", refuse)
     with pytest.raises(NotExportableError, match=r"^cannot be loaded for export: ValueError: no eager attention$"):
         reference(wordpiece_model)
 
