@@ -101,16 +101,21 @@ def _space(model: PlannedModel, entry: LockedModel, source: Source, context: Fet
     """Return the embedding space of a lock entry; small files that the store does not have are fetched."""
     locked = {file.path: file for file in entry.files}
 
-    def read(path: str) -> bytes:
+    def fetched(path: str) -> Digest:
         file = locked[path]
         if context.store.find(file.sha256, file.size) is None:
             remote = RemoteFile(path=path, size=file.size, sha256=file.sha256)
             _, failures = context.fetch_from(source, [remote], f"{model.name} from {source.label}")
             if failures:
                 raise failures[0].error
-        return context.store.read(file.sha256)
+        return file.sha256
 
     digests = {path: file.sha256 for path, file in locked.items()}
-    files = configure(described(ModelFiles(digests, read), entry), model.spec).files
+    published = ModelFiles(
+        digests,
+        lambda path: context.store.read(fetched(path)),
+        lambda path, size: context.store.read_beginning(fetched(path), size),
+    )
+    files = configure(described(published, entry), model.spec).files
     facts = describe(files)
     return space_of(files, facts, normalize=has_unit_length(model.spec, facts))
