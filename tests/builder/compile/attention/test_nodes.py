@@ -14,12 +14,13 @@ from tests.support.long_models import LONG_MODELS, TOKENS
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.torch, pytest.mark.onnx, pytest.mark.unmeasured]
+pytestmark = [pytest.mark.torch, pytest.mark.onnx]
 
 LENGTHS = (1, 64, 65, 256, 257, 300, 1025)
 """On both sides of each size at which another operator takes over; windows are of 16 tokens."""
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", [name for name in LONG_MODELS if "16 heads" not in name])
 def test_a_graph_in_blocks_gives_the_vectors_of_the_library(name: str, tmp_path: Path) -> None:
     import onnxruntime
@@ -82,6 +83,7 @@ def _peak(graph: Path) -> int:
     return int(output.stdout)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("name", ["bert 16 heads", "qwen3 16 heads"])
 def test_a_long_text_takes_memory_that_follows_its_length(

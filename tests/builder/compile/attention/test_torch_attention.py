@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.support.tiny_models import TinyModel
 
-pytestmark = [pytest.mark.torch, pytest.mark.onnx, pytest.mark.unmeasured]
+pytestmark = [pytest.mark.torch, pytest.mark.onnx]
 
 
 def _mask(name: str, *arguments: Any) -> Callable[..., Any]:
