@@ -295,8 +295,10 @@ def _example(model: SentenceTransformer, names: list[str], batch: int, tokens: i
     """Return real tokens of that shape: the first row is full, the others are padded as the tokenizer pads."""
     text = "The quick brown fox jumps over the lazy dog; 42 bottles, and some water."
     ids = torch.as_tensor(model.preprocess([text])["input_ids"]).flatten()
-    # Every row starts at another token, so that a graph that mixes up rows is detected.
-    place = torch.arange(tokens).unsqueeze(0) + torch.arange(batch).unsqueeze(1)
+    # Every row starts at another token, so that a graph that mixes up rows is detected. In a long text each token is
+    # repeated before the next one: of a text that is repeated as a whole, any window would see the same tokens.
+    repeated = max(1, tokens // len(ids))
+    place = (torch.arange(tokens) // repeated).unsqueeze(0) + torch.arange(batch).unsqueeze(1)
     mask = torch.ones(batch, tokens, dtype=torch.int64)
     for row in range(1, batch):
         mask[row, max(1, tokens - row) :] = 0

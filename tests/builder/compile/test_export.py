@@ -233,7 +233,7 @@ def test_a_graph_that_says_something_else_than_the_modules_is_refused(
 
 
 @pytest.mark.unmeasured
-@pytest.mark.parametrize("window", [600, 550])
+@pytest.mark.parametrize("window", [600, 1200])
 def test_a_wrong_window_is_found_beyond_it(window: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from thoth_models_builder.compile.attention import torch_attention
     from thoth_models_builder.compile.export import load_reference
@@ -249,7 +249,11 @@ def test_a_wrong_window_is_found_beyond_it(window: int, tmp_path: Path, monkeypa
         return wrong if bands[-1] == right else bands[-1]
 
     monkeypatch.setattr(torch_attention, "band_of", mistaken)
-    content = exported_graph(load_reference(source), tmp_path).read_bytes()
+    model = load_reference(source)
+    for name, weights in model.named_parameters():
+        # Random weights hardly attend to anything.
+        weights.data *= 10 if ".attn." in name else 1
+    content = exported_graph(model, tmp_path).read_bytes()
     assert right in bands
     # Exported as the library computes it instead.
     assert (b"MultiHeadAttention" in content) == (wrong == right)
