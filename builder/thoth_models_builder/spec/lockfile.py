@@ -154,6 +154,9 @@ class LockedModel:
         if not sources:
             raise keys["sources"].wrong("at least one source")
         revision = keys["revision"]
+        code = tuple(map(LockedCode.from_node, keys["code"].items())) if "code" in keys else ()
+        if len({one.path for one in code}) < len(code):
+            raise keys["code"].wrong("each path once", found=", ".join(one.path for one in code))
         return cls(
             sources=sources,
             variants=keys["variants"].sorted_unique(Node.text),
@@ -161,7 +164,7 @@ class LockedModel:
             license=keys["license"].optional_text(),
             dimension=keys["dimension"].integer(minimum=1),
             files=files,
-            code=tuple(map(LockedCode.from_node, keys["code"].items())) if "code" in keys else (),
+            code=code,
             converted=tuple(map(ConvertedFile.from_node, keys["converted"].items())) if "converted" in keys else (),
         )
 
@@ -251,6 +254,9 @@ def entry_differences(name: str, model: ModelSpec, locked: LockedModel) -> list[
     if expected != locked.sources:
         wanted, found = (", ".join(map(str, sources)) for sources in (expected, locked.sources))
         lines.append(f"{name}: sources: expected {wanted}, found {found}")
+    origin = model.sources[0]
+    if isinstance(origin, HubSource) and origin.is_pinned and origin.revision != locked.revision:
+        lines.append(f"{name}: revision: expected {origin.revision}, found {locked.revision}")
     variants = tuple(sorted(model.variants))
     lines += [f"{name}: {line}" for line in code_differences(model.code, locked.code)]
     if locked.converted and model.pickle != "convert":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -250,6 +251,11 @@ def test_every_difference_is_told() -> None:
 def test_the_order_of_sources_is_a_difference_and_that_of_variants_is_not() -> None:
     turned = {"mini": {"sources": list(reversed(SPEC["mini"]["sources"]))}}
     assert len(differences(spec_of(turned), LOCK)) == 1
+
+
+def test_another_commit_than_the_pinned_one_is_a_difference() -> None:
+    lock = Lock(models={"mini": replace(MODEL, revision="f" * 40)})
+    assert differences(spec_of(SPEC), lock) == [f"mini: revision: expected {COMMIT}, found {'f' * 40}"]
 
 
 # --- the lock of this repository ---

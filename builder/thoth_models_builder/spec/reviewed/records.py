@@ -65,7 +65,13 @@ class LockedCode:
         """Read the JSON value."""
         keys = node.members("name", "path", "size", "sha256")
         content = ContentDigest(size=keys["size"].integer(minimum=0), sha256=keys["sha256"].digest())
-        return cls(name=keys["name"].matching(_CODE, CODE_MEANING), path=safe_path(keys["path"]), content=content)
+        name, path = keys["name"].matching(_CODE, CODE_MEANING), safe_path(keys["path"])
+        origin = CodeOrigin.of(name)
+        # A module below the top may have its code in another repository, where it is at the top.
+        follows = path == name if origin is None else f"/{path}".endswith(f"/{origin.path}")
+        if not follows:
+            raise keys["path"].wrong(f"the path of {name}")
+        return cls(name=name, path=path, content=content)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,9 +106,11 @@ class ConvertedFile:
 
 def code_differences(specified: Mapping[str, str], locked: Iterable[LockedCode]) -> list[str]:
     """Return each difference between the code that a specification lists, by sha256, and what is locked."""
-    found = {code.name: code.content.sha256.hex for code in locked}
+    # Each entry, also of a name that is there twice.
+    found = {(code.name, code.content.sha256.hex) for code in locked}
+    absent = {(name, "none") for name in specified.keys() - {name for name, _ in found}}
     return [
-        f"code: {name}: expected sha256 {specified.get(name, 'of a listed file')}, found {found.get(name, 'none')}"
-        for name in sorted(specified.keys() | found.keys())
-        if specified.get(name) != found.get(name)
+        f"code: {name}: expected sha256 {specified.get(name, 'of a listed file')}, found {sha256}"
+        for name, sha256 in sorted(found | absent)
+        if specified.get(name) != sha256
     ]

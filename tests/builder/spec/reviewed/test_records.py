@@ -9,7 +9,7 @@ import pytest
 from tests.support.projects import COMMIT, spec_of
 from thoth_models.bundle.canonical_json import canonical_json, parse_json
 from thoth_models.bundle.digest import ContentDigest, Digest
-from thoth_models_builder.errors import SpecError
+from thoth_models_builder.errors import LockError, SpecError
 from thoth_models_builder.spec.lockfile import Lock, LockedFile, LockedModel, LockedSource, entry_differences
 from thoth_models_builder.spec.reviewed.records import CodeOrigin, ConvertedFile, LockedCode, code_differences
 
@@ -17,7 +17,7 @@ CONTENT = ContentDigest(size=3, sha256=Digest.of(b"abc"))
 OTHER = f"org/code@{COMMIT}:dir/modeling.py"
 CODE = (
     LockedCode(name="a.py", path="a.py", content=CONTENT),
-    LockedCode(name=OTHER, path="modeling.py", content=CONTENT),
+    LockedCode(name=OTHER, path="1_Module/dir/modeling.py", content=CONTENT),
 )
 CONVERTED = ConvertedFile(path="model.safetensors", content=CONTENT, made_from={"pytorch_model.bin": CONTENT})
 MODEL = LockedModel(
@@ -63,6 +63,30 @@ def test_differences_name_both_digests() -> None:
     ]
     spec = spec_of({"mini": {**SPECIFIED, "code": LISTED, "pickle": "convert"}})
     assert entry_differences("mini", spec.models["mini"], MODEL) == []
+
+
+EVIL = LockedCode(name="a.py", path="a.py", content=ContentDigest(size=4, sha256=Digest.of(b"evil")))
+
+
+def test_each_entry_of_a_name_is_compared_with_what_was_reviewed() -> None:
+    """A second entry must not hide the first, whose bytes would run."""
+    expected = [f"code: a.py: expected sha256 {CONTENT.sha256.hex}, found {EVIL.content.sha256.hex}"]
+    assert code_differences(LISTED, (EVIL, *CODE)) == code_differences(LISTED, (*CODE, EVIL)) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ((EVIL, CODE[0]), r"code: expected each path once, found a\.py, a\.py"),
+        ((replace(CODE[0], path="b.py"),), r"code\[0\]\.path: expected the path of a\.py, found \"b\.py\""),
+        ((replace(CODE[1], path="modeling.py"),), r"code\[0\]\.path: expected the path of org/code"),
+    ],
+)
+def test_a_lock_in_which_a_file_is_in_the_place_of_another_is_refused(
+    code: tuple[LockedCode, ...], message: str
+) -> None:
+    with pytest.raises(LockError, match=message):
+        Lock.from_bytes(Lock(models={"mini": replace(MODEL, code=code)}).to_bytes(), "models.lock")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "../a.py", "/a.py", "org/code@main:a.py", "org/code:a.py", "a b.py"])
