@@ -157,6 +157,12 @@ class LockedModel:
         code = tuple(map(LockedCode.from_node, keys["code"].items())) if "code" in keys else ()
         if len({one.path for one in code}) < len(code):
             raise keys["code"].wrong("each path once", found=", ".join(one.path for one in code))
+        converted = tuple(map(ConvertedFile.from_node, keys["converted"].items())) if "converted" in keys else ()
+        contents = {file.path: (file.size, file.sha256) for file in files}
+        for one in converted:
+            # What is compiled and cached is known by `files`, and what is made from pickles by `converted`.
+            if contents.get(one.path) != (one.content.size, one.content.sha256):
+                raise keys["converted"].wrong(f"the length and sha256 that {one.path} has in `files`")
         return cls(
             sources=sources,
             variants=keys["variants"].sorted_unique(Node.text),
@@ -165,7 +171,7 @@ class LockedModel:
             dimension=keys["dimension"].integer(minimum=1),
             files=files,
             code=code,
-            converted=tuple(map(ConvertedFile.from_node, keys["converted"].items())) if "converted" in keys else (),
+            converted=converted,
         )
 
     @property

@@ -26,7 +26,7 @@ MODEL = LockedModel(
     revision=None,
     license=None,
     dimension=8,
-    files=(LockedFile(path="config.json", size=3, sha256=CONTENT.sha256),),
+    files=(LockedFile(path="model.safetensors", size=3, sha256=CONTENT.sha256),),
     code=CODE,
     converted=(CONVERTED,),
 )
@@ -87,6 +87,21 @@ def test_a_lock_in_which_a_file_is_in_the_place_of_another_is_refused(
 ) -> None:
     with pytest.raises(LockError, match=message):
         Lock.from_bytes(Lock(models={"mini": replace(MODEL, code=code)}).to_bytes(), "models.lock")
+
+
+@pytest.mark.parametrize(
+    "converted",
+    [
+        replace(CONVERTED, path="other.safetensors"),
+        replace(CONVERTED, content=ContentDigest(size=3, sha256=Digest.of(b"evil"))),
+        replace(CONVERTED, content=ContentDigest(size=4, sha256=CONTENT.sha256)),
+    ],
+)
+def test_what_was_converted_is_what_the_lock_has_among_the_files(converted: ConvertedFile) -> None:
+    """Otherwise weights are compiled under the key of others."""
+    lock = Lock(models={"mini": replace(MODEL, converted=(converted,))})
+    with pytest.raises(LockError, match=rf"converted: expected the length and sha256 that {converted.path} has in"):
+        Lock.from_bytes(lock.to_bytes(), "models.lock")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "../a.py", "/a.py", "org/code@main:a.py", "org/code:a.py", "a b.py"])
