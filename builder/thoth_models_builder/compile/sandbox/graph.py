@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_DOMAINS: Final = frozenset({"", "ai.onnx"})
+    from google.protobuf.message import Message
+
+_ONNX: Final = ("", "ai.onnx")
+_OF_RUNTIME: Final = "com.microsoft"
+_WRITTEN: Final = frozenset({"FusedMatMul", "GroupQueryAttention", "MultiHeadAttention"})
+"""Operators of onnxruntime that the exporter writes (:mod:`thoth_models_builder.compile.attention.nodes`). Others of it
+are refused: it adds the domain by itself, and some of them read files or run programs for other devices."""
 
 
 def check_graph(path: Path) -> None:
-    """Refuse a graph whose weights are in another file than the one beside it, or whose operators are not of ONNX.
+    """Refuse a graph whose weights are in another file than the one beside it, or with operators of others.
 
     Raises:
         SandboxError: The file is not a graph, or refers to something else.
@@ -27,30 +33,40 @@ def check_graph(path: Path) -> None:
         raise SandboxError(f"{path.name}: expected an ONNX graph, found something else") from error
     data = path.with_name(f"{path.name}.data")
     size = data.stat().st_size if data.exists() else 0
-    for tensor in _tensors(model):
-        place = {entry.key: entry.value for entry in tensor.external_data}
-        if not place:
-            continue
-        location, offset, length = place.get("location"), place.get("offset", "0"), place.get("length", "")
-        is_inside = offset.isdecimal() and length.isdecimal() and int(offset) + int(length) <= size
-        if location != data.name or not is_inside:
-            raise SandboxError(
-                f"{path.name}: {tensor.name}: expected weights in {data.name}, found {location!r} from {offset}, "
-                f"{length or 'unknown'} bytes long"
-            )
-    domains = {opset.domain for opset in model.opset_import}
-    if unknown := sorted(domains - _DOMAINS):
-        raise SandboxError(f"{path.name}: expected the operators of ONNX, found those of {', '.join(unknown)}")
+    for message in _messages(model):
+        if isinstance(message, onnx.TensorProto):
+            _check_place(message, path.name, size)
+        elif isinstance(message, onnx.NodeProto | onnx.FunctionProto | onnx.OperatorSetIdProto):
+            kind = message.op_type if isinstance(message, onnx.NodeProto) else None
+            is_written = message.domain == _OF_RUNTIME and (kind is None or kind in _WRITTEN)
+            if message.domain not in _ONNX and not is_written:
+                raise SandboxError(
+                    f"{path.name}: expected the operators of ONNX and {', '.join(sorted(_WRITTEN))}, found "
+                    f"{message.domain}{f'.{kind}' if kind else ''}"
+                )
 
 
-def _tensors(message: object) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor of a message, at every depth: in graphs, branches, functions and attributes."""
-    waiting = [message]
+def _check_place(tensor: onnx.TensorProto, graph: str, size: int) -> None:
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    if not place:
+        return
+    location, offset, length = place.get("location"), place.get("offset", "0"), place.get("length", "")
+    is_inside = offset.isdecimal() and length.isdecimal() and int(offset) + int(length) <= size
+    if location != f"{graph}.data" or not is_inside:
+        raise SandboxError(
+            f"{graph}: {tensor.name}: expected weights in {graph}.data, found {location!r} from {offset}, "
+            f"{length or 'unknown'} bytes long"
+        )
+
+
+def _messages(model: onnx.ModelProto) -> Iterator[Message]:
+    """Yield every message at every depth, in graphs, branches, functions and attributes; nothing within a tensor."""
+    waiting: list[Message] = [model]
     while waiting:
         current = waiting.pop()
+        yield current
         if isinstance(current, onnx.TensorProto):
-            yield current
             continue
-        for field, value in current.ListFields():  # type: ignore[attr-defined] # a message of protobuf
+        for field, value in current.ListFields():
             if field.message_type is not None:
                 waiting += list(value) if field.is_repeated else [value]

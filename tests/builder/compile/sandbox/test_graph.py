@@ -86,10 +86,57 @@ def test_other_places_are_refused_wherever_they_are(graph: Path, key: str, value
             check(graph)
 
 
-def test_operators_of_others_are_refused(graph: Path) -> None:
-    changed(graph, lambda model: model.opset_import.add(domain="com.example", version=1))
-    with pytest.raises(SandboxError, match=r"expected the operators of ONNX, found those of com\.example"):
+def of_runtime(graph: Any, kind: str, domain: str = "com.microsoft") -> None:
+    graph.node[-1].domain, graph.node[-1].op_type = domain, kind
+
+
+def branch(model: Any) -> Any:
+    return model.graph.node[0].attribute[0].g
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda model: model.opset_import.add(domain="com.example", version=1), r"com\.example"),
+        # Domains that a runtime adds by itself, without an import.
+        (lambda model: of_runtime(model.graph, "If", "ai.onnx.contrib"), r"ai\.onnx\.contrib\.If"),
+        (lambda model: of_runtime(branch(model), "EPContext"), r"com\.microsoft\.EPContext"),
+        (lambda model: model.functions.add(domain="com.example", name="f"), r"com\.example"),
+        (lambda model: model.functions.add(name="f").opset_import.add(domain="com.example"), r"com\.example"),
+        (lambda model: of_runtime(model.functions.add(name="f", node=[{}]), "EPContext"), r"com\.microsoft\.EPC"),
+    ],
+)
+def test_operators_of_others_are_refused_wherever_they_are(graph: Path, change: Any, found: str) -> None:
+    changed(graph, change)
+    with pytest.raises(SandboxError, match=rf"expected the operators of ONNX and .*, found {found}"):
         check(graph)
+
+
+def test_the_operators_of_long_texts_are_accepted(graph: Path) -> None:
+    import onnx
+    from onnx import helper
+
+    from thoth_models_builder.compile.attention.nodes import BIDIRECTIONAL, CAUSAL, DOMAIN, WINDOWED, expand
+
+    numbers: dict[str, Any] = {"scale": 1.0, "left": 1, "right": 1, "heads": 1, "kv_heads": 1, "window": 1}
+    kinds = {
+        BIDIRECTIONAL: ["scale"],
+        WINDOWED: ["scale", "left", "right"],
+        CAUSAL: ["heads", "kv_heads", "scale", "window"],
+    }
+
+    def add(model: Any) -> None:
+        for kind, names in kinds.items():
+            inputs = ["q", "k", "v", *([] if kind == CAUSAL else ["p"])]
+            attributes = {name: numbers[name] for name in names}
+            model.graph.node.append(helper.make_node(kind, inputs, [kind], domain=DOMAIN, **attributes))
+
+    changed(graph, add)
+    expanded = expand(onnx.load_model(graph, load_external_data=False))
+    graph.write_bytes(expanded.SerializeToString())
+    written = graph.read_bytes()
+    assert all(kind in written for kind in (b"FusedMatMul", b"MultiHeadAttention", b"GroupQueryAttention"))
+    check(graph)
 
 
 def test_what_is_no_graph_is_refused(graph: Path) -> None:
