@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from thoth_models.bundle.agreement import Agreement, compare, measured, neighbour_agreement
+from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import hash_file
 from thoth_models.bundle.golden import GOLDEN_NAME, Golden
 from thoth_models.process.environment import THREADS_VARIABLE
@@ -92,7 +93,13 @@ _CONFINED: Final = {
 
 
 def steps_of(job: CompileJob) -> tuple[Step, ...]:
-    """Return the steps of a job, in the preferred order of starting."""
+    """Return the steps of a job, in the preferred order of starting.
+
+    Raises:
+        FormatError: The job has code, and a variant that would run it without the sandbox.
+    """
+    if job.code and _TORCH in job.variants:
+        raise FormatError(f"variants: expected compiled ones only, because the job has code, found {_TORCH}")
     compiled = [name for name in job.variants if VARIANTS[name].is_compiled]
     made = {name: _make_step(name) for name in compiled}
     steps = [Step(name=_EXPORT, run=lambda place, _: Workshop(place).export(), weights=1.5)] if compiled else []

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.compiled import job_of
 from tests.support.projects import environment_of_children
+from thoth_models.bundle.canonical_json import FormatError
 from thoth_models_builder.compile.steps import Step, steps_of
 from thoth_models_builder.spec.compile_job import PLAIN_ARITHMETIC
 
@@ -46,6 +47,14 @@ def test_golden_vectors_alone_are_computed_plainly_and_in_one_thread() -> None:
     found = steps("onnx-fp32", "onnx-int8", "torch-fp32").values()
     assert [step.name for step in found if step.is_plain] == ["golden vectors"]
     assert all(step.uses_cores == step.name.startswith("measure") for step in found)
+
+
+def test_code_runs_in_confined_steps_alone() -> None:
+    job = replace(job_of(), variants=("onnx-fp32",), code=("modeling.py",))
+    found = {step.name for step in steps_of(job) if step.confined}
+    assert found == {"export", "golden vectors", "reference vectors"}
+    with pytest.raises(FormatError, match=r"variants: expected compiled ones only, .* found torch-fp32"):
+        steps_of(replace(job, variants=("onnx-fp32", "torch-fp32")))
 
 
 _CAPABILITIES = """

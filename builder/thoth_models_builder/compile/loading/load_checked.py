@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 
 from thoth_models.backends.checkpoint.faults import faults
 from thoth_models.backends.checkpoint.reports import load_reports
-from thoth_models_builder.compile.errors import UnusableModelError
+from thoth_models_builder.compile.errors import SandboxError, UnusableModelError
+from thoth_models_builder.compile.sandbox.proof import is_confined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,10 @@ def load_checked(directory: Path, *, runs_code: bool = False, **model_options: A
     Raises:
         UnusableModelError: The library cannot load it, or its weights or tokens are not complete; the message names
             the tensors and tokens.
+        SandboxError: Code would run outside of the sandbox.
     """
+    if runs_code and not is_confined():
+        raise SandboxError("expected a model's own code to be loaded in the sandbox, found a process without one")
     with load_reports(PreTrainedModel) as reports:
         try:
             model = SentenceTransformer(

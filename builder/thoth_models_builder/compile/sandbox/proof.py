@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def prove_confinement(outside: Path, parent: int) -> None:
-    """Try what the confined process must not do.
+    """Try what the confined process must not do; afterwards, :func:`is_confined` says that it was refused.
 
     Args:
         outside: A directory of the builder that the process must neither read nor write.
@@ -40,9 +40,17 @@ def prove_confinement(outside: Path, parent: int) -> None:
     }
     if done := [what for what, attempt in attempts.items() if not _is_refused(attempt)]:
         raise SandboxError(f"expected the sandbox to refuse to {' and to '.join(done)}, found that it does not")
+    _proved.add(os.getpid())
+
+
+def is_confined() -> bool:
+    """Return whether this process has been proved to be confined."""
+    return os.getpid() in _proved
 
 
 _PROBE: Final = "probe"
+_proved: Final[set[int]] = set()
+"""The id of this process once the proof has succeeded."""
 
 
 def _is_refused(attempt: Callable[[], None]) -> bool:

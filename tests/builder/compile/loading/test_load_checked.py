@@ -51,6 +51,14 @@ def test_a_whole_model_is_loaded_in_fp32(half_model: TinyModel) -> None:
     assert not model.training
 
 
+def test_code_does_not_run_outside_of_the_sandbox(half_model: TinyModel) -> None:
+    from thoth_models_builder.compile.errors import SandboxError
+    from thoth_models_builder.compile.loading.load_checked import load_checked
+
+    with pytest.raises(SandboxError, match="loaded in the sandbox, found a process without one"):
+        load_checked(half_model.directory, runs_code=True)
+
+
 def test_a_missing_tensor_is_refused_by_name(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     lost = without(wordpiece_model, tmp_path / "model", "layer.1.attention.self.key.weight")
     assert_refused(lost.directory, r"found none for 1: encoder\.layer\.1\.attention\.self\.key\.weight$")

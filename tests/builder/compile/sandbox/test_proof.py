@@ -6,7 +6,12 @@ import pytest
 
 from tests.support.confined_code import Workplace, run_code
 
-RAN = "(scratch / 'ran').write_text('x'); print('it ran')"
+RAN = """
+from thoth_models_builder.compile.sandbox.proof import is_confined
+assert is_confined()
+(scratch / "ran").write_text("x")
+print("it ran")
+"""
 
 
 def test_the_code_runs_where_all_is_refused(place: Workplace) -> None:
@@ -34,6 +39,12 @@ def test_what_is_left_open_is_found_and_named(place: Workplace, without: str, me
     assert message in found.output
     assert "it ran" not in found.output
     assert [path.name for path in place.job.iterdir()] == []
+
+
+def test_a_process_without_the_proof_is_not_taken_for_confined(place: Workplace) -> None:
+    found = run_code(place, RAN, without=["proof"])
+    assert "AssertionError" in found.output
+    assert "it ran" not in found.output
 
 
 def test_a_kernel_without_landlock_is_named(place: Workplace) -> None:
