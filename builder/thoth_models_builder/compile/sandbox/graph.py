@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import onnx
 
@@ -11,8 +11,6 @@ from thoth_models_builder.compile.errors import SandboxError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from google.protobuf.message import Message
 
 _ONNX: Final = ("", "ai.onnx")
 _OF_RUNTIME: Final = "com.microsoft"
@@ -59,9 +57,9 @@ def _check_place(tensor: onnx.TensorProto, graph: str, size: int) -> None:
         )
 
 
-def _messages(model: onnx.ModelProto) -> Iterator[Message]:
+def _messages(model: onnx.ModelProto) -> Iterator[Any]:
     """Yield every message at every depth, in graphs, branches, functions and attributes; nothing within a tensor."""
-    waiting: list[Message] = [model]
+    waiting: list[Any] = [model]
     while waiting:
         current = waiting.pop()
         yield current
