@@ -41,6 +41,9 @@ _KEPT: Final = frozenset(
 )
 """Environment variables that the confined process keeps."""
 
+KEPT_DESCRIPTOR: Final = 3
+"""Descriptor that stays open, besides those of input and output."""
+
 _THREAD_BYTES: Final = 256 * 1024 * 1024
 """Address space for a thread: its stack and its part of the allocator, of which it uses little."""
 
@@ -82,7 +85,7 @@ def confine(scratch: Path, readable: Sequence[Path], limits: Limits, parent: int
     Raises:
         SandboxError: The kernel or the machine lacks what protects from the code.
     """
-    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.closerange(KEPT_DESCRIPTOR + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     _limit(limits)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(

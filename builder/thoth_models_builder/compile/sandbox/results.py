@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from thoth_models_builder.compile.errors import SandboxError
@@ -19,18 +19,27 @@ _MAX_COUNTED: Final = 100_000
 """Entries that are counted at most, so that counting ends."""
 MAX_DEPTH: Final = 32
 """Directories in each other; libraries make fewer than ten."""
+_BLOCK: Final = 512
+_SHOWN: Final = 200
 _DIRECTORY_MODE: Final = 0o755
 _FILE_MODE: Final = 0o644
 
 
 def measured(scratch: Path) -> tuple[int, int, int]:
-    """Return the length of all files below a directory, the number of entries, counted up to a bound, and the depth."""
+    """Return the length of all files below a directory, the number of entries, counted up to a bound, and the depth.
+
+    The length of a file is what it takes of the disk, if that is more.
+
+    Raises:
+        SandboxError: Something cannot be looked at.
+    """
     size, entries, depth = 0, 0, 0
     for entry, relative in _entries(scratch):
         entries += 1
         depth = max(depth, relative.count("/"))
-        with suppress(OSError):
-            size += entry.stat(follow_symlinks=False).st_size
+        with _looking_at(relative):
+            status = entry.stat(follow_symlinks=False)
+            size += max(status.st_size, status.st_blocks * _BLOCK)
         if entries > _MAX_COUNTED:
             break
     return size, entries, depth
@@ -47,11 +56,13 @@ def take_results(scratch: Path, target: Path, patterns: Mapping[str, int], links
         links: Paths of the links that were there before.
 
     Raises:
-        SandboxError: It left something other than regular files and directories, or too long a file.
+        SandboxError: It left something other than regular files and directories, too long a file, or something that
+            cannot be looked at.
     """
     found: dict[str, int] = {}
     for entry, relative in _entries(scratch):
-        status = entry.stat(follow_symlinks=False)
+        with _looking_at(relative):
+            status = entry.stat(follow_symlinks=False)
         if relative in links or stat.S_ISDIR(status.st_mode):
             continue
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
@@ -99,20 +110,35 @@ def remove_tree(directory: Path) -> None:
 
 
 def _entries(directory: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """Yield everything below a directory with its relative path; what cannot be listed is left out."""
+    """Yield everything below a directory with its relative path.
+
+    Raises:
+        SandboxError: A directory cannot be listed.
+    """
     waiting = [(str(directory), "")]
     while waiting:
         place, prefix = waiting.pop()
-        try:
-            with os.scandir(place) as listed:
-                entries = list(listed)
-        except OSError:
-            continue
+        entries: list[os.DirEntry[str]] = []
+        with _looking_at(prefix), os.scandir(place) as listed:
+            entries = list(listed)
         for entry in entries:
             relative = f"{prefix}{entry.name}"
             yield entry, relative
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((entry.path, f"{relative}/"))
+
+
+@contextmanager
+def _looking_at(relative: str) -> Iterator[None]:
+    """Ignore that something has been removed meanwhile; anything else would hide what it contains."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise SandboxError(
+            f"{relative[:_SHOWN]}: expected what the model's own code writes to be readable, found: {error.strerror}"
+        ) from error
 
 
 def _is_home(relative: str) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
+import socket
 import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from thoth_models_builder.compile.errors import ConfinedError, SandboxError
-from thoth_models_builder.compile.sandbox.confine import HOME, NOBODY, Limits, confine
+from thoth_models_builder.compile.sandbox.confine import HOME, KEPT_DESCRIPTOR, NOBODY, Limits, confine
 from thoth_models_builder.compile.sandbox.proof import prove_confinement
 from thoth_models_builder.compile.sandbox.results import MAX_DEPTH, measured, remove_tree
 
@@ -23,8 +25,10 @@ _PAUSE: Final = 0.2
 """Seconds between two looks at what the child uses."""
 _SIGNALS: Final = frozenset({signal.SIGCHLD, signal.SIGTERM})
 _PR_SET_PARENT_DEATH_SIGNAL: Final = 1
-_NOT_CONFINED: Final = 78
-"""Exit code of a child that was not confined, and so did not run the code."""
+_RESERVE: Final = 1024**3
+"""Bytes of the disk that stay free, or half of what is free at the beginning."""
+_OUTPUT_BYTES: Final = 4 * 1024**2
+_READ: Final = 65536
 
 
 def run_confined(
@@ -56,17 +60,15 @@ def run_confined(
             with suppress(PermissionError):  # without the capability, root stays the user of the child
                 os.chown(directory, NOBODY, NOBODY, follow_symlinks=False)
     ctypes.CDLL(None).prctl(_PR_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
-    watcher = os.getpid()
+    free = shutil.disk_usage(scratch).free
+    reserve = min(_RESERVE, free // 2)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        child = os.fork()
-        if child == 0:
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            _run(work, lambda: _confine(scratch, outside, readable, limits, watcher))
-        code = _watched(child, scratch, limits)
+        child = _start(work, lambda: _confine(scratch, outside, readable, limits, watcher=os.getppid()))
+        code = _watched(child, scratch, limits, reserve)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if code == _NOT_CONFINED:
+    if not child.ran:
         raise ConfinedError("the model's own code was not run, because it could not be confined; the reason is above")
     if code < 0:
         name = signal.Signals(-code).name
@@ -75,18 +77,65 @@ def run_confined(
         raise ConfinedError("the model's own code failed; its error is above")
 
 
-def _confine(scratch: Path, outside: Path, readable: Sequence[Path], limits: Limits, watcher: int) -> None:
+def _confine(scratch: Path, outside: Path, readable: Sequence[Path], limits: Limits, *, watcher: int) -> None:
     confine(scratch, readable, limits, watcher)
     prove_confinement(outside, watcher)
 
 
+class _Child(NamedTuple):
+    """A confined process: its id, where its output can be read, and whether it was proved to be confined and so ran."""
+
+    process: int
+    output: int
+    ran: bool
+
+
+def _start(work: Callable[[], None], confined: Callable[[], None]) -> _Child:
+    """Start the child, and let it work once it has been proved that it is confined, and that it can be ended.
+
+    Its output is a pipe, because the length of a file that is open already is limited by nothing.
+    """
+    output, written = os.pipe()
+    here, there = socket.socketpair()
+    with here, there:
+        child = os.fork()
+        if child == 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.dup2(written, 1)
+            os.dup2(written, 2)
+            os.dup2(there.fileno(), KEPT_DESCRIPTOR)
+            _run(work, confined)
+        os.close(written)
+        os.set_blocking(output, False)
+        there.close()
+        ran = bool(here.recv(1))
+        try:
+            if ran:
+                os.kill(child, 0)
+        except PermissionError as error:
+            # It ends itself, because it is not told to go on.
+            here.close()
+            os.waitpid(child, 0)
+            os.close(output)
+            raise SandboxError(
+                "expected to be able to end the process of the model's own code, which runs as another user, found "
+                "that this user may not (CAP_KILL)"
+            ) from error
+        with suppress(OSError):
+            here.send(b"1")
+    return _Child(child, output, ran)
+
+
 def _run(work: Callable[[], None], confined: Callable[[], None]) -> NoReturn:
-    code = _NOT_CONFINED
+    code = 1
     try:
         confined()
-        code = 1
-        work()
-        code = 0
+        os.write(KEPT_DESCRIPTOR, b"1")
+        go = os.read(KEPT_DESCRIPTOR, 1)
+        os.close(KEPT_DESCRIPTOR)
+        if go:
+            work()
+            code = 0
     except BaseException:  # noqa: BLE001 - the process ends here, and its log has the reason
         traceback.print_exc()
     finally:
@@ -96,26 +145,40 @@ def _run(work: Callable[[], None], confined: Callable[[], None]) -> NoReturn:
         os._exit(code)
 
 
-def _watched(child: int, scratch: Path, limits: Limits) -> int:
+def _watched(child: _Child, scratch: Path, limits: Limits, reserve: int) -> int:
     """Wait for a child, and return its exit code, or the negative number of its signal."""
-    ended = False
+    ended, room = False, _OUTPUT_BYTES
     try:
         while True:
             received = signal.sigtimedwait(_SIGNALS, _PAUSE)
-            process, status = os.waitpid(child, os.WNOHANG)
+            process, status = os.waitpid(child.process, os.WNOHANG)
+            room -= _copy(child.output, room)
             if process:
                 ended = True
                 return os.waitstatus_to_exitcode(status)
             if received is not None and received.si_signo == signal.SIGTERM:
-                _end(child)
+                _end(child.process)
                 ended = True
                 remove_tree(scratch)
                 os._exit(128 + signal.SIGTERM)
-            if excess := _excess(child, scratch, limits):
+            if excess := _excess(child.process, scratch, limits, reserve, room):
                 raise SandboxError(f"the model's own code was stopped: expected {excess}")
     finally:
         if not ended:
-            _end(child)
+            _end(child.process)
+            _copy(child.output, room)
+        os.close(child.output)
+
+
+def _copy(output: int, room: int) -> int:
+    """Copy what is in a pipe to the output of this process, and return its length, which is ``room`` at most."""
+    done = 0
+    with suppress(BlockingIOError):
+        while data := os.read(output, min(_READ, room - done)):
+            done += len(data)
+            while data:
+                data = data[os.write(1, data) :]
+    return done
 
 
 def _end(child: int) -> None:
@@ -124,18 +187,21 @@ def _end(child: int) -> None:
     os.waitpid(child, 0)
 
 
-def _excess(child: int, scratch: Path, limits: Limits) -> str | None:
+def _excess(child: int, scratch: Path, limits: Limits, reserve: int, room: int) -> str | None:
     """Return what the child uses more of than it may; None if there is nothing."""
+    threads = 0
     with suppress(OSError, ValueError), Path(f"/proc/{child}/stat").open(encoding="ascii", errors="replace") as file:
         # The name of the program, in parentheses, may contain anything.
         threads = int(file.read().rpartition(")")[2].split()[17])
-        if threads > limits.threads:
-            return f"at most {limits.threads} threads, found {threads}"
+    # Files that are open, but have no name any more, are found nowhere else.
+    if (free := shutil.disk_usage(scratch).free) < reserve:
+        return f"to leave {reserve} bytes of the disk free, found {free}"
     size, entries, depth = measured(scratch)
-    if depth > MAX_DEPTH:
-        return f"at most {MAX_DEPTH} directories in each other, found more"
-    if size > limits.disk:
-        return f"at most {limits.disk} bytes of files, found {size}"
-    if entries > limits.entries:
-        return f"at most {limits.entries} files, found {entries} or more"
-    return None
+    uses = (
+        (threads, limits.threads, "threads"),
+        (depth, MAX_DEPTH, "directories in each other"),
+        (size, limits.disk, "bytes of files"),
+        (entries, limits.entries, "files"),
+        (_OUTPUT_BYTES - room, _OUTPUT_BYTES - 1, "bytes of output"),
+    )
+    return next((f"at most {most} {what}, found {found}" for found, most, what in uses if found > most), None)

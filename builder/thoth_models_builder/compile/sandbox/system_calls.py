@@ -16,7 +16,7 @@ _ALLOWED: Final = """
     pipe:22:- pipe2:293:59 creat:85:- stat:4:- lstat:6:- fstat:5:80 newfstatat:262:79 statx:332:291 statfs:137:43
     fstatfs:138:44 access:21:- faccessat:269:48 faccessat2:439:439 readlink:89:- readlinkat:267:78 getdents:78:-
     getdents64:217:61 getcwd:79:17 chdir:80:49 fchdir:81:50 mkdir:83:- mkdirat:258:34 rmdir:84:- unlink:87:-
-    unlinkat:263:35 rename:82:- renameat:264:38 renameat2:316:276 ftruncate:77:46 fallocate:285:47 fsync:74:82
+    unlinkat:263:35 rename:82:- renameat:264:38 renameat2:316:276 ftruncate:77:46 fsync:74:82
     fdatasync:75:83 fadvise64:221:223 readahead:187:213 sendfile:40:71 copy_file_range:326:285 flock:73:32
     umask:95:166 getxattr:191:8 lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11 llistxattr:195:12
     flistxattr:196:13 mmap:9:222 munmap:11:215 mremap:25:216 mprotect:10:226 madvise:28:233 brk:12:214 msync:26:227
@@ -63,7 +63,7 @@ _REFUSED: Final = """
     setrlimit:160:164 setpriority:141:140 sched_setaffinity:203:122 sched_setparam:142:118
     sched_setscheduler:144:119 sched_setattr:314:274 personality:135:92 inotify_init:253:- inotify_init1:294:26
     fanotify_init:300:262 sync:162:81 syncfs:306:267 vmsplice:278:75 splice:275:76 tee:276:77 tkill:200:130
-    name_to_handle_at:303:264 open_by_handle_at:304:265
+    name_to_handle_at:303:264 open_by_handle_at:304:265 fallocate:285:47
 """
 
 

@@ -151,6 +151,7 @@ REACHING_OUTSIDE = (
     "SharedMemory(create=True, size=9)",
     "os.setxattr(made, 'user.x', b'x')",
     "os.chown(made, 0, 0)",
+    "os.posix_fallocate(os.open(made, os.O_WRONLY), 0, 9)",
     "os.setpriority(os.PRIO_USER, 0, 19)",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,15 @@ def test_everything_is_counted(scratch: Path) -> None:
     size, entries, depth = measured(scratch)
     assert (entries, depth) == (2, 1)
     assert size >= 6
+
+
+def test_a_file_is_as_long_as_what_it_takes_of_the_disk(scratch: Path) -> None:
+    keep_size = 1
+    with (scratch / "reserved").open("wb") as file:
+        if ctypes.CDLL(None).fallocate(file.fileno(), keep_size, ctypes.c_long(0), ctypes.c_long(2**20)):
+            pytest.skip("this file system does not reserve space")
+    assert (scratch / "reserved").stat().st_size == 0
+    assert measured(scratch)[0] >= 2**20
 
 
 def test_a_tree_with_links_is_removed_and_what_they_lead_to_stays(scratch: Path, tmp_path: Path) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.confined_code import Workplace, run_code, start_code
+from tests.support.confined_code import Workplace, run_code, start_code, workplace_of
 from tests.support.waiting import until
 from thoth_models_builder.compile.errors import SandboxError
 from thoth_models_builder.compile.sandbox.confine import Limits
 from thoth_models_builder.compile.sandbox.supervise import run_confined
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
 SLEEP = "(scratch / str(__import__('os').getpid())).write_text('x'); import time; time.sleep(600)"
@@ -37,7 +38,7 @@ SLEEP = "(scratch / str(__import__('os').getpid())).write_text('x'); import time
         pytest.param(
             "import os, time\nos.chdir(scratch)\nfor _ in range(40): os.mkdir('deeper'); os.chdir('deeper')\n"
             "time.sleep(600)",
-            "expected at most 32 directories in each other, found more",
+            "expected at most 32 directories in each other, found ",
             id="depth",
         ),
         pytest.param(
@@ -47,6 +48,11 @@ SLEEP = "(scratch / str(__import__('os').getpid())).write_text('x'); import time
             "expected at most 512 threads, found ",
             id="threads",
         ),
+        pytest.param(
+            "import os\nwhile True: os.write(1, b'x\\n' * 50_000)",
+            "expected at most 4194303 bytes of output, found 4194304",
+            id="log",
+        ),
     ],
 )
 def test_too_much_is_stopped_and_named(place: Workplace, code: str, message: str) -> None:
@@ -54,6 +60,61 @@ def test_too_much_is_stopped_and_named(place: Workplace, code: str, message: str
     assert found.error is not None
     assert f"the model's own code was stopped: {message}" in found.error, found.output
     assert list(place.job.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param("os.mkdir('closed', 0o300); os.chdir('closed')", id="closed"),
+        pytest.param("for _ in range(20): os.mkdir('long' * 60); os.chdir('long' * 60)", id="long path"),
+    ],
+)
+def test_what_cannot_be_counted_is_too_much(place: Workplace, code: str) -> None:
+    fill = "for number in range(50): open(str(number), 'wb').write(bytes(100_000))\nimport time; time.sleep(15)"
+    found = run_code(place, f"import os; os.chdir(scratch)\n{code}\n{fill}")
+    assert found.error is not None
+    # A root that reads everything counts what is in a directory that is closed.
+    assert "to be readable, found: " in found.error or "bytes of files" in found.error, found
+    assert list(place.job.iterdir()) == []
+
+
+def test_files_without_a_name_leave_something_of_the_disk(place: Workplace) -> None:
+    mounted = ("-t", "tmpfs", "-o", "size=16m,mode=1777", "none", str(place.job))
+    place.scratch.rmdir()
+    if subprocess.run(["mount", *mounted], capture_output=True, check=False).returncode:
+        pytest.skip("this user cannot make a small disk")
+    code = """
+import os, time
+held = []
+for number in range(12):
+    held.append(open(scratch / str(number), "wb"))
+    (scratch / str(number)).unlink()
+    held[-1].write(bytes(900_000))
+    held[-1].flush()
+time.sleep(15)
+"""
+    try:
+        found = run_code(place, code)
+    finally:
+        subprocess.run(["umount", "--lazy", str(place.job)], check=True)
+    assert found.error is not None
+    assert "the model's own code was stopped: expected to leave 8388608 bytes of the disk free, found" in found.error
+
+
+def test_code_that_could_not_be_ended_does_not_run() -> None:
+    with workplace_of("root of a container") as place:
+        if place is None:
+            pytest.skip("this machine has no root with fewer capabilities")
+        without_kill = tuple(part.replace("+kill,", "") for part in place.command)
+        assert without_kill != place.command
+        found = run_code(replace(place, command=without_kill), "print('it ran')")
+    assert found.error is not None
+    assert "expected to be able to end the process of the model's own code" in found.error
+    assert "it ran" not in found.output
+
+
+def test_the_log_cannot_be_shortened(place: Workplace) -> None:
+    assert "Invalid argument" in run_code(place, "import os; os.ftruncate(1, 2**20)").output
 
 
 def test_another_system_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
