@@ -48,6 +48,7 @@ _log = logging.getLogger(__name__)
 _CONVERTER: Final = "thoth_models_builder.compile.pickles.convert"
 _SECONDS: Final = 3600.0
 """Time limit of a conversion, which takes seconds for each gigabyte."""
+_PULL_REQUESTS: Final = "refs/pr/"
 _MAX_LOG: Final = 4000
 _READ_SIZE: Final = 1024 * 1024
 
@@ -125,6 +126,11 @@ def advice(remote: Collection[str], source: Source) -> str:
     if found is None:
         return text
     reference, commit = found
+    if reference.startswith(_PULL_REQUESTS):
+        return (
+            f"{text}; the commit {commit} ({reference}) has {path}, but it is a pull request that is not merged, and "
+            "anyone may have opened it: do not write it as `revision` unless you know whose weights these are"
+        )
     return f"{text}; the commit {commit} ({reference}) of the same repository has {path}: write it as `revision`"
 
 

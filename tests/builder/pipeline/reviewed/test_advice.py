@@ -26,13 +26,24 @@ def test_the_refusal_names_the_key(hub: HubSimulator, project: Project) -> None:
     assert "the commit" not in str(raised.value)
 
 
-def test_the_refusal_names_a_commit_with_safetensors(hub: HubSimulator, project: Project) -> None:
-    hub.add_model("org/mini", model_files("pickled"), revision=OTHER, branches={"refs/pr/7": OTHER})
+def advised(hub: HubSimulator, project: Project, *references: str) -> str:
+    hub.add_model("org/mini", model_files("pickled"), revision=OTHER, branches=dict.fromkeys(references, OTHER))
     hub.add_model("org/mini", pickled())
     project.specify({"mini": HUB})
     with pytest.raises(UnsupportedModelError) as raised:
         project.lock()
-    assert f"the commit {OTHER} (refs/pr/7) of the same repository has model.safetensors" in str(raised.value)
+    return str(raised.value)
+
+
+def test_the_refusal_names_a_commit_with_safetensors(hub: HubSimulator, project: Project) -> None:
+    found = advised(hub, project, "refs/pr/7", "refs/convert/safetensors")
+    assert f"{OTHER} (refs/convert/safetensors) of the same repository has model.safetensors: write it as" in found
+
+
+def test_a_pull_request_is_named_as_what_a_stranger_may_have_opened(hub: HubSimulator, project: Project) -> None:
+    found = advised(hub, project, "refs/pr/7")
+    assert f"{OTHER} (refs/pr/7) has model.safetensors, but it is a pull request that is not merged" in found
+    assert "anyone may have opened it: do not write it as `revision` unless" in found
 
 
 @pytest.mark.parametrize("fault", [Status(500), Silence()])
