@@ -12,6 +12,7 @@ import stat
 import struct
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -45,6 +46,7 @@ _SYSTEM: Final = (
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system", "/dev/urandom"),
 )
 """What libraries read of the system: themselves, time zones, and the description of the machine."""
+_PACKAGES: Final = ("thoth_models", "thoth_models_builder")
 _DEVICES: Final = ("/dev/null",)
 
 
@@ -109,13 +111,16 @@ class FileAccess:
 
 
 def library_paths() -> list[Path]:
-    """Return the places that this interpreter imports from, but for any that contains the home directory."""
+    """Return the directories of libraries that this interpreter imports from, and of the packages of this project.
+
+    Other entries of ``sys.path``, such as a checkout, may contain anything, and are left out.
+    """
     schemes = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     prefixes = [f"{prefix}/{name}" for prefix in {sys.prefix, sys.base_prefix} for name in ("lib", "lib64")]
+    libraries = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages", "lib-dynload")]
+    own = [
+        place for name in _PACKAGES if (found := find_spec(name)) for place in found.submodule_search_locations or ()
+    ]
     home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 - does not fail where there is none
-    found = {Path(path).resolve() for path in (*schemes, *prefixes, *sys.path) if path}
-    return sorted(
-        path
-        for path in found
-        if path.exists() and (path == Path("/") or not home.is_relative_to(path)) and path != Path("/")
-    )
+    found = {Path(path).resolve() for path in (*schemes, *prefixes, *libraries, *own)}
+    return sorted(path for path in found if path.exists() and not home.is_relative_to(path))

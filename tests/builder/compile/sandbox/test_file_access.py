@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import thoth_models
+import thoth_models_builder
 from tests.support.confined_code import Workplace, run_code
+from tests.support.projects import REPOSITORY
 from thoth_models_builder.compile.sandbox.file_access import library_paths
 
 if TYPE_CHECKING:
@@ -82,15 +85,13 @@ assert open("/proc/self/statm").read() and open("/proc/cpuinfo").read()
     assert (place.job / "results" / "below" / "c").read_text() == "x"
 
 
-def test_a_home_directory_among_the_paths_of_modules_is_not_readable(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    library = tmp_path / "library"
+def test_a_checkout_among_the_paths_of_modules_is_not_readable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    library = tmp_path / "site-packages"
     library.mkdir()
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path), str(library), "/"])
-    assert {tmp_path, library} <= set(library_paths())
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path, "", str(tmp_path), str(library), "/"])
     found = library_paths()
-    assert library in found
-    assert tmp_path not in found
-    assert Path("/") not in found
+    assert {library, Path(thoth_models_builder.__file__).parent, Path(thoth_models.__file__).parent} <= set(found)
+    assert not {tmp_path, Path("/"), Path.cwd(), REPOSITORY} & set(found)
+    # Even a directory of libraries, if it contains the home directory.
+    monkeypatch.setenv("HOME", str(library / "home"))
+    assert library not in library_paths()
