@@ -143,9 +143,10 @@ class CodeFinder:
         file = remote.get(there)
         if file is None:
             raise UnsupportedModelError(f"{name}: expected this file, which the model imports, found none")
-        if file.size is not None and file.size > _MAX_FILE_SIZE:
-            raise UnsupportedModelError(f"{name}: expected at most {_MAX_FILE_SIZE} bytes of code, found {file.size}")
+        _check_size(name, file.size or 0)
         locked = self.ingest(source, [file])[there]
+        # Also where the source states no size.
+        _check_size(name, locked.size)
         return LockedCode(name=name, path=here, content=ContentDigest(size=locked.size, sha256=locked.sha256))
 
     def _other(self, repository: str) -> tuple[Source, str, Mapping[str, RemoteFile]]:
@@ -163,6 +164,11 @@ class CodeFinder:
                 raise SourceError(f"expected the commit of {repository}, found none")
             self._others[repository] = source, listing.revision, {file.path: file for file in listing.files}
         return self._others[repository]
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > _MAX_FILE_SIZE:
+        raise UnsupportedModelError(f"{name}: expected at most {_MAX_FILE_SIZE} bytes of code, found {size}")
 
 
 def described(files: ModelFiles, locked: LockedModel) -> ModelFiles:

@@ -10,9 +10,12 @@ import pytest
 from tests.support.projects import COMMIT, Project, as_json, model_files
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.bundle.code.references import without_code
+from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
-from thoth_models_builder.pipeline.reviewed.code import code_of_job, fetch_code
+from thoth_models_builder.pipeline.reviewed.code import CodeFinder, code_of_job, fetch_code
+from thoth_models_builder.sources.source import RemoteFile
+from thoth_models_builder.spec.lockfile import LockedFile
 from thoth_models_builder.spec.plan import PlannedModel
 from thoth_models_builder.storage.store import Store
 
@@ -123,7 +126,6 @@ def test_a_model_without_code_needs_no_list(hub: HubSimulator, project: Project)
 
 
 def test_a_job_has_the_code_and_a_configuration_that_finds_it(other: HubSimulator, project: Project) -> None:
-    from thoth_models_builder.bundle.model_files import ModelFiles
     from thoth_models_builder.pipeline.inputs import read_spec
 
     specify(project, digests("modeling.py", "configuration.py", prefix=f"org/code@{OTHER_COMMIT}:"))
@@ -149,3 +151,14 @@ def test_a_job_has_the_code_and_a_configuration_that_finds_it(other: HubSimulato
     )
     assert not fetch_code(model, context)
     assert any(Digest.of(MODELING).hex in str(attempt) for attempt in context.attempts)
+
+
+@pytest.mark.parametrize("stated", [4 * 1024**2 + 1, None])
+def test_too_long_a_file_is_refused_also_where_its_size_is_not_stated(stated: int | None) -> None:
+    files = model_with_code({"AutoModel": "modeling.Model"})
+    published = ModelFiles({path: Digest.of(data) for path, data in files.items()}, files.__getitem__)
+    long = LockedFile(path="modeling.py", size=4 * 1024**2 + 1, sha256=Digest.of(b""))
+    unused: Any = None
+    finder = CodeFinder(unused, {}, unused, lambda _, asked: {file.path: long for file in asked})
+    with pytest.raises(UnsupportedModelError, match=r"modeling\.py: expected at most 4194304 bytes of code, found "):
+        finder.locked({"modeling.py": RemoteFile(path="modeling.py", size=stated)}, published)
