@@ -209,7 +209,9 @@ def _leave_out(name: str, confine: Any, supervise: Any) -> None:
     elif name == "files":
         confine.FileAccess.enforce = lambda _self: None
     elif name == "user":
-        confine._become_nobody = lambda _needed: None
+        confine._become = lambda _user, _needed: None
+    elif name == "capabilities":
+        confine._set_capabilities = lambda _kept: 0
     elif name == "limits":
         confine._limit = lambda _limits: None
     elif name == "environment":

@@ -8,7 +8,6 @@ written twice.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import traceback
@@ -56,8 +55,6 @@ def convert(directory: Path, memory: int | None) -> None:
     size = sum(path.stat().st_size for path in pickles) * _GROWTH + 16 * 1024 * 1024
     scratch = directory / "scratch"
     (scratch / CONVERTED_DIRECTORY).mkdir(parents=True)
-    if os.geteuid() == 0:
-        directory.chmod(0o711)
     try:
 
         def work() -> None:

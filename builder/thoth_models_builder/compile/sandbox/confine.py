@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Final
 
 from thoth_models_builder.compile.errors import SandboxError
 from thoth_models_builder.compile.sandbox.file_access import FileAccess, library_paths
-from thoth_models_builder.compile.sandbox.filter import install_filter
+from thoth_models_builder.compile.sandbox.filter import PR_SET_NO_NEW_PRIVILEGES, install_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+FIRST_USER, USERS = 61184, 4336
+"""Users and groups of confined processes if the builder is root, one for each run: those that systemd lends in the same
+way (its dynamic users), and that own nothing."""
 NOBODY: Final = 65534
-"""User and group of the confined process if the builder is root: those that own nothing, on every system."""
+"""User and group of it in a container that has not so many; others may run as that one as well."""
 
 _KEPT: Final = frozenset(
     {
@@ -47,9 +50,9 @@ KEPT_DESCRIPTOR: Final = 3
 _THREAD_BYTES: Final = 256 * 1024 * 1024
 """Address space for a thread: its stack and its part of the allocator, of which it uses little."""
 
-_PR_SET_PARENT_DEATH_SIGNAL, _PR_SET_KEEP_CAPABILITIES, _PR_SET_NO_NEW_PRIVILEGES = 1, 8, 38
+PR_SET_PARENT_DEATH_SIGNAL, _PR_SET_KEEP_CAPABILITIES = 1, 8
 _CAPABILITY_VERSION: Final = 0x20080522
-_READ_ANYWHERE: Final = 1 << 2
+READ_ANYWHERE: Final = 1 << 2
 """CAP_DAC_READ_SEARCH."""
 _NEW_IPC, _NEW_USER, _NEW_NETWORK = 0x08000000, 0x10000000, 0x40000000
 
@@ -73,7 +76,7 @@ class Limits:
     entries: int = 20_000
 
 
-def confine(scratch: Path, readable: Sequence[Path], limits: Limits, parent: int) -> None:
+def confine(scratch: Path, readable: Sequence[Path], limits: Limits, parent: int, user: int) -> None:
     """Confine this process, a child of fork with a single thread.
 
     Args:
@@ -81,6 +84,7 @@ def confine(scratch: Path, readable: Sequence[Path], limits: Limits, parent: int
         readable: Places that it may read, besides the libraries.
         limits: What it may use.
         parent: The process that it must not outlive.
+        user: The user and group that it becomes if it is root.
 
     Raises:
         SandboxError: The kernel or the machine lacks what protects from the code.
@@ -94,15 +98,18 @@ def confine(scratch: Path, readable: Sequence[Path], limits: Limits, parent: int
     libraries = library_paths()
     access = FileAccess.of(readable=[*libraries, *readable], writable=scratch)
     _leave_namespaces()
-    _become_nobody([*libraries, *readable, scratch])
+    _become(user, [*libraries, *readable, scratch])
+    if os.geteuid() == user != NOBODY:
+        # The limit counts all processes of a user, so it is for one that is used for nothing else.
+        resource.setrlimit(resource.RLIMIT_NPROC, (2 * limits.threads, 2 * limits.threads))
     _clean_environment(scratch)
     os.chdir(scratch / HOME)
     os.umask(0o077)
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         raise SandboxError("expected the process that watches over the code, found it ended")
-    libc.prctl(_PR_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    libc.prctl(PR_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     access.enforce()
     install_filter()
 
@@ -117,7 +124,6 @@ def _limit(limits: Limits) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, limits.disk),
         (resource.RLIMIT_NOFILE, 1024),
-        (resource.RLIMIT_MSGQUEUE, 0) if hasattr(resource, "RLIMIT_MSGQUEUE") else (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(kind)
         lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -133,7 +139,7 @@ def _leave_namespaces() -> None:
         libc.unshare(_NEW_USER | _NEW_NETWORK | _NEW_IPC)
 
 
-def _become_nobody(needed: Sequence[Path]) -> None:
+def _become(user: int, needed: Sequence[Path]) -> None:
     """Become another user if this one is root, and give up all capabilities.
 
     One is kept if that user could not read ``needed`` otherwise: to read what permissions forbid, which Landlock
@@ -145,23 +151,27 @@ def _become_nobody(needed: Sequence[Path]) -> None:
         libc.prctl(_PR_SET_KEEP_CAPABILITIES, 1, 0, 0, 0)
         try:
             os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
         except OSError as error:
             # Only the user of a container without others is mapped to one outside, who has no rights but their own.
             if error.errno not in (errno.EINVAL, errno.EPERM):
                 raise
         if os.geteuid() != 0 and not all(map(_is_readable, needed)):
-            kept = _READ_ANYWHERE
-    if _set_capabilities(kept) and kept:
-        unreadable = next(path for path in needed if not _is_readable(path))
-        raise SandboxError(
-            f"{unreadable}: expected a directory that every user may read, because the model's code does not run as "
-            "root, found one that is private; run the builder as a user without privileges, or move the directory"
-        )
+            kept = READ_ANYWHERE
+    if not _set_capabilities(kept):
+        return
+    if not kept:
+        raise SandboxError("expected to give up all capabilities, found that the kernel refuses it")
+    unreadable = next(path for path in needed if not _is_readable(path))
+    raise SandboxError(
+        f"{unreadable}: expected a directory that every user may read, because the model's code does not run as "
+        "root, found one that is private; run the builder as a user without privileges, or move the directory"
+    )
 
 
 def _set_capabilities(kept: int) -> int:
+    """Give up all capabilities but those, and return whether the kernel refuses that, as a number other than 0."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
     return int(ctypes.CDLL(None, use_errno=True).capset(header, struct.pack("=6I", kept, kept, 0, 0, 0, 0)))
 

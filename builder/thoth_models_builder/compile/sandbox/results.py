@@ -77,9 +77,17 @@ def take_results(scratch: Path, target: Path, patterns: Mapping[str, int], links
         place = target / relative
         place.parent.mkdir(parents=True, exist_ok=True, mode=_DIRECTORY_MODE)
         (scratch / relative).replace(place)
-        if os.geteuid() == 0:
-            os.chown(place, os.geteuid(), os.getegid(), follow_symlinks=False)
-        place.chmod(_FILE_MODE)
+        # The file itself, whatever becomes of its name.
+        opened = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            status = os.fstat(opened)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_size != found[relative]:
+                raise SandboxError(f"{relative}: expected a regular file of {found[relative]} bytes, found another")
+            if os.geteuid() == 0:
+                os.fchown(opened, os.geteuid(), os.getegid())
+            os.fchmod(opened, _FILE_MODE)
+        finally:
+            os.close(opened)
     return sorted(found)
 
 

@@ -67,8 +67,6 @@ def run_step(
     _check_code(job, source)
     scratch = directory / f"confined-{os.getpid()}"
     (scratch / MODEL_DIRECTORY).mkdir(parents=True)
-    if os.geteuid() == 0:
-        directory.chmod(0o711)  # the user of the confined process has to get to the directories in it
     try:
         shutil.copyfile(directory / JOB_NAME, scratch / JOB_NAME)
         (scratch / JOB_NAME).chmod(0o644)

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from thoth_models_builder.compile.errors import ConfinedError, SandboxError
-from thoth_models_builder.compile.sandbox.confine import HOME, KEPT_DESCRIPTOR, NOBODY, Limits, confine
+from thoth_models_builder.compile.sandbox.confine import (
+    FIRST_USER,
+    HOME,
+    KEPT_DESCRIPTOR,
+    NOBODY,
+    PR_SET_PARENT_DEATH_SIGNAL,
+    USERS,
+    Limits,
+    confine,
+)
 from thoth_models_builder.compile.sandbox.proof import prove_confinement
 from thoth_models_builder.compile.sandbox.results import MAX_DEPTH, measured, remove_tree
 
@@ -24,7 +33,6 @@ if TYPE_CHECKING:
 _PAUSE: Final = 0.2
 """Seconds between two looks at what the child uses."""
 _SIGNALS: Final = frozenset({signal.SIGCHLD, signal.SIGTERM})
-_PR_SET_PARENT_DEATH_SIGNAL: Final = 1
 _RESERVE: Final = 1024**3
 """Bytes of the disk that stay free, or half of what is free at the beginning."""
 _OUTPUT_BYTES: Final = 4 * 1024**2
@@ -55,16 +63,18 @@ def run_confined(
             f"expected Linux, whose kernel confines a model's own code, found {sys.platform}; build in a container"
         )
     (scratch / HOME).mkdir(exist_ok=True)
-    if os.geteuid() == 0:
-        for directory, _, _ in os.walk(scratch):
-            with suppress(PermissionError):  # without the capability, root stays the user of the child
-                os.chown(directory, NOBODY, NOBODY, follow_symlinks=False)
-    ctypes.CDLL(None).prctl(_PR_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
-    free = shutil.disk_usage(scratch).free
+    user = _given(scratch)
+    ctypes.CDLL(None).prctl(PR_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
+    watcher, free = os.getpid(), shutil.disk_usage(scratch).free
     reserve = min(_RESERVE, free // 2)
+
+    def confined() -> None:
+        confine(scratch, readable, limits, watcher, user)
+        prove_confinement(outside, watcher)
+
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        child = _start(work, lambda: _confine(scratch, outside, readable, limits, watcher=os.getppid()))
+        child = _start(work, confined)
         code = _watched(child, scratch, limits, reserve)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -77,9 +87,25 @@ def run_confined(
         raise ConfinedError("the model's own code failed; its error is above")
 
 
-def _confine(scratch: Path, outside: Path, readable: Sequence[Path], limits: Limits, *, watcher: int) -> None:
-    confine(scratch, readable, limits, watcher)
-    prove_confinement(outside, watcher)
+def _given(scratch: Path) -> int:
+    """Give the directories of a child of root to a user that nothing else has, and return that user."""
+    user = os.geteuid()
+    if user != 0:
+        return user
+    for user in (FIRST_USER + os.getpid() % USERS, NOBODY):
+        try:
+            for directory, _, _ in os.walk(scratch):
+                os.chown(directory, user, user, follow_symlinks=False)
+            # That user has to get to the directories in it.
+            os.chown(scratch.parent, -1, user)
+            scratch.parent.chmod(0o710)
+        except PermissionError:
+            # Without the capability, root stays the user of the child.
+            break
+        except OSError:
+            continue  # a container without that user
+        return user
+    return NOBODY
 
 
 class _Child(NamedTuple):

@@ -20,6 +20,16 @@ assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
     assert found.error is None, found.output
 
 
+def test_each_run_has_a_user_of_its_own_whose_processes_are_limited(place: Workplace) -> None:
+    code = "import os, resource; print(os.getuid(), os.getgid(), *resource.getrlimit(resource.RLIMIT_NPROC))"
+    lines = [run_code(place, code).output.splitlines()[0].split() for _ in range(2)]
+    if place.user == "unprivileged":
+        assert lines[0] == lines[1]
+    else:
+        assert len({line[0] for line in lines}) == 2
+        assert all(61184 <= int(line[0]) <= 65519 and line[1:] == [line[0], "1024", "1024"] for line in lines)
+
+
 def test_what_is_private_to_root_is_read_with_one_capability_or_named(place: Workplace) -> None:
     if place.user == "unprivileged":
         pytest.skip("this user has no directories of root")

@@ -41,6 +41,14 @@ def test_what_is_left_open_is_found_and_named(place: Workplace, without: str, me
     assert [path.name for path in place.job.iterdir()] == []
 
 
+def test_capabilities_that_are_left_are_found(place: Workplace) -> None:
+    if place.user == "unprivileged":
+        pytest.skip("this user has none")
+    found = run_code(place, RAN, without=["capabilities"])
+    assert "expected a process without capabilities, found 0x" in found.output
+    assert "it ran" not in found.output
+
+
 def test_a_process_without_the_proof_is_not_taken_for_confined(place: Workplace) -> None:
     found = run_code(place, RAN, without=["proof"])
     assert "AssertionError" in found.output

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from thoth_models_builder.compile.errors import SandboxError
 from thoth_models_builder.compile.sandbox.results import measured, remove_tree, take_results
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PATTERNS = {r"model/golden\.json": 10, r"work/[a-z]+\.npy": 3}
 
@@ -68,6 +65,24 @@ def test_too_long_a_file_is_refused(scratch: Path, tmp_path: Path) -> None:
     (scratch / "model" / "golden.json").write_bytes(b"x" * 11)
     with pytest.raises(SandboxError, match=r"model/golden\.json: expected at most 10 bytes, found 11"):
         take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
+
+
+def test_a_file_that_is_replaced_while_it_is_taken_is_refused(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "secret").chmod(0o600)
+    replace = Path.replace
+
+    def exchanged(path: Path, target: Path) -> None:
+        path.unlink()
+        path.symlink_to(tmp_path / "secret")
+        replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", exchanged)
+    with pytest.raises(OSError, match="symbolic links"):
+        take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
 
 
 def test_everything_is_counted(scratch: Path) -> None:
