@@ -3,7 +3,8 @@
 Each prompt is a step of its name, and each word of it is something that the step does: ``sleep`` for a minute, ``kill``
 itself, ``raise``, ``wait`` for a moment, ``read`` its input, ``print`` what few encodings have, ``pid`` writes its
 number into a file of its name, ``result`` writes a result,
-``after:NAME`` makes it wait for another step, ``weights:N`` says what it holds in memory.
+``after:NAME`` makes it wait for another step, ``weights:N`` says what it holds in memory, ``confined`` that it would be
+in the sandbox.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def _step(name: str, words: list[str]) -> Step:
 
     needs = frozenset(word.removeprefix("after:") for word in words if word.startswith("after:"))
     weights = next((float(word.removeprefix("weights:")) for word in words if word.startswith("weights:")), 1.0)
-    return Step(name=name, run=run, needs=needs, weights=weights)
+    confined = {"made": 1} if "confined" in words else {}
+    return Step(name=name, run=run, needs=needs, weights=weights, confined=confined)
 
 
 def _do(word: str, name: str, directory: Path) -> None:

@@ -187,6 +187,9 @@ class Server:
             self._begin(job, step, max(1, free // len(fitting)) if step.uses_cores else 1)
 
     def _fits(self, job: _Job, step: Step) -> bool:
+        running = [one.step for other in self._jobs.values() for one in other.running.values()]
+        if step.confined and any(one.confined for one in running):
+            return False  # each may use most of the memory
         others = [other for other in self._jobs.values() if other is not job and other.running]
         if self._memory is None or not (others or job.running):
             return True

@@ -220,7 +220,9 @@ class Compiler:
                     self._advance(progress)
         if self._failed:
             kind = UnsupportedModelError if self._failed.keys() <= self._refused else CompileError
-            raise kind("\n".join(f"{name}: {reason}" for name, reason in self._failed.items()))
+            # Indented, so that no line of a log looks like one about another model.
+            lines = (f"{name}: {reason}".replace("\n", "\n  ") for name, reason in self._failed.items())
+            raise kind("\n".join(lines))
         return self._finished
 
     def _advance(self, progress: CompileProgress) -> None:

@@ -101,6 +101,18 @@ def test_a_model_waits_for_memory_unless_it_is_alone(make: Any) -> None:
     assert names(made) == [("large", "a"), ("large", "b"), ("small", "a")]
 
 
+def test_one_step_at_a_time_runs_code_because_each_may_use_most_of_the_memory(make: Any) -> None:
+    made = make(cores=4)
+    made.add("one", job_of(a="confined", b="confined"))
+    made.add("two", job_of(a="confined"))
+    made.add("plain", job_of(a=""))
+    assert names(made) == [("one", "a"), ("plain", "a")]
+    made.end("one", "a")
+    assert names(made)[2:] == [("one", "b")]
+    made.end("one", "b")
+    assert names(made)[3:] == [("two", "a")]
+
+
 def test_steps_of_one_large_model_do_not_hold_its_weights_many_times(make: Any) -> None:
     made = make(cores=4)
     made.add("large", job_of(a="weights:2", b="weights:2", c="weights:1"), weight_bytes=2 * GIGABYTE)

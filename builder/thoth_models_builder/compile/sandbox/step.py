@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.bundle.digest import hash_file
@@ -21,12 +23,13 @@ from thoth_models_builder.spec.variants import GRAPH_NAME, SOURCE_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 _MEMORY_SHARE: Final = 0.8
 _UNKNOWN_MEMORY: Final = 16 * 1024**3
 """Limit in bytes where the machine does not say how much memory there is."""
 _REFUSAL_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 2 * 1024**3
+"""Memory for reading what a step leaves, of which a graph takes most: a few times its length."""
 _DISK_WEIGHTS: Final = 6
 _DISK_BYTES: Final = 1024**3
 """Files of a step: as many bytes, and a multiple of the weights, of which an export writes a copy in fp32."""
@@ -87,10 +90,18 @@ def run_step(
         taken = take_results(scratch, directory, results, links)
         if not taken:
             raise SandboxError("expected the results of the step, found none: the model's own code ended the process")
+        _limit_reading()
         for path in taken:
             _check_result(directory / path, job)
     finally:
         remove_tree(scratch)
+
+
+def _limit_reading() -> None:
+    """Limit the memory of this process, which ends after the step: a small file can become large when it is read."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _READ_BYTES, hard))
 
 
 def _check_code(job: CompileJob, source: Path) -> None:
