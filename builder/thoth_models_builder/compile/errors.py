@@ -17,3 +17,7 @@ class SandboxError(Exception):
 
 class ConfinedError(SandboxError):
     """The confined process failed, and has written its own error to the log already."""
+
+
+class NotConfinedError(ConfinedError):
+    """The process was not confined, and so did nothing."""

@@ -1,4 +1,4 @@
-"""Convert pickled weights to safetensors: ``python -m thoth_models_builder.compile.pickles.convert DIRECTORY``.
+"""Convert pickled weights to safetensors: ``python -m thoth_models_builder.compile.pickles.convert DIRECTORY PARENT``.
 
 The directory has ``conversion.json`` (see :mod:`thoth_models_builder.spec.reviewed.conversion`) and the pickles. They
 are read in the sandbox, with torch's reader that builds tensors and nothing else (``weights_only``). The files that it
@@ -8,7 +8,10 @@ written twice.
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
+import signal
 import sys
 import traceback
 import zipfile
@@ -17,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.process.environment import available_memory
 from thoth_models.process.offline import enforce_offline
-from thoth_models_builder.compile.errors import ConfinedError, SandboxError
-from thoth_models_builder.compile.sandbox.confine import Limits
+from thoth_models_builder.compile.errors import ConfinedError, NotConfinedError, SandboxError
+from thoth_models_builder.compile.sandbox.confine import PR_SET_PARENT_DEATH_SIGNAL, Limits
 from thoth_models_builder.compile.sandbox.results import remove_tree, take_results
 from thoth_models_builder.compile.sandbox.supervise import run_confined
 from thoth_models_builder.spec.reviewed.conversion import (
     CONVERSION_NAME,
     CONVERTED_DIRECTORY,
+    NOT_CONFINED,
     Conversion,
     conversions_of,
 )
@@ -159,7 +163,14 @@ def _check(path: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the conversion in a directory, and return the exit code; errors are written to standard error."""
+    """Run the conversion in a directory, and return the exit code; errors are written to standard error.
+
+    It ends with the process whose id is the second argument, which has started it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(arguments[1]):
+        return 1
     enforce_offline()
     # Before the process is confined, which a library's import need not be.
     import torch  # noqa: PLC0415
@@ -167,6 +178,8 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)
     try:
         convert(Path(arguments[0]), available_memory())
+    except NotConfinedError:
+        return NOT_CONFINED
     except ConfinedError:
         return 1  # the error of the confined process is the end of the log
     except (SandboxError, OSError) as error:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-from thoth_models_builder.compile.errors import ConfinedError, SandboxError
+from thoth_models_builder.compile.errors import ConfinedError, NotConfinedError, SandboxError
 from thoth_models_builder.compile.sandbox.confine import (
     FIRST_USER,
     HOME,
@@ -79,7 +79,9 @@ def run_confined(
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if not child.ran:
-        raise ConfinedError("the model's own code was not run, because it could not be confined; the reason is above")
+        raise NotConfinedError(
+            "the model's own code was not run, because it could not be confined; the reason is above"
+        )
     if code < 0:
         name = signal.Signals(-code).name
         raise SandboxError(f"the model's own code ended with {name} (SIGKILL is often a lack of memory)")

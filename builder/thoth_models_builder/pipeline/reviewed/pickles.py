@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from thoth_models_builder.spec.compile_job import compiler_environment, printabl
 from thoth_models_builder.spec.reviewed.conversion import (
     CONVERSION_NAME,
     CONVERTED_DIRECTORY,
+    NOT_CONFINED,
     conversion_document,
     plan_conversions,
 )
@@ -49,6 +51,7 @@ _CONVERTER: Final = "thoth_models_builder.compile.pickles.convert"
 _SECONDS: Final = 3600.0
 """Time limit of a conversion, which takes seconds for each gigabyte."""
 _PULL_REQUESTS: Final = "refs/pr/"
+_END_SECONDS: Final = 30.0
 _MAX_LOG: Final = 4000
 _READ_SIZE: Final = 1024 * 1024
 
@@ -164,28 +167,43 @@ def _convert(
 
 
 def _run(directory: Path) -> None:
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-P", "-m", _CONVERTER, str(directory)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        process_group=0,
-        env=compiler_environment(os.environ),
-    )
+    log = directory / "log.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-P", "-m", _CONVERTER, str(directory), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+            env=compiler_environment(os.environ),
+        )
     try:
-        output, _ = process.communicate(timeout=_SECONDS)
+        code = process.wait(_SECONDS)
     except BaseException as error:
-        # It ends the confined process first.
-        process.terminate()
-        process.wait()
+        _end(process)
         if isinstance(error, subprocess.TimeoutExpired):
             raise CompileError(
                 f"expected pickles to be converted within {_SECONDS:g} s, found it still at work"
             ) from error
         raise
-    if process.returncode:
-        reason = printable(output.decode(errors="replace")).strip().splitlines() or [f"exit code {process.returncode}"]
-        raise UnsupportedModelError(f"pickle: expected weights that can be converted, found {reason[-1][-_MAX_LOG:]}")
+    if not code:
+        return
+    with log.open("rb") as data:
+        data.seek(max(0, log.stat().st_size - _MAX_LOG))
+        reasons = printable(data.read().decode(errors="replace")).strip().splitlines() or [f"exit code {code}"]
+    if code == NOT_CONFINED:
+        raise CompileError(f"pickle: expected a machine that confines the process that reads it, found {reasons[-1]}")
+    raise UnsupportedModelError(f"pickle: expected weights that can be converted, found {reasons[-1]}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    # It ends the confined process first.
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _kept(made: Path, path: str, store: Store) -> ContentDigest:

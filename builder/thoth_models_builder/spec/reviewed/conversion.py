@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 CONVERSION_NAME: Final = "conversion.json"
 CONVERTED_DIRECTORY: Final = "converted"
 """Directory for the results, named by their index."""
+NOT_CONFINED: Final = 3
+"""Exit code of a conversion that did not begin, because this machine cannot confine it."""
 
 _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 _PICKLE: Final = "pytorch_model.bin"

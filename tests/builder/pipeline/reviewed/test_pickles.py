@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,6 +75,38 @@ def test_other_pickles_than_those_of_transformers_are_not_called_refused(hub: Hu
         UnsupportedModelError, match=r"only those in pytorch_model\.bin, or its shards, can be converted$"
     ):
         project.lock()
+
+
+def converter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
+    """Make a module the converter that does something else."""
+    (tmp_path / "other_converter.py").write_text(f"import signal, sys, time\n{code}", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(pickles, "_CONVERTER", "other_converter")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        # A machine that cannot confine says nothing about the model.
+        ("print('no Landlock'); sys.exit(3)", CompileError, "a machine that confines .* found no Landlock$"),
+        ("print('x\\n' * 10**6 + 'the end'); sys.exit(1)", UnsupportedModelError, "converted, found the end$"),
+        ("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)", CompileError, "within 1 s, found it still"),
+    ],
+)
+def test_how_a_conversion_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, kind: type[Exception], message: str
+) -> None:
+    converter(monkeypatch, tmp_path, code)
+    monkeypatch.setattr(pickles, "_SECONDS", 1.0)
+    monkeypatch.setattr(pickles, "_END_SECONDS", 0.1)
+    with pytest.raises(kind, match=message):
+        pickles._run(tmp_path)
+
+
+def test_a_conversion_whose_builder_has_ended_does_not_begin(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", pickles._CONVERTER, str(tmp_path / "absent"), "0"]
+    found = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert (found.returncode, found.stdout + found.stderr) == (1, b"")
 
 
 @pytest.fixture(scope="module")
