@@ -66,7 +66,7 @@ def take_results(scratch: Path, target: Path, patterns: Mapping[str, int], links
         if relative in links or stat.S_ISDIR(status.st_mode):
             continue
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            raise SandboxError(f"{relative}: expected a regular file from the model's own code, found {_kind(status)}")
+            raise SandboxError(f"{relative}: expected a regular file from the confined process, found {_kind(status)}")
         limit = next((limit for pattern, limit in patterns.items() if re.fullmatch(pattern, relative)), None)
         if limit is None or _is_home(relative):
             continue
@@ -145,7 +145,7 @@ def _looking_at(relative: str) -> Iterator[None]:
         return
     except OSError as error:
         raise SandboxError(
-            f"{relative[:_SHOWN]}: expected what the model's own code writes to be readable, found: {error.strerror}"
+            f"{relative[:_SHOWN]}: expected what the confined process writes to be readable, found: {error.strerror}"
         ) from error
 
 

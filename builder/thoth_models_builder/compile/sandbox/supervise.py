@@ -60,7 +60,7 @@ def run_confined(
     """
     if sys.platform != "linux":
         raise SandboxError(
-            f"expected Linux, whose kernel confines a model's own code, found {sys.platform}; build in a container"
+            f"expected Linux, whose kernel can confine a process, found {sys.platform}; build in a container"
         )
     (scratch / HOME).mkdir(exist_ok=True)
     user = _given(scratch)
@@ -79,14 +79,12 @@ def run_confined(
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if not child.ran:
-        raise NotConfinedError(
-            "the model's own code was not run, because it could not be confined; the reason is above"
-        )
+        raise NotConfinedError("nothing was run, because the process could not be confined; the reason is above")
     if code < 0:
         name = signal.Signals(-code).name
-        raise SandboxError(f"the model's own code ended with {name} (SIGKILL is often a lack of memory)")
+        raise SandboxError(f"the confined process ended with {name} (SIGKILL is often a lack of memory)")
     if code:
-        raise ConfinedError("the model's own code failed; its error is above")
+        raise ConfinedError("the confined process failed; its error is above")
 
 
 def _given(scratch: Path) -> int:
@@ -146,7 +144,7 @@ def _start(work: Callable[[], None], confined: Callable[[], None]) -> _Child:
             os.waitpid(child, 0)
             os.close(output)
             raise SandboxError(
-                "expected to be able to end the process of the model's own code, which runs as another user, found "
+                "expected to be able to end the confined process, which runs as another user, found "
                 "that this user may not (CAP_KILL)"
             ) from error
         with suppress(OSError):
@@ -190,7 +188,7 @@ def _watched(child: _Child, scratch: Path, limits: Limits, reserve: int) -> int:
                 remove_tree(scratch)
                 os._exit(128 + signal.SIGTERM)
             if excess := _excess(child.process, scratch, limits, reserve, room):
-                raise SandboxError(f"the model's own code was stopped: expected {excess}")
+                raise SandboxError(f"the confined process was stopped: expected {excess}")
     finally:
         if not ended:
             _end(child.process)

@@ -75,7 +75,7 @@ for kind in (mmap.MAP_PRIVATE, mmap.MAP_SHARED):
 held = bytearray(2**32)
 """
     found = run_code(place, code)
-    assert found.error == "the model's own code failed; its error is above"
+    assert found.error == "the confined process failed; its error is above"
     assert found.output.count("refused 12") == 2
     assert "MemoryError" in found.output
     assert run_code(place, code, without=["limits"]).error is None

@@ -124,7 +124,7 @@ def test_code_that_connects_reaches_nothing(place: Workplace) -> None:
         thread = threading.Thread(target=accept)
         thread.start()
         found = run_code(place, code)
-        assert found.error == "the model's own code failed; its error is above"
+        assert found.error == "the confined process failed; its error is above"
         assert "PermissionError: [Errno 1] Operation not permitted" in found.output
         assert received == []
         # The control: the same code without the sandbox is the first to be heard.

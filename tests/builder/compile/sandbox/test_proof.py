@@ -35,7 +35,7 @@ def test_what_is_left_open_is_found_and_named(place: Workplace, without: str, me
     left_out = [without, "user"] if without == "files" else [without]
     found = run_code(place, RAN, without=left_out)
     assert found.error is not None
-    assert "was not run, because it could not be confined" in found.error
+    assert "nothing was run, because the process could not be confined" in found.error
     assert message in found.output
     assert "it ran" not in found.output
     assert [path.name for path in place.job.iterdir()] == []

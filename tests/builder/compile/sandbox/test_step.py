@@ -109,7 +109,7 @@ HOSTILE = {
     "reads": ("print(open({home!r} + '/token').read())", "PermissionError: [Errno 13] Permission denied"),
     "kills": ("import os; os.kill(os.getppid(), 9)", "PermissionError: [Errno 1] Operation not permitted"),
     "links": ("import os; os.symlink('/etc/passwd', 'link')", "PermissionError: [Errno 1] Operation not permitted"),
-    "crashes": ("import ctypes; ctypes.string_at(0)", "SandboxError: the model's own code ended with SIGSEGV"),
+    "crashes": ("import ctypes; ctypes.string_at(0)", "SandboxError: the confined process ended with SIGSEGV"),
     "pretends": ("import os; os._exit(0)", "expected the results of the step, found none"),
     "sleeps": ("import time; time.sleep(600)", "expected the compiler to end within 8 s"),
 }

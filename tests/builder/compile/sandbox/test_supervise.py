@@ -58,7 +58,7 @@ SLEEP = "(scratch / str(__import__('os').getpid())).write_text('x'); import time
 def test_too_much_is_stopped_and_named(place: Workplace, code: str, message: str) -> None:
     found = run_code(place, code)
     assert found.error is not None
-    assert f"the model's own code was stopped: {message}" in found.error, found.output
+    assert f"the confined process was stopped: {message}" in found.error, found.output
     assert list(place.job.iterdir()) == []
 
 
@@ -98,7 +98,7 @@ time.sleep(15)
     finally:
         subprocess.run(["umount", "--lazy", str(place.job)], check=True)
     assert found.error is not None
-    assert "the model's own code was stopped: expected to leave 8388608 bytes of the disk free, found" in found.error
+    assert "the confined process was stopped: expected to leave 8388608 bytes of the disk free, found" in found.error
 
 
 def test_code_that_could_not_be_ended_does_not_run() -> None:
@@ -109,7 +109,7 @@ def test_code_that_could_not_be_ended_does_not_run() -> None:
         assert without_kill != place.command
         found = run_code(replace(place, command=without_kill), "print('it ran')")
     assert found.error is not None
-    assert "expected to be able to end the process of the model's own code" in found.error
+    assert "expected to be able to end the confined process" in found.error
     assert "it ran" not in found.output
 
 
@@ -125,7 +125,7 @@ def test_another_system_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_crash_is_named(place: Workplace) -> None:
     found = run_code(place, "import ctypes; ctypes.string_at(0)")
-    assert found.error == "the model's own code ended with SIGSEGV (SIGKILL is often a lack of memory)"
+    assert found.error == "the confined process ended with SIGSEGV (SIGKILL is often a lack of memory)"
 
 
 def started(job: Path, run: subprocess.Popen[str]) -> int:
