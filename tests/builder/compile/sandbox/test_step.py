@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ import pytest
 
 from tests.support import own_code
 from tests.support.bundles import make_writable
-from tests.support.compiled import LOW
+from tests.support.compiled import LOW, job_of
 from tests.support.projects import Project, contents
 from tests.support.tiny_models import MIXED_TEXTS
 from thoth_models import load_embedding
@@ -25,6 +28,7 @@ from thoth_models.verification.verify import verify
 from thoth_models_builder.bundle.derivation import FP32_COSINE
 from thoth_models_builder.compile.errors import SandboxError
 from thoth_models_builder.compile.sandbox.step import limits_for, run_step
+from thoth_models_builder.compile.steps import steps_of
 from thoth_models_builder.errors import CompileError
 from thoth_models_builder.spec.compile_job import JOB_NAME, MODEL_DIRECTORY, CompileJob
 from thoth_models_builder.spec.variants import SOURCE_DIRECTORY
@@ -186,3 +190,16 @@ def test_code_with_another_digest_does_not_run(tmp_path: Path) -> None:
     (tmp_path / JOB_NAME).write_bytes(job.to_bytes())
     with pytest.raises(SandboxError, match=r"modeling\.py: expected the reviewed sha256 .* found "):
         run_step(lambda *_: None, tmp_path, 1, {}, limits_for(0, None))
+
+
+def test_what_a_step_leaves_is_read_with_limited_memory() -> None:
+    """A graph or golden vectors of a few megabytes can become gigabytes when they are parsed."""
+    job = replace(job_of(), variants=("onnx-fp32",), code=("modeling.py",))
+    limits = {pattern: limit for step in steps_of(job) for pattern, limit in step.confined.items()}
+    parsed = [limit for pattern, limit in limits.items() if "golden" in pattern or pattern.endswith("onnx")]
+    assert parsed == [64 * 1024**2] * 2
+    code = (
+        "from thoth_models_builder.compile.sandbox.step import _limit_reading as limit; limit(); bytearray(3 * 2**30)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert found.stderr.splitlines()[-1] == "MemoryError"
