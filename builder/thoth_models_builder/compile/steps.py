@@ -77,16 +77,16 @@ class Step:
 
 _TEXT_BYTES: Final = 64 * 1024
 _JSON_BYTES: Final = 64 * 1024 * 1024
-"""Also for a graph, whose weights are in another file."""
-_CORPUS_BYTES: Final = 512 * 1024 * 1024
+_ARRAY_BYTES: Final = 512 * 1024 * 1024
+"""Also for a graph, whose weights are in another file, but not its constants, such as tables of positions."""
 _WEIGHT_BYTES: Final = 2**40
 """No limit of its own: the sandbox limits the disk by the weights of the model."""
 _CONFINED: Final = {
     _GOLDEN: {rf"{MODEL_DIRECTORY}/{re.escape(GOLDEN_NAME)}": _JSON_BYTES},
-    _CORPUS: {r"work/corpus-reference\.npy": _CORPUS_BYTES},
+    _CORPUS: {r"work/corpus-reference\.npy": _ARRAY_BYTES},
     _EXPORT: {
         r"work/onnx-(fp32|int8)\.omitted": _TEXT_BYTES,
-        rf"work/{re.escape(GRAPH_NAME)}": _JSON_BYTES,
+        rf"work/{re.escape(GRAPH_NAME)}": _ARRAY_BYTES,
         rf"work/{re.escape(GRAPH_NAME)}\.data": _WEIGHT_BYTES,
         rf"{MODEL_DIRECTORY}/onnx-(fp32|int8)/(tokenizer|settings)\.json": _JSON_BYTES,
     },

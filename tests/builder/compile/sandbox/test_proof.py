@@ -49,6 +49,13 @@ def test_capabilities_that_are_left_are_found(place: Workplace) -> None:
     assert "it ran" not in found.output
 
 
+def test_a_kernel_that_keeps_capabilities_is_named(place: Workplace) -> None:
+    found = run_code(place, RAN, without=["capset"])
+    message = "expected to give up all capabilities, found that the kernel refuses it"
+    assert message in found.output or "expected a directory that every user may read" in found.output
+    assert "it ran" not in found.output
+
+
 def test_a_process_without_the_proof_is_not_taken_for_confined(place: Workplace) -> None:
     found = run_code(place, RAN, without=["proof"])
     assert "AssertionError" in found.output
