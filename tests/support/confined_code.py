@@ -210,10 +210,8 @@ def _leave_out(name: str, confine: Any, supervise: Any) -> None:
         confine.FileAccess.enforce = lambda _self: None
     elif name == "user":
         confine._become = lambda _user, _needed: None
-    elif name == "capabilities":
-        confine._set_capabilities = lambda _kept: 0
-    elif name == "capset":
-        confine._set_capabilities = lambda _kept: -1
+    elif name in ("capabilities", "capset"):
+        confine._set_capabilities = lambda _kept: -1 if name == "capset" else 0
     elif name == "limits":
         confine._limit = lambda _limits: None
     elif name == "environment":

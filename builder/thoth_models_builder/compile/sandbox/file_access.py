@@ -118,9 +118,8 @@ def library_paths() -> list[Path]:
     schemes = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     prefixes = [f"{prefix}/{name}" for prefix in {sys.prefix, sys.base_prefix} for name in ("lib", "lib64")]
     libraries = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages", "lib-dynload")]
-    own = [
-        place for name in _PACKAGES if (found := find_spec(name)) for place in found.submodule_search_locations or ()
-    ]
+    specs = [spec for name in _PACKAGES if (spec := find_spec(name)) is not None]
+    own = [place for spec in specs for place in spec.submodule_search_locations or ()]
     home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 - does not fail where there is none
     found = {Path(path).resolve() for path in (*schemes, *prefixes, *libraries, *own)}
     return sorted(path for path in found if path.exists() and not home.is_relative_to(path))
