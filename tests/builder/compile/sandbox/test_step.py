@@ -115,7 +115,7 @@ HOSTILE = {
     "links": ("import os; os.symlink('/etc/passwd', 'link')", "PermissionError: [Errno 1] Operation not permitted"),
     "crashes": ("import ctypes; ctypes.string_at(0)", "SandboxError: the confined process ended with SIGSEGV"),
     "pretends": ("import os; os._exit(0)", "expected the results of the step, found none"),
-    "sleeps": ("import time; time.sleep(600)", "expected the compiler to end within 8 s"),
+    "sleeps": ("import time; time.sleep(600)", "expected the compiler to end within 20 s"),
 }
 """What hostile code does when it is imported, and what the build says of it."""
 
@@ -142,7 +142,7 @@ def test_hostile_code_is_stopped_and_named_and_leaves_nothing(
         project.specify(models)
         project.lock()
         with pytest.raises(CompileError) as raised:
-            project.build(compile_deadline=8)
+            project.build(compile_deadline=20)
         with pytest.raises(BlockingIOError):
             listener.accept()
     text = str(raised.value)
@@ -151,7 +151,7 @@ def test_hostile_code_is_stopped_and_named_and_leaves_nothing(
         others = [text.find(f"\n{other}: expected", begin + 1) for other in HOSTILE if other != name]
         end = min([place for place in others if place > 0], default=len(text))
         assert expected in text[begin:end], name
-    assert "good" not in {line.partition(":")[0] for line in text.splitlines()}
+    assert not [line for line in text.splitlines() if line.startswith("good:")]
     assert "s3cret" not in text
     assert sorted(path.name for path in home.iterdir()) == ["token"]
     assert list((project.store / "scratch").iterdir()) == []
