@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ONNX: Final = ("", "ai.onnx")
 _OF_RUNTIME: Final = "com.microsoft"
-_WRITTEN: Final = frozenset({"FusedMatMul", "GroupQueryAttention", "MultiHeadAttention"})
+_WRITTEN: Final = frozenset({"FusedMatMul", "GroupQueryAttention", "MultiHeadAttention", "RotaryEmbedding"})
 """Operators of onnxruntime that the exporter writes (:mod:`thoth_models_builder.compile.attention.nodes`). Others of it
 are refused: it adds the domain by itself, and some of them read files or run programs for other devices."""
 

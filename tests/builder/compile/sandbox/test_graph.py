@@ -116,18 +116,19 @@ def test_the_operators_of_long_texts_are_accepted(graph: Path) -> None:
     import onnx
     from onnx import helper
 
-    from thoth_models_builder.compile.attention.nodes import BIDIRECTIONAL, CAUSAL, DOMAIN, WINDOWED, expand
+    from thoth_models_builder.compile.attention.nodes import BIDIRECTIONAL, CAUSAL, DOMAIN, ROTATED, WINDOWED, expand
 
-    numbers: dict[str, Any] = {"scale": 1.0, "left": 1, "right": 1, "heads": 1, "kv_heads": 1, "window": 1}
+    numbers: dict[str, Any] = {"scale": 1.0, "left": 1, "right": 1, "heads": 1, "kv_heads": 1, "window": 1, "half": [2]}
     kinds = {
         BIDIRECTIONAL: ["scale"],
         WINDOWED: ["scale", "left", "right"],
         CAUSAL: ["heads", "kv_heads", "scale", "window"],
+        ROTATED: ["half"],
     }
 
     def add(model: Any) -> None:
         for kind, names in kinds.items():
-            inputs = ["q", "k", "v", *([] if kind == CAUSAL else ["p"])]
+            inputs = ["q", "k", "v", *(["p"] if kind in (BIDIRECTIONAL, WINDOWED) else [])]
             attributes = {name: numbers[name] for name in names}
             model.graph.node.append(helper.make_node(kind, inputs, [kind], domain=DOMAIN, **attributes))
 
@@ -135,7 +136,8 @@ def test_the_operators_of_long_texts_are_accepted(graph: Path) -> None:
     expanded = expand(onnx.load_model(graph, load_external_data=False))
     graph.write_bytes(expanded.SerializeToString())
     written = graph.read_bytes()
-    assert all(kind in written for kind in (b"FusedMatMul", b"MultiHeadAttention", b"GroupQueryAttention"))
+    operators = (b"FusedMatMul", b"MultiHeadAttention", b"GroupQueryAttention", b"RotaryEmbedding")
+    assert all(kind in written for kind in operators)
     check(graph)
 
 
