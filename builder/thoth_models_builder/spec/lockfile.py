@@ -253,6 +253,11 @@ def _model_differences(name: str, spec: Spec, lock: Lock) -> Iterator[str]:
         yield from entry_differences(name, spec.models[name], lock.models[name])
 
 
+def _differs(origin: Source, revision: str | None) -> bool:
+    """Return whether an origin is pinned to another commit than the locked one."""
+    return isinstance(origin, HubSource) and origin.is_pinned and origin.revision != revision
+
+
 def entry_differences(name: str, model: ModelSpec, locked: LockedModel) -> list[str]:
     """Return each difference between the ``locked`` entry of one model and its specification."""
     lines: list[str] = []
@@ -261,7 +266,7 @@ def entry_differences(name: str, model: ModelSpec, locked: LockedModel) -> list[
         wanted, found = (", ".join(map(str, sources)) for sources in (expected, locked.sources))
         lines.append(f"{name}: sources: expected {wanted}, found {found}")
     origin = model.sources[0]
-    if isinstance(origin, HubSource) and origin.is_pinned and origin.revision != locked.revision:
+    if expected == locked.sources and _differs(origin, locked.revision):
         lines.append(f"{name}: revision: expected {origin.revision}, found {locked.revision}")
     variants = tuple(sorted(model.variants))
     lines += [f"{name}: {line}" for line in code_differences(model.code, locked.code)]
