@@ -253,11 +253,6 @@ def _model_differences(name: str, spec: Spec, lock: Lock) -> Iterator[str]:
         yield from entry_differences(name, spec.models[name], lock.models[name])
 
 
-def _differs(origin: Source, revision: str | None) -> bool:
-    """Return whether an origin is pinned to another commit than the locked one."""
-    return isinstance(origin, HubSource) and origin.is_pinned and origin.revision != revision
-
-
 def entry_differences(name: str, model: ModelSpec, locked: LockedModel) -> list[str]:
     """Return each difference between the ``locked`` entry of one model and its specification."""
     lines: list[str] = []
@@ -265,8 +260,7 @@ def entry_differences(name: str, model: ModelSpec, locked: LockedModel) -> list[
     if expected != locked.sources:
         wanted, found = (", ".join(map(str, sources)) for sources in (expected, locked.sources))
         lines.append(f"{name}: sources: expected {wanted}, found {found}")
-    origin = model.sources[0]
-    if expected == locked.sources and _differs(origin, locked.revision):
+    elif isinstance(origin := model.sources[0], HubSource) and origin.is_pinned and origin.revision != locked.revision:
         lines.append(f"{name}: revision: expected {origin.revision}, found {locked.revision}")
     variants = tuple(sorted(model.variants))
     lines += [f"{name}: {line}" for line in code_differences(model.code, locked.code)]
