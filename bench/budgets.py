@@ -88,14 +88,16 @@ class Verdict:
 
 _FP32, _INT8, _TORCH = (f"{MINI}/{variant}" for variant in ("onnx-fp32", "onnx-int8", "torch-fp32"))
 _MANAGED_FP32, _MANAGED_TORCH = f"{_FP32}-manager", f"{_TORCH}-manager"
-_RAW, _FASTEMBED = f"{MINI}/{REFERENCE}", f"{MINI}/fastembed"
+_FASTEMBED = f"{MINI}/fastembed"
 _SYNTHETIC_FP32 = f"{SYNTHETIC}/onnx-fp32"
 _SHORT = throughput("short", 1, 1)
 _MIXED = throughput("mixed", 1, CALLERS)
 
 
 def _against_raw(what: str, metric: str, subject: str, limit: float, *, at_most: bool) -> Budget:
-    return Budget(what=what, metric=metric, subject=subject, against=(metric, _RAW), limit=limit, at_most=at_most)
+    """Return the budget of a figure of a subject, divided by that of sentence-transformers with the same model."""
+    raw = f"{subject.partition('/')[0]}/{REFERENCE}"
+    return Budget(what=what, metric=metric, subject=subject, against=(metric, raw), limit=limit, at_most=at_most)
 
 
 def _faster(what: str, subject: str, limits: dict[str, float]) -> tuple[Budget, ...]:
@@ -228,27 +230,15 @@ BUDGETS = (
 
 
 def _of_shape(shape: Shape) -> Iterator[Budget]:
-    raw, fp32 = f"{shape.name}/{REFERENCE}", f"{shape.name}/onnx-fp32"
+    name, tokens = shape.name, f"{shape.long_tokens:,} tokens"
     for variant, limit in (("onnx-fp32", 1.2), ("onnx-int8", 2.0)):
-        yield Budget(
-            what=f"{shape.name}: encode throughput, {variant} / sentence-transformers",
-            metric=throughput("short", 1, 1),
-            subject=f"{shape.name}/{variant}",
-            against=(throughput("short", 1, 1), raw),
-            limit=limit,
-            at_most=False,
-        )
-    tokens = f"{shape.long_tokens:,} tokens"
+        what = f"{name}: encode throughput, {variant} / sentence-transformers"
+        yield _against_raw(what, _SHORT, f"{name}/{variant}", limit, at_most=False)
+    fp32 = f"{name}/onnx-fp32"
+    what = f"{name}: one text of {tokens}, onnx-fp32 / sentence-transformers"
+    yield _against_raw(what, LONG, fp32, 1.0, at_most=False)
     yield Budget(
-        what=f"{shape.name}: one text of {tokens}, onnx-fp32 / sentence-transformers",
-        metric=LONG,
-        subject=fp32,
-        against=(LONG, raw),
-        limit=1.0,
-        at_most=False,
-    )
-    yield Budget(
-        what=f"{shape.name}: memory for one text of {tokens}, onnx-fp32, above the loaded model",
+        what=f"{name}: memory for one text of {tokens}, onnx-fp32, above the loaded model",
         metric=LONG_PEAK,
         subject=fp32,
         against=None,
