@@ -47,12 +47,15 @@ NOMIC: Config = {
     "rotary_emb_interleaved": False,
     "rotary_emb_scale_base": None,
     "rotary_scaling_factor": None,
+    "scale_attn_by_inverse_layer_idx": False,
     "scale_attn_weights": True,
     "torch_dtype": "float32",
+    "transformers_version": "4.37.2",
     "type_vocab_size": 2,
     "use_cache": True,
     "use_flash_attn": True,
     "use_rms_norm": False,
+    "use_xentropy": True,
     "vocab_size": 30528,
 }
 ARCTIC_LONG: Config = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.hub_simulator import DEFAULT_COMMIT
+from tests.support.published_configs import NOMIC
 from tests.zoo import tokenizers
 from tests.zoo.decoders import QWEN_SPECIAL, qwen3_config
 from tests.zoo.encoders import bert_config, roberta_config, save_encoder
@@ -67,58 +68,15 @@ _NOMIC_INNER = 256
 
 def nomic_config(count: int, positions: int, **more: Any) -> dict[str, Any]:
     """Return a config.json with GPT-2's names of keys, as published."""
-    code = "nomic-ai/nomic-bert-2048--"
-    return {
-        "activation_function": "swiglu",
-        "architectures": ["NomicBertModel"],
-        "attn_pdrop": 0.0,
-        "auto_map": {
-            "AutoConfig": f"{code}configuration_hf_nomic_bert.NomicBertConfig",
-            "AutoModel": f"{code}modeling_hf_nomic_bert.NomicBertModel",
-            "AutoModelForMaskedLM": f"{code}modeling_hf_nomic_bert.NomicBertForPreTraining",
-        },
-        "bos_token_id": None,
-        "causal": False,
-        "dense_seq_output": True,
-        "embd_pdrop": 0.0,
-        "eos_token_id": None,
-        "fused_bias_fc": True,
-        "fused_dropout_add_ln": True,
-        "initializer_range": 0.02,
-        "layer_norm_epsilon": 1e-12,
-        "max_trained_positions": 2048,
-        "mlp_fc1_bias": False,
-        "mlp_fc2_bias": False,
-        "model_type": "nomic_bert",
+    sizes = {
         "n_embd": WIDTH,
         "n_head": 4,
         "n_inner": _NOMIC_INNER,
         "n_layer": 2,
         "n_positions": positions,
-        "pad_vocab_size_multiple": 64,
-        "parallel_block": False,
-        "parallel_block_tied_norm": False,
-        "prenorm": False,
-        "qkv_proj_bias": False,
-        "reorder_and_upcast_attn": False,
-        "resid_pdrop": 0.0,
-        "rotary_emb_base": 1000,
-        "rotary_emb_fraction": 1.0,
-        "rotary_emb_interleaved": False,
-        "rotary_emb_scale_base": None,
-        "rotary_scaling_factor": None,
-        "scale_attn_by_inverse_layer_idx": False,
-        "scale_attn_weights": True,
-        "torch_dtype": "float32",
-        "transformers_version": "4.37.2",
-        "type_vocab_size": 2,
-        "use_cache": True,
-        "use_flash_attn": True,
-        "use_rms_norm": False,
-        "use_xentropy": True,
         "vocab_size": count,
-        **more,
     }
+    return {**NOMIC, **sizes, **more}
 
 
 def _nomic_weights(repository: Repository, rows: int, seed: int) -> None:

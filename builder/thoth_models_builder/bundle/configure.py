@@ -184,7 +184,7 @@ _SIMILARITIES: Final = {
 
 
 def _published(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
-    """Write anew what the library would read more out of than is meant, such as ``auto_map`` that is not needed."""
+    """Rewrite what the library would read more out of than is meant, such as ``auto_map`` that is not needed."""
     for path, repair in repairs(files, has_code=bool(model.code)).items():
         yield Change(path=path, data=repair.data, reason=repair.reason)
 

@@ -1,4 +1,4 @@
-"""Files of published models that are written anew, because the library would read more out of them than is meant. Pure.
+"""Files of published models that are rewritten, because the library would read more out of them than is meant. Pure.
 
 Four rules, none of which changes a vector that the published model can give:
 
@@ -9,7 +9,7 @@ Four rules, none of which changes a vector that the published model can give:
 - a maximum length beyond the positions that the architecture is known to have becomes the number of positions: longer
   texts fail in the published model, and are cut here.
 
-The bytes of the origin stay what the lock names. Each file that is written anew has a reason, which is reported.
+The bytes of the origin stay what the lock names. Each file that is rewritten has a reason, which is reported.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _HARMLESS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repair:
-    """A file that is written anew.
+    """A file that is rewritten.
 
     Attributes:
         data: Its bytes.

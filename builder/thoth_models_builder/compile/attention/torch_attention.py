@@ -61,7 +61,7 @@ def band_of(mask_function: Callable[..., Any]) -> Band:
     """Return the band of one of transformers' mask functions, which say whether a position sees another.
 
     Raises:
-        UnsupportedAttentionError: It is no band that is the same for every query.
+        UnsupportedAttentionError: It is not the same band for every query.
     """
     keys = torch.arange(_QUERIES[-1] + _FURTHEST + 1)
     seen = [_row(mask_function, query, keys) for query in _QUERIES]

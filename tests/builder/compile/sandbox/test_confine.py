@@ -1,4 +1,4 @@
-"""What the confined process has given up: its user, descriptors, environment and limits."""
+"""What the confined process no longer has: its user, descriptors, environment and limits."""
 
 from __future__ import annotations
 
