@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from thoth_models_builder.compile.errors import NotExportableError
-from thoth_models_builder.compile.graphs import finish_graph
+from thoth_models_builder.compile.graphs.writing import finish_graph
 from thoth_models_builder.compile.quantize import quantize_graph
 
 

@@ -30,7 +30,7 @@ from thoth_models_builder.compile.attention.torch_attention import (
 )
 from thoth_models_builder.compile.errors import NotExportableError, UnusableModelError
 from thoth_models_builder.compile.exporters import OUTPUT_NAME, by_program, by_tracing
-from thoth_models_builder.compile.graphs import write_graph
+from thoth_models_builder.compile.graphs.writing import write_graph
 from thoth_models_builder.compile.loading.load_checked import load_checked
 from thoth_models_builder.compile.tokenizer_files import (
     POOLING_MASK,

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from thoth_models_builder.compile.attention import nodes
-from thoth_models_builder.compile.graphs import names_read
+from thoth_models_builder.compile.graphs.reading import names_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -30,7 +30,8 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from thoth_models_builder.compile.errors import NotExportableError
-from thoth_models_builder.compile.graphs import names_read, write_graph
+from thoth_models_builder.compile.graphs.reading import names_read
+from thoth_models_builder.compile.graphs.writing import write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

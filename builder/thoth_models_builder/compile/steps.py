@@ -197,7 +197,7 @@ class Workshop:
         """Derive the graph of a variant from the exported one."""
         if variant in self._omitted():
             return
-        from thoth_models_builder.compile.graphs import finish_graph  # noqa: PLC0415 - see write_golden
+        from thoth_models_builder.compile.graphs.writing import finish_graph  # noqa: PLC0415 - see write_golden
 
         graph = self._work / GRAPH_NAME
         try:

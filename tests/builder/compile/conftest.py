@@ -20,7 +20,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     def export(name: str) -> Exported:
         if name not in made:
             from thoth_models_builder.compile.export import export_graph, load_reference, write_tokenizer
-            from thoth_models_builder.compile.graphs import finish_graph
+            from thoth_models_builder.compile.graphs.writing import finish_graph
 
             place = tmp_path_factory.mktemp("exported")
             tiny = MAKERS[name](place / "source")

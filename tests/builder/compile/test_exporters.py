@@ -53,7 +53,7 @@ def test_the_width_is_stated_after_every_pooling_and_no_branch_is_left(pooling: 
     from sentence_transformers.base.modules import Normalize
 
     from thoth_models_builder.compile.export import export_graph, load_reference
-    from thoth_models_builder.compile.graphs import finish_graph
+    from thoth_models_builder.compile.graphs.writing import finish_graph
 
     model = make_pooled_model(tmp_path / "model", pooling, more=[Normalize()])
     export_graph(load_reference(model.directory), tmp_path / "raw.onnx")

@@ -63,7 +63,7 @@ class Encoder:
     def write(self, target: Path) -> Path:
         from onnx import TensorProto, helper, numpy_helper
 
-        from thoth_models_builder.compile.graphs import write_graph
+        from thoth_models_builder.compile.graphs.writing import write_graph
 
         inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
@@ -85,7 +85,7 @@ def _weights(random: np.random.Generator, rows: int, columns: int) -> NDArray[np
 
 
 def _quantized(raw: Path, *, finish: bool = True) -> Path:
-    from thoth_models_builder.compile.graphs import finish_graph
+    from thoth_models_builder.compile.graphs.writing import finish_graph
     from thoth_models_builder.compile.quantize import quantize_graph
 
     quantized = raw.with_name("quantized.onnx")

@@ -28,7 +28,7 @@ def test_a_graph_in_blocks_gives_the_vectors_of_the_library(name: str, tmp_path:
 
     from thoth_models_builder.compile.attention.torch_attention import attention_of
     from thoth_models_builder.compile.export import export_graph, load_reference
-    from thoth_models_builder.compile.graphs import finish_graph
+    from thoth_models_builder.compile.graphs.writing import finish_graph
 
     model = load_reference(LONG_MODELS[name](tmp_path / "source"))
     export_graph(model, tmp_path / "raw.onnx")

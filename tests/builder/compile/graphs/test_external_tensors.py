@@ -36,8 +36,8 @@ def test_the_list_is_what_the_library_says_of_any_graph_that_is_written(
 ) -> None:
     import onnx
 
-    from thoth_models_builder.compile.external_tensors import write_tensors
-    from thoth_models_builder.compile.graphs import write_graph
+    from thoth_models_builder.compile.graphs.external_tensors import write_tensors
+    from thoth_models_builder.compile.graphs.writing import write_graph
 
     arrays = {
         name: np.arange(math.prod(shape), dtype=np.int64).astype(kind).reshape(shape)
@@ -63,7 +63,7 @@ def test_a_tensor_in_a_branch_is_refused(tmp_path: Path) -> None:
     import onnx
 
     from thoth_models_builder.compile.errors import NotExportableError
-    from thoth_models_builder.compile.external_tensors import write_tensors
+    from thoth_models_builder.compile.graphs.external_tensors import write_tensors
 
     branch = onnx.helper.make_graph([], "branch", [], [], [onnx.numpy_helper.from_array(np.zeros(4), "inner")])
     (inner,) = branch.initializer

@@ -15,7 +15,9 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from thoth_models_builder.compile.external_tensors import write_tensors
+from thoth_models_builder.compile.graphs.external_tensors import write_tensors
+from thoth_models_builder.compile.graphs.products import arrange_products
+from thoth_models_builder.compile.graphs.reading import external_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,35 +63,9 @@ def finish_graph(raw: Path, target: Path) -> None:
         finished = onnx.load(optimized, load_external_data=False)
         # Shapes of intermediate values, which every runtime infers itself.
         del finished.graph.value_info[:]
-        write_graph(finished, target, external_weights(finished, optimized.parent))
+        weights = external_weights(finished, optimized.parent)
+        write_graph(finished, target, arrange_products(finished, weights))
     write_tensors(target)
-
-
-def external_weights(model: onnx.ModelProto, directory: Path) -> dict[str, NDArray[Any]]:
-    """Return the external weights of a graph by name, as views of their files.
-
-    Args:
-        model: The graph, loaded without its external weights.
-        directory: Directory of the graph.
-    """
-    files: dict[str, NDArray[np.uint8]] = {}
-    weights: dict[str, NDArray[Any]] = {}
-    for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            place = {entry.key: entry.value for entry in tensor.external_data}
-            if (name := place["location"]) not in files:
-                files[name] = np.memmap(directory / name, np.uint8, "r")
-            start = int(place.get("offset", "0"))
-            data = files[name][start : start + int(place["length"])]
-            weights[tensor.name] = data.view(helper.tensor_dtype_to_np_dtype(tensor.data_type)).reshape(tensor.dims)
-    return weights
-
-
-def names_read(node: onnx.NodeProto) -> set[str]:
-    """Return the names that a node reads, including those in its subgraphs."""
-    inside = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    inside += [graph for attribute in node.attribute for graph in attribute.graphs]
-    return set(node.input).union(*(names_read(other) for graph in inside for other in graph.node))
 
 
 def write_graph(model: onnx.ModelProto, target: Path, weights: Mapping[str, NDArray[Any]] | None = None) -> None:

@@ -1,0 +1,138 @@
+"""Write products with weights so that onnxruntime computes them quickly without a copy of the weights.
+
+onnxruntime rearranges the right operand of a product, block by block, and reads the left one as it is. By default it
+keeps the rearranged weights (prepacking): a second copy, and one that processes cannot share. Without it, a product of
+few tokens with weights on the right takes longest over rearranging them.
+
+So each matrix of weights is stored by its outputs, as in a checkpoint, which takes less time to rearrange; and in a run
+of few tokens it is the left operand: then the tokens are rearranged, and the result is transposed.
+docs/decisions/0033-products-with-weights.md has what was measured.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from thoth_models_builder.compile.graphs.reading import names_read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+FEW_TOKENS: Final = 128
+"""Tokens of a run, with padding, up to which weights are the left operand."""
+
+_DOMAIN: Final = "com.microsoft"
+_IDS: Final = "input_ids"
+_PREFIX: Final = "products/"
+_SIDES: Final = 2
+
+
+def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Write the products of a graph with matrices of weights in two forms, of which a run takes one.
+
+    Args:
+        model: A graph of token ids with one output. It is modified, unless it has no such product.
+        weights: Its external weights by name.
+
+    Returns:
+        The weights as the graph expects them afterwards; those that are transposed are views.
+    """
+    graph = model.graph
+    products = _products(graph, weights)
+    matrices = {node.input[1] for node in products.values()}
+    if not products:
+        return dict(weights)
+    few, many = list[onnx.NodeProto](), list[onnx.NodeProto]()
+    for node in graph.node:
+        is_product = node.output[0] in products
+        made = {new.output[0] for new in few}
+        few += [new for new in _left(node, weights) if new.output[0] not in made] if is_product else [node]
+        many.append(_right(node) if is_product else node)
+    (output,) = graph.output
+    branches = {"then_branch": _branch("few", few, output), "else_branch": _branch("many", many, output)}
+    tokens, limit, is_few = (f"{_PREFIX}{name}" for name in ("tokens", "limit", "is_few"))
+    del graph.node[:]
+    graph.node.extend(
+        [
+            helper.make_node("Size", [_IDS], [tokens]),
+            helper.make_node("LessOrEqual", [tokens, limit], [is_few]),
+            helper.make_node("If", [is_few], [output.name], **branches),
+        ]
+    )
+    graph.initializer.append(numpy_helper.from_array(np.array(FEW_TOKENS), limit))
+    for side in {side for name in matrices for side in weights[name].shape}:
+        graph.initializer.append(numpy_helper.from_array(np.array([side]), _side(side)))
+        graph.initializer.append(numpy_helper.from_array(np.array([-1, side]), _rows(side)))
+    for tensor in graph.initializer:
+        if tensor.name in matrices:
+            tensor.dims[:] = weights[tensor.name].shape[::-1]
+    if all(opset.domain != _DOMAIN for opset in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
+    return {name: array.T if name in matrices else array for name, array in weights.items()}
+
+
+def _products(graph: onnx.GraphProto, weights: Mapping[str, NDArray[Any]]) -> dict[str, onnx.NodeProto]:
+    """Return the products with matrices that only such products read, by output."""
+    matrices = {name for name, array in weights.items() if array.ndim == _SIDES and array.dtype == np.float32}
+    found = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "MatMul" and node.input[1] in matrices and node.input[0] not in weights
+    }
+    others = (node for node in graph.node if node.output[0] not in found)
+    elsewhere = {output.name for output in graph.output}.union(*map(names_read, others))
+    return {name: node for name, node in found.items() if node.input[1] not in elsewhere}
+
+
+def _right(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Return the product with the weights on the right."""
+    return helper.make_node("FusedMatMul", node.input, node.output, domain=_DOMAIN, transB=1)
+
+
+def _left(node: onnx.NodeProto, weights: Mapping[str, NDArray[Any]]) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of the product with the weights on the left; those that depend on the tokens alone come first."""
+    (states, matrix), (result,) = node.input, node.output
+    inputs, outputs = weights[matrix].shape
+    rows, sides = f"{_PREFIX}{states}/rows", f"{_PREFIX}{states}/sides"
+    shape, product, transposed = f"{sides}/{outputs}", f"{_PREFIX}{result}/product", f"{_PREFIX}{result}/transposed"
+    yield helper.make_node("Reshape", [states, _rows(inputs)], [rows])
+    yield helper.make_node("Shape", [states], [sides], end=-1)
+    yield helper.make_node("Concat", [sides, _side(outputs)], [shape], axis=0)
+    yield helper.make_node("FusedMatMul", [matrix, rows], [product], domain=_DOMAIN, transB=1)
+    yield helper.make_node("Transpose", [product], [transposed], perm=[1, 0])
+    yield helper.make_node("Reshape", [transposed, shape], [result])
+
+
+def _side(length: int) -> str:
+    return f"{_PREFIX}side/{length}"
+
+
+def _rows(length: int) -> str:
+    return f"{_PREFIX}rows/{length}"
+
+
+def _branch(name: str, nodes: list[onnx.NodeProto], output: onnx.ValueInfoProto) -> onnx.GraphProto:
+    """Return a branch with these nodes, whose output has a name that the graph around it does not have."""
+    inner = onnx.ValueInfoProto()
+    inner.CopyFrom(output)
+    inner.name = f"{_PREFIX}{output.name}"
+    branch = helper.make_graph(nodes, name, [], [inner])
+    for node in branch.node:
+        _rename(node, output.name, inner.name)
+    return branch
+
+
+def _rename(node: onnx.NodeProto, old: str, new: str) -> None:
+    for names in (node.input, node.output):
+        for place, name in enumerate(names):
+            if name == old:
+                names[place] = new
+    for attribute in node.attribute:
+        for inside in attribute.g.node:
+            _rename(inside, old, new)

@@ -1,0 +1,41 @@
+"""Read graphs: their external weights, and the names that a node reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def external_weights(model: onnx.ModelProto, directory: Path) -> dict[str, NDArray[Any]]:
+    """Return the external weights of a graph by name, as views of their files.
+
+    Args:
+        model: The graph, loaded without its external weights.
+        directory: Directory of the graph.
+    """
+    files: dict[str, NDArray[np.uint8]] = {}
+    weights: dict[str, NDArray[Any]] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            if (name := place["location"]) not in files:
+                files[name] = np.memmap(directory / name, np.uint8, "r")
+            start = int(place.get("offset", "0"))
+            data = files[name][start : start + int(place["length"])]
+            weights[tensor.name] = data.view(helper.tensor_dtype_to_np_dtype(tensor.data_type)).reshape(tensor.dims)
+    return weights
+
+
+def names_read(node: onnx.NodeProto) -> set[str]:
+    """Return the names that a node reads, including those in its subgraphs."""
+    inside = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    inside += [graph for attribute in node.attribute for graph in attribute.graphs]
+    return set(node.input).union(*(names_read(other) for graph in inside for other in graph.node))
