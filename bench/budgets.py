@@ -235,6 +235,10 @@ def _of_shape(shape: Shape) -> Iterator[Budget]:
         what = f"{name}: encode throughput, {variant} / sentence-transformers"
         yield _against_raw(what, _SHORT, f"{name}/{variant}", limit, at_most=False)
     fp32 = f"{name}/onnx-fp32"
+    if shape.is_for_fastembed:
+        what = f"{name}: short texts one by one, onnx-fp32 / fastembed"
+        against = (SINGLES, f"{name}/fastembed")
+        yield Budget(what=what, metric=SINGLES, subject=fp32, against=against, limit=1.2, at_most=False)
     what = f"{name}: one text of {tokens}, onnx-fp32 / sentence-transformers"
     yield _against_raw(what, LONG, fp32, 1.0, at_most=False)
     yield Budget(

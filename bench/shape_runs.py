@@ -23,7 +23,7 @@ from bench.materials import (
 from bench.measure import Bench, turns
 from bench.peaks import Peak
 from bench.processes import SubjectError
-from bench.results import throughput
+from bench.results import SINGLES, throughput
 from bench.shapes import SHAPES
 from bench.subjects import SHAPE_SUBJECTS, VARIANTS, Places, subjects_of
 from bench.texts import Sizes, long_text, make_texts
@@ -40,7 +40,8 @@ COLD_SECONDS = "build of all variants from nothing"
 COLD_PEAK = "most memory of that build, above nothing"
 LONG = "long texts per second, one by one"
 LONG_PEAK = "most memory for one long text, above the loaded model"
-KINDS = ("short", "mixed")
+WAYS = (("short", False), ("mixed", False), ("short", True))
+"""What is encoded, and whether in calls with one text each."""
 
 _MEMORY_SHARE = 0.7
 """Of the machine's memory that a measured process may take: beyond it an allocation fails, and no process is killed."""
@@ -135,21 +136,23 @@ def _measure_build(shape: Shape, bench: Bench) -> None:
 
 def _measure_throughput(shape: Shape, bench: Bench, counts: Counts) -> None:
     results = bench.results
-    files = bench.write_texts("", {kind: texts for kind, texts in make_texts(counts.texts).items() if kind in KINDS})
+    kinds = {kind for kind, _ in WAYS}
+    files = bench.write_texts("", {kind: texts for kind, texts in make_texts(counts.texts).items() if kind in kinds})
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for subject in bench.materials.ready(shape.name):
             with bench.failing(subject.name, ""):
                 workers[subject.name] = stack.enter_context(bench.start(subject))
                 workers[subject.name].first_vector()
-        for kind, repetition in itertools.product(KINDS, range(counts.throughput)):
-            metric, count = throughput(kind, 1, 1), getattr(counts.texts, kind)
+        for (kind, is_single), repetition in itertools.product(WAYS, range(counts.throughput)):
+            count = getattr(counts.texts, kind)
+            metric, calls = (SINGLES, count) if is_single else (throughput(kind, 1, 1), 1)
             bench.log_progress(f"{shape.name}: {metric}, {repetition + 1} of {counts.throughput}")
             for subject in turns(bench.materials.ready(shape.name), repetition):
                 worker = workers.get(subject.name)
                 if worker is not None and worker.is_alive and not results.has_failed(subject.name, metric):
                     with bench.failing(subject.name, metric):
-                        results.add(metric, subject.name, repetition, count / worker.encode(files[kind], 1, 1))
+                        results.add(metric, subject.name, repetition, count / worker.encode(files[kind], 1, calls))
 
 
 def _measure_long(shape: Shape, bench: Bench, repetitions: int) -> None:

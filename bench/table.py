@@ -242,6 +242,7 @@ def shape_tables(results: Results, shape: Shape) -> list[str]:
     figures = (
         (FIRST_VECTOR, "s"),
         (RSS, "bytes"),
+        (SINGLES, ""),
         (throughput("short", 1, 1), ""),
         (throughput("mixed", 1, 1), ""),
         (LONG, ""),
@@ -253,7 +254,8 @@ def shape_tables(results: Results, shape: Shape) -> list[str]:
         cells = [_cell(results, metric, subject.name, unit) for metric, unit in figures]
         body.append([subject.title, *cells, "failed" if cosine is None else f"{cosine:.6f}"])
     long = f"text of {shape.long_tokens:,} tokens"
-    head = ["", "first vector", "RSS", "short, texts/s", "mixed, texts/s", f"{long}, texts/s", f"memory for a {long}"]
+    head = ["", "first vector", "RSS", "short, one by one, texts/s", "short, texts/s", "mixed, texts/s"]
+    head += [f"{long}, texts/s", f"memory for a {long}"]
     return [
         (
             f"In the shape of {shape.like}. A build of all variants from nothing took "
