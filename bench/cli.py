@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime as dt
+import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.budgets import SHAPE_BUDGETS, judge
+from bench.cells import OPERATIONS, count_operations
 from bench.compare import alike, caveats, compare
 from bench.images import measure_containers, measure_layers
 from bench.machine import describe_machine, read_versions
@@ -24,7 +26,7 @@ from bench.output import log_progress, show
 from bench.parts import measure_build, measure_large, measure_verify
 from bench.plot import draw
 from bench.processors import kind_of, name_of
-from bench.results import Results, beside, read_runs, to_json
+from bench.results import KINDS, SINGLES, WAYS, Results, beside, read_runs, throughput, to_json
 from bench.shape_runs import FULL as FULL_SHAPES
 from bench.shape_runs import QUICK as QUICK_SHAPES
 from bench.shape_runs import measure_shapes
@@ -169,8 +171,10 @@ def measure(work: Path, *, quick: bool) -> Results:
     bench.measure_four(MINI, counts["four processes"])
     bench.measure_one(SYNTHETIC, counts["synthetic"])
     bench.measure_four(SYNTHETIC, counts["four processes"])
-    bench.measure_throughput(MINI, counts["throughput"], make_texts(sizes["one"]), make_texts(sizes["many"]))
-    bench.measure_singles(MINI, counts["throughput"], make_texts(sizes["single"])["short"])
+    texts = {called: make_texts(size) for called, size in sizes.items()}
+    results.settings[OPERATIONS] = operations(materials.places.source(MINI), texts)
+    bench.measure_throughput(MINI, counts["throughput"], texts["one"], texts["many"])
+    bench.measure_singles(MINI, counts["throughput"], texts["single"]["short"])
     log_progress("verify")
     measure_verify(materials, results, counts["verify"])
     log_progress("build with nothing to do")
@@ -180,6 +184,28 @@ def measure(work: Path, *, quick: bool) -> Results:
     measure_containers(materials, results, counts["containers"], log_progress)
     log_progress("done")
     return results
+
+
+def operations(source: Path, texts: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, float]:
+    """Return the operations of a model for one text of each cell, by metric.
+
+    Args:
+        source: Directory of the model.
+        texts: The texts by what they are for, as in ``FULL_SIZES``, and by kind.
+    """
+    from tokenizers import Tokenizer  # noqa: PLC0415 - only a run that measures needs it
+
+    config = json.loads((source / "config.json").read_bytes())
+    limits = json.loads((source / "sentence_bert_config.json").read_bytes())
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(limits["max_seq_length"])
+
+    def count(those: Sequence[str]) -> float:
+        return count_operations(config, [len(encoded.ids) for encoded in tokenizer.encode_batch(list(those))])
+
+    sets = {throughput(kind, *way): texts["one" if way[1] == 1 else "many"][kind] for kind in KINDS for way in WAYS}
+    return {metric: count(those) for metric, those in {**sets, SINGLES: texts["single"]["short"]}.items()}
 
 
 def write(results: Results, kept: Sequence[Results], work: Path) -> None:

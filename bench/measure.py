@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.cells import PRODUCT
 from bench.processes import SubjectError, Worker, run, worker_environment
 from bench.results import (
     CALLERS,
@@ -24,7 +25,7 @@ from bench.results import (
     WAYS,
     throughput,
 )
-from bench.subjects import REFERENCE, task_of
+from bench.subjects import REFERENCE, is_called_at_once, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from bench.results import Results
     from bench.subjects import Subject
 
-
-SINGLES_VARIANT = "onnx-fp32"
 
 _ANSWER_SECONDS = 900.0
 """A text of 8,192 tokens through the largest shape takes two minutes where other things run, too."""
@@ -156,6 +155,10 @@ class Bench:
                     workers[subject.name] = worker
             jobs = [(kind, *way) for kind in KINDS for way in WAYS]
             for repetition in range(repetitions):
+                reference = f"{model}/{REFERENCE}"
+                if reference in workers:
+                    with self.failing(reference, PRODUCT):
+                        self.results.add(PRODUCT, reference, repetition, workers[reference].product())
                 for kind, callers, calls in jobs:
                     metric = throughput(kind, callers, calls)
                     self.log_progress(f"{metric}, {repetition + 1} of {repetitions}")
@@ -168,25 +171,29 @@ class Bench:
                             self.results.add(metric, subject.name, repetition, len(counts[calls][kind]) / seconds)
 
     def measure_singles(self, model: str, repetitions: int, texts: Sequence[str]) -> None:
-        """Measure texts per second of calls with one text each, of the variant and of the manager that gathers them."""
+        """Measure texts per second of calls with one text each, and of many such callers at once.
+
+        The second of the variant alone and of the manager that gathers them.
+        """
         (file,) = self.write_texts("single-", {"short": texts}).values()
-        ready = self.materials.ready(model)
-        subjects = [subject for subject in ready if subject.is_ours and subject.variant == SINGLES_VARIANT]
         with contextlib.ExitStack() as stack:
-            workers = {
-                subject.name: stack.enter_context(self.start(subject)) for subject in subjects if subject.is_ours
-            }
-            for name, worker in workers.items():
-                with self.failing(name, ""):
-                    worker.first_vector()
+            workers: dict[str, Worker] = {}
+            for subject in self.materials.ready(model):
+                with self.failing(subject.name, ""):
+                    workers[subject.name] = stack.enter_context(self.start(subject))
+                    workers[subject.name].first_vector()
             for repetition in range(repetitions):
                 for metric, callers in ((SINGLES, 1), (SINGLES_AT_ONCE, SINGLE_CALLERS)):
                     self.log_progress(f"{metric}, {repetition + 1} of {repetitions}")
-                    for name, worker in workers.items():
-                        if not self.results.has_failed(name, metric):
-                            with self.failing(name, metric):
-                                seconds = worker.encode(file, callers, len(texts))
-                                self.results.add(metric, name, repetition, len(texts) / seconds)
+                    for subject in turns(self.materials.ready(model), repetition):
+                        worker = workers.get(subject.name)
+                        if metric == SINGLES_AT_ONCE and not is_called_at_once(subject):
+                            continue
+                        if worker is None or not worker.is_alive or self.results.has_failed(subject.name, metric):
+                            continue
+                        with self.failing(subject.name, metric):
+                            seconds = worker.encode(file, callers, len(texts))
+                            self.results.add(metric, subject.name, repetition, len(texts) / seconds)
 
     def _rounds(self, model: str, repetitions: int, what: str) -> Iterator[tuple[int, Subject]]:
         for repetition in range(repetitions):

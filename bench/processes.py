@@ -99,6 +99,10 @@ class Worker:
         """
         return self._ask({"do": "peak", "texts": str(texts)})
 
+    def product(self) -> float:
+        """Return the operations per second of plain matrix products, in a process that has torch."""
+        return float(self._ask({"do": "product"})["rate"])
+
     def vectors(self, texts: Path, target: Path) -> list[str]:
         """Write the vectors of the texts of a JSON file as .npy, and return which heavy libraries were imported."""
         answer: list[str] = self._ask({"do": "vectors", "texts": str(texts), "to": str(target)})["imported"]

@@ -124,6 +124,11 @@ def subjects_of(model: str) -> list[Subject]:
     return [subject for subject in (*SUBJECTS, *SHAPE_SUBJECTS) if subject.model == model]
 
 
+def is_called_at_once(subject: Subject) -> bool:
+    """Return whether it is measured with single texts of many callers at once: one variant, alone and managed."""
+    return subject.is_ours and subject.variant == "onnx-fp32"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
     """Where the files of the subjects are.

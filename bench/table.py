@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.cells import cell_table
 from bench.images import CONTAINER_PSS, CONTAINERS_PSS, DOCKER_BUILD, IMAGE, LAYER_RATE
+from bench.markdown import number, rows, with_spread
 from bench.parts import (
     BUILD_OWN_SECONDS,
     BUILD_SECONDS,
@@ -31,7 +33,7 @@ from bench.results import (
 )
 from bench.shape_runs import COLD_PEAK, COLD_SECONDS, LONG, LONG_PEAK
 from bench.shapes import SHAPES
-from bench.subjects import MINI, REFERENCE, SYNTHETIC, subjects_of
+from bench.subjects import MINI, REFERENCE, SYNTHETIC, is_called_at_once, subjects_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from bench.budgets import Budget, Verdict
     from bench.results import Results
     from bench.shapes import Shape
-    from bench.spread import Spread
 
 BEGIN = "<!-- figures: begin; written by nox -s bench -->"
 END = "<!-- figures: end -->"
@@ -52,30 +53,8 @@ _NAMES = {
     SYNTHETIC: "synthetic: random weights in the shape of paraphrase-multilingual-MiniLM-L12-v2",
 }
 _KEY_VERSIONS = ("torch", "sentence-transformers", "transformers", "onnxruntime", "tokenizers", "fastembed", "openvino")
-_SMALL = 10
 _IDLE = 0.7
 """Load of the last minute up to which a machine counts as idle."""
-
-
-def number(value: float, unit: str = "") -> str:
-    """Return a figure with three digits or so, in a unit that suits it."""
-    if unit == "bytes":
-        return f"{value / 1e6:,.0f} MB"
-    digits = 0 if value >= 100 or value == int(value) else 1 if value >= _SMALL else 2 if value >= 1 else 3  # noqa: PLR2004
-    return f"{value:,.{digits}f}{' ' + unit if unit else ''}"
-
-
-def with_spread(spread: Spread, unit: str = "") -> str:
-    """Return a median with its quartiles."""
-    if spread.count == 1:
-        return number(spread.median, unit)
-    return f"{number(spread.median, unit)} ({number(spread.low, unit)} to {number(spread.high, unit)})"
-
-
-def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return [*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in body)]
 
 
 def limit_of(budget: Budget) -> str:
@@ -155,6 +134,9 @@ def singles_table(results: Results) -> list[str]:
     for subject in subjects:
         gain = results.ratio((SINGLES_AT_ONCE, subject.name), (SINGLES, subject.name))
         cells = [_cell(results, metric, subject.name, "") for metric in (SINGLES, SINGLES_AT_ONCE)]
+        if not is_called_at_once(subject):
+            body.append([subject.title, cells[0], "", ""])
+            continue
         body.append([subject.title, *cells, "failed" if gain is None else with_spread(gain)])
     head = ["calls with one text, texts/s", "one caller", f"{SINGLE_CALLERS} callers at once", "ratio"]
     return rows(head, body)
@@ -220,7 +202,7 @@ def report(results: Results, verdicts: Sequence[Verdict]) -> str:
     for model in (MINI, SYNTHETIC):
         lines += ["", f"#### {_NAMES[model]}", "", *subject_tables(results, model)]
         if model == MINI:
-            lines += ["", *singles_table(results)]
+            lines += ["", *singles_table(results), "", *cell_table(results)]
     lines += ["", "#### Bundle, builder and images", "", *part_table(results)]
     if failed := failures(results):
         lines += ["", "#### Failed", "", *failed]

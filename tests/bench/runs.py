@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.cells import CELLS, OPERATIONS, PRODUCT
 from bench.images import CONTAINER_PSS, CONTAINERS_PSS, DOCKER_BUILD, IMAGE, LAYER_RATE
 from bench.parts import (
     BUILD_REWRITTEN,
@@ -81,8 +82,8 @@ def make_results(*, slowness: float = 1.0, repetitions: int = 3, **changes: Any)
                 for way in WAYS:
                     value = 300 / pace * THROUGHPUT[subject.way]
                     results.add(throughput(kind, *way), subject.name, repetition, value)
+            results.add(SINGLES, subject.name, repetition, 100 / pace * THROUGHPUT[subject.way])
             if subject.loader == "thoth-models-manager":
-                results.add(SINGLES, subject.name, repetition, 250 / pace)
                 results.add(SINGLES_AT_ONCE, subject.name, repetition, 800 / pace)
             memory = 170e6 if subject.way.startswith("onnx") else 500e6
             results.add(RSS, subject.name, repetition, memory)
@@ -96,7 +97,9 @@ def make_results(*, slowness: float = 1.0, repetitions: int = 3, **changes: Any)
         results.add(LAYER_RATE, DOCKER_BUILD, repetition, 200e6 / pace)
         results.add(CONTAINER_PSS, IMAGE, repetition, 600e6)
         results.add(CONTAINERS_PSS, IMAGE, repetition, 1000e6)
+        results.add(PRODUCT, "mini/raw", repetition, 2e11 / pace)
     results.add(LARGE_MEMORY, BUILDER, 0, 40e6)
+    results.settings[OPERATIONS] = dict.fromkeys(CELLS.values(), 1e8)
     results.agreement = {subject.name: 1.0 for subject in SUBJECTS}
     return results
 

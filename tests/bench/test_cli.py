@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bench import cli
-from bench.results import FIRST_VECTOR, read_runs, to_json
+from bench.cells import CELLS, count_operations
+from bench.results import FIRST_VECTOR, SINGLES, read_runs, throughput, to_json
 from bench.table import BEGIN, END
 from tests.bench.runs import OLDER, make_results, scaled
 
@@ -92,3 +94,26 @@ def test_a_full_run_stands_beside_those_of_other_machines(
 def test_without_results_there_is_nothing_to_compare(new: Path) -> None:
     assert not new.exists()
     assert cli.main(["--no-measure"]) == 2
+
+
+@pytest.mark.onnx
+def test_operations_are_counted_for_the_texts_of_each_cell(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    config = {"hidden_size": 2, "intermediate_size": 8, "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 3}')
+    words = {1: "one", 2: "one two", 3: "one two three", 9: "one two three four"}
+    texts = {"one": {"short": [words[1]], "long": [words[9]], "mixed": [words[1], words[3]]}}
+    texts["many"] = {"short": [words[2]], "long": [words[3]], "mixed": [words[2]]}
+    texts["single"] = {"short": [words[1], words[1]]}
+    counted = cli.operations(tmp_path, texts)
+    assert set(counted) == set(CELLS.values())
+    of = {length: count_operations(config, [length]) for length in (1, 2, 3)}
+    assert counted[throughput("long", 1, 1)] == of[3]
+    assert counted[throughput("mixed", 1, 1)] == (of[1] + of[3]) / 2
+    assert counted[throughput("short", 8, 8)] == of[2]
+    assert counted[SINGLES] == of[1]

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.budgets import judge
-from bench.spread import Spread
-from bench.table import BEGIN, END, number, report, report_all, with_spread, write_page
+from bench.table import BEGIN, END, report, report_all, write_page
 from tests.bench.runs import OLDER, make_results, scaled, without
 
 if TYPE_CHECKING:
@@ -25,26 +24,6 @@ def reported(results: Results) -> str:
 def line_of(text: str, *parts: str) -> str:
     (line,) = [line for line in text.splitlines() if all(part in line for part in parts)]
     return line
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (0.0512, "", "0.051"),
-        (5.5, "s", "5.50 s"),
-        (12.34, "", "12.3"),
-        (1234.5, "", "1,234"),
-        (3, "files", "3 files"),
-        (199_400_000, "bytes", "199 MB"),
-    ],
-)
-def test_figures_have_about_three_digits(value: float, unit: str, text: str) -> None:
-    assert number(value, unit) == text
-
-
-def test_a_median_comes_with_its_quartiles_unless_there_is_one_value_only() -> None:
-    assert with_spread(Spread(median=2.5, low=2.25, high=3, count=5), "s") == "2.50 s (2.25 s to 3 s)"
-    assert with_spread(Spread(median=2.5, low=2.5, high=2.5, count=1)) == "2.50"
 
 
 def test_the_table_of_budgets_shows_figure_and_verdict() -> None:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from bench.worker import encode_in_threads, peak_while, read_memory
+from bench.worker import encode_in_threads, obey, peak_while, product_rate, read_memory
 
 
 class Recorder:
@@ -74,3 +74,12 @@ def test_the_peak_is_that_of_the_work_alone() -> None:
     assert small["peak"] - small["before"] < 20_000_000
     assert 50_000_000 < large["peak"] - large["before"] < 90_000_000
     assert large["seconds"] > 0
+
+
+@pytest.mark.torch
+def test_the_rate_of_plain_products_is_that_of_a_processor() -> None:
+    assert 1e8 < product_rate() < 1e14
+
+
+def test_commands_without_texts_need_no_file() -> None:
+    assert obey({"do": "memory"}, Recorder())["memory"]["rss"] > 0
