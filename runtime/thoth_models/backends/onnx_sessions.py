@@ -103,8 +103,8 @@ class Graph:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.directory))
         options.enable_cpu_mem_arena = not is_for_long_texts
         if self.precision == "fp32" or is_for_long_texts:
-            # No prepacking: it copies the weights, which takes tens of milliseconds and unshared memory, for 2 % of
-            # speed. The copy of int8 weights gains more, but is not made twice.
+            # No prepacking: it copies the weights into memory that processes do not share, and the graph is written so
+            # that it gains little. The copy of int8 weights is small, but is not made twice.
             options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 4  # only fatal ones: an error is raised, and need not be printed as well
         for name, value in self.weights.items():
