@@ -66,7 +66,7 @@ class Counts:
     texts: Sizes
 
 
-FULL = Counts(first_vector=3, throughput=5, long=3, texts=Sizes(short=64, long=0, mixed=24))
+FULL = Counts(first_vector=3, throughput=3, long=2, texts=Sizes(short=48, long=0, mixed=12))
 QUICK = Counts(first_vector=1, throughput=2, long=1, texts=Sizes(short=16, long=0, mixed=12))
 
 
