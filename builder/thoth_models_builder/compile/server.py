@@ -271,7 +271,7 @@ def _run(job: _Job, step: Step, count: int, requests: int, machine: _Machine) ->
         if step.confined:
             # Without a thread: this process forks. The server, which has one, ends this process with itself.
             limits = limits_for(job.weight_bytes, machine.memory)
-            run_step(step.run, directory, count, step.confined, limits)
+            run_step(step, directory, count, limits)
         else:
             _end_with_the_builder(requests)
             with network_guard():

@@ -26,9 +26,11 @@ from thoth_models_builder.compile.texts import corpus, golden_texts
 from thoth_models_builder.spec.compile_job import (
     JOB_NAME,
     MODEL_DIRECTORY,
+    OMITTED_SUFFIX,
     PLAIN_ARITHMETIC,
     REFUSAL_NAME,
     RESULT_NAME,
+    WORK_DIRECTORY,
     CompileJob,
     CompileResult,
     printable,
@@ -62,8 +64,9 @@ class Step:
         is_plain: Whether it computes only with the instructions of every processor.
         uses_cores: Whether it can use more than one thread.
         weights: Its approximate memory, as a multiple of the model's weights.
-        confined: For a step that runs the model's own code: patterns of the paths of files that it leaves in the job's
-            directory, and the maximum length of each in bytes. Empty for other steps.
+        confined: For a step of a model with its own code: patterns of the paths of files that it leaves in the job's
+            directory, and the maximum length of each in bytes. Empty for models without.
+        given: Pattern of the paths of the files of earlier steps that a confined step reads.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Step:
     uses_cores: bool = False
     weights: float = 1.0
     confined: Mapping[str, int] = field(default_factory=dict)
+    given: str = ""
 
 
 _TEXT_BYTES: Final = 64 * 1024
@@ -81,17 +85,14 @@ _ARRAY_BYTES: Final = 512 * 1024 * 1024
 """Also for a graph, whose weights are in another file, but not its constants, such as tables of positions."""
 _WEIGHT_BYTES: Final = 2**40
 """No limit of its own: the sandbox limits the disk by the weights of the model."""
-_CONFINED: Final = {
-    _GOLDEN: {rf"{MODEL_DIRECTORY}/{re.escape(GOLDEN_NAME)}": _JSON_BYTES},
-    _CORPUS: {r"work/corpus-reference\.npy": _ARRAY_BYTES},
-    _EXPORT: {
-        r"work/onnx-(fp32|int8)\.omitted": _TEXT_BYTES,
-        rf"work/{re.escape(GRAPH_NAME)}": _ARRAY_BYTES,
-        rf"work/{re.escape(GRAPH_NAME)}\.data": _WEIGHT_BYTES,
-        rf"{MODEL_DIRECTORY}/onnx-(fp32|int8)/(tokenizer|settings)\.json": _JSON_BYTES,
-    },
+_LEFT_BY_EXPORT: Final = {
+    rf"{WORK_DIRECTORY}/onnx-(fp32|int8){re.escape(OMITTED_SUFFIX)}": _TEXT_BYTES,
+    rf"{WORK_DIRECTORY}/{re.escape(GRAPH_NAME)}": _ARRAY_BYTES,
+    rf"{WORK_DIRECTORY}/{re.escape(GRAPH_NAME)}\.data": _WEIGHT_BYTES,
+    rf"{MODEL_DIRECTORY}/onnx-(fp32|int8)/(tokenizer|settings)\.json": _JSON_BYTES,
 }
-"""What the steps that load the model with its own code leave."""
+_GOLDEN_PATH: Final = rf"{MODEL_DIRECTORY}/{re.escape(GOLDEN_NAME)}"
+_OMITTED: Final = rf"{WORK_DIRECTORY}/[a-z0-9-]+{re.escape(OMITTED_SUFFIX)}"
 
 
 def steps_of(job: CompileJob) -> tuple[Step, ...]:
@@ -104,31 +105,55 @@ def steps_of(job: CompileJob) -> tuple[Step, ...]:
         raise FormatError(f"variants: expected compiled ones only, because the job has code, found {_TORCH}")
     compiled = [name for name in job.variants if VARIANTS[name].is_compiled]
     made = {name: _make_step(name) for name in compiled}
-    steps = [Step(name=_EXPORT, run=lambda place, _: Workshop(place).export(), weights=1.5)] if compiled else []
-    steps += [
-        Step(name=_GOLDEN, run=lambda place, _: Workshop(place).write_golden(), is_plain=True),
-        *made.values(),
-    ]
+    steps = []
+    if compiled:
+        export = Step(
+            name=_EXPORT,
+            run=lambda place, _: Workshop(place).export(),
+            weights=1.5,
+            confined=_LEFT_BY_EXPORT,
+        )
+        steps.append(export)
+    golden = Step(
+        name=_GOLDEN,
+        run=lambda place, _: Workshop(place).write_golden(),
+        is_plain=True,
+        confined={_GOLDEN_PATH: _JSON_BYTES},
+    )
+    steps += [golden, *made.values()]
     if _TORCH in job.variants:
         steps.append(_measure_step(_TORCH, _GOLDEN))
     else:
-        steps.append(
-            Step(name=_CORPUS, run=lambda place, threads: Workshop(place).write_corpus(threads), uses_cores=True)
+        reference = Step(
+            name=_CORPUS,
+            run=lambda place, threads: Workshop(place).write_corpus(threads),
+            uses_cores=True,
+            confined={rf"{WORK_DIRECTORY}/corpus-reference\.npy": _ARRAY_BYTES},
         )
+        steps.append(reference)
     steps += [_measure_step(name, _GOLDEN, step.name) for name, step in made.items()]
-    if job.code:
-        steps = [replace(step, confined=_CONFINED.get(step.name, {})) for step in steps]
+    if not job.code:
+        steps = [replace(step, confined={}) for step in steps]
     names = frozenset(step.name for step in steps)
     return (*steps, Step(name=_RECORD, run=lambda place, threads: Workshop(place).record(threads), needs=names))
 
 
 def _make_step(variant: str) -> Step:
     is_rounded = VARIANTS[variant].precision == "int8"
+    graph = re.escape(GRAPH_NAME)
+    made = rf"{MODEL_DIRECTORY}/{VARIANTS[variant].directory}/{graph}"
     return Step(
         name=f"{'quantise' if is_rounded else 'optimise'} {variant}",
         run=lambda place, _: Workshop(place).make(variant),
         needs=frozenset([_EXPORT]),
         weights=3.0 if is_rounded else 2.0,
+        confined={
+            made: _ARRAY_BYTES,
+            rf"{made}\.data": _WEIGHT_BYTES,
+            rf"{made}\.tensors\.json": _JSON_BYTES,
+            rf"{WORK_DIRECTORY}/{variant}{re.escape(OMITTED_SUFFIX)}": _TEXT_BYTES,
+        },
+        given=rf"{WORK_DIRECTORY}/{graph}(\.data)?|{_OMITTED}",
     )
 
 
@@ -138,6 +163,11 @@ def _measure_step(variant: str, *needs: str) -> Step:
         run=lambda place, threads: Workshop(place).measure(variant, threads),
         needs=frozenset(needs),
         uses_cores=True,
+        confined={
+            rf"{WORK_DIRECTORY}/{variant}\.json": _TEXT_BYTES,
+            rf"{WORK_DIRECTORY}/corpus-{variant}\.npy": _ARRAY_BYTES,
+        },
+        given=rf"{MODEL_DIRECTORY}/{VARIANTS[variant].directory}/.+|{_GOLDEN_PATH}|{_OMITTED}",
     )
 
 
@@ -149,7 +179,7 @@ class Workshop:
         self._job = CompileJob.from_bytes((directory / JOB_NAME).read_bytes())
         self._model = directory / MODEL_DIRECTORY
         self._source = (self._model / SOURCE_DIRECTORY).resolve()
-        self._work = directory / "work"
+        self._work = directory / WORK_DIRECTORY
         self._work.mkdir(exist_ok=True)
 
     def write_golden(self) -> None:
@@ -206,7 +236,9 @@ class Workshop:
 
                 graph = self._work / f"{variant}.onnx"
                 quantize_graph(self._work / GRAPH_NAME, graph)
-            finish_graph(graph, self._model / VARIANTS[variant].directory / GRAPH_NAME)
+            target = self._model / VARIANTS[variant].directory
+            target.mkdir(exist_ok=True)
+            finish_graph(graph, target / GRAPH_NAME)
         except NotExportableError as error:
             self._omit(variant, error)
 
@@ -295,12 +327,12 @@ class Workshop:
         return vectors
 
     def _omit(self, variant: str, reason: NotExportableError) -> None:
-        (self._work / f"{variant}.omitted").write_text(str(reason), encoding="utf-8")
+        (self._work / f"{variant}{OMITTED_SUFFIX}").write_text(str(reason), encoding="utf-8")
 
     def _omitted(self) -> dict[str, str]:
         return {
             path.stem: printable(path.read_text(encoding="utf-8", errors="replace"))
-            for path in sorted(self._work.glob("*.omitted"))
+            for path in sorted(self._work.glob(f"*{OMITTED_SUFFIX}"))
         }
 
     def _made_files(self) -> dict[str, ContentDigest]:

@@ -18,11 +18,18 @@ from thoth_models_builder.compile.sandbox.confine import HOME, Limits
 from thoth_models_builder.compile.sandbox.results import remove_tree, take_results
 from thoth_models_builder.compile.sandbox.supervise import run_confined
 from thoth_models_builder.compile.texts import golden_texts
-from thoth_models_builder.spec.compile_job import JOB_NAME, MODEL_DIRECTORY, REFUSAL_NAME, CompileJob
+from thoth_models_builder.spec.compile_job import (
+    JOB_NAME,
+    MODEL_DIRECTORY,
+    OMITTED_SUFFIX,
+    REFUSAL_NAME,
+    WORK_DIRECTORY,
+    CompileJob,
+)
 from thoth_models_builder.spec.variants import GRAPH_NAME, SOURCE_DIRECTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from thoth_models_builder.compile.steps import Step
 
 _MEMORY_SHARE: Final = 0.8
 _UNKNOWN_MEMORY: Final = 16 * 1024**3
@@ -46,20 +53,13 @@ def limits_for(weight_bytes: int, memory: int | None) -> Limits:
     return Limits(memory=share, disk=_DISK_WEIGHTS * weight_bytes + _DISK_BYTES)
 
 
-def run_step(
-    run: Callable[[Path, int], None],
-    directory: Path,
-    threads: int,
-    results: Mapping[str, int],
-    limits: Limits,
-) -> None:
+def run_step(step: Step, directory: Path, threads: int, limits: Limits) -> None:
     """Run a step in the sandbox, and move its results to the directory of its job.
 
     Args:
-        run: The step; gets a directory with the files of the job, and ``threads``.
+        step: The step; it gets a directory with the files of the job that it reads, which are copies, and ``threads``.
         directory: Directory of the job, which is not changed if the step fails.
         threads: Number of threads.
-        results: Patterns of the paths of its results, each with the maximum length in bytes.
         limits: What it may use.
 
     Raises:
@@ -74,27 +74,43 @@ def run_step(
         shutil.copyfile(directory / JOB_NAME, scratch / JOB_NAME)
         (scratch / JOB_NAME).chmod(0o644)
         (scratch / MODEL_DIRECTORY / SOURCE_DIRECTORY).symlink_to(source)
+        given = _give(step.given, directory, scratch)
 
         def work() -> None:
             _keep_modules_in(scratch / HOME / "modules")
             with network_guard():
-                run(scratch, threads)
+                step.run(scratch, threads)
 
         own = replace(limits, computing=threads)
-        links = frozenset({f"{MODEL_DIRECTORY}/{SOURCE_DIRECTORY}"})
+        there = frozenset({f"{MODEL_DIRECTORY}/{SOURCE_DIRECTORY}", *given})
         try:
             run_confined(work, scratch=scratch, outside=directory.parent, readable=[source], limits=own)
         except ConfinedError:
-            take_results(scratch, directory, {re.escape(REFUSAL_NAME): _REFUSAL_BYTES}, links)
+            take_results(scratch, directory, {re.escape(REFUSAL_NAME): _REFUSAL_BYTES}, there)
             raise
-        taken = take_results(scratch, directory, results, links)
-        if not taken:
+        taken = take_results(scratch, directory, step.confined, there)
+        # A variant that was omitted before has none.
+        if not taken and not any(path.endswith(OMITTED_SUFFIX) for path in given):
             raise SandboxError("expected the results of the step, found none: the model's own code ended the process")
         _limit_reading()
         for path in taken:
             _check_result(directory / path, job)
     finally:
         remove_tree(scratch)
+
+
+def _give(pattern: str, directory: Path, scratch: Path) -> list[str]:
+    """Copy the files of earlier steps that a step reads, and return their paths."""
+    found = []
+    for place in (MODEL_DIRECTORY, WORK_DIRECTORY):
+        for path in sorted((directory / place).rglob("*")):
+            relative = str(path.relative_to(directory))
+            if path.is_file() and re.fullmatch(pattern, relative):
+                (scratch / relative).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, scratch / relative)
+                (scratch / relative).chmod(0o644)
+                found.append(relative)
+    return found
 
 
 def _limit_reading() -> None:
@@ -132,7 +148,7 @@ def _check_result(path: Path, job: CompileJob) -> None:
         known = set(golden_texts(job.max_seq_length, job.prompts))
         if not golden.texts or not known.issuperset(zip(golden.prompts, golden.texts, strict=True)):
             raise SandboxError(f"{GOLDEN_NAME}: expected the vectors of the golden texts, found those of others")
-    elif path.name == GRAPH_NAME:
+    elif path.parent.name == WORK_DIRECTORY and path.name == GRAPH_NAME:
         from thoth_models_builder.compile.sandbox.graph import check_graph  # noqa: PLC0415 - needs onnx
 
         check_graph(path)

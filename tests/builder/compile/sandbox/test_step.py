@@ -28,7 +28,7 @@ from thoth_models.verification.verify import verify
 from thoth_models_builder.bundle.derivation import FP32_COSINE
 from thoth_models_builder.compile.errors import SandboxError
 from thoth_models_builder.compile.sandbox.step import limits_for, run_step
-from thoth_models_builder.compile.steps import steps_of
+from thoth_models_builder.compile.steps import Step, steps_of
 from thoth_models_builder.errors import CompileError
 from thoth_models_builder.spec.compile_job import JOB_NAME, MODEL_DIRECTORY, CompileJob
 from thoth_models_builder.spec.variants import SOURCE_DIRECTORY
@@ -189,7 +189,7 @@ def test_code_with_another_digest_does_not_run(tmp_path: Path) -> None:
     )
     (tmp_path / JOB_NAME).write_bytes(job.to_bytes())
     with pytest.raises(SandboxError, match=r"modeling\.py: expected the reviewed sha256 .* found "):
-        run_step(lambda *_: None, tmp_path, 1, {}, limits_for(0, None))
+        run_step(Step(name="export", run=lambda *_: None), tmp_path, 1, limits_for(0, None))
 
 
 def test_what_a_step_leaves_is_read_with_limited_memory() -> None:
@@ -197,7 +197,14 @@ def test_what_a_step_leaves_is_read_with_limited_memory() -> None:
     job = replace(job_of(), variants=("onnx-fp32",), code=("modeling.py",))
     limits = {pattern: limit for step in steps_of(job) for pattern, limit in step.confined.items()}
     assert [limit for pattern, limit in limits.items() if "golden" in pattern] == [64 * 1024**2]
-    assert [limit for pattern, limit in limits.items() if pattern.endswith("onnx")] == [512 * 1024**2]
+    assert [limit for pattern, limit in limits.items() if pattern.endswith("onnx")] == [512 * 1024**2] * 2
+
+
+def test_every_step_of_a_model_with_code_that_computes_is_confined() -> None:
+    """Also those that run no code: they parse a graph that the code may have written."""
+    job = replace(job_of(), variants=("onnx-fp32", "onnx-int8"), code=("modeling.py",))
+    assert [step.name for step in steps_of(job) if not step.confined] == ["record"]
+    assert not any(step.confined for step in steps_of(replace(job, code=())))
     code = (
         "from thoth_models_builder.compile.sandbox.step import _limit_reading as limit; limit(); bytearray(3 * 2**30)"
     )
