@@ -8,7 +8,7 @@ per second of the largest products of the model, computed alone by torch with as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bench.markdown import number, rows
 from bench.results import KINDS, SINGLES, WAYS, throughput, way
@@ -36,7 +36,7 @@ CELLS: Final = {
 """Metric of each cell, by its name."""
 
 
-def count_operations(config: Mapping[str, Any], lengths: Sequence[int]) -> float:
+def count_operations(config: Mapping[str, int], lengths: Sequence[int]) -> float:
     """Return the floating-point operations of an encoder for one text, on average: products with weights and attention.
 
     Args:
@@ -46,7 +46,8 @@ def count_operations(config: Mapping[str, Any], lengths: Sequence[int]) -> float
     width, inner, layers = (config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
     for_weights = 2 * (4 * width * width + 2 * width * inner)  # of one token
     for_scores = 4 * width  # of a pair of tokens
-    return sum(layers * (for_weights * length + for_scores * length * length) for length in lengths) / len(lengths)
+    operations = [layers * (for_weights * length + for_scores * length * length) for length in lengths]
+    return float(sum(operations)) / len(operations)
 
 
 def cell_table(results: Results) -> list[str]:

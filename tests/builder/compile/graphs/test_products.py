@@ -24,8 +24,8 @@ WIDTH, INNER = 24, 40
 
 def weights() -> Weights:
     numbers = np.random.default_rng(33)
-    shapes = {"table": (50, WIDTH), "up": (WIDTH, INNER), "gate": (WIDTH, INNER), "down": (INNER, WIDTH)}
-    shapes |= {"last": (WIDTH, 8), "bias": (INNER,)}
+    shapes: dict[str, tuple[int, ...]] = {"table": (50, WIDTH), "up": (WIDTH, INNER), "gate": (WIDTH, INNER)}
+    shapes |= {"down": (INNER, WIDTH), "last": (WIDTH, 8), "bias": (INNER,)}
     return {name: numbers.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -67,7 +67,8 @@ def layer() -> Any:
 def expected(ids: NDArray[Any]) -> NDArray[Any]:
     w = weights()
     states = w["table"][ids]
-    return (((states @ w["up"]) * (states @ w["gate"]) + w["bias"]) @ w["down"]).mean(1) @ w["last"]
+    lower = ((states @ w["up"]) * (states @ w["gate"]) + w["bias"]) @ w["down"]
+    return np.asarray(lower.mean(1) @ w["last"])
 
 
 def written(model: Any, given: Weights, directory: Path) -> Path:
