@@ -90,8 +90,10 @@ _ODD: Final = (
 )
 
 _WORDS: Final = ("river", "order", "music", "Paris", "customer", "winter", "bread", "engine", "yellow", "invoice")
-_MAX_WORDS = 9000
-"""Words of the longest golden text: longer than the maximum of most models, and a few seconds to encode for others."""
+_MAX_WORDS = 1500
+"""Words of the longest golden text: longer than the maximum of most models, and than any number of tokens at which
+attention in a graph takes another form. Where longer texts end is compared by their tokens; their vectors would take
+half an hour to compute for a large model, in plain arithmetic, and minutes whenever they are checked."""
 _PROMPTED = 4
 """How many usual texts are encoded again with each prompt of a model."""
 
