@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from thoth_models_builder.compile.texts import corpus, golden_texts
 
 
@@ -19,3 +21,8 @@ def test_golden_texts_are_64_and_four_again_with_each_prompt() -> None:
     assert [sum(prompt == wanted for prompt, _ in texts) for wanted in ("", "query: ", "passage: ")] == [64, 4, 4]
     assert len(texts) == 72
     assert len(texts[63][1].split()) > 128
+
+
+@pytest.mark.parametrize(("limit", "words"), [(16, 66), (512, 562), (8192, 1500), (None, 650)])
+def test_the_longest_golden_text_is_longer_than_a_usual_maximum(limit: int | None, words: int) -> None:
+    assert max(len(text.split()) for _, text in golden_texts(limit, {})) == words
