@@ -102,8 +102,8 @@ def golden_texts(max_seq_length: int | None, prompts: Mapping[str, str]) -> list
     """Return pairs of prompt and text: 64 without a prompt, and some of them again with each prompt of the model.
 
     Args:
-        max_seq_length: Longest input of the model in tokens; the last text without a prompt is longer, unless that would
-            be more than 1,500 words.
+        max_seq_length: Longest input of the model in tokens; the last text without a prompt is longer, unless that
+            would be more than 1,500 words.
         prompts: Prompts of the model, by name.
     """
     count = min((max_seq_length or 600) + 50, _MAX_WORDS)

@@ -6,6 +6,7 @@ The only importer of onnxruntime. Importing this module imports it.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -38,8 +39,9 @@ _TOKENS_PER_THREAD = 192
 """Tokens of a run per thread, including padding. Larger runs are slower, not faster, because the activations between
 the layers of a small model no longer fit into the cache of a core."""
 
-_RUNS_PER_THREAD = 2
-"""Number of runs per thread from which a single caller's texts are divided among threads."""
+_LEAST_TOKENS_PER_THREAD = 64
+"""Tokens for each thread from which a single caller's texts are divided among threads. A run of fewer tokens takes
+nearly as long, so that a run with all threads is as fast."""
 
 _LONG = 2_048
 """Tokens of a text above which a run does not use the arena of onnxruntime. The arena makes short runs 5 to 9 % faster,
@@ -171,13 +173,18 @@ class Sessions:
         """
         me = threading.get_ident()
         self._callers.pop(me, None)
-        # Each thread should have several runs, or the others would be idle during the last one; and at least one text,
-        # because a text is not divided.
-        much = sum(lengths) >= _RUNS_PER_THREAD * _TOKENS_PER_THREAD * self._count and len(lengths) >= self._count
-        workers = self._count if much and not self._callers else 1
+        tokens = sum(lengths)
+        # No text is longer than the share of a thread, because a text is not divided.
+        is_much = tokens >= self._count * max(_LEAST_TOKENS_PER_THREAD, max(lengths, default=0))
+        workers = self._count if is_much and not self._callers else 1
         try:
             self._callers[me] = workers
-            yield workers, _TOKENS_PER_THREAD * (1 if self._is_crowded else self._count)
+            most = _TOKENS_PER_THREAD * (1 if self._is_crowded else self._count)
+            if workers > 1:
+                # As many runs for each thread, or the others would be idle during the last one.
+                runs = workers * math.ceil(tokens / (workers * _TOKENS_PER_THREAD))
+                most = min(most, math.ceil(tokens / runs) + max(lengths))
+            yield workers, most
         finally:
             self._callers.pop(me, None)
 
