@@ -261,6 +261,11 @@ def judge(results: Results, budgets: Sequence[Budget] = BUDGETS) -> list[Verdict
     return [_judge(budget, results) for budget in budgets if budget.processors in (None, kind)]
 
 
+def judge_shapes(results: Results) -> list[Verdict]:
+    """Return what a run has to say of the budgets of the shapes that it measured."""
+    return judge(results, [budget for budget in SHAPE_BUDGETS if budget.subject.partition("/")[0] in results.models])
+
+
 def _judge(budget: Budget, results: Results) -> Verdict:
     measured = (budget.metric, budget.subject)
     if budget.against is None:

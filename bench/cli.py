@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.budgets import SHAPE_BUDGETS, judge
+from bench.budgets import judge, judge_shapes
 from bench.cells import OPERATIONS, count_operations
 from bench.compare import alike, caveats, compare
 from bench.images import measure_containers, measure_layers
@@ -26,7 +26,7 @@ from bench.output import log_progress, show
 from bench.parts import measure_build, measure_large, measure_verify
 from bench.plot import draw
 from bench.processors import kind_of, name_of
-from bench.results import KINDS, SINGLES, WAYS, Results, beside, read_runs, throughput, to_json
+from bench.results import KINDS, SINGLES, WAYS, Results, beside, read_runs, throughput, to_json, together
 from bench.shape_runs import FULL as FULL_SHAPES
 from bench.shape_runs import QUICK as QUICK_SHAPES
 from bench.shape_runs import measure_shapes
@@ -124,19 +124,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _shapes(names: Sequence[str], work: Path, *, quick: bool) -> int:
+    """Measure shapes one after the other, and write what is known after each: all of them take an hour or two."""
     counts = QUICK_SHAPES if quick else FULL_SHAPES
-    results = _begin(quick=quick, settings={"counts": dataclasses.asdict(counts)})
-    measure_shapes(names, work, counts, results, log_progress)
-    results.versions = {"main": read_versions(Path(sys.executable))}
-    kept = read_runs(SHAPE_RESULTS) if SHAPE_RESULTS.exists() else []
-    runs = [results] if quick else beside(kept, results)
-    judged = [(run, judge(run, SHAPE_BUDGETS)) for run in runs]
-    documents = [run.to_document([verdict.to_table() for verdict in verdicts]) for run, verdicts in judged]
     place = work if quick else SHAPE_RESULTS.parent
-    (place / SHAPE_RESULTS.name).write_text(to_json(documents), encoding="utf-8")
-    show(report_shapes(judged))
-    if not quick:
-        write_page(PAGE, report_shapes(judged), SHAPES_BEGIN, SHAPES_END)
+    runs = [] if quick or not SHAPE_RESULTS.exists() else read_runs(SHAPE_RESULTS)
+    for name in names:
+        results = _begin(quick=quick, settings={"counts": dataclasses.asdict(counts)})
+        measure_shapes([name], work, counts, results, log_progress)
+        results.versions = {"main": read_versions(Path(sys.executable))}
+        runs = beside(runs, together(runs, results, name))
+        judged = [(run, judge_shapes(run)) for run in runs]
+        documents = [run.to_document([verdict.to_table() for verdict in verdicts]) for run, verdicts in judged]
+        (place / SHAPE_RESULTS.name).write_text(to_json(documents), encoding="utf-8")
+        if not quick:
+            write_page(PAGE, report_shapes(judged), SHAPES_BEGIN, SHAPES_END)
+    show(report_shapes([(run, judge_shapes(run)) for run in runs]))
     return DONE
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.processors import name_of
@@ -106,6 +106,12 @@ class Results:
     measurements: list[Measurement] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
+    @property
+    def models(self) -> set[str]:
+        """The first part of the names of all subjects that were measured, or failed."""
+        subjects = [one.subject for one in self.measurements] + [one.subject for one in self.failures]
+        return {subject.partition("/")[0] for subject in subjects}
+
     def add(self, metric: str, subject: str, repetition: int, value: float) -> None:
         """Record one value."""
         self.measurements.append(Measurement(metric=metric, subject=subject, repetition=repetition, value=value))
@@ -180,6 +186,28 @@ def read_runs(file: Path) -> list[Results]:
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise ValueError(f"{file}: expected results of version {VERSION}, found something else")
     return [Results.from_document(run) for run in document["runs"]]
+
+
+def together(runs: Sequence[Results], new: Results, model: str) -> Results:
+    """Return what was found out of one model, with what an older run of the same machine found out of others.
+
+    Another version of anything, or other repetitions or sizes, makes a run of its own.
+    """
+    old = next((run for run in runs if name_of(run.machine) == name_of(new.machine)), None)
+    if old is None or (old.versions, old.settings["counts"]) != (new.versions, new.settings["counts"]):
+        return new
+
+    def is_other(subject: str) -> bool:
+        return subject.partition("/")[0] != model
+
+    return replace(
+        new,
+        bundles={name: bundle for name, bundle in old.bundles.items() if name != model} | new.bundles,
+        agreement={name: cosine for name, cosine in old.agreement.items() if is_other(name)} | new.agreement,
+        imported={name: libraries for name, libraries in old.imported.items() if is_other(name)} | new.imported,
+        measurements=[one for one in old.measurements if is_other(one.subject)] + new.measurements,
+        failures=[one for one in old.failures if is_other(one.subject)] + new.failures,
+    )
 
 
 def beside(runs: Sequence[Results], new: Results) -> list[Results]:

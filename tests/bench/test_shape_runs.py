@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from bench import cli, shape_runs
-from bench.budgets import SHAPE_BUDGETS, judge
+from bench.budgets import judge_shapes
 from bench.measure import Bench
 from bench.processes import SubjectError
 from bench.results import FIRST_VECTOR, RSS, SINGLES, Results, read_runs, throughput
@@ -16,7 +16,7 @@ from bench.table import SHAPES_BEGIN, SHAPES_END, report_shapes
 from tests.bench.runs import empty_results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from bench.materials import Materials
@@ -44,16 +44,16 @@ def measured(**changes: Any) -> Results:
 
 def test_the_budgets_of_shapes_are_met_or_not() -> None:
     results = measured()
-    assert all(verdict.is_met for verdict in judge(results, SHAPE_BUDGETS))
+    assert all(verdict.is_met for verdict in judge_shapes(results))
     results.add(LONG_PEAK, "bge-m3/onnx-fp32", 1, 900e6)
-    (missed,) = [verdict.budget.what for verdict in judge(results, SHAPE_BUDGETS) if not verdict.is_met]
+    (missed,) = [verdict.budget.what for verdict in judge_shapes(results) if not verdict.is_met]
     assert missed == "bge-m3: memory for one text of 8,192 tokens, onnx-fp32, above the loaded model"
 
 
 def test_the_tables_say_what_was_measured_and_what_failed() -> None:
     results = measured()
     results.fail("", "bge-m3/fastembed", "MemoryError")
-    text = report_shapes([(results, judge(results, SHAPE_BUDGETS))])
+    text = report_shapes([(results, judge_shapes(results))])
     assert "In the shape of BAAI/bge-m3. A build of all variants from nothing took 60 s, and at most 3,000 MB." in text
     assert "| thoth-models onnx-int8 | 2.40 s, 0.400 x | 1,000 MB, 1 x | 50, 2.50 x | 50, 2.50 x |" in text
     assert "- bge-m3/fastembed: MemoryError" in text
@@ -157,8 +157,11 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cli, "SHAPE_RESULTS", tmp_path / "shapes.json")
 
     def measure(names: Sequence[str], *rest: Any) -> None:
-        assert list(names) == list(SHAPES)
-        rest[2].measurements = measured().measurements
+        (name,) = names
+        found = rest[2]
+        found.measurements = [one for one in measured().measurements if one.subject.partition("/")[0] == name]
+        found.agreement = {one.subject: 1.0 for one in found.measurements}
+        found.bundles = {name: {"bundle_digest": f"of {name}", "variants": []}}
 
     monkeypatch.setattr(cli, "measure_shapes", measure)
     return page
@@ -169,8 +172,46 @@ def test_a_full_run_is_kept_and_stands_on_the_page(page: Path, tmp_path: Path) -
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "#### qwen3-0.6b" in text
-    assert len(read_runs(tmp_path / "shapes.json")) == 1
+    assert "failed" not in text
+    (run,) = read_runs(tmp_path / "shapes.json")
+    assert set(run.bundles) == set(SHAPES)
+    assert all(verdict.is_met for verdict in judge_shapes(run))
+
+
+def test_a_shape_that_is_measured_alone_takes_the_place_of_its_older_figures(page: Path, tmp_path: Path) -> None:
+    assert cli.main(["--shapes", "--work", str(tmp_path)]) == 0
+    (before,) = read_runs(tmp_path / "shapes.json")
+    assert cli.main(["--shapes", "bge-m3", "--work", str(tmp_path)]) == 0
+    (after,) = read_runs(tmp_path / "shapes.json")
+    assert sorted(after.measurements, key=repr) == sorted(before.measurements, key=repr)
+    assert "failed" not in page.read_text(encoding="utf-8")
+
+
+def test_what_is_known_is_written_after_each_shape(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual: Callable[..., None] = vars(cli)["measure_shapes"]
+
+    def measure(names: Sequence[str], *rest: Any) -> None:
+        if names == ["bge-m3"]:
+            raise KeyboardInterrupt
+        usual(names, *rest)
+
+    monkeypatch.setattr(cli, "measure_shapes", measure)
+    with pytest.raises(KeyboardInterrupt):
+        cli.main(["--shapes", "--work", str(tmp_path)])
+    (run,) = read_runs(tmp_path / "shapes.json")
+    assert set(run.bundles) == {"bge-base"}
+    text = page.read_text(encoding="utf-8")
+    assert "#### bge-base" in text
+    assert "bge-m3" not in text
+    assert "failed" not in text
+
+
+def test_figures_of_other_versions_are_not_mixed(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli.main(["--shapes", "--work", str(tmp_path)]) == 0
+    monkeypatch.setattr(cli, "read_versions", lambda _: {"torch": "3.0"})
+    assert cli.main(["--shapes", "bge-m3", "--work", str(tmp_path)]) == 0
+    (run,) = read_runs(tmp_path / "shapes.json")
+    assert set(run.bundles) == {"bge-m3"}
 
 
 def test_a_quick_run_leaves_the_page_alone(page: Path, tmp_path: Path) -> None:
