@@ -27,6 +27,9 @@ _TYPE_NAMES = {
     bool: "a boolean",
 }
 _SHOWN = 80  # characters of a wrong value that a message repeats
+_SHOWN_AT_MOST = 1000  # characters of a key path, or of a list of keys
+_DIGITS = 20  # of an integer of 64 bits, with its sign
+_INTEGERS = 2**63
 
 
 class FormatError(Exception):
@@ -43,12 +46,16 @@ def parse_json(data: bytes) -> Node:
     """Parse ``data`` and return its root.
 
     Raises:
-        FormatError: It is not UTF-8 or not JSON, an object has a key twice, or a number is not an integer.
+        FormatError: It is not UTF-8 or not JSON, an object has a key twice, or a number is not an integer of
+            64 bits.
     """
     try:
-        text = data.decode()
         value = json.loads(
-            text, object_pairs_hook=_unique_keys, parse_float=_refuse_number, parse_constant=_refuse_number
+            data.decode(),
+            object_pairs_hook=_unique_keys,
+            parse_int=_short_integer,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
         )
         # JSON can have a lone surrogate as an escape, but UTF-8 cannot, so it could not be written back.
         json.dumps(value, ensure_ascii=False).encode()
@@ -61,12 +68,24 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         key = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise FormatError(f"expected each key once, found {key!r} twice")
+        raise FormatError(f"expected each key once, found {_shortened(repr(key))} twice")
     return found
 
 
+def _short_integer(text: str) -> int:
+    """Return an integer that fits into 64 bits, as sizes, offsets and counts do everywhere else."""
+    # The length first: the time to convert many digits grows with their square.
+    if len(text) > _DIGITS or not -_INTEGERS <= (value := int(text)) < _INTEGERS:
+        raise FormatError(f"expected integers of 64 bits, found {_shortened(text)}")
+    return value
+
+
 def _refuse_number(text: str) -> NoReturn:
-    raise FormatError(f"expected integers only, found {text[:_SHOWN]}")
+    raise FormatError(f"expected integers only, found {_shortened(text)}")
+
+
+def _shortened(text: str, most: int = _SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +109,9 @@ class Node:
     def wrong(self, expected: str, *, found: str | None = None) -> FormatError:
         """Return the error to raise: what was expected at this path, and what was found (by default the value)."""
         if found is None:
-            text = json.dumps(self.value, ensure_ascii=False)
-            found = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-        return FormatError(f"{self.path or 'the document'}: expected {expected}, found {found}")
+            found = _shortened(json.dumps(self.value, ensure_ascii=False))
+        place, found = (_shortened(text, _SHOWN_AT_MOST) for text in (self.path or "the document", found))
+        return FormatError(f"{place}: expected {expected}, found {found}")
 
     def _typed(self, kind: type[T]) -> T:
         # isinstance accepts a bool as an int; a format must not.

@@ -30,13 +30,16 @@ def test_one_value_has_one_spelling() -> None:
         (b'"\\ud800"', "expected JSON in UTF-8"),
         (b'{"\\udfff": 1}', "expected JSON in UTF-8"),
         (b"[" * 100_000, "expected JSON in UTF-8"),
-        (b"1" * 5_000, "expected JSON in UTF-8"),
+        (b"1" * 5_000, "expected integers of 64 bits, found 1111"),
         (b'{"a":1,"b":2,"a":3}', "expected each key once, found 'a' twice"),
         (b'[{"x":{"a":1,"a":1}}]', "expected each key once, found 'a' twice"),
         (b"1.0", "expected integers only, found 1.0"),
         (b"[1e3]", "expected integers only, found 1e3"),
         (b"NaN", "expected integers only, found NaN"),
         (b"-Infinity", "expected integers only, found -Infinity"),
+        (b"9" * 400, "expected integers of 64 bits, found " + "9" * 80 + "…"),
+        (b"[9223372036854775808]", "expected integers of 64 bits, found 9223372036854775808"),
+        (b"[-9223372036854775809]", "expected integers of 64 bits, found -9223372036854775809"),
     ],
     ids=lambda value: repr(value[:12]),
 )
@@ -135,3 +138,20 @@ def test_many_keys_one_of_them_twice_take_no_time_squared() -> None:
     data = b"{" + b",".join(b'"%d":0' % number for number in range(300_000)) + b',"299999":0}'
     with pytest.raises(FormatError, match="found '299999' twice"):
         parse_json(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"%b":1,"%b":1}' % (b"k" * 400_000, b"k" * 400_000),
+        b'{"%b":1}' % (b"k" * 400_000),
+        b'{"a":{"%b":1}}' % (b"k" * 400_000),
+        b'{"a":"%b"}' % (b"v" * 400_000),
+        b"{" + b",".join(b'"%d":0' % number for number in range(100_000)) + b"}",
+        b"1." + b"0" * 400_000,
+    ],
+)
+def test_errors_are_short_whatever_the_document_has(data: bytes) -> None:
+    with pytest.raises(FormatError) as raised:
+        parse_json(data).members("a")["a"].mapping()[0].text()
+    assert len(str(raised.value)) < 2_500
