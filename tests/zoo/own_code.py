@@ -30,6 +30,11 @@ def put_code(repository: Repository, names: Sequence[str]) -> None:
 
 OTHER_REPOSITORIES = {
     "jinaai/jina-bert-implementation": ("configuration_bert.py", "modeling_bert.py"),
+    "jinaai/xlm-roberta-flash-implementation": (
+        "configuration_xlm_roberta.py",
+        "modeling_lora.py",
+        "modeling_xlm_roberta.py",
+    ),
     "nomic-ai/nomic-bert-2048": ("configuration_hf_nomic_bert.py", "modeling_hf_nomic_bert.py"),
 }
 """Repositories of code alone, which the configurations of models elsewhere name."""
@@ -57,6 +62,8 @@ def with_code_beside(directory: Path) -> None:
     local = {key: value.rpartition("--")[2] for key, value in config["auto_map"].items()}
     repository.json("config.json", {**config, "auto_map": local})
     names = {f"{value.partition('.')[0]}.py" for value in local.values()}
+    for value in config["auto_map"].values():
+        names.update(OTHER_REPOSITORIES.get(value.rpartition("--")[0], ()))
     put_code(repository, sorted(name for name in names if (CODE / name).exists()))
 
 
@@ -406,10 +413,13 @@ def jina_v2(repository: Repository) -> None:
 
 def jina_v3(repository: Repository) -> None:
     """The first module is code as well, and adapters of several tasks are chosen by an argument of ``encode``."""
+    from tests.zoo.code.configuration_xlm_roberta import XLMRobertaFlashConfig
+    from tests.zoo.code.modeling_lora import XLMRobertaLoRA
+    from tests.zoo.writing import random_tensors
+
     count = tokenizers.unigram(repository, 72, sentencepiece=False)
     code = "jinaai/xlm-roberta-flash-implementation--"
     config = roberta_config(count, 74, architectures=["XLMRobertaModel"], torch_dtype="bfloat16")
-    save_encoder(repository, config, 70, dtype="bfloat16")
     tasks = ["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching"]
     own = {
         "auto_map": {
@@ -431,7 +441,11 @@ def jina_v3(repository: Repository) -> None:
             "retrieval.passage": "Represent the document for retrieval: ",
         },
     }
+    # As published, it has none: the class that `auto_map` names has it.
+    config.pop("model_type")
     repository.json("config.json", {**config, **own})
+    given = {key: value for key, value in {**config, **own}.items() if key not in ("auto_map", "torch_dtype")}
+    repository.weights(random_tensors(XLMRobertaLoRA(XLMRobertaFlashConfig(**given)), 70, dtype="bfloat16"))
     put_code(repository, ("custom_st.py",))
     repository.pooling("mean_tokens", flags=6, include_prompt=True)
     repository.json(

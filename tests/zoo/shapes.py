@@ -6,6 +6,7 @@ configuration keys, number format, prompts. It is made tiny, with random weights
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ SHAPES: Mapping[str, Shape] = {
     "stella-400m": Shape(make=own_code.stella_400m, runs_code=True),
     "gte-qwen2": Shape(make=own_code.gte_qwen2, runs_code=True, max_seq_length=40),
     "jina-v2": Shape(make=own_code.jina_v2, runs_code=True),
-    "jina-v3": Shape(make=own_code.jina_v3),
+    "jina-v3": Shape(make=own_code.jina_v3, runs_code=True),
 }
 
 
@@ -111,6 +112,8 @@ def reference(name: str, directory: Path, scratch: Path, keys: Mapping[str, Any]
     """Load the published directory with plain sentence-transformers, with what a model card says set by hand."""
     import sentence_transformers
 
+    from thoth_models_builder.compile.loading.older_code import for_older_code
+
     shape = SHAPES[name]
     if shape.runs_code:
         shutil.copytree(directory, scratch / name)
@@ -126,9 +129,15 @@ def reference(name: str, directory: Path, scratch: Path, keys: Mapping[str, Any]
             pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode=keys["pooling"])
             model = sentence_transformers.SentenceTransformer(modules=[transformer, pooling], device="cpu")
         else:
-            model = sentence_transformers.SentenceTransformer(
-                str(directory), model_kwargs={"dtype": "float32"}, **options
-            )
+            task = {} if keys.get("task") is None else {"default_task": keys["task"]}
+            # Only code that comes with a model was written for other releases than those installed.
+            with for_older_code() if "task" in keys else contextlib.nullcontext():
+                model = sentence_transformers.SentenceTransformer(
+                    str(directory), model_kwargs={"dtype": "float32", **task}, **options
+                )
+    if "task" in keys:
+        # `encode_query` passes the task "query", which the module refuses; its default is what models.yaml says.
+        model.module_kwargs = {}
     model = model.float().eval()
     if "prompts" in keys:
         model.prompts = {"query": "", "document": "", **keys["prompts"]}

@@ -25,7 +25,7 @@ from thoth_models_builder.bundle.describe import (
     read_width,
 )
 from thoth_models_builder.bundle.published.positions import positions_of, refuse_beyond_positions
-from thoth_models_builder.bundle.published.repairs import repairs
+from thoth_models_builder.bundle.published.repairs import TASK_ARGUMENTS, TASK_KEY, repairs
 from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
 from thoth_models_builder.spec.models_yaml import HubSource
 from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
@@ -320,8 +320,58 @@ def _positions(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     return iter(())
 
 
+_TASK_LISTS: Final = ("lora_adaptations", "task_names")
+"""What the configurations of published models call the list of their tasks."""
+
+
+def _task(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
+    """Write the task of a model whose first module computes something else for each, by an argument of each call."""
+    is_stated, wanted = "task" in model.source_settings(), model.task
+    if not (model.code and _takes_task(files)):
+        if is_stated:
+            raise UnsupportedKeyError(
+                f"task: expected no such key, because the model has no code whose first module takes a task (`kwargs` "
+                f"in {MODULES_FILE}), found {wanted!r}"
+            )
+        return
+    transformer = read_modules(files)[0]
+    stated = [files.json(transformer.path(_CONFIG_FILE), dict).get(key) for key in _TASK_LISTS]
+    known = next((names for names in stated if isinstance(names, list) and names), None)
+    choice = "the name of one" if known is None else f"one of {', '.join(map(str, known))}"
+    path = find_settings(files, transformer) or transformer.path(_SETTINGS_FILE)
+    settings = files.optional_object(path)
+    published = settings.get(TASK_ARGUMENTS, {}).get(TASK_KEY)
+    if not is_stated and published is None:
+        raise UnsupportedKeyError(
+            f"task: expected {choice}, because the first module takes a task with each call ({MODULES_FILE}: "
+            "[0].kwargs), and a bundle has one graph; found no such key: write for example "
+            f"`task: {'text-matching' if known is None else known[-1]}`, or `task: null` for what the code does "
+            "without one"
+        )
+    if wanted is not None and known is not None and wanted not in known:
+        raise UnsupportedKeyError(f"task: expected {choice}, found {wanted!r}")
+    task = wanted if is_stated else published
+    if task != published:
+        others = {key: value for key, value in settings.items() if key != TASK_ARGUMENTS}
+        data = canonical_json({**others, **({} if task is None else {TASK_ARGUMENTS: {TASK_KEY: task}})})
+        yield Change(path=path, data=data, reason=f"task: {'null' if task is None else task} (models.yaml)")
+    library = files.optional_object(SENTENCE_TRANSFORMERS_FILE)
+    if task is not None and read_prompts(library).get(task) and library.get("default_prompt_name") != task:
+        yield Note(
+            text=f"task: the model has a prompt for {task}, which calls that name no prompt do not add; "
+            f"`default_prompt_name: {task}` makes them add it"
+        )
+
+
+def _takes_task(files: ModelFiles) -> bool:
+    entries = files.json(MODULES_FILE, list)
+    first = entries[0] if entries and isinstance(entries[0], dict) else {}
+    keywords = first.get("kwargs")
+    return isinstance(keywords, list) and "task" in keywords
+
+
 RULES: Final[tuple[Rule, ...]] = (
-    *(_published, _pooling, _instructor, _prompts, _truncation, _max_seq_length, _positions),
+    *(_published, _pooling, _instructor, _prompts, _truncation, _max_seq_length, _positions, _task),
 )
 """In this order; the first ones add what the others read."""
 

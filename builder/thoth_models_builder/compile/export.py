@@ -30,6 +30,7 @@ from thoth_models_builder.compile.attention.torch_attention import (
 )
 from thoth_models_builder.compile.errors import NotExportableError, UnusableModelError
 from thoth_models_builder.compile.exporters import OUTPUT_NAME, by_program, by_tracing
+from thoth_models_builder.compile.graphs.one_task import OneTask
 from thoth_models_builder.compile.graphs.writing import write_graph
 from thoth_models_builder.compile.loading.load_checked import load_checked
 from thoth_models_builder.compile.tokenizer_files import (
@@ -117,7 +118,7 @@ def export_graph(model: SentenceTransformer, target: Path, *, runs_code: bool = 
     failed: NotExportableError | None = None
     for export in exporters:
         try:
-            with _quiet():
+            with _quiet(), OneTask() if runs_code else contextlib.nullcontext():
                 graph, weights = export()
             limits = limits_of(graph)
             write_graph(graph, target, weights)
@@ -245,7 +246,10 @@ def _exportable(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def _check_modules(model: SentenceTransformer, *, runs_code: bool) -> None:
-    for name, module in model.named_children():
+    for index, (name, module) in enumerate(model.named_children()):
+        if runs_code and index == 0 and hasattr(module, "tokenizer"):
+            # Its class may be the model's own, which derives from none of the library's.
+            continue
         if not (isinstance(module, _MODULES) if runs_code else type(module) in _MODULES):
             known = ", ".join(kind.__name__ for kind in _MODULES)
             raise NotExportableError(f"module {name}: expected one of {known}, found {_class_of(module)}")

@@ -105,7 +105,7 @@ def max_tokens(model: SentenceTransformer) -> int | None:
 
 def unlisted_tokens(model: SentenceTransformer) -> Unlisted | None:
     """Return which ids of the written tokenizer the graph must replace by that of the unknown token; usually None."""
-    tokenizer = getattr(model[0], "processor", None)
+    tokenizer = _tokenizer_of(model[0])
     return convert(tokenizer)[1] if is_convertible(tokenizer) else None
 
 
@@ -120,17 +120,22 @@ def _as_called(model: SentenceTransformer) -> tuple[Tokenizer, dict[str, Any]]:
 
 
 def _backend(first: Any) -> Tokenizer:  # noqa: ANN401 - the modules of a model have no more specific type
-    if not isinstance(first, Transformer):
+    if not hasattr(first, "tokenizer"):
         raise NotExportableError(f"expected a Transformer or a StaticEmbedding first, found {type(first).__name__}")
-    if "message" in first.modality_config:
+    if isinstance(first, Transformer) and "message" in first.modality_config:
         raise NotExportableError("expected a model for plain text, found one with a chat template")
-    tokenizer = first.processor
+    tokenizer = _tokenizer_of(first)
     if is_convertible(tokenizer):
         return convert(tokenizer)[0]
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not tokenizer.is_fast:
         raise NotExportableError(f"expected a tokenizer that `tokenizers` runs, found {type(tokenizer).__name__}")
     backend: Tokenizer = tokenizer.backend_tokenizer
     return backend
+
+
+def _tokenizer_of(first: Any) -> Any:  # noqa: ANN401 - see _backend
+    """Return the tokenizer of a Transformer, or of a module of the model's own, which has it under the older name."""
+    return first.processor if isinstance(first, Transformer) else getattr(first, "tokenizer", None)
 
 
 def _copied(tokenizer: Tokenizer) -> Tokenizer:
@@ -144,7 +149,8 @@ def _preprocessed(model: SentenceTransformer, texts: list[str]) -> dict[str, Any
     try:
         return dict(model.preprocess(texts))
     except (TypeError, ValueError) as error:
-        raise NotExportableError(f"{type(model[0].processor).__name__}: {str(error).splitlines()[0]}") from error
+        name = type(_tokenizer_of(model[0])).__name__
+        raise NotExportableError(f"{name}: {str(error).splitlines()[0]}") from error
 
 
 def _excludes_prompt(model: SentenceTransformer) -> bool:

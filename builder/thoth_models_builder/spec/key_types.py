@@ -105,6 +105,14 @@ DefaultPromptName = Annotated[
     BeforeValidator(_text),
     Field(description="prompt for calls that name none, in place of the published one; null for none"),
 ]
+Task = Annotated[
+    Annotated[str, StringConstraints(min_length=1)] | None,
+    BeforeValidator(_text),
+    Field(
+        description="task of a model whose own code computes something else for each, such as with an adapter; null "
+        "for what the code does without one"
+    ),
+]
 MaxSeqLength = Annotated[
     int | None,
     BeforeValidator(_length),

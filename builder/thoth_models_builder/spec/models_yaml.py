@@ -22,6 +22,7 @@ from thoth_models_builder.spec.key_types import (
     Pickle,
     Pooling,
     Prompts,
+    Task,
     TruncateDim,
 )
 from thoth_models_builder.spec.reviewed.records import CODE_MEANING, CODE_PATTERN
@@ -177,6 +178,7 @@ class ModelSpec(_Strict):
     default_prompt_name: DefaultPromptName = None
     max_seq_length: MaxSeqLength = None
     truncate_dim: TruncateDim = None
+    task: Task = None
 
     def source_settings(self) -> dict[str, object]:
         """Return the keys that change what the files of the model say, by name; keys that are not written are absent.
@@ -186,7 +188,7 @@ class ModelSpec(_Strict):
         return {key: getattr(self, key) for key in _SOURCE_KEYS if key in self.model_fields_set}
 
 
-_SOURCE_KEYS = ("pooling", "prompts", "default_prompt_name", "max_seq_length", "truncate_dim")
+_SOURCE_KEYS = ("pooling", "prompts", "default_prompt_name", "max_seq_length", "truncate_dim", "task")
 
 
 class BundleSpec(_Strict):

@@ -23,6 +23,8 @@ _WEIGHT_FILE = re.compile(r"model-\d{5}-of-\d{5}\.safetensors|model\.safetensors
 _SENTENCE_KEYS = frozenset(
     {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name", "unpad_inputs"}
 )
+_TASK_ARGUMENTS = ("model_args", "default_task")
+"""The one argument for loading that it may have: a name that code of the model's own compares with its tasks."""
 _CODE_KEY = "auto_map"
 _CONFIG_KEYS = frozenset({"transformers_weights"})
 _TOKENIZER_KEYS = frozenset({"fast_tokenizer_files", "gguf_file", "init_inputs", "tokenizer_object"})
@@ -103,7 +105,10 @@ def _check_config(_path: str, values: dict[str, Any], _paths: Collection[str]) -
 
 
 def _check_sentence_config(_path: str, values: dict[str, Any], _paths: Collection[str]) -> _Findings:
-    yield from _refused(values, frozenset(values) - _SENTENCE_KEYS)
+    arguments, task_key = _TASK_ARGUMENTS
+    given = values.get(arguments)
+    names_task = isinstance(given, dict) and given.keys() == {task_key} and isinstance(given[task_key], str)
+    yield from _refused(values, frozenset(values) - _SENTENCE_KEYS - ({arguments} if names_task else set()))
     task = values.get("transformer_task", "feature-extraction")
     if task != "feature-extraction":
         yield "`transformer_task` to be feature-extraction", repr(task)

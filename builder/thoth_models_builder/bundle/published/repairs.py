@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from thoth_models_builder.bundle.published.positions import Positions
 
 _ARGUMENTS: Final = ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")
+TASK_ARGUMENTS: Final = "model_args"
+TASK_KEY: Final = "default_task"
+"""Where a first module of the model's own finds its task if a call names none, as jina-embeddings-v3 does."""
 _KERNELS: Final = frozenset({"sdpa", "eager", "flash_attention_2", "flash_attention_3"})
 _PRECISIONS: Final = frozenset(
     {"auto", "float32", "float16", "bfloat16", "torch.float32", "torch.float16", "torch.bfloat16"}
@@ -100,7 +103,7 @@ def repairs(files: ModelFiles, *, has_code: bool = False) -> dict[str, Repair]:
     ]
     if len(settings) == 1:
         limit = None if has_code else positions_of(config)
-        changed |= _settings(files.json(settings[0], dict), settings[0], limit)
+        changed |= _settings(files.json(settings[0], dict), settings[0], limit, has_code=has_code)
     return changed
 
 
@@ -152,7 +155,7 @@ def _architecture(config: Mapping[str, Any], path: str) -> dict[str, Repair]:
     return {path: Repair(data=canonical_json(plain), reason=reason)}
 
 
-def _settings(settings: Mapping[str, Any], path: str, limit: Positions | None) -> dict[str, Repair]:
+def _settings(settings: Mapping[str, Any], path: str, limit: Positions | None, *, has_code: bool) -> dict[str, Repair]:
     kept, reasons = dict(settings), []
     for key in _ARGUMENTS:
         if key not in kept:
@@ -160,6 +163,12 @@ def _settings(settings: Mapping[str, Any], path: str, limit: Positions | None) -
         arguments = kept.pop(key)
         if not isinstance(arguments, dict):
             raise UnsupportedModelError(f"{path}: {key}: expected an object, found {arguments!r}")
+        if has_code and key == TASK_ARGUMENTS and isinstance(arguments.get(TASK_KEY), str):
+            # What the code computes if a call names no task; it changes vectors, and code reads it.
+            kept[key] = {TASK_KEY: arguments[TASK_KEY]}
+            arguments = {name: value for name, value in arguments.items() if name != TASK_KEY}
+            if not arguments:
+                continue
         names = []
         for name, value in sorted(arguments.items()):
             if name not in _HARMLESS or not _HARMLESS[name][0](value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel
 from thoth_models.backends.checkpoint.faults import faults
 from thoth_models.backends.checkpoint.reports import load_reports
 from thoth_models_builder.compile.errors import SandboxError, UnusableModelError
+from thoth_models_builder.compile.loading.older_code import for_older_code
 from thoth_models_builder.compile.sandbox.proof import is_confined
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def load_checked(directory: Path, *, runs_code: bool = False, **model_options: A
     """
     if runs_code and not is_confined():
         raise SandboxError("expected a model's own code to be loaded in the sandbox, found a process without one")
-    with load_reports(PreTrainedModel) as reports:
+    with load_reports(PreTrainedModel) as reports, for_older_code() if runs_code else contextlib.nullcontext():
         try:
             model = SentenceTransformer(
                 str(directory),

@@ -46,7 +46,7 @@ def faults(model: Any, directory: Path, reports: Sequence[LoadReport]) -> list[s
         found.append(f"expected the {len(paths)} modules of {_MODULES}, found {len(modules)}")
     for module, path in zip(modules, paths, strict=False):
         kind, place = type(module).__name__, directory / path
-        transformer = getattr(module, "auto_model", None)
+        transformer = _transformer_of(module, reports)
         if transformer is not None:
             model_type = str(transformer.config.model_type)
             report = by_model.get(id(transformer))
@@ -55,18 +55,29 @@ def faults(model: Any, directory: Path, reports: Sequence[LoadReport]) -> list[s
                 found.append(f"{described}: expected the library's report about its weights, found none")
             else:
                 found += (f"{described}: {fault}" for fault in _report_faults(report, module, model_type))
-            faults = _token_faults(module.tokenizer, _rows(transformer), model_type)
+            faults = _token_faults(getattr(module, "tokenizer", None), _rows(transformer), model_type)
             found += (f"{described}: {fault}" for fault in faults)
         elif (place / _WEIGHTS).is_file() and (expected := set(module.state_dict())):
             found += (f"{kind}: {fault}" for fault in _name_faults(expected, set(_formats(place / _WEIGHTS))))
             if hasattr(module, "tokenizer"):
                 rows = module.state_dict()["embedding.weight"].shape[0]
                 found += (f"{kind}: {fault}" for fault in _token_faults(module.tokenizer, rows, ""))
+        elif next(module.parameters(), None) is not None:
+            found.append(f"{kind}: expected the library's report about its weights, or {_WEIGHTS}, found neither")
         for file in sorted(place.glob("*.safetensors")):
             if quantized := {name: kind for name, kind in _formats(file).items() if _QUANTIZED.fullmatch(kind)}:
                 names = _listed(f"{name} as {kind}" for name, kind in quantized.items())
                 found.append(f"{file.name}: expected weights of 16 bits or more, found {names}")
     return found
+
+
+def _transformer_of(module: Any, reports: Sequence[LoadReport]) -> Any:  # noqa: ANN401
+    """Return the encoder of a module, or None; a class of the model's own may keep it under any name."""
+    transformer = getattr(module, "auto_model", None)
+    if transformer is None:
+        loaded = {id(report.model) for report in reports}
+        transformer = next((part for part in module.modules() if id(part) in loaded), None)
+    return transformer
 
 
 def _paths(directory: Path) -> list[str]:
