@@ -35,7 +35,6 @@ WITHOUT_TEST_FILE = {
     "thoth_models.info",
     "thoth_models.types",
     "thoth_models_builder.compile.errors",
-    "thoth_models_builder.compile.reference",
 }
 """Modules that no test file is named after. Only what is mended is taken out here."""
 

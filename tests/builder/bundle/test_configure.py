@@ -17,6 +17,7 @@ from thoth_models.bundle.model import ConfiguredFile
 from thoth_models_builder.bundle import configure as configuring
 from thoth_models_builder.bundle.configure import Change, Note, configure, has_unit_length, notes_on
 from thoth_models_builder.bundle.describe import describe
+from thoth_models_builder.bundle.space_of import space_of
 from thoth_models_builder.errors import UnsupportedModelError
 from thoth_models_builder.spec.key_types import POOLING_MODES
 
@@ -289,6 +290,78 @@ def test_a_static_embedding_has_no_maximum() -> None:
     assert refusal(contents, max_seq_length=12) == (
         "max_seq_length: expected no such key, because a StaticEmbedding has no limit"
     )
+
+
+# --- task ---
+
+REVIEWED: dict[str, Any] = {"code": {"custom_st.py": "0" * 64}, "variants": ["onnx-fp32"], "golden": True}
+TASKS = ["retrieval.query", "retrieval.passage", "text-matching"]
+
+
+def of_several_tasks(tasks: list[str] | None = TASKS, **settings: Any) -> Files:
+    """Return a repository whose first module, of its own code, takes a task with each call."""
+    contents = changed("config.json", **({} if tasks is None else {"lora_adaptations": tasks}))
+    entries = json.loads(contents["modules.json"])
+    contents["modules.json"] = as_json([{**entries[0], "kwargs": ["task"]}, *entries[1:]])
+    return changed(SETTINGS, contents, **settings)
+
+
+def test_a_task_becomes_the_default_of_the_module() -> None:
+    found = configured(of_several_tasks(), task="text-matching", **REVIEWED)
+    assert [(file.path, file.reasons) for file in found.configured] == [
+        (SETTINGS, ("task: text-matching (models.yaml)",))
+    ]
+    assert json.loads(found.written[SETTINGS])["model_args"] == {"default_task": "text-matching"}
+    assert json.loads(found.written[SETTINGS])["max_seq_length"] == 16
+    assert found.notes == ()
+
+
+def test_each_task_has_a_space_of_its_own() -> None:
+    spaces = set()
+    for task in (*TASKS, None):
+        files = configured(of_several_tasks(), task=task, **REVIEWED).files
+        spaces.add(space_of(files, describe(files), normalize=True))
+    assert len(spaces) == len(TASKS) + 1
+
+
+def test_a_task_has_to_be_settled() -> None:
+    assert refusal(of_several_tasks(), **REVIEWED) == (
+        "task: expected one of retrieval.query, retrieval.passage, text-matching, because the first module takes a "
+        "task with each call (modules.json: [0].kwargs), and a bundle has one graph; found no such key: write for "
+        "example `task: text-matching`, or `task: null` for what the code does without one"
+    )
+    assert refusal(of_several_tasks(None), **REVIEWED).startswith("task: expected the name of one, because ")
+    assert refusal(of_several_tasks(), task="retrieval", **REVIEWED) == (
+        "task: expected one of retrieval.query, retrieval.passage, text-matching, found 'retrieval'"
+    )
+
+
+def test_a_published_task_settles_it_and_null_removes_it() -> None:
+    contents = of_several_tasks(model_args={"default_task": "text-matching"})
+    assert configured(contents, **REVIEWED).configured == ()
+    assert configured(contents, task="text-matching", **REVIEWED).configured == ()
+    found = configured(contents, task=None, **REVIEWED)
+    assert "model_args" not in json.loads(found.written[SETTINGS])
+    assert found.configured[0].reasons == ("task: null (models.yaml)",)
+    assert configured(of_several_tasks(), task=None, **REVIEWED).configured == ()
+
+
+def test_a_task_without_a_module_that_takes_one_is_refused() -> None:
+    assert refusal(model_files("x"), task="text-matching", **REVIEWED).startswith(
+        "task: expected no such key, because "
+    )
+    # Without code, the library's own module has no tasks, whatever modules.json says.
+    assert refusal(of_several_tasks(), task="text-matching").startswith("task: expected no such key, because ")
+    assert configured(of_several_tasks()).configured == ()
+
+
+def test_a_prompt_for_the_task_is_noted_unless_it_is_the_default() -> None:
+    contents = changed(ST_CONFIG, of_several_tasks(), prompts={"retrieval.query": "Represent: ", "text-matching": ""})
+    (note,) = configured(contents, task="retrieval.query", **REVIEWED).notes
+    assert note.endswith("`default_prompt_name: retrieval.query` makes them add it")
+    keys = {"task": "retrieval.query", "default_prompt_name": "retrieval.query", **REVIEWED}
+    assert configured(contents, **keys).notes == ()
+    assert configured(contents, task="text-matching", **REVIEWED).notes == ()
 
 
 # --- truncation ---

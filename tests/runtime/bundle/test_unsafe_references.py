@@ -27,6 +27,8 @@ UNSAFE: list[tuple[str, dict[str, Any], str]] = [
     (SENTENCE, {"processor_kwargs": {"tokenizer_file": "/x"}}, "no `processor_kwargs`"),
     (SENTENCE, {"transformer_task": "any-to-any"}, "`transformer_task` to be feature-extraction"),
     (SENTENCE, {"something_new": 1}, "no `something_new`"),
+    (SENTENCE, {"model_args": {"default_task": "query", "subfolder": "../.."}}, "no `model_args`"),
+    (SENTENCE, {"model_args": {"default_task": {"subfolder": "../.."}}}, "no `model_args`"),
     (TOKENIZER, {"fast_tokenizer_files": ["../../x/tokenizer.4.0.0.json"]}, "no `fast_tokenizer_files`"),
     (TOKENIZER, {"gguf_file": "../x.gguf"}, "no `gguf_file`"),
     (TOKENIZER, {"auto_map": {}}, "no `auto_map`"),
@@ -45,6 +47,7 @@ UNSAFE: list[tuple[str, dict[str, Any], str]] = [
 SAFE: list[tuple[str, dict[str, Any]]] = [
     (SENTENCE, {"max_seq_length": 256, "do_lower_case": False}),
     (SENTENCE, {"transformer_task": "feature-extraction", "modality_config": {"text": {}}, "model_args": {}}),
+    (SENTENCE, {"model_args": {"default_task": "text-matching"}}),
     (TOKENIZER, {"special_tokens_map_file": "/where/it/was/made", "tokenizer_file": None, "vocab_file": "vocab.txt"}),
     (TOKENIZER, {"merges_file": None, "do_lower_case": True}),
     ("config.json", {"hidden_size": 8, "_name_or_path": "/where/it/was/made"}),

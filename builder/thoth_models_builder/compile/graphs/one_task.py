@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _ALL_ROWS: Final = object()
 _MORE_OF_UNIQUE: Final = ("return_inverse", "return_counts", "dim")
-_EQUAL: Final = frozenset({"eq", "__eq__"})
 
 
 class OneTask(TorchFunctionMode):
@@ -31,40 +30,69 @@ class OneTask(TorchFunctionMode):
         super().__init__()
         # The tensors as well, because an id means nothing once its object is gone.
         self._known: dict[int, tuple[Any, Any]] = {}
+        self._rules = {
+            "full": self._full,
+            "unique": self._unique,
+            "unbind": self._unbind,
+            "eq": self._equal,
+            "__eq__": self._equal,
+            "nonzero": self._nonzero,
+            "__getitem__": self._read,
+            "__setitem__": self._write,
+        }
 
-    def __torch_function__(  # noqa: PLW3201 - the protocol of torch
+    def __torch_function__(
         self,
         func: Any,  # noqa: ANN401 - any function of torch, its arguments and its result
-        types: Any,  # noqa: ANN401, ARG002
+        types: Any,  # noqa: ANN401
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         """Call a function of torch, or return what it would return for a tensor of one value."""
         options = dict(kwargs or {})
         name = getattr(func, "__name__", "")
-        first = args[0] if args else None
-        if name == "full":
-            return self._noted(func(*args, **options), options.get("fill_value", args[1] if len(args) > 1 else None))
-        wants_more = any(options.get(key) for key in _MORE_OF_UNIQUE) or len(args) > 1
-        if name == "unique" and not wants_more and (value := self._value(first)) is not None:
-            return self._noted(torch.tensor([value], dtype=first.dtype, device=first.device), value)
-        if name == "unbind" and (value := self._value(first)) is not None:
-            return tuple(self._noted(part, value) for part in func(*args, **options))
-        if name in _EQUAL and (value := self._value(first)) is not None:
-            other = self._value(args[1]) if isinstance(args[1], torch.Tensor) else args[1]
-            found = func(*args, **options)
-            return found if other is None else self._noted(found, bool(value == other))
-        if name == "nonzero" and self._value(first) is True and first.dim() == 1:
-            rows = self._noted(torch.arange(first.shape[0], device=first.device), _ALL_ROWS)
-            return (rows,) if options.get("as_tuple", args[1:] == (True,)) else rows.unsqueeze(1)
-        if name == "__getitem__" and self._takes_all(first, args[1]):
-            return first.clone()
-        if name == "__setitem__" and self._takes_all(first, args[1]):
-            first.zero_().add_(args[2])  # there is no operator of ONNX for copy_
-            return None
-        if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
-            self._known.pop(id(first), None)
+        rule = self._rules.get(name)
+        found = None if rule is None else rule(func, args, options)
+        if found is not None:
+            return found[0]
+        if args and (name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))):
+            self._known.pop(id(args[0]), None)
         return func(*args, **options)
+
+    # Each rule returns a tuple with the result, or None where it does not apply.
+
+    def _full(self, func: Any, args: Any, options: Any) -> tuple[Any] | None:  # noqa: ANN401 - as above
+        value = options["fill_value"] if "fill_value" in options else args[1]
+        return (self._noted(func(*args, **options), value),)
+
+    def _unique(self, _func: Any, args: Any, options: Any) -> tuple[Any] | None:  # noqa: ANN401
+        value = self._value(args[0])
+        if value is None or len(args) > 1 or any(options.get(key) not in (None, False) for key in _MORE_OF_UNIQUE):
+            return None
+        return (self._noted(torch.tensor([value], dtype=args[0].dtype, device=args[0].device), value),)
+
+    def _unbind(self, func: Any, args: Any, options: Any) -> tuple[Any] | None:  # noqa: ANN401
+        value = self._value(args[0])
+        return None if value is None else (tuple(self._noted(part, value) for part in func(*args, **options)),)
+
+    def _equal(self, func: Any, args: Any, options: Any) -> tuple[Any] | None:  # noqa: ANN401
+        values = [self._value(one) if isinstance(one, torch.Tensor) else one for one in args]
+        return None if None in values else (self._noted(func(*args, **options), bool(values[0] == values[1])),)
+
+    def _nonzero(self, _func: Any, args: Any, options: Any) -> tuple[Any] | None:  # noqa: ANN401
+        mask = args[0]
+        if self._value(mask) is not True or mask.dim() != 1:
+            return None
+        rows = self._noted(torch.arange(mask.shape[0], device=mask.device), _ALL_ROWS)
+        return ((rows,) if options.get("as_tuple") else rows.unsqueeze(1),)
+
+    def _read(self, _func: Any, args: Any, _options: Any) -> tuple[Any] | None:  # noqa: ANN401
+        return (args[0].clone(),) if self._takes_all(*args) else None
+
+    def _write(self, _func: Any, args: Any, _options: Any) -> tuple[Any] | None:  # noqa: ANN401
+        tensor, index, values = args
+        # There is no operator of ONNX for copy_.
+        return (tensor.zero_().add_(values),) if self._takes_all(tensor, index) else None
 
     def _noted(self, tensor: Any, value: Any) -> Any:  # noqa: ANN401 - as above
         if value is _ALL_ROWS or isinstance(value, bool | int):

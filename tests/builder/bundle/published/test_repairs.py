@@ -75,6 +75,17 @@ def test_arguments_that_do_not_change_vectors_are_dropped(key: str, arguments: d
     assert facts_of(contents) == facts_of(model_files("x"))
 
 
+def test_a_task_stays_for_code_of_the_models_own_alone() -> None:
+    contents = changed(SETTINGS, model_args={"default_task": "retrieval", "attn_implementation": "sdpa"})
+    repair = repairs(files_of(contents), has_code=True)[SETTINGS]
+    assert json.loads(repair.data)["model_args"] == {"default_task": "retrieval"}
+    assert repair.reason == "without model_args: attn_implementation (kernels of one formula)"
+    alone = changed(SETTINGS, model_args={"default_task": "retrieval"})
+    assert repairs(files_of(alone), has_code=True) == {}
+    with pytest.raises(UnsupportedModelError, match=r"model_args\.default_task: expected only arguments"):
+        repairs(files_of(alone))
+
+
 @pytest.mark.parametrize(
     ("key", "arguments", "says"),
     [

@@ -202,6 +202,31 @@ def test_a_library_that_does_not_report_is_a_fault(wordpiece_model: TinyModel) -
     ]
 
 
+def test_an_encoder_is_found_under_any_name_in_a_module_of_the_models_own(
+    wordpiece_model: TinyModel, tmp_path: Path
+) -> None:
+    """Not the names in one file, which sharded weights do not have."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+
+    class Own(torch.nn.Module):
+        def __init__(self, directory: Path) -> None:
+            super().__init__()
+            self.encoder = AutoModel.from_pretrained(directory)
+            self.tokenizer = AutoTokenizer.from_pretrained(directory)
+
+    lacking = without(wordpiece_model, tmp_path / "model", LAYER).directory
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "modules.json").write_text('[{"path": ""}]', encoding="utf-8")
+    with load_reports(PreTrainedModel) as reports:
+        whole, part = (torch.nn.Sequential(Own(place)) for place in (wordpiece_model.directory, lacking))
+    assert faults(whole, tmp_path / "modules", reports) == []
+    (fault,) = faults(part, tmp_path / "modules", reports)
+    assert fault.startswith("Own (bert): expected weights for every tensor of the model, found none for 16: ")
+    (fault,) = faults(whole, tmp_path / "modules", [])
+    assert fault == "Own: expected the library's report about its weights, or model.safetensors, found neither"
+
+
 def test_an_architecture_whose_missing_tensors_the_library_hides_is_a_fault(
     wordpiece_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
