@@ -28,7 +28,7 @@ def digests(raw: Path) -> dict[str, str]:
         except NotExportableError as error:
             return {**_hashed(place), "int8": str(error)}
         (place / "int8").mkdir()
-        finish_graph(place / "int8.onnx", place / "int8/model.onnx")
+        finish_graph(place / "int8.onnx", place / "int8/model.onnx", precision="int8")
         return _hashed(place)
 
 

@@ -238,7 +238,7 @@ class Workshop:
                 quantize_graph(self._work / GRAPH_NAME, graph)
             target = self._model / VARIANTS[variant].directory
             target.mkdir(exist_ok=True)
-            finish_graph(graph, target / GRAPH_NAME)
+            finish_graph(graph, target / GRAPH_NAME, precision=VARIANTS[variant].precision)
         except NotExportableError as error:
             self._omit(variant, error)
 

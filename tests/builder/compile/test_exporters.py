@@ -57,7 +57,7 @@ def test_the_width_is_stated_after_every_pooling_and_no_branch_is_left(pooling: 
 
     model = make_pooled_model(tmp_path / "model", pooling, more=[Normalize()])
     export_graph(load_reference(model.directory), tmp_path / "raw.onnx")
-    finish_graph(tmp_path / "raw.onnx", tmp_path / "model.onnx")
+    finish_graph(tmp_path / "raw.onnx", tmp_path / "model.onnx", precision="int8")
     graph = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph
     (output,) = graph.output
     assert output.type.tensor_type.shape.dim[1].dim_value == model.dimension

@@ -91,7 +91,7 @@ def _quantized(raw: Path, *, finish: bool = True) -> Path:
     quantized = raw.with_name("quantized.onnx")
     quantize_graph(raw, quantized)
     if finish:
-        finish_graph(quantized, raw.with_name("int8.onnx"))
+        finish_graph(quantized, raw.with_name("int8.onnx"), precision="int8")
         return raw.with_name("int8.onnx")
     return quantized
 

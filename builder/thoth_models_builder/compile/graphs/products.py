@@ -48,11 +48,12 @@ def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
     matrices = {node.input[1] for node in products.values()}
     if not products:
         return dict(weights)
-    few, many = list[onnx.NodeProto](), list[onnx.NodeProto]()
+    few, many, made = list[onnx.NodeProto](), list[onnx.NodeProto](), set[str]()
     for node in graph.node:
         is_product = node.output[0] in products
-        made = {new.output[0] for new in few}
-        few += [new for new in _left(node, weights) if new.output[0] not in made] if is_product else [node]
+        new = [one for one in _left(node, weights) if one.output[0] not in made] if is_product else [node]
+        made.update(one.output[0] for one in new)
+        few += new
         many.append(_right(node) if is_product else node)
     (output,) = graph.output
     branches = {"then_branch": _branch("few", few, output), "else_branch": _branch("many", many, output)}
@@ -106,7 +107,8 @@ def _left(node: onnx.NodeProto, weights: Mapping[str, NDArray[Any]]) -> Iterator
     yield helper.make_node("Concat", [sides, _side(outputs)], [shape], axis=0)
     yield helper.make_node("FusedMatMul", [matrix, rows], [product], domain=_DOMAIN, transB=1)
     yield helper.make_node("Transpose", [product], [transposed], perm=[1, 0])
-    yield helper.make_node("Reshape", [transposed, shape], [result])
+    # A 0 in the shape is a side of no tokens, not a side of `transposed`.
+    yield helper.make_node("Reshape", [transposed, shape], [result], allowzero=1)
 
 
 def _side(length: int) -> str:

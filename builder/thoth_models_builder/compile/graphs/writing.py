@@ -35,13 +35,15 @@ _SLOWER: Final = ("SkipLayerNormFusion", "BiasGeluFusion")
 """Fusions that are slower on a CPU than the nodes they replace: by 12 % of all-MiniLM-L6-v2, and by 0 to 3 %."""
 
 
-def finish_graph(raw: Path, target: Path) -> None:
+def finish_graph(raw: Path, target: Path, *, precision: str = "fp32") -> None:
     """Optimise a graph as far as that does not depend on the machine, and write it.
 
     Args:
         raw: A graph from :func:`~thoth_models_builder.compile.export.export_graph`, or a quantised one.
         target: Path of the finished graph. Its weights are written beside it, with ``.data`` appended to the name, and
             their list with ``.tensors.json``.
+        precision: Of its weights. The runtime keeps copies of int8 weights, which are small, so that their products
+            need no form for few tokens.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="finish-") as name:
         optimized = Path(name) / "optimized.onnx"
@@ -64,7 +66,7 @@ def finish_graph(raw: Path, target: Path) -> None:
         # Shapes of intermediate values, which every runtime infers itself.
         del finished.graph.value_info[:]
         weights = external_weights(finished, optimized.parent)
-        write_graph(finished, target, arrange_products(finished, weights))
+        write_graph(finished, target, arrange_products(finished, weights) if precision == "fp32" else weights)
     write_tensors(target)
 
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import onnx
 
 from thoth_models_builder.compile.errors import SandboxError
+from thoth_models_builder.compile.exporters import OUTPUT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_IDS: Final = "input_ids"
 _ONNX: Final = ("", "ai.onnx")
 _OF_RUNTIME: Final = "com.microsoft"
 _WRITTEN: Final = frozenset({"FusedMatMul", "GroupQueryAttention", "MultiHeadAttention", "RotaryEmbedding"})
@@ -20,7 +22,7 @@ are refused: it adds the domain by itself, and some of them read files or run pr
 
 
 def check_graph(path: Path) -> None:
-    """Refuse a graph whose weights are in another file than the one beside it, or with operators of others.
+    """Refuse a graph that is not one of token ids, whose weights are elsewhere than beside it, or with other operators.
 
     Raises:
         SandboxError: The file is not a graph, or refers to something else.
@@ -29,6 +31,12 @@ def check_graph(path: Path) -> None:
         model = onnx.load_model(path, load_external_data=False)
     except Exception as error:  # protobuf has errors of its own
         raise SandboxError(f"{path.name}: expected an ONNX graph, found something else") from error
+    inputs, outputs = ({value.name for value in values} for values in (model.graph.input, model.graph.output))
+    if _IDS not in inputs or outputs != {OUTPUT_NAME}:
+        raise SandboxError(
+            f"{path.name}: expected the input {_IDS} and the output {OUTPUT_NAME}, found "
+            f"{', '.join(sorted(inputs)) or 'none'} and {', '.join(sorted(outputs)) or 'none'}"
+        )
     data = path.with_name(f"{path.name}.data")
     size = data.stat().st_size if data.exists() else 0
     for message in _messages(model):

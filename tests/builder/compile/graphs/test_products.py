@@ -198,3 +198,41 @@ def test_a_model_without_products_has_no_branches(exported: Callable[[str], Expo
 
     model = onnx.load(exported("static").directory / "model.onnx", load_external_data=False)
     assert "If" not in [node.op_type for node in model.graph.node]
+
+
+def test_a_product_of_no_tokens_has_no_results(tmp_path: Path) -> None:
+    """A model that looks at the tokens after the third one has none of them in a text of three."""
+    from onnx import numpy_helper
+
+    text = """
+    model (int64[batch, tokens] input_ids) => (float[batch, 8] vector) {
+        every = Gather (table, input_ids)
+        rest = Slice (every, three, far, one)
+        first = MatMul (every, last)
+        second = MatMul (rest, last)
+        both = Concat <axis = 1> (first, second)
+        vector = ReduceSum <keepdims = 0> (both, one)
+    }
+    """
+    given = {name: array for name, array in weights().items() if name in ("table", "last")}
+    model = some_model(text, given)
+    for name, value in {"three": 3, "far": 10**6, "one": 1}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array([value]), name))
+    path = written(model, given, tmp_path)
+    for tokens in (3, 5):
+        ids = np.random.default_rng(1).integers(0, 50, (2, tokens))
+        states = given["table"][ids]
+        whole = np.concatenate([states @ given["last"], states[:, 3:] @ given["last"]], 1).sum(1)
+        assert np.allclose(run(path, ids), whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.torch
+def test_int8_graphs_have_one_form(exported: Callable[[str], Exported], tmp_path: Path) -> None:
+    import onnx
+
+    from thoth_models_builder.compile.graphs.writing import finish_graph
+
+    finish_graph(exported("wordpiece").directory / "raw.onnx", tmp_path / "model.onnx", precision="int8")
+    assert "If" not in [
+        node.op_type for node in onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.node
+    ]

@@ -28,12 +28,14 @@ def graph(tmp_path: Path) -> Path:
         return tensor
 
     out = helper.make_tensor_value_info("out", TensorProto.FLOAT, (4,))
+    vectors = helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, (4,))
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, (1, 4))
     branch = helper.make_graph(
         [helper.make_node("Identity", ["inner"], ["out"])], "branch", [], [out], [external("inner")]
     )
     condition = helper.make_tensor_value_info("condition", TensorProto.BOOL, ())
-    node = helper.make_node("If", ["condition"], ["out"], then_branch=branch, else_branch=branch)
-    whole = helper.make_graph([node], "whole", [condition], [out], [external("outer")])
+    node = helper.make_node("If", ["condition"], ["sentence_embedding"], then_branch=branch, else_branch=branch)
+    whole = helper.make_graph([node], "whole", [ids, condition], [vectors], [external("outer")])
     path = tmp_path / "model.onnx"
     path.write_bytes(helper.make_model(whole, opset_imports=[helper.make_opsetid("", 20)]).SerializeToString())
     path.with_name("model.onnx.data").write_bytes(bytes(16))
@@ -61,6 +63,19 @@ def set_place(tensor: Any, key: str, value: str) -> None:
 
 def inner(model: Any) -> Any:
     return model.graph.node[0].attribute[0].g.initializer[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda model: model.graph.output.pop(), "found condition, input_ids and none"),
+        (lambda model: model.graph.output.append(model.graph.input[1]), "input_ids and condition, sentence_embedding"),
+        (lambda model: model.graph.input.pop(0), "found condition and sentence_embedding"),
+    ],
+)
+def test_a_graph_of_something_else_is_refused(graph: Path, change: Any, found: str) -> None:
+    with pytest.raises(SandboxError, match=found):
+        check(changed(graph, change))
 
 
 def test_its_own_weights_are_accepted(graph: Path) -> None:
