@@ -37,19 +37,15 @@ class NativeForm:
 
     Attributes:
         config: Content of config.json, without ``auto_map``, with the keys that the class of transformers reads.
-        model_type: Name of the architecture in transformers.
         code: The reference in ``auto_map`` that is not needed.
         reason: Why both are the same.
         source: Public address of what the reason relies on.
-        max_tokens: Longest text up to which both are the same, in tokens, or None for any length.
     """
 
     config: Mapping[str, Any]
-    model_type: str
     code: str
     reason: str
     source: str
-    max_tokens: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +58,7 @@ class _Reviewed:
         repositories: Repositories that may stand before ``--`` in the reference.
         is_own: Whether the module may also be a file of the model's own repository, which has no ``--``.
         expected: Values that the class of transformers takes for granted, by key; _ABSENT where it may be missing.
-        form: Returns the keys that transformers reads, and the longest text; raises _DifferentError.
+        form: Returns the keys that transformers reads; raises _DifferentError.
         native_type: Name of the architecture in transformers.
         reason: Why both are the same.
         source: Public address of what the reason relies on.
@@ -73,7 +69,7 @@ class _Reviewed:
     repositories: frozenset[str]
     is_own: bool
     expected: Mapping[str, tuple[object, ...]]
-    form: Callable[[Mapping[str, Any]], tuple[dict[str, Any], int | None]]
+    form: Callable[[Mapping[str, Any]], dict[str, Any]]
     native_type: str
     reason: str
     source: str
@@ -148,15 +144,12 @@ def _native_form(config: Mapping[str, Any]) -> NativeForm | None:
                 f"`{key}`: expected {values[0]!r}, which is what {entry.native_type} of transformers does, found "
                 f"{'nothing' if found is _ABSENT else repr(found)}, for which the model's own {code} is needed"
             )
-    keys, max_tokens = entry.form(config)
     kept = {key: value for key, value in config.items() if key not in (_AUTO_MAP, "rope_scaling", "rope_theta")}
     return NativeForm(
-        config={**kept, **keys, "model_type": entry.native_type},
-        model_type=entry.native_type,
+        config={**kept, **entry.form(config), "model_type": entry.native_type},
         code=f"{repository}--{code}" if repository else code,
         reason=entry.reason,
         source=entry.source,
-        max_tokens=max_tokens,
     )
 
 
@@ -201,7 +194,7 @@ _KNOWN_DIFFERENT: Final = {
 # --- nomic_bert ---
 
 
-def _nomic(config: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+def _nomic(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of transformers' nomic_bert for the keys of GPT-2 that the published code reads."""
     names = {
         "hidden_size": "n_embd",
@@ -226,20 +219,22 @@ def _nomic(config: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     if "max_position_embeddings" not in config and "n_positions" in config:
         # Not a limit of the architecture; it is where sentence-transformers looks without sentence_bert_config.json.
         keys["max_position_embeddings"] = _size(config, "n_positions")
-    # Beyond this length the published code stretches the positions by the longest text of each batch, so that a vector
-    # depends on the texts beside it. Up to this length it does not.
-    return keys, _size(config, "max_trained_positions", 2048) if config.get("rotary_scaling_factor") else None
+    if config.get("rotary_scaling_factor"):
+        # Beyond this length the published code stretches the positions by the longest text of each batch, so that a
+        # vector depends on the texts beside it. `published.positions` allows no longer text, if this is a length.
+        _size(config, "max_trained_positions", 2048)
+    return keys
 
 
 # --- gte ---
 
 
-def _gte(config: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+def _gte(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of transformers' gte."""
     _size(config, "vocab_size")  # both have a default, and not the same one
     theta, scaling = _number(config, "rope_theta", 10_000.0), config.get("rope_scaling")
     if scaling is None:
-        return {"rope_parameters": {"rope_type": "default", "rope_theta": theta}}, None
+        return {"rope_parameters": {"rope_type": "default", "rope_theta": theta}}
     factor = scaling.get("factor") if isinstance(scaling, dict) else None
     if (
         isinstance(factor, bool)
@@ -257,7 +252,7 @@ def _gte(config: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     # The published code multiplies the base by the factor, and then divides every frequency by factor ** (2 / head):
     # what transformers calls linear scaling by that number, of the larger base.
     stretched = {"rope_type": "linear", "rope_theta": theta * factor, "factor": float(factor ** (2 * heads / width))}
-    return {"rope_parameters": stretched}, None
+    return {"rope_parameters": stretched}
 
 
 def _size(config: Mapping[str, Any], key: str, default: int | None = None) -> int:

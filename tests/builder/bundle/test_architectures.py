@@ -23,7 +23,6 @@ def own(model_type: str, reference: str, **values: Any) -> Config:
 def test_nomic_bert_is_read_by_the_names_of_transformers(config: Config) -> None:
     form = native_form(config)
     assert form is not None
-    assert (form.model_type, form.max_tokens) == ("nomic_bert", None)
     kept = {key: value for key, value in config.items() if key != "auto_map"}
     assert form.config == {
         **kept,
@@ -58,7 +57,7 @@ def test_the_gte_family_is_renamed_and_its_positions_are_stretched_once(
 ) -> None:
     form = native_form(config)
     assert form is not None
-    assert (form.model_type, form.config["model_type"]) == ("gte", "gte")
+    assert form.config["model_type"] == "gte"
     assert form.config["rope_parameters"] == {"rope_type": "linear", "rope_theta": theta, "factor": factor}
 
 
@@ -71,10 +70,11 @@ def test_every_entry_has_a_reason_and_a_public_source() -> None:
         assert form.code.endswith(config["auto_map"]["AutoModel"].rpartition("--")[2])
 
 
-def test_positions_that_are_stretched_by_the_batch_count_up_to_the_trained_ones_only() -> None:
-    form = native_form({**NOMIC, "rotary_scaling_factor": 2})
-    assert form is not None
-    assert form.max_tokens == 2048
+def test_positions_that_are_stretched_by_the_batch_need_the_length_from_which_on() -> None:
+    config = {**NOMIC, "rotary_scaling_factor": 2}
+    assert native_form(config) is not None
+    with pytest.raises(UnsupportedModelError, match="`max_trained_positions`: expected a positive integer, found None"):
+        without_auto_map({**config, "max_trained_positions": None})
 
 
 def test_a_model_without_code_stays_as_it_is() -> None:
