@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG, unsafe_references
 from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
-from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
+from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE, path_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,7 +71,7 @@ class Module:
 
     def path(self, name: str) -> str:
         """Return the path of a file of this module."""
-        return f"{self.directory}/{name}" if self.directory else name
+        return path_in(self.directory, name)
 
 
 def read_modules(files: ModelFiles) -> list[Module]:

@@ -37,7 +37,7 @@ from thoth_models_builder.spec.lockfile import (
 )
 from thoth_models_builder.spec.models_yaml import HubSource
 from thoth_models_builder.spec.reviewed.conversion import plan_conversions
-from thoth_models_builder.spec.variants import MODULES_FILE, choose_files, is_configuration
+from thoth_models_builder.spec.variants import MODULES_FILE, choose_files, is_configuration, path_in
 from thoth_models_builder.storage.files import replace_file
 from thoth_models_builder.storage.store import Store
 
@@ -280,7 +280,7 @@ class Recognised:
 
     def path(self, name: str) -> str:
         """Return the path of a file of the first module."""
-        return f"{self.directory}/{name}" if self.directory else name
+        return path_in(self.directory, name)
 
 
 def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext) -> Recognised:

@@ -51,6 +51,12 @@ SENTENCE_TRANSFORMERS_FILE: Final = "config_sentence_transformers.json"
 BUILT_IN_PROMPTS: Final = ("query", "document")
 """Prompts that sentence-transformers always has, empty unless the model defines them."""
 
+
+def path_in(directory: str, name: str) -> str:
+    """Return the path of a file of a model, from its name and the directory of a module, empty for the top."""
+    return f"{directory}/{name}" if directory else name
+
+
 # Names at the top of a repository only.
 _TOP: Final = re.compile(r"modules\.json|config\.json|config_sentence_transformers\.json")
 _TOKENIZER: Final = re.compile(
@@ -130,7 +136,7 @@ def is_configuration(path: str) -> bool:
 
 def _has_fast(paths: Iterable[str], module_directories: Collection[str]) -> bool:
     # Only in these places: repositories have another tokenizer.json beside graphs for other frameworks.
-    places = {"tokenizer.json", *(f"{directory}/tokenizer.json" for directory in module_directories if directory)}
+    places = {path_in(directory, "tokenizer.json") for directory in ("", *module_directories)}
     return not places.isdisjoint(paths)
 
 

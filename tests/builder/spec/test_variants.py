@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from thoth_models_builder.spec.variants import VARIANTS, choose_files, is_configuration
+from thoth_models_builder.spec.variants import VARIANTS, choose_files, is_configuration, path_in
 
 MINI = {
     "1_Pooling/config.json",
@@ -124,15 +124,16 @@ SLOW = [
 
 @pytest.mark.parametrize("directory", ["", "0_Transformer"])
 def test_the_slow_form_of_a_tokenizer_is_chosen_only_without_the_fast_one(directory: str) -> None:
-    def place(name: str) -> str:
-        return f"{directory}/{name}" if directory else name
-
-    slow = tuple(sorted(map(place, SLOW)))
+    slow = tuple(sorted(path_in(directory, name) for name in SLOW))
     assert choose_files(slow, {directory}, ["torch-fp32"]).included == slow
-    fast = place("tokenizer.json")
+    fast = path_in(directory, "tokenizer.json")
     assert choose_files([*slow, fast], {directory}, ["torch-fp32"]).included == (fast,)
     # One beside another framework's graph is of no use to this variant.
     assert choose_files([*slow, "onnx/tokenizer.json"], {directory}, ["torch-fp32"]).included == slow
+
+
+def test_a_path_is_relative_to_the_directory_of_the_model() -> None:
+    assert (path_in("", "config.json"), path_in("1_Pooling", "config.json")) == ("config.json", "1_Pooling/config.json")
 
 
 def test_a_reason_names_the_variants() -> None:

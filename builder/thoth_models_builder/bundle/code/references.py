@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
-from thoth_models_builder.spec.variants import MODULES_FILE
+from thoth_models_builder.spec.variants import MODULES_FILE, path_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -46,7 +46,7 @@ class CodeReference:
     @property
     def path(self) -> str:
         """Where the model expects the file."""
-        return f"{self.directory}/{self.module}.py" if self.directory else f"{self.module}.py"
+        return path_in(self.directory, f"{self.module}.py")
 
 
 def code_references(files: ModelFiles) -> list[CodeReference]:

@@ -22,7 +22,7 @@ from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG
 from thoth_models_builder.bundle.architectures import lacks_auto_map, native_form, without_auto_map
 from thoth_models_builder.bundle.published.positions import positions_of
 from thoth_models_builder.errors import UnsupportedModelError
-from thoth_models_builder.spec.variants import MODULES_FILE
+from thoth_models_builder.spec.variants import MODULES_FILE, path_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,7 +93,7 @@ def repairs(files: ModelFiles, *, has_code: bool = False) -> dict[str, Repair]:
         changed |= _modules(entries)
         first = entries[0].get("path") if entries and isinstance(entries[0], dict) else ""
         directory = _plain(first) if isinstance(first, str) else ""
-    config_path = _path(directory, "config.json")
+    config_path = path_in(directory, "config.json")
     config = files.optional_object(config_path)
     changed |= {} if has_code else _architecture(config, config_path)
     settings = [
@@ -116,10 +116,6 @@ def with_repairs(files: ModelFiles, *, has_code: bool = False) -> ModelFiles:
     for path, repair in repairs(files, has_code=has_code).items():
         files = files.changed(path, repair.data)
     return files
-
-
-def _path(directory: str, name: str) -> str:
-    return f"{directory}/{name}" if directory else name
 
 
 def _plain(directory: str) -> str:

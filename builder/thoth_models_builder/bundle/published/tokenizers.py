@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.backends.checkpoint.unused import WITHOUT_ROW
 from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.spec.variants import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -58,13 +59,13 @@ def refuse_without_tokenizer(
     """
 
     def has(name: str) -> bool:
-        return _path(directory, name) in paths
+        return path_in(directory, name) in paths
 
     if has(_FAST):
         return
     if is_static:
         raise UnsupportedModelError(
-            f"{_path(directory, _FAST)}: expected this file, in which alone a StaticEmbedding has tokens, found none"
+            f"{path_in(directory, _FAST)}: expected this file, in which alone a StaticEmbedding has tokens, found none"
         )
     place, stated = _tokenizer_class(files, directory)
     if (program := _OTHER_PROGRAMS.get(stated)) is not None:
@@ -74,12 +75,13 @@ def refuse_without_tokenizer(
         )
     if (merges := _MERGES.get(stated)) is not None and not has(merges):
         raise UnsupportedModelError(
-            f"{_path(directory, merges)}: expected this file, the merges of {stated} ({place}), or {_FAST}, found none"
+            f"{path_in(directory, merges)}: expected this file, the merges of {stated} ({place}), or {_FAST}, found "
+            "none"
         )
     if not any(map(has, _ALONE)) and not any(has(first) and has(second) for first, second in _PAIRS):
         names = ", ".join((_FAST, *_ALONE, *(" with ".join(pair) for pair in _PAIRS)))
         raise UnsupportedModelError(
-            f"{_path(directory, _FAST)}: expected a tokenizer ({names}), found none; save one there with the "
+            f"{path_in(directory, _FAST)}: expected a tokenizer ({names}), found none; save one there with the "
             "tokenizer's `save_pretrained`, or choose a repository that has one"
         )
 
@@ -87,10 +89,10 @@ def refuse_without_tokenizer(
 def _tokenizer_class(files: ModelFiles, directory: str) -> tuple[str, str]:
     """Return the file that names the class of the tokenizer, in the order of transformers, and the class, or ``""``."""
     for name in ("tokenizer_config.json", "config.json"):
-        stated = files.optional_object(_path(directory, name)).get("tokenizer_class")
+        stated = files.optional_object(path_in(directory, name)).get("tokenizer_class")
         if isinstance(stated, str) and stated:
-            return _path(directory, name), stated.removesuffix("Fast")
-    return _path(directory, "tokenizer_config.json"), ""
+            return path_in(directory, name), stated.removesuffix("Fast")
+    return path_in(directory, "tokenizer_config.json"), ""
 
 
 def vocabularies(paths: Collection[str], directory: str) -> frozenset[str]:
@@ -100,8 +102,8 @@ def vocabularies(paths: Collection[str], directory: str) -> frozenset[str]:
         paths: Every path of the repository.
         directory: Directory of the transformer or StaticEmbedding; empty for the top.
     """
-    fast = _path(directory, _FAST)
-    names = {fast} if fast in paths else {_path(directory, name) for name in _SLOW}
+    fast = path_in(directory, _FAST)
+    names = {fast} if fast in paths else {path_in(directory, name) for name in _SLOW}
     return frozenset(names & set(paths))
 
 
@@ -120,7 +122,7 @@ def refuse_tokens_beyond_rows(files: ModelFiles, directory: str, *, is_static: b
         UnsupportedModelError: There is such a token; the message names the one with the largest id.
     """
     rows = _static_rows(files, directory) if is_static else _stated_rows(files, directory)
-    model_type = files.optional_object(_path(directory, "config.json")).get("model_type")
+    model_type = files.optional_object(path_in(directory, "config.json")).get("model_type")
     accepted = WITHOUT_ROW.get(model_type, {}) if isinstance(model_type, str) else {}
     tokens = (token for token in _tokens(files, directory) if token[1] not in accepted)
     largest = max(tokens, key=lambda token: token[0], default=None)
@@ -134,18 +136,14 @@ def refuse_tokens_beyond_rows(files: ModelFiles, directory: str, *, is_static: b
     )
 
 
-def _path(directory: str, name: str) -> str:
-    return f"{directory}/{name}" if directory else name
-
-
 def _stated_rows(files: ModelFiles, directory: str) -> tuple[int, str] | None:
-    path = _path(directory, "config.json")
+    path = path_in(directory, "config.json")
     count = files.optional_object(path).get("vocab_size")
     return (count, f"vocab_size in {path}") if isinstance(count, int) and count > 0 else None
 
 
 def _static_rows(files: ModelFiles, directory: str) -> tuple[int, str] | None:
-    path = _path(directory, "model.safetensors")
+    path = path_in(directory, "model.safetensors")
     shapes = files.shapes(path) if path in files.digests else {}
     shape = shapes.get("embedding.weight", shapes.get("embeddings"))
     is_table = isinstance(shape, list) and bool(shape) and isinstance(shape[0], int)
@@ -154,13 +152,13 @@ def _static_rows(files: ModelFiles, directory: str) -> tuple[int, str] | None:
 
 def _tokens(files: ModelFiles, directory: str) -> Iterator[tuple[int, str, str]]:
     """Yield tokens, the last one of each vocabulary among them: id, token, and the path of the file that has it."""
-    stated = _path(directory, "tokenizer_config.json")
+    stated = path_in(directory, "tokenizer_config.json")
     for path in sorted(vocabularies(files.digests, directory)):
         if path.endswith(_FAST):
             yield from _last(_fast_tokens(_plain_json(files, path)), path)
         elif path.endswith(".json"):
             yield from _last(((value, key) for key, value in files.json(path, dict).items()), path)
-        elif _path(directory, "bpe.codes") not in files.digests:  # beside it, ids are not those of the lines
+        elif path_in(directory, "bpe.codes") not in files.digests:  # beside it, ids are not those of the lines
             lines = files.read(path).decode("utf-8", "replace").rstrip("\n").split("\n")
             yield len(lines) - 1, lines[-1].rstrip("\r"), path
     decoder = files.optional_object(stated).get("added_tokens_decoder")

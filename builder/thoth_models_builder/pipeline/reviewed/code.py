@@ -21,6 +21,7 @@ from thoth_models_builder.bundle.code.references import (
 from thoth_models_builder.errors import SourceError, UnsupportedKeyError, UnsupportedModelError
 from thoth_models_builder.sources.source import RemoteFile
 from thoth_models_builder.spec.reviewed.records import CodeOrigin, LockedCode
+from thoth_models_builder.spec.variants import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -104,9 +105,8 @@ class CodeFinder:
         ]
         while waiting:
             directory, repository, module, place = waiting.pop()
-            there = f"{place}/{module}.py" if place else f"{module}.py"
-            here = f"{directory}/{module}.py" if directory else f"{module}.py"
-            code = self._fetched(repository, there, here)
+            file = f"{module}.py"
+            code = self._fetched(repository, path_in(place, file), path_in(directory, file))
             if not self._add(found, code):
                 continue
             if len(found) > _MAX_FILES:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from thoth_models.bundle.canonical_json import canonical_json, parse_json, safe_path
+from thoth_models_builder.spec.variants import path_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -58,8 +59,7 @@ def plan_conversions(paths: Collection[str], directories: Collection[str]) -> tu
     """
     made: list[Conversion] = []
     for directory in sorted(set(directories)):
-        prefix = f"{directory}/" if directory else ""
-        names = {path.removeprefix(prefix) for path in paths if path.rpartition("/")[0] == directory}
+        names = {path.rpartition("/")[2] for path in paths if path.rpartition("/")[0] == directory}
         if any(_WEIGHTS.fullmatch(name) for name in names):
             continue
         shards = sorted(name for name in names if _SHARD.fullmatch(name))
@@ -67,9 +67,10 @@ def plan_conversions(paths: Collection[str], directories: Collection[str]) -> tu
         if not chosen or (chosen == shards and not _is_complete(shards)):
             continue
         pickles = tuple(
-            Pickle(path=f"{prefix}{name}", file=f"pickles/{len(made)}-{index}") for index, name in enumerate(chosen)
+            Pickle(path=path_in(directory, name), file=f"pickles/{len(made)}-{index}")
+            for index, name in enumerate(chosen)
         )
-        made.append(Conversion(path=f"{prefix}{_TARGET}", pickles=pickles))
+        made.append(Conversion(path=path_in(directory, _TARGET), pickles=pickles))
     return tuple(made)
 
 

@@ -10,6 +10,7 @@ from tests.support.described import Files, files_of
 from tests.support.projects import as_json
 from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows, refuse_without_tokenizer
 from thoth_models_builder.errors import UnsupportedModelError
+from thoth_models_builder.spec.variants import path_in
 
 SLOW = [
     ("vocab.txt",),
@@ -35,7 +36,7 @@ def content_of(rows: int, **files: object) -> Files:
 @pytest.mark.parametrize("paths", [("tokenizer.json",), *SLOW])
 @pytest.mark.parametrize("directory", ["", "0_Transformer"])
 def test_each_form_of_a_tokenizer_is_one(paths: tuple[str, ...], directory: str) -> None:
-    below = [f"{directory}/{path}" if directory else path for path in paths]
+    below = [path_in(directory, path) for path in paths]
     refuse_without_tokenizer([*below, "config.json"], directory, files_of({}))
 
 
