@@ -233,11 +233,19 @@ def test_a_graph_that_says_something_else_than_the_modules_is_refused(
 
 
 @pytest.mark.unmeasured
-@pytest.mark.parametrize("window", [600, 1200])
-def test_a_wrong_window_is_found_beyond_it(window: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("window", "tolerance", "is_kept"),
+    [(600, None, True), (601, None, False), (601, 1e-3, True)],
+    ids=["right", "wrong by a token", "wrong by a token, ten times the tolerance"],
+)
+def test_a_wrong_window_is_found_beyond_it(
+    window: int, tolerance: float | None, *, is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thoth_models_builder.compile import export
     from thoth_models_builder.compile.attention import torch_attention
-    from thoth_models_builder.compile.export import load_reference
 
+    if tolerance is not None:
+        monkeypatch.setattr(export, "_TOLERANCE", tolerance)
     source = LONG_MODELS["modernbert"](tmp_path / "source")
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**config, "local_attention": 1200}))
@@ -249,14 +257,14 @@ def test_a_wrong_window_is_found_beyond_it(window: int, tmp_path: Path, monkeypa
         return wrong if bands[-1] == right else bands[-1]
 
     monkeypatch.setattr(torch_attention, "band_of", mistaken)
-    model = load_reference(source)
+    model = export.load_reference(source)
     for name, weights in model.named_parameters():
         # Random weights hardly attend to anything.
         weights.data *= 10 if ".attn." in name else 1
     content = exported_graph(model, tmp_path).read_bytes()
     assert right in bands
     # Exported as the library computes it instead.
-    assert (b"MultiHeadAttention" in content) == (wrong == right)
+    assert (b"MultiHeadAttention" in content) == is_kept
 
 
 def test_a_model_without_the_plain_attention_is_refused(
