@@ -1,7 +1,8 @@
 """Repositories that are not a dense embedding model of text as a bundle has it: what they are, and what to do. Pure.
 
-Small files and the list of paths are enough. Each kind has a line of its own, because "expected modules.json, found
-none" leaves the author of models.yaml to find out that a repository is a reranker or an adapter.
+A few small files (:data:`KIND_FILES`) and the list of paths are enough. Each kind has a line of its own, because
+"expected modules.json, found none" leaves the author of models.yaml to find out that a repository is a reranker or an
+adapter.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _ADAPTER: Final = "adapter_config.json"
 _ADAPTER_PLACES: Final = (_ADAPTER, f"0_Transformer/{_ADAPTER}")
 _SENTENCE_CONFIG: Final = "sentence_bert_config.json"
 
-SMALL_FILES: Final = (MODULES_FILE, _CONFIG, SENTENCE_TRANSFORMERS_FILE, _SENTENCE_CONFIG, *_ADAPTER_PLACES)
-"""Files that say what a model is; :func:`kind_of` reads no others."""
+KIND_FILES: Final = (MODULES_FILE, _CONFIG, SENTENCE_TRANSFORMERS_FILE, _SENTENCE_CONFIG, *_ADAPTER_PLACES)
+"""Files that say which kind of model a repository has; :func:`kind_of` reads no others."""
 
 _MEDIA: Final = ("image", "audio", "video")
 _MEDIA_CONFIGS: Final = ("vision_config", "audio_config")
@@ -63,7 +64,7 @@ def refuse_other_kinds(paths: Collection[str], files: ModelFiles, *, has_pooling
 
     Args:
         paths: Every path of the repository.
-        files: Those of its :data:`SMALL_FILES` that it has.
+        files: Those of the :data:`KIND_FILES` that it has; others are not read.
         has_pooling: Whether models.yaml says how the vectors of tokens become one.
 
     Raises:
@@ -78,11 +79,11 @@ def kind_of(paths: Collection[str], files: ModelFiles, *, has_pooling: bool = Fa
 
     Takes what :func:`refuse_other_kinds` takes. Malformed files are left to the functions that describe the model.
     """
-    return next(_kinds(paths, _Small(paths, files), has_pooling=has_pooling), None)
+    return next(_kinds(paths, _KindFiles(paths, files), has_pooling=has_pooling), None)
 
 
-class _Small:
-    """The content of the small files; what is missing or malformed is empty."""
+class _KindFiles:
+    """The content of the :data:`KIND_FILES`; what is missing or malformed is empty."""
 
     def __init__(self, paths: Collection[str], files: ModelFiles) -> None:
         self._files = files
@@ -108,18 +109,18 @@ class _Small:
             return None
 
 
-def _kinds(paths: Collection[str], small: _Small, *, has_pooling: bool) -> Iterator[OtherKind]:
-    """Yield every kind that fits, the most telling first."""
-    yield from _adapter(paths, small)
-    yield from _stated(small)
-    yield from _by_modules(small)
-    yield from _late_interaction(paths, small)
-    yield from _media(small)
-    if not small.has_modules:
-        yield from _by_head(small, has_pooling=has_pooling)
-    yield from _quantised(small)
+def _kinds(paths: Collection[str], kind_files: _KindFiles, *, has_pooling: bool) -> Iterator[OtherKind]:
+    """Yield every kind that fits, the most specific first."""
+    yield from _adapter(paths, kind_files)
+    yield from _stated(kind_files)
+    yield from _by_modules(kind_files)
+    yield from _late_interaction(paths, kind_files)
+    yield from _media(kind_files)
+    if not kind_files.has_modules:
+        yield from _by_head(kind_files, has_pooling=has_pooling)
+    yield from _quantised(kind_files)
     yield from _converted(paths)
-    if not small.has_modules and _CONFIG not in paths:
+    if not kind_files.has_modules and _CONFIG not in paths:
         yield OtherKind(
             name="unknown",
             found=f"{MODULES_FILE}: expected this file, or {_CONFIG} of a transformer, found neither",
@@ -128,11 +129,11 @@ def _kinds(paths: Collection[str], small: _Small, *, has_pooling: bool) -> Itera
         )
 
 
-def _adapter(paths: Collection[str], small: _Small) -> Iterator[OtherKind]:
+def _adapter(paths: Collection[str], kind_files: _KindFiles) -> Iterator[OtherKind]:
     for path in _ADAPTER_PLACES:
         if path not in paths:
             continue
-        adapter = small.object(path)
+        adapter = kind_files.object(path)
         # The second is what the library adapter-transformers wrote.
         base = adapter.get("base_model_name_or_path") or adapter.get("model_name")
         named = base if isinstance(base, str) and base.isprintable() and base else "a base model that it does not name"
@@ -160,8 +161,8 @@ _LATE: Final = (
 )
 
 
-def _stated(small: _Small) -> Iterator[OtherKind]:
-    stated = small.library.get("model_type")
+def _stated(kind_files: _KindFiles) -> Iterator[OtherKind]:
+    stated = kind_files.library.get("model_type")
     names = {"CrossEncoder": "reranker", "SparseEncoder": "sparse", "MultiVectorEncoder": "late interaction"}
     names["ColBERT"] = "late interaction"
     texts = {"reranker": _RERANKER, "sparse": _SPARSE, "late interaction": _LATE}
@@ -171,11 +172,11 @@ def _stated(small: _Small) -> Iterator[OtherKind]:
         yield OtherKind(name=names[stated], found=found, meaning=meaning, advice=advice)
 
 
-def _by_modules(small: _Small) -> Iterator[OtherKind]:
+def _by_modules(kind_files: _KindFiles) -> Iterator[OtherKind]:
     def found(reference: str) -> str:
         return f"{MODULES_FILE}: expected modules of a dense model, found {reference}"
 
-    for reference, name in zip(small.modules, small.classes, strict=True):
+    for reference, name in zip(kind_files.modules, kind_files.classes, strict=True):
         if name in _SPARSE_MODULES:
             yield OtherKind(name="sparse", found=found(reference), meaning=_SPARSE[0], advice=_SPARSE[1])
         elif name in _MULTI_VECTOR_MODULES or reference.startswith("pylate."):
@@ -189,16 +190,16 @@ def _by_modules(small: _Small) -> Iterator[OtherKind]:
             )
         elif name == "CLIPModel":
             yield _image(found(reference))
-    if small.classes == ["Transformer", "Dense"]:
+    if kind_files.classes == ["Transformer", "Dense"]:
         listed = f"{MODULES_FILE}: expected a Pooling, found Transformer and Dense alone"
         yield OtherKind(name="late interaction", found=listed, meaning=_LATE[0], advice=_LATE[1])
 
 
-def _late_interaction(paths: Collection[str], small: _Small) -> Iterator[OtherKind]:
-    if "HF_ColBERT" in small.architectures:
+def _late_interaction(paths: Collection[str], kind_files: _KindFiles) -> Iterator[OtherKind]:
+    if "HF_ColBERT" in kind_files.architectures:
         found = f"{_CONFIG}: architectures: expected an embedding model, found HF_ColBERT"
         yield OtherKind(name="late interaction", found=found, meaning=_LATE[0], advice=_LATE[1])
-    if "artifact.metadata" in paths and not small.has_modules:
+    if "artifact.metadata" in paths and not kind_files.has_modules:
         found = "artifact.metadata: expected an embedding model, found the settings of a ColBERT"
         yield OtherKind(name="late interaction", found=found, meaning=_LATE[0], advice=_LATE[1])
 
@@ -212,25 +213,25 @@ def _image(found: str) -> OtherKind:
     )
 
 
-def _media(small: _Small) -> Iterator[OtherKind]:
-    modalities = small.object(_SENTENCE_CONFIG).get("modality_config")
+def _media(kind_files: _KindFiles) -> Iterator[OtherKind]:
+    modalities = kind_files.object(_SENTENCE_CONFIG).get("modality_config")
     for name in modalities if isinstance(modalities, dict) else ():
         if any(part in _MEDIA for part in str(name).split("+")):
             yield _image(f"{_SENTENCE_CONFIG}: modality_config: expected text alone, found {name}")
     for key in _MEDIA_CONFIGS:
-        if small.config.get(key):
+        if kind_files.config.get(key):
             yield _image(f"{_CONFIG}: expected a model of text, found `{key}`")
-    model_type = small.config.get("model_type")
+    model_type = kind_files.config.get("model_type")
     if isinstance(model_type, str) and model_type in _MEDIA_TYPES:
         yield _image(f"{_CONFIG}: model_type: expected a model of text, found {model_type}")
 
 
-def _by_head(small: _Small, *, has_pooling: bool) -> Iterator[OtherKind]:
+def _by_head(kind_files: _KindFiles, *, has_pooling: bool) -> Iterator[OtherKind]:
     """Look at the class that the checkpoint was saved from, which says more only where there is no modules.json."""
-    for name in small.architectures:
+    for name in kind_files.architectures:
         found = f"{_CONFIG}: architectures: expected an embedding model, found {name}"
         if name.endswith("ForSequenceClassification"):
-            if (labels := _label_count(small.config)) == 1:
+            if (labels := _label_count(kind_files.config)) == 1:
                 yield OtherKind(
                     name="reranker", found=f"{found} with one label", meaning=_RERANKER[0], advice=_RERANKER[1]
                 )
@@ -259,14 +260,14 @@ def _label_count(config: dict[str, Any]) -> int:
     return count if isinstance(count, int) else 2
 
 
-def _quantised(small: _Small) -> Iterator[OtherKind]:
-    stated = small.config.get("quantization_config")
+def _quantised(kind_files: _KindFiles) -> Iterator[OtherKind]:
+    stated = kind_files.config.get("quantization_config")
     if isinstance(stated, dict) and stated:
         method = stated.get("quant_method")
         if not method:
             method = "bitsandbytes" if any(str(key).startswith(("load_in_", "bnb_")) for key in stated) else "unknown"
         yield _other_weights(f"{_CONFIG}: quantization_config: expected none, found {method}", "quantised")
-    mlx = small.config.get("quantization")
+    mlx = kind_files.config.get("quantization")
     if isinstance(mlx, dict) and "bits" in mlx:
         yield _other_weights(f"{_CONFIG}: quantization: expected none, found {mlx['bits']} bits of MLX", "quantised")
 

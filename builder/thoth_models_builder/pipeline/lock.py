@@ -12,7 +12,7 @@ from thoth_models.bundle.digest import ContentDigest
 from thoth_models_builder.bundle.code.references import without_code
 from thoth_models_builder.bundle.configure import configure, notes_on
 from thoth_models_builder.bundle.describe import WITH_WEIGHTS, describe, read_modules
-from thoth_models_builder.bundle.kinds import SMALL_FILES, refuse_other_kinds
+from thoth_models_builder.bundle.kinds import KIND_FILES, refuse_other_kinds
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.published.repairs import with_repairs
 from thoth_models_builder.bundle.published.tokenizers import (
@@ -294,7 +294,7 @@ def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext
         listing = source.list_files()
     _revision(model, listing)
     remote = {_checked(file): file for file in listing.files}
-    small = ingest(name, source, [remote[path] for path in SMALL_FILES if path in remote], context)
+    small = ingest(name, source, [remote[path] for path in KIND_FILES if path in remote], context)
     files = model_files(small.values(), context.store)
     files = without_code(files, {}) if model.code else files
     refuse_other_kinds(remote, files, has_pooling=model.pooling is not None)

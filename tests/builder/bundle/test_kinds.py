@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.described import files_of
 from tests.support.projects import as_json, model_files
-from thoth_models_builder.bundle.kinds import SMALL_FILES, kind_of, refuse_other_kinds
+from thoth_models_builder.bundle.kinds import KIND_FILES, kind_of, refuse_other_kinds
 from thoth_models_builder.errors import UnsupportedModelError
 
 BERT: dict[str, Any] = {
@@ -23,7 +23,7 @@ ST = "sentence_transformers."
 
 def repository(*others: str, has_weights: bool = True, **small: Any) -> dict[str, bytes]:
     """Return the files of a repository: small ones by name with ``_`` for other characters, and paths of others."""
-    names = {name.replace(".", "_").replace("/", "_"): name for name in SMALL_FILES}
+    names = {name.replace(".", "_").replace("/", "_"): name for name in KIND_FILES}
     contents = {names[key]: as_json(value) for key, value in small.items()}
     weights = ("model.safetensors",) if has_weights else ()
     return {**contents, **dict.fromkeys((*others, *weights, "README.md", "tokenizer.json"), b"{}")}
@@ -221,7 +221,7 @@ KINDS = {
 @pytest.mark.parametrize("case", KINDS)
 def test_what_it_is_and_what_to_do_is_one_line(case: str) -> None:
     contents, name, says = KINDS[case]
-    files = files_of({path: data for path, data in contents.items() if path in SMALL_FILES})
+    files = files_of({path: data for path, data in contents.items() if path in KIND_FILES})
     kind = kind_of(contents, files)
     assert kind is not None
     assert kind.name == name
@@ -258,7 +258,7 @@ def test_what_it_is_and_what_to_do_is_one_line(case: str) -> None:
     ],
 )
 def test_an_embedding_model_is_none_of_these(contents: dict[str, bytes]) -> None:
-    files = files_of({path: data for path, data in contents.items() if path in SMALL_FILES})
+    files = files_of({path: data for path, data in contents.items() if path in KIND_FILES})
     assert kind_of(contents, files) is None
     refuse_other_kinds(contents, files)
 
