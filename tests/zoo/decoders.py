@@ -51,15 +51,11 @@ def e5_mistral(repository: Repository) -> None:
     }
     save_encoder(repository, config, 40, dtype="float16", sharded=True)
     repository.standard("lasttoken", max_seq_length=48, normalize=True, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "2.7.0.dev0", "transformers": "4.37.2", "pytorch": "2.1.0+cu121"},
-            "prompts": {
-                "web_search_query": E5_MISTRAL_PROMPT,
-                "sts_query": "Instruct: Retrieve semantically similar text.\nQuery: ",
-            },
-            "default_prompt_name": None,
+    repository.library(
+        ("2.7.0.dev0", "4.37.2", "2.1.0+cu121"),
+        prompts={
+            "web_search_query": E5_MISTRAL_PROMPT,
+            "sts_query": "Instruct: Retrieve semantically similar text.\nQuery: ",
         },
     )
 
@@ -108,18 +104,14 @@ def bge_gemma2(repository: Repository) -> None:
     }
     save_encoder(repository, config, 41, sharded=True, zero_centred_norms=True)
     repository.standard("lasttoken", max_seq_length=48, normalize=True, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "3.0.1", "transformers": "4.42.3", "pytorch": "2.2.1"},
-            "prompts": {
-                "web_search_query": "<instruct>Given a web search query, retrieve relevant passages that answer the "
-                "query.\n<query>",
-                "sts_query": "<instruct>Retrieve semantically similar text.\n<query>",
-            },
-            "default_prompt_name": None,
-            "similarity_fn_name": None,
+    repository.library(
+        ("3.0.1", "4.42.3", "2.2.1"),
+        prompts={
+            "web_search_query": "<instruct>Given a web search query, retrieve relevant passages that answer the "
+            "query.\n<query>",
+            "sts_query": "<instruct>Retrieve semantically similar text.\n<query>",
         },
+        similarity_fn_name=None,
     )
 
 
@@ -171,16 +163,13 @@ def _qwen3(repository: Repository, seed: int, *, sharded: bool, **more: Any) -> 
     )
     save_encoder(repository, qwen3_config(count, **more), seed, dtype="bfloat16", sharded=sharded)
     repository.standard("lasttoken", max_seq_length=None, normalize=True, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "prompts": {
-                "query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
-                "document": "",
-            },
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
+    repository.library(
+        None,
+        prompts={
+            "query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
+            "document": "",
         },
+        similarity_fn_name="cosine",
     )
 
 
@@ -249,22 +238,18 @@ def embeddinggemma(repository: Repository) -> None:
     repository.dense("2_Dense", (WIDTH, 4 * WIDTH), 44, bias=False)
     repository.dense("3_Dense", (4 * WIDTH, WIDTH), 45, bias=False)
     repository.json("sentence_bert_config.json", {"max_seq_length": 48, "do_lower_case": False})
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "model_type": "SentenceTransformer",
-            "__version__": {"sentence_transformers": "5.2.0.dev0", "transformers": "4.57.0.dev0", "pytorch": "2.8.0"},
-            "prompts": {
-                "query": "task: search result | query: ",
-                "document": "title: none | text: ",
-                "BitextMining": "task: search result | query: ",
-                "Clustering": "task: clustering | query: ",
-                "Classification": "task: classification | query: ",
-                "Retrieval-query": "task: search result | query: ",
-                "Retrieval-document": "title: none | text: ",
-                "STS": "task: sentence similarity | query: ",
-            },
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
+    repository.library(
+        ("5.2.0.dev0", "4.57.0.dev0", "2.8.0"),
+        prompts={
+            "query": "task: search result | query: ",
+            "document": "title: none | text: ",
+            "BitextMining": "task: search result | query: ",
+            "Clustering": "task: clustering | query: ",
+            "Classification": "task: classification | query: ",
+            "Retrieval-query": "task: search result | query: ",
+            "Retrieval-document": "title: none | text: ",
+            "STS": "task: sentence similarity | query: ",
         },
+        similarity_fn_name="cosine",
+        model_type="SentenceTransformer",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.zoo import tokenizers
-from tests.zoo.writing import WIDTH, Repository, position_ids, random_tensors
+from tests.zoo.writing import WIDTH, Repository, keys_of_class, position_ids, random_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +74,7 @@ def save_encoder(
 
     transformers: Any = untyped_transformers
     repository.json("config.json", config)
-    own = {key: value for key, value in config.items() if key not in ("auto_map", "torch_dtype", "architectures")}
-    configuration = transformers.AutoConfig.for_model(**own)
+    configuration = transformers.AutoConfig.for_model(**keys_of_class(config))
     kind = getattr(transformers, model_class) if model_class else transformers.AutoModel
     model = kind._from_config(configuration) if model_class else kind.from_config(configuration)
     tensors = random_tensors(model, seed, dtype=dtype, rename=rename, zero_centred_norms=zero_centred_norms)
@@ -94,10 +93,7 @@ def minilm(repository: Repository) -> None:
     count = tokenizers.wordpiece(repository, 64, called_with=32)
     save_encoder(repository, bert_config(count, 64), 1, with_position_ids=True)
     repository.standard("mean_tokens", max_seq_length=48, normalize=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {"__version__": {"sentence_transformers": "2.0.0", "transformers": "4.6.1", "pytorch": "1.8.1"}},
-    )
+    repository.library(("2.0.0", "4.6.1", "1.8.1"))
 
 
 def bert_mean(repository: Repository) -> None:
@@ -123,10 +119,7 @@ def bge(repository: Repository) -> None:
     config = bert_config(count, 64, id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0}, torch_dtype="float32")
     save_encoder(repository, config, 5, with_position_ids=True)
     repository.standard("cls_token", max_seq_length=64, normalize=True, lower=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {"__version__": {"sentence_transformers": "2.2.2", "transformers": "4.28.1", "pytorch": "1.13.0+cu117"}},
-    )
+    repository.library(("2.2.2", "4.28.1", "1.13.0+cu117"))
 
 
 def gte_float16(repository: Repository) -> None:
@@ -141,13 +134,9 @@ def mxbai(repository: Repository) -> None:
     config = bert_config(count, 64, torch_dtype="float16", use_cache=False)
     save_encoder(repository, config, 7, dtype="float16")
     repository.standard("cls_token", max_seq_length=64, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "2.7.0", "transformers": "4.39.3", "pytorch": "2.1.0+cu121"},
-            "prompts": {"query": "Represent this sentence for searching relevant passages: ", "passage": ""},
-            "default_prompt_name": None,
-        },
+    repository.library(
+        ("2.7.0", "4.39.3", "2.1.0+cu121"),
+        prompts={"query": "Represent this sentence for searching relevant passages: ", "passage": ""},
     )
 
 
@@ -155,13 +144,9 @@ def arctic(repository: Repository) -> None:
     count = tokenizers.wordpiece(repository, 64, settings={"max_length": 64, "stride": 0, "truncation_side": "right"})
     save_encoder(repository, bert_config(count, 64, torch_dtype="float32"), 8)
     repository.standard("cls_token", max_seq_length=64, normalize=True, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "2.7.0.dev0", "transformers": "4.39.3", "pytorch": "2.1.0"},
-            "prompts": {"query": "Represent this sentence for searching relevant passages: "},
-            "default_prompt_name": None,
-        },
+    repository.library(
+        ("2.7.0.dev0", "4.39.3", "2.1.0"),
+        prompts={"query": "Represent this sentence for searching relevant passages: "},
     )
 
 
@@ -333,10 +318,7 @@ def e5_instruct(repository: Repository) -> None:
     count = tokenizers.unigram(repository, 64, settings={"sp_model_kwargs": {}})
     save_encoder(repository, roberta_config(count, 66, torch_dtype="float16"), 25, dtype="float16")
     repository.standard("mean_tokens", max_seq_length=64, normalize=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {"__version__": {"sentence_transformers": "2.4.0.dev0", "transformers": "4.37.0", "pytorch": "2.1.0+cu121"}},
-    )
+    repository.library(("2.4.0.dev0", "4.37.0", "2.1.0+cu121"))
 
 
 def bge_m3(repository: Repository) -> None:
@@ -347,10 +329,7 @@ def bge_m3(repository: Repository) -> None:
     config = roberta_config(count, 74, torch_dtype="float32", transformers_version="4.33.0")
     save_encoder(repository, config, 26, file="pytorch_model.bin")
     repository.standard("cls_token", max_seq_length=72, normalize=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {"__version__": {"sentence_transformers": "2.2.2", "transformers": "4.33.0", "pytorch": "2.1.2+cu121"}},
-    )
+    repository.library(("2.2.2", "4.33.0", "2.1.2+cu121"))
     repository.weights({"weight": torch.ones(WIDTH, WIDTH), "bias": torch.zeros(WIDTH)}, "colbert_linear.pt")
     repository.weights({"weight": torch.ones(1, WIDTH), "bias": torch.zeros(1)}, "sparse_linear.pt")
 
@@ -359,15 +338,7 @@ def arctic_l_v2(repository: Repository) -> None:
     count = tokenizers.unigram(repository, 72, sentencepiece=False, settings={"max_length": 48, "stride": 0})
     save_encoder(repository, roberta_config(count, 74, torch_dtype="float32", transformers_version="4.39.0"), 27)
     repository.standard("cls_token", max_seq_length=72, normalize=True, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "3.3.1", "transformers": "4.47.0.dev0", "pytorch": "2.4.0"},
-            "prompts": {"query": "query: "},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
-        },
-    )
+    repository.library(("3.3.1", "4.47.0.dev0", "2.4.0"), prompts={"query": "query: "}, similarity_fn_name="cosine")
 
 
 def granite(repository: Repository) -> None:
@@ -449,29 +420,13 @@ def _modernbert(repository: Repository, seed: int, dtype: str) -> None:
 def gte_modernbert(repository: Repository) -> None:
     _modernbert(repository, 28, "float16")
     repository.standard("cls_token", max_seq_length=None, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "3.3.1", "transformers": "4.48.0", "pytorch": "2.5.1"},
-            "prompts": {},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
-        },
-    )
+    repository.library(("3.3.1", "4.48.0", "2.5.1"), prompts={}, similarity_fn_name="cosine")
 
 
 def modernbert_embed(repository: Repository) -> None:
     _modernbert(repository, 29, "float32")
     repository.standard("mean_tokens", max_seq_length=72, normalize=True, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "3.3.1", "transformers": "4.48.0.dev0", "pytorch": "2.5.1"},
-            "prompts": {},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
-        },
-    )
+    repository.library(("3.3.1", "4.48.0.dev0", "2.5.1"), prompts={}, similarity_fn_name="cosine")
 
 
 # --- T5 ---
@@ -518,10 +473,7 @@ def _t5(repository: Repository, seed: int, *, fast: bool, dtype: str, pickled: b
         ("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("3_Normalize", "Normalize")
     )
     repository.dense("2_Dense", (WIDTH, WIDTH), seed, bias=False, pickled=pickled)
-    repository.json(
-        "config_sentence_transformers.json",
-        {"__version__": {"sentence_transformers": "2.2.0", "transformers": "4.7.0", "pytorch": "1.9.0+cu102"}},
-    )
+    repository.library(("2.2.0", "4.7.0", "1.9.0+cu102"))
 
 
 def sentence_t5(repository: Repository) -> None:
@@ -544,26 +496,8 @@ def static_retrieval(repository: Repository) -> None:
         (place.directory / extra).unlink()
     rows = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(32))
     place.weights({"embedding.weight": rows})
-    repository.json(
-        "modules.json",
-        [
-            {
-                "idx": 0,
-                "name": "0",
-                "path": "0_StaticEmbedding",
-                "type": "sentence_transformers.models.StaticEmbedding",
-            }
-        ],
-    )
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "3.3.0.dev0", "transformers": "4.45.2", "pytorch": "2.5.0"},
-            "prompts": {},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
-        },
-    )
+    repository.modules(("0_StaticEmbedding", "StaticEmbedding"))
+    repository.library(("3.3.0.dev0", "4.45.2", "2.5.0"), prompts={}, similarity_fn_name="cosine")
 
 
 def potion(repository: Repository) -> None:

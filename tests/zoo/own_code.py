@@ -12,7 +12,7 @@ from tests.support.published_configs import NOMIC
 from tests.zoo import tokenizers
 from tests.zoo.decoders import QWEN_SPECIAL, qwen3_config
 from tests.zoo.encoders import bert_config, roberta_config, save_encoder
-from tests.zoo.writing import WIDTH, Repository, random_named
+from tests.zoo.writing import WIDTH, Repository, keys_of_class, random_named, random_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,10 +112,7 @@ def nomic(repository: Repository) -> None:
     repository.json("config.json", nomic_config(rows, 64))
     _nomic_weights(repository, rows, 60)
     repository.standard("mean_tokens", max_seq_length=64)
-    repository.json(
-        "config_sentence_transformers.json",
-        {"__version__": {"sentence_transformers": "2.4.0.dev0", "transformers": "4.37.2", "pytorch": "2.1.0+cu121"}},
-    )
+    repository.library(("2.4.0.dev0", "4.37.2", "2.1.0+cu121"))
 
 
 def arctic_m_long(repository: Repository) -> None:
@@ -131,20 +128,15 @@ def arctic_m_long(repository: Repository) -> None:
     repository.standard("cls_token", max_seq_length=64, normalize=True, flags=6, include_prompt=True)
     given = {"add_pooling_layer": False, "safe_serialization": True}
     repository.json("sentence_bert_config.json", {"max_seq_length": 64, "do_lower_case": False, "model_args": given})
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "2.7.0.dev0", "transformers": "4.39.3", "pytorch": "2.1.0"},
-            "prompts": {"query": "Represent this sentence for searching relevant passages: "},
-            "default_prompt_name": None,
-        },
+    repository.library(
+        ("2.7.0.dev0", "4.39.3", "2.1.0"),
+        prompts={"query": "Represent this sentence for searching relevant passages: "},
     )
 
 
 def nomic_moe(repository: Repository) -> None:
     from tests.zoo.code.configuration_hf_nomic_bert import NomicBertConfig
     from tests.zoo.code.modeling_hf_nomic_bert import NomicBertModel
-    from tests.zoo.writing import random_tensors
 
     count = tokenizers.unigram(repository, 64, sentencepiece=False)
     rows = -(-count // 64) * 64
@@ -169,17 +161,12 @@ def nomic_moe(repository: Repository) -> None:
         transformers_version="4.44.2",
     )
     repository.json("config.json", config)
-    own = {key: value for key, value in config.items() if key not in ("auto_map", "torch_dtype")}
-    repository.weights(random_tensors(NomicBertModel(NomicBertConfig(**own)), 62))
+    repository.weights(random_tensors(NomicBertModel(NomicBertConfig(**keys_of_class(config))), 62))
     repository.standard("mean_tokens", max_seq_length=64, normalize=True, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "3.3.0", "transformers": "4.44.2", "pytorch": "2.4.1+cu121"},
-            "prompts": {"query": "search_query: ", "passage": "search_document: "},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
-        },
+    repository.library(
+        ("3.3.0", "4.44.2", "2.4.1+cu121"),
+        prompts={"query": "search_query: ", "passage": "search_document: "},
+        similarity_fn_name="cosine",
     )
 
 
@@ -230,11 +217,9 @@ def _new_config(count: int, **more: Any) -> dict[str, Any]:
 def _new_weights(repository: Repository, config: dict[str, Any], seed: int, *, head: bool, dtype: str) -> None:
     from tests.zoo.code.configuration import NewConfig
     from tests.zoo.code.modeling import NewForTokenClassification, NewModel
-    from tests.zoo.writing import random_tensors
 
-    own = {key: value for key, value in config.items() if key not in ("auto_map", "torch_dtype")}
     kind = NewForTokenClassification if head else NewModel
-    repository.weights(random_tensors(kind(NewConfig(**own)), seed, dtype=dtype))
+    repository.weights(random_tensors(kind(NewConfig(**keys_of_class(config))), seed, dtype=dtype))
 
 
 def gte_en(repository: Repository) -> None:
@@ -296,15 +281,7 @@ def arctic_m_v2(repository: Repository) -> None:
             text.replace(".configuration import", ".configuration_hf_alibaba_nlp_gte import"),
         )
     repository.standard("cls_token", max_seq_length=64, normalize=True, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "3.3.1", "transformers": "4.47.0.dev0", "pytorch": "2.4.0"},
-            "prompts": {"query": "query: "},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
-        },
-    )
+    repository.library(("3.3.1", "4.47.0.dev0", "2.4.0"), prompts={"query": "query: "}, similarity_fn_name="cosine")
 
 
 def stella_400m(repository: Repository) -> None:
@@ -319,18 +296,14 @@ def stella_400m(repository: Repository) -> None:
     repository.modules(("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense_1024", "Dense"))
     repository.dense("2_Dense_1024", (WIDTH, WIDTH), 66)
     repository.dense("2_Dense_256", (WIDTH, 16), 67)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "3.0.1", "transformers": "4.41.2", "pytorch": "2.3.0+cu121"},
-            "prompts": {
-                "s2p_query": "Instruct: Given a web search query, retrieve relevant passages that answer the query.\n"
-                "Query: ",
-                "s2s_query": "Instruct: Retrieve semantically similar text.\nQuery: ",
-            },
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
+    repository.library(
+        ("3.0.1", "4.41.2", "2.3.0+cu121"),
+        prompts={
+            "s2p_query": "Instruct: Given a web search query, retrieve relevant passages that answer the query.\n"
+            "Query: ",
+            "s2s_query": "Instruct: Retrieve semantically similar text.\nQuery: ",
         },
+        similarity_fn_name="cosine",
     )
 
 
@@ -356,14 +329,10 @@ def gte_qwen2(repository: Repository) -> None:
     repository.json("config.json", {**config, "auto_map": own, "is_causal": False})
     put_code(repository, ("modeling_qwen.py", "tokenization_qwen.py"))
     repository.standard("lasttoken", max_seq_length=48, normalize=True, flags=6, include_prompt=True)
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "2.7.0.dev0", "transformers": "4.39.3", "pytorch": "2.1.0+cu121"},
-            "prompts": {
-                "query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
-            },
-            "default_prompt_name": None,
+    repository.library(
+        ("2.7.0.dev0", "4.39.3", "2.1.0+cu121"),
+        prompts={
+            "query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
         },
     )
 
@@ -375,7 +344,6 @@ def jina_v2(repository: Repository) -> None:
     """BERT by name, without position embeddings, and with layers of another form."""
     from tests.zoo.code.configuration_bert import JinaBertConfig
     from tests.zoo.code.modeling_bert import JinaBertModel
-    from tests.zoo.writing import random_tensors
 
     count = tokenizers.wordpiece(repository, 64)
     code = "jinaai/jina-bert-implementation--"
@@ -400,15 +368,12 @@ def jina_v2(repository: Repository) -> None:
         transformers_version="4.26.0",
     )
     repository.json("config.json", config)
-    own = {key: value for key, value in config.items() if key not in ("auto_map", "torch_dtype", "attn_implementation")}
-    repository.weights(random_tensors(JinaBertModel(JinaBertConfig(**own)), 69, dtype="float16"))
+    model = JinaBertModel(JinaBertConfig(**keys_of_class(config)))
+    repository.weights(random_tensors(model, 69, dtype="float16"))
     repository.standard("mean_tokens", max_seq_length=64)
     given = {"trust_remote_code": True}
     repository.json("sentence_bert_config.json", {"max_seq_length": 64, "do_lower_case": False, "model_args": given})
-    repository.json(
-        "config_sentence_transformers.json",
-        {"__version__": {"sentence_transformers": "2.2.2", "transformers": "4.31.0", "pytorch": "2.0.1"}},
-    )
+    repository.library(("2.2.2", "4.31.0", "2.0.1"))
 
 
 def jina_v3(repository: Repository) -> None:
@@ -466,18 +431,14 @@ def jina_v3(repository: Repository) -> None:
             },
         ],
     )
-    repository.json(
-        "config_sentence_transformers.json",
-        {
-            "__version__": {"sentence_transformers": "3.1.0", "transformers": "4.41.2", "pytorch": "2.3.1+cu121"},
-            "prompts": {
-                "retrieval.query": "Represent the query for retrieving evidence documents: ",
-                "retrieval.passage": "Represent the document for retrieval: ",
-                "separation": "",
-                "classification": "",
-                "text-matching": "",
-            },
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
+    repository.library(
+        ("3.1.0", "4.41.2", "2.3.1+cu121"),
+        prompts={
+            "retrieval.query": "Represent the query for retrieving evidence documents: ",
+            "retrieval.passage": "Represent the document for retrieval: ",
+            "separation": "",
+            "classification": "",
+            "text-matching": "",
         },
+        similarity_fn_name="cosine",
     )

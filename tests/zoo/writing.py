@@ -86,6 +86,24 @@ class Repository:
             values["include_prompt"] = include_prompt
         self.json("1_Pooling/config.json", values)
 
+    def library(
+        self, versions: tuple[str, str, str] | None, *, prompts: Mapping[str, str] | None = None, **more: object
+    ) -> None:
+        """Write config_sentence_transformers.json.
+
+        Args:
+            versions: Releases of sentence-transformers, transformers and torch that saved the model.
+            prompts: None where the release knew no prompts.
+            **more: What later releases write: ``similarity_fn_name``, ``model_type``.
+        """
+        values: dict[str, object] = {}
+        if versions is not None:
+            names = ("sentence_transformers", "transformers", "pytorch")
+            values["__version__"] = dict(zip(names, versions, strict=True))
+        if prompts is not None:
+            values |= {"prompts": prompts, "default_prompt_name": None}
+        self.json("config_sentence_transformers.json", {**values, **more})
+
     def dense(
         self,
         path: str,
@@ -133,6 +151,12 @@ class Repository:
             weight_map |= dict.fromkeys(part, file)
         total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         self.json("model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def keys_of_class(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a config.json that the class of a configuration takes; others are for who loads it."""
+    others = ("architectures", "attn_implementation", "auto_map", "torch_dtype")
+    return {key: value for key, value in config.items() if key not in others}
 
 
 def random_tensors(
