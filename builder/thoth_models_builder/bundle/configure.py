@@ -24,7 +24,7 @@ from thoth_models_builder.bundle.describe import (
     read_prompts,
     read_width,
 )
-from thoth_models_builder.bundle.published.positions import positions_of, refuse_beyond_positions
+from thoth_models_builder.bundle.published.positions import refuse_beyond_positions
 from thoth_models_builder.bundle.published.repairs import TASK_ARGUMENTS, TASK_KEY, repairs
 from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
 from thoth_models_builder.spec.models_yaml import HubSource
@@ -291,11 +291,8 @@ def _max_seq_length(files: ModelFiles, model: ModelSpec) -> Iterator[Change | No
     transformer = read_modules(files)[0]
     if transformer.kind != "Transformer":
         raise UnsupportedKeyError(f"max_seq_length: expected no such key, because a {transformer.kind} has no limit")
-    limit = None if model.code else positions_of(files.json(transformer.path(_CONFIG_FILE), dict))
-    if limit is not None and wanted > limit.tokens:
-        raise UnsupportedKeyError(
-            f"max_seq_length: expected at most {limit.tokens}, because {limit.reason}, found {wanted}"
-        )
+    if not model.code:
+        refuse_beyond_positions(files.json(transformer.path(_CONFIG_FILE), dict), wanted)
     settings = find_settings(files, transformer) or transformer.path(_SETTINGS_FILE)
     try:
         published = read_max_seq_length(files, transformer)

@@ -8,6 +8,7 @@ adapter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models_builder.errors import UnsupportedModelError
@@ -114,8 +115,8 @@ def _kinds(paths: Collection[str], kind_files: _KindFiles, *, has_pooling: bool)
     yield from _adapter(paths, kind_files)
     yield from _stated(kind_files)
     yield from _by_modules(kind_files)
-    yield from _late_interaction(paths, kind_files)
-    yield from _media(kind_files)
+    yield from _by_files_of_colbert(paths, kind_files)
+    yield from _by_media(kind_files)
     if not kind_files.has_modules:
         yield from _by_head(kind_files, has_pooling=has_pooling)
     yield from _quantised(kind_files)
@@ -147,29 +148,40 @@ def _adapter(paths: Collection[str], kind_files: _KindFiles) -> Iterator[OtherKi
         )
 
 
-_RERANKER: Final = (
-    "a reranker (cross-encoder), which scores a query and a text together and makes no vectors",
-    "serve it beside the bundle, and choose the embedding model that finds the texts which it sorts",
+# Kinds that show in several places; what is left to state is where one shows, ``found``.
+_reranker = partial(
+    OtherKind,
+    name="reranker",
+    meaning="a reranker (cross-encoder), which scores a query and a text together and makes no vectors",
+    advice="serve it beside the bundle, and choose the embedding model that finds the texts which it sorts",
 )
-_SPARSE: Final = (
-    "a sparse model (SPLADE), which gives a weight to each word of its vocabulary",
-    "a bundle has dense vectors: choose a dense model, and serve this one beside the bundle",
+_sparse = partial(
+    OtherKind,
+    name="sparse",
+    meaning="a sparse model (SPLADE), which gives a weight to each word of its vocabulary",
+    advice="a bundle has dense vectors: choose a dense model, and serve this one beside the bundle",
 )
-_LATE: Final = (
-    "a late-interaction model (ColBERT), which keeps a vector of every token",
-    "a bundle has one vector of a text: choose a model that is published for single vectors",
+_late_interaction = partial(
+    OtherKind,
+    name="late interaction",
+    meaning="a late-interaction model (ColBERT), which keeps a vector of every token",
+    advice="a bundle has one vector of a text: choose a model that is published for single vectors",
+)
+_multimodal = partial(
+    OtherKind,
+    name="media",
+    meaning="a model of images or sound (CLIP or another multimodal one)",
+    advice="choose a model of text alone, such as the text side of this one if it is published by itself",
 )
 
 
 def _stated(kind_files: _KindFiles) -> Iterator[OtherKind]:
     stated = kind_files.library.get("model_type")
-    names = {"CrossEncoder": "reranker", "SparseEncoder": "sparse", "MultiVectorEncoder": "late interaction"}
-    names["ColBERT"] = "late interaction"
-    texts = {"reranker": _RERANKER, "sparse": _SPARSE, "late interaction": _LATE}
-    if isinstance(stated, str) and stated in names:
-        meaning, advice = texts[names[stated]]
+    kinds = {"CrossEncoder": _reranker, "SparseEncoder": _sparse}
+    kinds |= {"MultiVectorEncoder": _late_interaction, "ColBERT": _late_interaction}
+    if isinstance(stated, str) and stated in kinds:
         found = f"{SENTENCE_TRANSFORMERS_FILE}: model_type: expected SentenceTransformer, found {stated}"
-        yield OtherKind(name=names[stated], found=found, meaning=meaning, advice=advice)
+        yield kinds[stated](found=found)
 
 
 def _by_modules(kind_files: _KindFiles) -> Iterator[OtherKind]:
@@ -178,9 +190,9 @@ def _by_modules(kind_files: _KindFiles) -> Iterator[OtherKind]:
 
     for reference, name in zip(kind_files.modules, kind_files.classes, strict=True):
         if name in _SPARSE_MODULES:
-            yield OtherKind(name="sparse", found=found(reference), meaning=_SPARSE[0], advice=_SPARSE[1])
+            yield _sparse(found=found(reference))
         elif name in _MULTI_VECTOR_MODULES or reference.startswith("pylate."):
-            yield OtherKind(name="late interaction", found=found(reference), meaning=_LATE[0], advice=_LATE[1])
+            yield _late_interaction(found=found(reference))
         elif name in _ROUTERS:
             yield OtherKind(
                 name="router",
@@ -189,41 +201,29 @@ def _by_modules(kind_files: _KindFiles) -> Iterator[OtherKind]:
                 advice="a bundle has one pipeline for both: choose a model that has one, with a prompt for queries",
             )
         elif name == "CLIPModel":
-            yield _image(found(reference))
+            yield _multimodal(found=found(reference))
     if kind_files.classes == ["Transformer", "Dense"]:
-        listed = f"{MODULES_FILE}: expected a Pooling, found Transformer and Dense alone"
-        yield OtherKind(name="late interaction", found=listed, meaning=_LATE[0], advice=_LATE[1])
+        yield _late_interaction(found=f"{MODULES_FILE}: expected a Pooling, found Transformer and Dense alone")
 
 
-def _late_interaction(paths: Collection[str], kind_files: _KindFiles) -> Iterator[OtherKind]:
+def _by_files_of_colbert(paths: Collection[str], kind_files: _KindFiles) -> Iterator[OtherKind]:
     if "HF_ColBERT" in kind_files.architectures:
-        found = f"{_CONFIG}: architectures: expected an embedding model, found HF_ColBERT"
-        yield OtherKind(name="late interaction", found=found, meaning=_LATE[0], advice=_LATE[1])
+        yield _late_interaction(found=f"{_CONFIG}: architectures: expected an embedding model, found HF_ColBERT")
     if "artifact.metadata" in paths and not kind_files.has_modules:
-        found = "artifact.metadata: expected an embedding model, found the settings of a ColBERT"
-        yield OtherKind(name="late interaction", found=found, meaning=_LATE[0], advice=_LATE[1])
+        yield _late_interaction(found="artifact.metadata: expected an embedding model, found the settings of a ColBERT")
 
 
-def _image(found: str) -> OtherKind:
-    return OtherKind(
-        name="media",
-        found=found,
-        meaning="a model of images or sound (CLIP or another multimodal one)",
-        advice="choose a model of text alone, such as the text side of this one if it is published by itself",
-    )
-
-
-def _media(kind_files: _KindFiles) -> Iterator[OtherKind]:
+def _by_media(kind_files: _KindFiles) -> Iterator[OtherKind]:
     modalities = kind_files.object(_SENTENCE_CONFIG).get("modality_config")
     for name in modalities if isinstance(modalities, dict) else ():
         if any(part in _MEDIA for part in str(name).split("+")):
-            yield _image(f"{_SENTENCE_CONFIG}: modality_config: expected text alone, found {name}")
+            yield _multimodal(found=f"{_SENTENCE_CONFIG}: modality_config: expected text alone, found {name}")
     for key in _MEDIA_CONFIGS:
         if kind_files.config.get(key):
-            yield _image(f"{_CONFIG}: expected a model of text, found `{key}`")
+            yield _multimodal(found=f"{_CONFIG}: expected a model of text, found `{key}`")
     model_type = kind_files.config.get("model_type")
     if isinstance(model_type, str) and model_type in _MEDIA_TYPES:
-        yield _image(f"{_CONFIG}: model_type: expected a model of text, found {model_type}")
+        yield _multimodal(found=f"{_CONFIG}: model_type: expected a model of text, found {model_type}")
 
 
 def _by_head(kind_files: _KindFiles, *, has_pooling: bool) -> Iterator[OtherKind]:
@@ -232,9 +232,7 @@ def _by_head(kind_files: _KindFiles, *, has_pooling: bool) -> Iterator[OtherKind
         found = f"{_CONFIG}: architectures: expected an embedding model, found {name}"
         if name.endswith("ForSequenceClassification"):
             if (labels := _label_count(kind_files.config)) == 1:
-                yield OtherKind(
-                    name="reranker", found=f"{found} with one label", meaning=_RERANKER[0], advice=_RERANKER[1]
-                )
+                yield _reranker(found=f"{found} with one label")
             else:
                 yield OtherKind(
                     name="classifier",

@@ -231,7 +231,8 @@ def test_a_longer_maximum_is_allowed_up_to_the_positions_and_noted() -> None:
     (note,) = found.notes
     assert note.startswith("max_seq_length: 64 is more than the published 16; ")
     assert refusal(model_files("x"), max_seq_length=65) == (
-        "max_seq_length: expected at most 64, because bert has 64 positions (max_position_embeddings), found 65"
+        "max_seq_length: expected at most 64, because bert has 64 positions (max_position_embeddings), found 65; "
+        "state `max_seq_length: 64` in models.yaml"
     )
 
 
