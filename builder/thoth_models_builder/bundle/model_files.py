@@ -39,17 +39,23 @@ class ModelFiles:
         """Return the bytes of a file, which must be among them."""
         return self._read(path)
 
-    def json(self, path: str, kind: type[dict[str, Any] | list[Any]]) -> Any:  # noqa: ANN401
+    def json(self, path: str, kind: type[dict[str, Any] | list[Any]], *, is_large: bool = False) -> Any:  # noqa: ANN401
         """Return the content of a JSON file whose root is an object or a list.
 
+        Args:
+            path: The file.
+            kind: The type of its root.
+            is_large: Whether it may have some hundred thousand values, which are then taken as they are.
+
         Raises:
-            UnsupportedModelError: The file does not exist, or has something else.
+            UnsupportedModelError: The file does not exist, or has something else, or a value without a canonical form.
         """
         if path not in self.digests:
             raise UnsupportedModelError(f"{path}: expected this file, found none")
         try:
             value = json.loads(self._read(path))
-            canonical_json(value)  # refuses values without a canonical form: NaN and lone surrogates
+            if not is_large:
+                canonical_json(value)  # refuses values without a canonical form: NaN and lone surrogates
         except (ValueError, RecursionError) as error:
             raise UnsupportedModelError(f"{path}: expected JSON, found something else ({error})") from error
         if not isinstance(value, kind):

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from thoth_models.cli.command import DONE, print_json
 from thoth_models_builder.cli import terminal
-from thoth_models_builder.cli.options import json_option, limit_options, limits_of, store_of, store_option
+from thoth_models_builder.cli.options import (
+    add_model_arguments,
+    json_option,
+    limit_options,
+    limits_of,
+    store_of,
+    store_option,
+)
 from thoth_models_builder.pipeline.specification.check_model import CheckOptions, check_model
 
 if TYPE_CHECKING:
@@ -30,14 +37,7 @@ def add_check_model(commands: Commands) -> None:
         metavar="SOURCE",
         help="as for `add`: ORG/NAME or ORG/NAME@REVISION, ./DIRECTORY, or NAME==VERSION!DIRECTORY in a wheel",
     )
-    command.add_argument("--revision", help="commit, tag or branch of a repository (default: main)")
-    command.add_argument(
-        "--pooling",
-        action="append",
-        default=[],
-        metavar="MODE",
-        help="how token vectors become one, if no modules.json says so: mean, cls, …; repeat to join several",
-    )
+    add_model_arguments(command)
     command.set_defaults(run=_check_model)
 
 

@@ -34,6 +34,18 @@ def store_option() -> argparse.ArgumentParser:
     return parser
 
 
+def add_model_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what a command asks of a model that is not in models.yaml yet, after its own options."""
+    command.add_argument("--revision", help="commit, tag or branch of a repository (default: main)")
+    command.add_argument(
+        "--pooling",
+        action="append",
+        default=[],
+        metavar="MODE",
+        help="how token vectors become one, if no modules.json says so: mean, cls, …; repeat to join several",
+    )
+
+
 def limit_options() -> argparse.ArgumentParser:
     """Return a parser of the limits on waiting that an operator may need to change."""
     defaults = build.Limits()

@@ -15,6 +15,7 @@ from thoth_models_builder.cli.failures import (
     VERIFICATION_FAILED,
 )
 from thoth_models_builder.cli.options import (
+    add_model_arguments,
     file_options,
     json_option,
     limit_options,
@@ -55,14 +56,7 @@ def add_commands(commands: Commands) -> None:
         "--variant", action="append", default=[], help="a form to ship; repeat in order of preference (onnx-fp32)"
     )
     command.add_argument("--alias", action="append", default=[], help="another name; repeat for several")
-    command.add_argument("--revision", help="commit, tag or branch of a repository (default: main)")
-    command.add_argument(
-        "--pooling",
-        action="append",
-        default=[],
-        metavar="MODE",
-        help="how token vectors become one, if no modules.json says so: mean, cls, …; repeat to join several",
-    )
+    add_model_arguments(command)
     command.set_defaults(run=_add)
 
     command = commands.add_parser(

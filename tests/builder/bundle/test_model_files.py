@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.support.projects import as_json
@@ -33,6 +35,10 @@ def test_an_object_and_a_list() -> None:
 def test_what_is_not_the_expected_json_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(UnsupportedModelError, match=message):
         model_files({"config.json": content}).json("config.json", dict)
+
+
+def test_values_of_a_large_file_are_taken_as_they_are() -> None:
+    assert math.isnan(model_files({"a.json": b'{"a": NaN}'}).json("a.json", dict, is_large=True)["a"])
 
 
 def test_content_of_which_the_digest_alone_is_known_cannot_be_read() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.backends.checkpoint.unused import WITHOUT_ROW
@@ -155,7 +154,7 @@ def _tokens(files: ModelFiles, directory: str) -> Iterator[tuple[int, str, str]]
     stated = path_in(directory, "tokenizer_config.json")
     for path in sorted(vocabularies(files.digests, directory)):
         if path.endswith(_FAST):
-            yield from _last(_fast_tokens(_plain_json(files, path)), path)
+            yield from _last(_fast_tokens(files.json(path, dict, is_large=True)), path)
         elif path.endswith(".json"):
             yield from _last(((value, key) for key, value in files.json(path, dict).items()), path)
         elif path_in(directory, "bpe.codes") not in files.digests:  # beside it, ids are not those of the lines
@@ -174,17 +173,6 @@ def _tokens(files: ModelFiles, directory: str) -> Iterator[tuple[int, str, str]]
 def _last(tokens: Iterator[tuple[Any, Any]], path: str) -> Iterator[tuple[int, str, str]]:
     whole = [(token_id, str(token)) for token_id, token in tokens if type(token_id) is int]
     yield from ((token_id, token, path) for token_id, token in heapq.nlargest(_LAST, whole))
-
-
-def _plain_json(files: ModelFiles, path: str) -> Mapping[str, Any]:
-    """Return an object that may have some hundred thousand entries, without the checks of small files."""
-    try:
-        value = json.loads(files.read(path))
-    except (ValueError, RecursionError) as error:
-        raise UnsupportedModelError(f"{path}: expected JSON, found something else ({error})") from error
-    if not isinstance(value, dict):
-        raise UnsupportedModelError(f"{path}: expected a JSON object, found a {type(value).__name__}")
-    return value
 
 
 def _fast_tokens(tokenizer: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
