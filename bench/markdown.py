@@ -9,25 +9,26 @@ if TYPE_CHECKING:
 
     from bench.spread import Spread
 
-_SMALL = 10
+_DECIMALS = ((100, 0), (10, 1), (1, 2))
+"""From which value on a figure has how many decimals; a smaller one has three."""
 
 
 def number(value: float, unit: str = "") -> str:
-    """Return a figure with three digits or so, in a unit that suits it."""
+    """Return a figure with about three digits, and its unit; bytes become megabytes of a million bytes."""
     if unit == "bytes":
         return f"{value / 1e6:,.0f} MB"
-    digits = 0 if value >= 100 or value == int(value) else 1 if value >= _SMALL else 2 if value >= 1 else 3  # noqa: PLR2004
-    return f"{value:,.{digits}f}{' ' + unit if unit else ''}"
+    decimals = 0 if value == int(value) else next((count for least, count in _DECIMALS if value >= least), 3)
+    return f"{value:,.{decimals}f}{' ' + unit if unit else ''}"
 
 
 def with_spread(spread: Spread, unit: str = "") -> str:
-    """Return a median with its quartiles."""
+    """Return a median with its quartiles, as ``median (low to high)``; a single value alone."""
     if spread.count == 1:
         return number(spread.median, unit)
     return f"{number(spread.median, unit)} ({number(spread.low, unit)} to {number(spread.high, unit)})"
 
 
 def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table."""
+    """Return the lines of a Markdown table, from its head and its rows; a ``|`` in a cell is escaped."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return [*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in body)]
