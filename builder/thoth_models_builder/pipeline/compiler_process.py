@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _SERVER: Final = "thoth_models_builder.compile.server"
 _MAX_LOG_SHOWN: Final = 4000
-"""Number of characters from the end of a failed step's log that a message contains."""
+"""Bytes from the end of a log that a message contains at most."""
 
 _START_SECONDS: Final = 600.0
 """Time limit for the compiler to import its libraries, possibly from a slow disk."""
@@ -389,8 +389,11 @@ def _ending(code: int) -> str:
 
 def _end_of(log: IO[bytes] | None) -> str:
     """Return the end of a log as additional lines of a message."""
-    if log is None:
-        return ""
+    text = "" if log is None else end_of_log(log)
+    return f"\n{text}" if text else ""
+
+
+def end_of_log(log: IO[bytes]) -> str:
+    """Return the end of a log, without control characters and without white space around it."""
     log.seek(max(0, log.seek(0, os.SEEK_END) - _MAX_LOG_SHOWN))
-    text = log.read().decode(errors="replace").strip()
-    return f"\n{printable(text)}" if text else ""
+    return printable(log.read().decode(errors="replace").strip())

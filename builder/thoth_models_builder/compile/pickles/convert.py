@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from thoth_models.process.environment import available_memory
 from thoth_models.process.offline import enforce_offline
 from thoth_models_builder.compile.errors import ConfinedError, NotConfinedError, SandboxError
-from thoth_models_builder.compile.sandbox.confine import PR_SET_PARENT_DEATH_SIGNAL, Limits
+from thoth_models_builder.compile.sandbox.confine import PR_SET_PARENT_DEATH_SIGNAL, Limits, memory_limit
 from thoth_models_builder.compile.sandbox.results import remove_tree, take_results
 from thoth_models_builder.compile.sandbox.supervise import run_confined
 from thoth_models_builder.spec.reviewed.conversion import (
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     import torch
 
-_MEMORY_SHARE: Final = 0.8
-_UNKNOWN_MEMORY: Final = 16 * 1024**3
 _MAX_HEADER: Final = 64 * 1024 * 1024
 _GROWTH: Final = 2
 """Length of what is written, as a multiple of the pickles: tensors that share memory are written twice."""
@@ -65,7 +63,7 @@ def convert(directory: Path, memory: int | None) -> None:
             for index, conversion in enumerate(conversions):
                 write(directory, conversion, scratch / CONVERTED_DIRECTORY / str(index), size)
 
-        limits = Limits(memory=int((memory or _UNKNOWN_MEMORY) * _MEMORY_SHARE), disk=size)
+        limits = Limits(memory=memory_limit(memory), disk=size)
         run_confined(work, scratch=scratch, outside=directory.parent, readable=pickles, limits=limits)
         expected = {rf"{CONVERTED_DIRECTORY}/{index}": size for index in range(len(conversions))}
         made = take_results(scratch, directory, expected, frozenset())

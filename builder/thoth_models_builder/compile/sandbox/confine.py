@@ -47,6 +47,10 @@ _KEPT: Final = frozenset(
 KEPT_DESCRIPTOR: Final = 3
 """Descriptor that stays open, besides those of input and output."""
 
+_MEMORY_SHARE: Final = 0.8
+_UNKNOWN_MEMORY: Final = 16 * 1024**3
+"""Bytes of memory that are assumed where the machine does not say how much there is."""
+
 _THREAD_BYTES: Final = 256 * 1024 * 1024
 """Address space for a thread: its stack and its part of the allocator, of which it uses little."""
 
@@ -74,6 +78,11 @@ class Limits:
     computing: int = 1
     threads: int = 512
     entries: int = 20_000
+
+
+def memory_limit(available: int | None) -> int:
+    """Return how much memory a confined process may use, of that which is available in bytes; None if it is unknown."""
+    return int((available or _UNKNOWN_MEMORY) * _MEMORY_SHARE)
 
 
 def confine(scratch: Path, readable: Sequence[Path], limits: Limits, parent: int, user: int) -> None:

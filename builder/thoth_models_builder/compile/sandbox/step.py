@@ -14,7 +14,7 @@ from thoth_models.bundle.digest import hash_file
 from thoth_models.bundle.golden import GOLDEN_NAME, Golden
 from thoth_models.process.offline import network_guard
 from thoth_models_builder.compile.errors import ConfinedError, SandboxError
-from thoth_models_builder.compile.sandbox.confine import HOME, Limits
+from thoth_models_builder.compile.sandbox.confine import HOME, Limits, memory_limit
 from thoth_models_builder.compile.sandbox.results import remove_tree, take_results
 from thoth_models_builder.compile.sandbox.supervise import run_confined
 from thoth_models_builder.compile.texts import golden_texts
@@ -31,9 +31,6 @@ from thoth_models_builder.spec.variants import GRAPH_NAME, SOURCE_DIRECTORY
 if TYPE_CHECKING:
     from thoth_models_builder.compile.steps import Step
 
-_MEMORY_SHARE: Final = 0.8
-_UNKNOWN_MEMORY: Final = 16 * 1024**3
-"""Limit in bytes where the machine does not say how much memory there is."""
 _REFUSAL_BYTES: Final = 64 * 1024
 _READ_BYTES: Final = 2 * 1024**3
 """Memory for reading what a step leaves, of which a graph takes most: a few times its length."""
@@ -49,8 +46,7 @@ def limits_for(weight_bytes: int, memory: int | None) -> Limits:
         weight_bytes: Length of the model's weights.
         memory: Available memory of the machine in bytes, or None if it is unknown.
     """
-    share = int((memory or _UNKNOWN_MEMORY) * _MEMORY_SHARE)
-    return Limits(memory=share, disk=_DISK_WEIGHTS * weight_bytes + _DISK_BYTES)
+    return Limits(memory=memory_limit(memory), disk=_DISK_WEIGHTS * weight_bytes + _DISK_BYTES)
 
 
 def run_step(step: Step, directory: Path, threads: int, limits: Limits) -> None:

@@ -23,8 +23,9 @@ from thoth_models_builder.errors import (
     StoreError,
     UnsupportedModelError,
 )
+from thoth_models_builder.pipeline.compiler_process import end_of_log
 from thoth_models_builder.pipeline.store_directory import scratch_for
-from thoth_models_builder.spec.compile_job import compiler_environment, printable
+from thoth_models_builder.spec.compile_job import compiler_environment
 from thoth_models_builder.spec.reviewed.conversion import (
     CONVERSION_NAME,
     CONVERTED_DIRECTORY,
@@ -52,7 +53,6 @@ _SECONDS: Final = 3600.0
 """Time limit of a conversion, which takes seconds for each gigabyte."""
 _PULL_REQUESTS: Final = "refs/pr/"
 _END_SECONDS: Final = 30.0
-_MAX_LOG: Final = 4000
 _READ_SIZE: Final = 1024 * 1024
 
 
@@ -189,8 +189,7 @@ def _run(directory: Path) -> None:
     if not code:
         return
     with log.open("rb") as data:
-        data.seek(max(0, log.stat().st_size - _MAX_LOG))
-        reasons = printable(data.read().decode(errors="replace")).strip().splitlines() or [f"exit code {code}"]
+        reasons = end_of_log(data).splitlines() or [f"exit code {code}"]
     if code == NOT_CONFINED:
         raise CompileError(f"pickle: expected a machine that confines the process that reads it, found {reasons[-1]}")
     raise UnsupportedModelError(f"pickle: expected weights that can be converted, found {reasons[-1]}")
