@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.confined_code import SOMETHING_OPEN, Workplace, run_code
+from thoth_models_builder.compile.sandbox.confine import memory_limit
 
 
 def test_it_is_a_user_without_capabilities_that_write(place: Workplace) -> None:
@@ -62,6 +63,10 @@ def test_where_the_kernel_allows_it_there_is_no_network_at_all(place: Workplace)
         pytest.skip("whether the kernel allows it to this user is a setting")
     found = run_code(place, "print([line.split(':')[0].strip() for line in list(open('/proc/self/net/dev'))[2:]])")
     assert found.output.splitlines()[0] == "['lo']"
+
+
+def test_memory_is_a_share_of_what_there_is_or_is_assumed() -> None:
+    assert (memory_limit(10**9), memory_limit(None)) == (8 * 10**8, int(0.8 * 2**34))
 
 
 def test_memory_is_limited(place: Workplace) -> None:
