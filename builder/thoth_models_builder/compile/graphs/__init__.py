@@ -1,1 +1,1 @@
-"""Graphs as files: how they are optimised, laid out and listed, and how products with weights are written."""
+"""ONNX graphs as files: how they are read, optimised, laid out and listed, and how products are written."""

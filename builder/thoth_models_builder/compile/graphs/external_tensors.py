@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx
 from onnx import helper
+from onnx.external_data_helper import ExternalDataInfo
 
 from thoth_models.backends.onnx_external_data import (
     TENSORS_SUFFIX,
@@ -20,27 +21,30 @@ if TYPE_CHECKING:
 
 
 def write_tensors(graph: Path) -> None:
-    """Write ``<graph>.tensors.json`` beside a finished graph, from the external data of the graph.
+    """Write ``<graph>.tensors.json`` beside a finished graph: name, type, shape and place of each external tensor.
 
     Args:
-        graph: A graph whose external tensors are all in one file.
+        graph: Path of a graph whose external tensors are all in one file.
 
     Raises:
-        NotExportableError: A branch of the graph has an external tensor, which the runtime cannot give to it.
+        NotExportableError: A branch of the graph has an external tensor; the runtime gives a session the content of
+            those of the graph itself alone.
     """
     data = graph.read_bytes()
     tensors = [_described(tensor) for tensor in onnx.load_from_string(data).graph.initializer if tensor.external_data]
     if (external := count_external(data)) != len(tensors):
-        raise NotExportableError(f"{external - len(tensors)} large tensors of the graph belong to branches of it")
+        raise NotExportableError(
+            f"expected all external tensors in the graph itself, found {external - len(tensors)} in its branches"
+        )
     graph.with_name(graph.name + TENSORS_SUFFIX).write_bytes(tensors_document(tensors))
 
 
 def _described(tensor: onnx.TensorProto) -> ExternalTensor:
-    place = {entry.key: entry.value for entry in tensor.external_data}
+    place: Any = ExternalDataInfo(tensor)
     return ExternalTensor(
         name=tensor.name,
         type=helper.tensor_dtype_to_np_dtype(tensor.data_type).name,
         shape=tuple(tensor.dims),
-        offset=int(place["offset"]),
-        length=int(place["length"]),
+        offset=place.offset or 0,
+        length=place.length,
     )

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEW_TOKENS: Final = 128
-"""Tokens of a run, with padding, up to which weights are the left operand."""
+"""Tokens in a run (texts x tokens, with padding) up to which weights are the left operand."""
 
 _DOMAIN: Final = "com.microsoft"
 _IDS: Final = "input_ids"
 _PREFIX: Final = "products/"
-_SIDES: Final = 2
+_MATRIX_AXES: Final = 2
 
 
 def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -45,16 +45,21 @@ def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
     """
     graph = model.graph
     products = _products(graph, weights)
-    matrices = {node.input[1] for node in products.values()}
     if not products:
         return dict(weights)
-    few, many, made = list[onnx.NodeProto](), list[onnx.NodeProto](), set[str]()
+    matrices = {node.input[1] for node in products.values()}
+    few, many = list[onnx.NodeProto](), list[onnx.NodeProto]()
+    made: set[str] = set()
     for node in graph.node:
-        is_product = node.output[0] in products
-        new = [one for one in _left(node, weights) if one.output[0] not in made] if is_product else [node]
+        if node.output[0] not in products:
+            few.append(node)
+            many.append(node)
+            continue
+        # Products of the same tokens, as of queries and keys, have their first nodes in common.
+        new = [one for one in _weights_on_the_left(node, weights) if one.output[0] not in made]
         made.update(one.output[0] for one in new)
         few += new
-        many.append(_right(node) if is_product else node)
+        many.append(_weights_on_the_right(node))
     (output,) = graph.output
     branches = {"then_branch": _branch("few", few, output), "else_branch": _branch("many", many, output)}
     tokens, limit, is_few = (f"{_PREFIX}{name}" for name in ("tokens", "limit", "is_few"))
@@ -67,9 +72,9 @@ def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
         ]
     )
     graph.initializer.append(numpy_helper.from_array(np.array(FEW_TOKENS), limit))
-    for side in {side for name in matrices for side in weights[name].shape}:
-        graph.initializer.append(numpy_helper.from_array(np.array([side]), _side(side)))
-        graph.initializer.append(numpy_helper.from_array(np.array([-1, side]), _rows(side)))
+    for length in {length for name in matrices for length in weights[name].shape}:
+        graph.initializer.append(numpy_helper.from_array(np.array([length]), _side(length)))
+        graph.initializer.append(numpy_helper.from_array(np.array([-1, length]), _rows(length)))
     for tensor in graph.initializer:
         if tensor.name in matrices:
             tensor.dims[:] = weights[tensor.name].shape[::-1]
@@ -79,29 +84,30 @@ def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
 
 
 def _products(graph: onnx.GraphProto, weights: Mapping[str, NDArray[Any]]) -> dict[str, onnx.NodeProto]:
-    """Return the products with matrices that only such products read, by output."""
-    matrices = {name for name, array in weights.items() if array.ndim == _SIDES and array.dtype == np.float32}
+    """Return the products of tokens with matrices that only such products read, by the name of their result."""
+    matrices = {name for name, array in weights.items() if array.ndim == _MATRIX_AXES and array.dtype == np.float32}
     found = {
         node.output[0]: node
         for node in graph.node
         if node.op_type == "MatMul" and node.input[1] in matrices and node.input[0] not in weights
     }
     others = (node for node in graph.node if node.output[0] not in found)
-    elsewhere = {output.name for output in graph.output}.union(*map(names_read, others))
-    return {name: node for name, node in found.items() if node.input[1] not in elsewhere}
+    read_elsewhere = {output.name for output in graph.output}.union(*map(names_read, others))
+    return {name: node for name, node in found.items() if node.input[1] not in read_elsewhere}
 
 
-def _right(node: onnx.NodeProto) -> onnx.NodeProto:
-    """Return the product with the weights on the right."""
+def _weights_on_the_right(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Return the node of a product for many tokens."""
     return helper.make_node("FusedMatMul", node.input, node.output, domain=_DOMAIN, transB=1)
 
 
-def _left(node: onnx.NodeProto, weights: Mapping[str, NDArray[Any]]) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes of the product with the weights on the left; those that depend on the tokens alone come first."""
+def _weights_on_the_left(node: onnx.NodeProto, weights: Mapping[str, NDArray[Any]]) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a product for few tokens; the names of the first three depend on the tokens alone."""
     (states, matrix), (result,) = node.input, node.output
     inputs, outputs = weights[matrix].shape
     rows, sides = f"{_PREFIX}{states}/rows", f"{_PREFIX}{states}/sides"
     shape, product, transposed = f"{sides}/{outputs}", f"{_PREFIX}{result}/product", f"{_PREFIX}{result}/transposed"
+    # All texts below each other, as a product of two matrices is needed; the sides of their batch are kept.
     yield helper.make_node("Reshape", [states, _rows(inputs)], [rows])
     yield helper.make_node("Shape", [states], [sides], end=-1)
     yield helper.make_node("Concat", [sides, _side(outputs)], [shape], axis=0)
@@ -112,15 +118,17 @@ def _left(node: onnx.NodeProto, weights: Mapping[str, NDArray[Any]]) -> Iterator
 
 
 def _side(length: int) -> str:
+    """Return the name of the constant ``[length]``, the last side of a shape."""
     return f"{_PREFIX}side/{length}"
 
 
 def _rows(length: int) -> str:
+    """Return the name of the constant ``[-1, length]``, the shape of rows of that length."""
     return f"{_PREFIX}rows/{length}"
 
 
 def _branch(name: str, nodes: list[onnx.NodeProto], output: onnx.ValueInfoProto) -> onnx.GraphProto:
-    """Return a branch with these nodes, whose output has a name that the graph around it does not have."""
+    """Return a branch with copies of these nodes, whose output has a name that the graph around it does not have."""
     inner = onnx.ValueInfoProto()
     inner.CopyFrom(output)
     inner.name = f"{_PREFIX}{output.name}"
@@ -131,6 +139,7 @@ def _branch(name: str, nodes: list[onnx.NodeProto], output: onnx.ValueInfoProto)
 
 
 def _rename(node: onnx.NodeProto, old: str, new: str) -> None:
+    """Rename a value in a node and in its branches."""
     for names in (node.input, node.output):
         for place, name in enumerate(names):
             if name == old:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 from onnx import helper
+from onnx.external_data_helper import ExternalDataInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,24 +19,24 @@ def external_weights(model: onnx.ModelProto, directory: Path) -> dict[str, NDArr
     """Return the external weights of a graph by name, as views of their files.
 
     Args:
-        model: The graph, loaded without its external weights.
+        model: The graph, loaded without its external weights; each has the length of its data.
         directory: Directory of the graph.
     """
     files: dict[str, NDArray[np.uint8]] = {}
     weights: dict[str, NDArray[Any]] = {}
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            place = {entry.key: entry.value for entry in tensor.external_data}
-            if (name := place["location"]) not in files:
-                files[name] = np.memmap(directory / name, np.uint8, "r")
-            start = int(place.get("offset", "0"))
-            data = files[name][start : start + int(place["length"])]
+            place: Any = ExternalDataInfo(tensor)
+            if place.location not in files:
+                files[place.location] = np.memmap(directory / place.location, np.uint8, "r")
+            start = place.offset or 0
+            data = files[place.location][start : start + place.length]
             weights[tensor.name] = data.view(helper.tensor_dtype_to_np_dtype(tensor.data_type)).reshape(tensor.dims)
     return weights
 
 
 def names_read(node: onnx.NodeProto) -> set[str]:
-    """Return the names that a node reads, including those in its subgraphs."""
+    """Return the names that a node reads, and those that its subgraphs read at any depth, their own values included."""
     inside = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
     inside += [graph for attribute in node.attribute for graph in attribute.graphs]
     return set(node.input).union(*(names_read(other) for graph in inside for other in graph.node))
