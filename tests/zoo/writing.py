@@ -154,7 +154,7 @@ class Repository:
 
 
 def keys_of_class(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of a config.json that the class of a configuration takes; others are for who loads it."""
+    """Return the keys of a config.json that the class of a configuration takes; the others are for the loader."""
     others = ("architectures", "attn_implementation", "auto_map", "torch_dtype")
     return {key: value for key, value in config.items() if key not in others}
 
