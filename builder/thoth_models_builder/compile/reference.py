@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ class Reference:
 
     def has_tokens(self, prompt: str, text: str) -> bool:
         """Return whether the library has a vector of a text: a transformer has none of a text without tokens."""
-        first = self._model[0]
+        first: Any = self._model[0]
         return isinstance(first, StaticEmbedding) or bool(
             first.tokenizer(f"{prompt}{text}", verbose=False)["input_ids"]
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import yaml
 from yaml.events import (
@@ -70,7 +70,8 @@ def _string(event: Event) -> str | None:
     """Return the value of a scalar that YAML reads as a string."""
     if not isinstance(event, ScalarEvent):
         return None
-    tag = event.tag or yaml.resolver.Resolver().resolve(yaml.ScalarNode, event.value, event.implicit)
+    resolver: Any = yaml.resolver.Resolver()  # it has no types
+    tag = event.tag or resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
     return str(event.value) if tag == _STRING else None
 
 

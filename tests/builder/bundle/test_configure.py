@@ -301,7 +301,8 @@ TASKS = ["retrieval.query", "retrieval.passage", "text-matching"]
 
 def of_several_tasks(tasks: list[str] | None = TASKS, **settings: Any) -> Files:
     """Return a repository whose first module, of its own code, takes a task with each call."""
-    contents = changed("config.json", **({} if tasks is None else {"lora_adaptations": tasks}))
+    keys: dict[str, Any] = {} if tasks is None else {"lora_adaptations": tasks}
+    contents = changed("config.json", None, **keys)
     entries = json.loads(contents["modules.json"])
     contents["modules.json"] = as_json([{**entries[0], "kwargs": ["task"]}, *entries[1:]])
     return changed(SETTINGS, contents, **settings)

@@ -40,9 +40,9 @@ def functions_of(module: Any) -> list[str]:
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    class Seen(TorchDispatchMode):
+    class Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call]
             self.names: list[str] = []
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -51,7 +51,8 @@ def functions_of(module: Any) -> list[str]:
 
     with torch.no_grad(), Seen() as seen:
         module(torch.ones(3, 4))
-    return seen.names
+    names: list[str] = seen.names
+    return names
 
 
 def test_the_result_is_the_same_without_functions_that_depend_on_values() -> None:

@@ -18,10 +18,10 @@ def classes(*, calls_post_init: bool = True) -> Any:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel
 
-    class Config(PretrainedConfig):
+    class Config(PretrainedConfig):  # type: ignore[no-untyped-call]
         model_type = "older"
 
-    class Model(PreTrainedModel):
+    class Model(PreTrainedModel):  # type: ignore[no-untyped-call]
         config_class = Config
 
         def __init__(self, config: Any) -> None:
@@ -29,7 +29,7 @@ def classes(*, calls_post_init: bool = True) -> Any:
             self.layer = torch.nn.Linear(4, 4)
             self.register_buffer("frequencies", 10000.0 ** -torch.arange(0, 1, 0.25), persistent=False)
             if calls_post_init:
-                self.post_init()
+                self.post_init()  # type: ignore[no-untyped-call]
 
     return Config, Model
 
