@@ -207,7 +207,8 @@ def test_an_encoder_is_found_under_any_name_in_a_module_of_the_models_own(
 ) -> None:
     """Not the names in one file, which sharded weights do not have."""
     import torch
-    from transformers.models.auto import AutoModel, AutoTokenizer, PreTrainedModel
+    from transformers import PreTrainedModel
+    from transformers.models.auto import AutoModel, AutoTokenizer
 
     class Own(torch.nn.Module):
         def __init__(self, directory: Path) -> None:
