@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tests.support.waiting import until
+from thoth_models.backends.batching import batches
 from thoth_models.process import signals
 
 pytestmark = pytest.mark.onnx
@@ -120,3 +121,26 @@ def test_a_lone_caller_uses_all_threads(lengths: list[int], threads: int) -> Non
     with made.calling(lengths) as (workers, _):
         made.run({"input_ids": numpy.zeros((1, lengths[0]))})
     assert (workers, graph.runs[0][0]) == (2 // threads, threads)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([8] * 15, 1),  # fewer than 64 tokens for each thread
+        ([8] * 16, 2),
+        ([100] + [5] * 10, 1),  # one text is more than the share of a thread
+        ([75] * 2, 2),
+        ([12] * 50, 4),
+        ([12] * 1000, 64),
+    ],
+)
+def test_a_lone_callers_texts_are_divided_evenly_among_threads(lengths: list[int], expected: int) -> None:
+    sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
+    made = sessions.Sessions(_FakeGraph(has_long_texts=False), 2)
+    with made.calling(lengths) as (workers, most_tokens):
+        runs = list(batches(lengths, most_tokens=most_tokens))
+    assert workers == min(expected, 2)
+    if workers > 1:
+        assert len(runs) <= expected
+        shares = [sum(map(len, runs[thread::2])) for thread in range(2)]
+        assert max(shares) - min(shares) <= max(2, len(lengths) // 10)
