@@ -307,7 +307,8 @@ def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext
         wanted = [remote[settings]] if settings in remote else []
         found = replace(found, small={**small, **ingest(name, source, wanted, context)})
     read = model_files(found.small.values(), context.store)
-    refuse_without_tokenizer(remote, found.directory, read, is_static=found.is_static)
+    # Of the files that are taken: one that is left out would be missing where the model is loaded.
+    refuse_without_tokenizer(choice.included, found.directory, read, is_static=found.is_static)
     return found
 
 

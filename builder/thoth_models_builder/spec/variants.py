@@ -60,11 +60,11 @@ def path_in(directory: str, name: str) -> str:
 # Names at the top of a repository only.
 _TOP: Final = re.compile(r"modules\.json|config\.json|config_sentence_transformers\.json")
 _TOKENIZER: Final = re.compile(
-    r"tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
+    r"tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt|bpe\.codes"
 )
-# Needed only without a tokenizer.json, which has the same content in the form that is loaded first.
+# Needed only without a tokenizer.json beside them, which has the same content in the form that is loaded first.
 _TOKENIZER_SLOW: Final = re.compile(
-    r"vocab\.json|merges\.txt|bpe\.codes|sentencepiece\.bpe\.model|spiece\.model|spm\.model|tokenizer\.model"
+    r"vocab\.json|merges\.txt|sentencepiece\.bpe\.model|spiece\.model|spm\.model|tokenizer\.model"
 )
 _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 _MODULE: Final = re.compile(r"config\.json|model\.safetensors")
@@ -122,8 +122,10 @@ def choose_files(paths: Iterable[str], module_directories: Collection[str], vari
         The files to lock, and the reason for leaving out each of the others.
     """
     known = sorted(set(paths))
-    has_fast_tokenizer = _has_fast(known, module_directories)
-    included = {path for path in known if _is_needed(path, module_directories, has_fast_tokenizer=has_fast_tokenizer)}
+    # In each directory by itself: a module reads its own, and another tokenizer.json, at the top or beside the graph of
+    # another framework, is none of it.
+    with_fast = {path.rpartition("/")[0] for path in known if path.rpartition("/")[2] == "tokenizer.json"}
+    included = {path for path in known if _is_needed(path, module_directories, with_fast)}
     names = ", ".join(sorted(variants))
     refused = [Refusal(path=path, reason=_reason(path, names)) for path in known if path not in included]
     return FileChoice(included=tuple(sorted(included)), refused=tuple(refused))
@@ -134,13 +136,7 @@ def is_configuration(path: str) -> bool:
     return path in (MODULES_FILE, SENTENCE_TRANSFORMERS_FILE) or reads(path)
 
 
-def _has_fast(paths: Iterable[str], module_directories: Collection[str]) -> bool:
-    # Only in these places: repositories have another tokenizer.json beside graphs for other frameworks.
-    places = {path_in(directory, "tokenizer.json") for directory in ("", *module_directories)}
-    return not places.isdisjoint(paths)
-
-
-def _is_needed(path: str, module_directories: Collection[str], *, has_fast_tokenizer: bool) -> bool:
+def _is_needed(path: str, module_directories: Collection[str], with_fast: Collection[str]) -> bool:
     directory, _, name = path.rpartition("/")
     if directory and directory not in module_directories:
         return False
@@ -148,7 +144,7 @@ def _is_needed(path: str, module_directories: Collection[str], *, has_fast_token
     patterns = [_TOKENIZER, _WEIGHTS, _MODULE, SENTENCE_CONFIG]
     if not directory:
         patterns.append(_TOP)
-    if not has_fast_tokenizer:
+    if directory not in with_fast:
         patterns.append(_TOKENIZER_SLOW)
     return any(pattern.fullmatch(name) for pattern in patterns)
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,14 +25,17 @@ from thoth_models_builder.errors import LockError, SourceError, SourcesFailedErr
 from thoth_models_builder.pipeline import lock as locking
 from thoth_models_builder.sources.source import RemoteFile
 from thoth_models_builder.spec.lockfile import Lock
+from thoth_models_builder.spec.variants import choose_files
 from thoth_models_builder.storage.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.support.builder_fixtures import Outcome
+    from thoth_models_builder.spec.variants import FileChoice
 
 OTHER_COMMIT = "b" * 40
+TOKENIZER = ("tokenizer.json", "vocab.txt")
 PINNED = {"hub": "org/mini", "revision": COMMIT}
 WHEEL = {"wheel": "some-mini==0.1.0", "path": "some_mini/model"}
 
@@ -124,6 +128,42 @@ def test_tokens_are_read_wherever_they_are_stored(
     files["config.json"] = as_json({**config, "vocab_size": 1})
     hub.add_model("org/mini", files, revision=COMMIT, lfs=lambda name: name in (path, "model.safetensors"))
     with pytest.raises(UnsupportedModelError, match=f"{path}: expected tokens with ids below 1, .*, found '<last>'"):
+        project.lock()
+
+
+def below(directory: str, files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return a model with the files of its transformer in a directory of their own."""
+    top = ("README.md", "config_sentence_transformers.json")
+    moved = {path if "/" in path or path in top else f"{directory}/{path}": data for path, data in files.items()}
+    (transformer, *others) = json.loads(moved.pop(f"{directory}/modules.json"))
+    return {**moved, "modules.json": as_json([{**transformer, "path": directory}, *others])}
+
+
+@pytest.mark.parametrize("tokenizer", [("vocab.json", "merges.txt"), ("sentencepiece.bpe.model",)])
+def test_the_tokenizer_of_the_transformer_is_locked_whatever_lies_at_the_top(
+    tokenizer: tuple[str, ...], hub: HubSimulator, project: Project
+) -> None:
+    files = below("0_Transformer", model_files("mini"))
+    stray = files.pop("0_Transformer/tokenizer.json")
+    del files["0_Transformer/vocab.txt"]
+    own = {f"0_Transformer/{name}": b"{}" for name in tokenizer}
+    hub.add_model("org/mini", {**files, **own, "tokenizer.json": stray}, revision=COMMIT)
+    project.specify({"mini": {"sources": [PINNED]}})
+    project.lock()
+    assert set(own) < {file.path for file in project.locked().models["mini"].files}
+
+
+def test_a_tokenizer_that_would_be_left_out_is_none(
+    hub: HubSimulator, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*arguments: Any) -> FileChoice:
+        choice = choose_files(*arguments)
+        return replace(choice, included=tuple(path for path in choice.included if path not in TOKENIZER))
+
+    hub.add_model("org/mini", model_files("mini"), revision=COMMIT)
+    project.specify({"mini": {"sources": [PINNED]}})
+    monkeypatch.setattr(locking, "choose_files", without)
+    with pytest.raises(UnsupportedModelError, match=r"tokenizer\.json: expected a tokenizer .*, found none"):
         project.lock()
 
 

@@ -116,10 +116,7 @@ def test_what_other_shapes_of_models_need_is_chosen(path: str) -> None:
     assert choose_files([path], {"", "0_Transformer", "2_Dense"}, ["torch-fp32"]).included == (path,)
 
 
-SLOW = [
-    *("bpe.codes", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"),
-    "vocab.json",
-]
+SLOW = ["merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "vocab.json"]
 
 
 @pytest.mark.parametrize("directory", ["", "0_Transformer"])
@@ -134,6 +131,22 @@ def test_the_slow_form_of_a_tokenizer_is_chosen_only_without_the_fast_one(direct
 
 def test_a_path_is_relative_to_the_directory_of_the_model() -> None:
     assert (path_in("", "config.json"), path_in("1_Pooling", "config.json")) == ("config.json", "1_Pooling/config.json")
+
+
+@pytest.mark.parametrize(
+    ("directory", "elsewhere"), [("0_Transformer", ""), ("0_Transformer", "1_Pooling"), ("", "1_Pooling")]
+)
+def test_a_tokenizer_json_in_another_directory_displaces_no_tokenizer(directory: str, elsewhere: str) -> None:
+    """The module reads its own, and without any it has an empty vocabulary, and one vector for all texts."""
+    slow = {path_in(directory, name) for name in SLOW}
+    other = path_in(elsewhere, "tokenizer.json")
+    assert set(choose_files([*slow, other], {directory, elsewhere}, ["torch-fp32"]).included) == {*slow, other}
+
+
+def test_the_merges_of_python_tokenizers_are_chosen_in_any_case() -> None:
+    """PhoBERT's class reads ``vocab.txt`` and ``bpe.codes``, and no ``tokenizer.json``, which its repository has."""
+    files = ("bpe.codes", "tokenizer.json", "vocab.txt")
+    assert choose_files(files, {""}, ["torch-fp32"]).included == files
 
 
 def test_a_reason_names_the_variants() -> None:
