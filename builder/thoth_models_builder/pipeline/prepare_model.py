@@ -22,8 +22,9 @@ from thoth_models_builder.bundle.derivation import (
     toolchain,
     with_figures,
 )
-from thoth_models_builder.bundle.describe import ModelFacts, describe
+from thoth_models_builder.bundle.describe import ModelFacts, describe, read_modules
 from thoth_models_builder.bundle.model_files import ModelFiles
+from thoth_models_builder.bundle.published.tokenizers import refuse_without_tokenizer
 from thoth_models_builder.bundle.space_of import space_of
 from thoth_models_builder.errors import CompilerUnavailableError, LockError, StoreError, UnsupportedModelError
 from thoth_models_builder.pipeline.reviewed.code import code_contents, code_of_job, described
@@ -138,6 +139,10 @@ def gather(
         published = _origin_files(source)
         configuration = configure(described(published, model.locked), model.spec)
         facts = describe(configuration.files)
+        first = read_modules(configuration.files)[0]
+        # Also for a lock of a release that chose other files: without a tokenizer, all texts have one vector.
+        is_static = first.kind == "StaticEmbedding"
+        refuse_without_tokenizer(source.contents, first.directory, configuration.files, is_static=is_static)
     except UnsupportedModelError as error:
         raise type(error)(f"{model.name}: {error}") from error
     _check_dimension(model, facts)

@@ -16,7 +16,7 @@ from thoth_models.bundle.digest import ContentDigest, Digest
 from thoth_models_builder.bundle.compose_manifest import compose
 from thoth_models_builder.bundle.derivation import Derived, cache_key, toolchain
 from thoth_models_builder.bundle.write_tree import write_bundle
-from thoth_models_builder.errors import AccuracyError, CompilerUnavailableError
+from thoth_models_builder.errors import AccuracyError, CompilerUnavailableError, UnsupportedModelError
 from thoth_models_builder.pipeline import prepare_model
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import read_lock, read_spec
@@ -134,6 +134,17 @@ def test_a_model_without_golden_vectors_needs_no_compiler(local: Project) -> Non
     assert isinstance(part, Gathered)
     assert part.inputs.derived is None
     assert compiler.jobs == {}
+
+
+def test_a_lock_without_the_tokenizer_is_not_built(local: Project) -> None:
+    """As an earlier release wrote it where a tokenizer.json lay in another directory."""
+    model = planned(local)
+    left = tuple(file for file in model.locked.files if file.path not in ("tokenizer.json", "vocab.txt"))
+    older = replace(model, locked=replace(model.locked, files=left))
+    context = context_of(local)
+    with context.store.in_use(), pytest.raises(UnsupportedModelError) as refused:
+        gather(older, None, context, Submitted())  # type: ignore[arg-type]
+    assert str(refused.value).startswith(f"{model.name}: tokenizer.json: expected a tokenizer (")
 
 
 def test_libraries_that_are_missing_are_named_when_they_are_needed(
