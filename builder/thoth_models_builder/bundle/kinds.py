@@ -1,6 +1,6 @@
 """Repositories that are not a dense embedding model of text as a bundle has it: what they are, and what to do. Pure.
 
-A few small files (:data:`KIND_FILES`) and the list of paths are enough. Each kind has a line of its own, because
+A few small files (:func:`kind_paths`) and the list of paths are enough. Each kind has a line of its own, because
 "expected modules.json, found none" leaves the author of models.yaml to find out that a repository is a reranker or an
 adapter.
 """
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models_builder.errors import UnsupportedModelError
-from thoth_models_builder.spec.variants import MODULES_FILE, SENTENCE_TRANSFORMERS_FILE
+from thoth_models_builder.spec.variants import MODULES_FILE, SENTENCE_TRANSFORMERS_FILE, path_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _CONFIG: Final = "config.json"
 _ADAPTER: Final = "adapter_config.json"
-_ADAPTER_PLACES: Final = (_ADAPTER, f"0_Transformer/{_ADAPTER}")
+_ADAPTER_PLACES: Final = ("", "0_Transformer")
+"""Where an adapter lies without a modules.json."""
 _SENTENCE_CONFIG: Final = "sentence_bert_config.json"
 
-KIND_FILES: Final = (MODULES_FILE, _CONFIG, SENTENCE_TRANSFORMERS_FILE, _SENTENCE_CONFIG, *_ADAPTER_PLACES)
-"""Files that say which kind of model a repository has; :func:`kind_of` reads no others."""
+_TOP: Final = (MODULES_FILE, _CONFIG, SENTENCE_TRANSFORMERS_FILE, _SENTENCE_CONFIG)
 
 _MEDIA: Final = ("image", "audio", "video")
 _MEDIA_CONFIGS: Final = ("vision_config", "audio_config")
@@ -37,6 +37,37 @@ _SPARSE_MODULES: Final = frozenset({"MLMTransformer", "SpladePooling", "SparseAu
 _MULTI_VECTOR_MODULES: Final = frozenset({"MultiVectorMask", "TokenPooling"})
 _ROUTERS: Final = frozenset({"Router", "Asym"})
 _WRITES: Final = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForSeq2SeqLM")
+
+
+def kind_paths(paths: Collection[str], files: ModelFiles) -> tuple[str, ...]:
+    """Return the files that say which kind of model a repository has; :func:`kind_of` reads no others.
+
+    Args:
+        paths: Every path of the repository.
+        files: Those that were read. Without modules.json among them, the files of its modules are not named.
+    """
+    directories = _module_directories(files)
+    own = [path_in(directories[0], name) for name in (_CONFIG, _SENTENCE_CONFIG)]
+    adapters = [path_in(directory, _ADAPTER) for directory in (*_ADAPTER_PLACES, *directories)]
+    return tuple(path for path in dict.fromkeys((*_TOP, *own, *adapters)) if path in paths)
+
+
+def _module_directories(files: ModelFiles) -> tuple[str, ...]:
+    """Return the directory of each module, that of the first module first; only the top without a modules.json."""
+    entries = _content(files, MODULES_FILE, list) or []
+    stated = [entry.get("path") for entry in entries if isinstance(entry, dict)]
+    # Paths with a dot are the top directory, as the library takes them.
+    directories = [path if isinstance(path, str) and path not in (".", "./") else "" for path in stated]
+    return tuple(dict.fromkeys(directories)) or ("",)
+
+
+def _content(files: ModelFiles, path: str, kind: type[dict[str, Any] | list[Any]]) -> Any:  # noqa: ANN401 - of that kind, or None
+    if path not in files.digests:
+        return None
+    try:
+        return files.json(path, kind)
+    except UnsupportedModelError:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +96,7 @@ def refuse_other_kinds(paths: Collection[str], files: ModelFiles, *, has_pooling
 
     Args:
         paths: Every path of the repository.
-        files: Those of the :data:`KIND_FILES` that it has; others are not read.
+        files: Those of :func:`kind_paths`; others are not read.
         has_pooling: Whether models.yaml says how the vectors of tokens become one.
 
     Raises:
@@ -84,14 +115,17 @@ def kind_of(paths: Collection[str], files: ModelFiles, *, has_pooling: bool = Fa
 
 
 class _KindFiles:
-    """The content of the :data:`KIND_FILES`; what is missing or malformed is empty."""
+    """The content of the files of :func:`kind_paths`; what is missing or malformed is empty."""
 
     def __init__(self, paths: Collection[str], files: ModelFiles) -> None:
         self._files = files
-        self.config = self.object(_CONFIG)
+        self.directories = _module_directories(files)
+        self.config_path = path_in(self.directories[0], _CONFIG)
+        self.sentence_config_path = path_in(self.directories[0], _SENTENCE_CONFIG)
+        self.config = self.object(self.config_path)
         self.library = self.object(SENTENCE_TRANSFORMERS_FILE)
         self.has_modules = MODULES_FILE in paths
-        entries = self._read(MODULES_FILE, list)
+        entries = _content(files, MODULES_FILE, list)
         references = [entry.get("type") for entry in entries or () if isinstance(entry, dict)]
         self.modules = [reference for reference in references if isinstance(reference, str)]
         self.classes = [reference.rpartition(".")[2] for reference in self.modules]
@@ -99,15 +133,7 @@ class _KindFiles:
         self.architectures = [name for name in stated if isinstance(name, str)] if isinstance(stated, list) else []
 
     def object(self, path: str) -> dict[str, Any]:
-        return self._read(path, dict) or {}
-
-    def _read(self, path: str, kind: type[dict[str, Any] | list[Any]]) -> Any:  # noqa: ANN401 - of that kind, or None
-        if path not in self._files.digests:
-            return None
-        try:
-            return self._files.json(path, kind)
-        except UnsupportedModelError:
-            return None
+        return _content(self._files, path, dict) or {}
 
 
 def _kinds(paths: Collection[str], kind_files: _KindFiles, *, has_pooling: bool) -> Iterator[OtherKind]:
@@ -131,8 +157,9 @@ def _kinds(paths: Collection[str], kind_files: _KindFiles, *, has_pooling: bool)
 
 
 def _adapter(paths: Collection[str], kind_files: _KindFiles) -> Iterator[OtherKind]:
-    for path in _ADAPTER_PLACES:
-        if path not in paths:
+    # The library looks in the directory of each transformer, and takes the adapter for its base model from there.
+    for directory in dict.fromkeys((*_ADAPTER_PLACES, *kind_files.directories)):
+        if (path := path_in(directory, _ADAPTER)) not in paths:
             continue
         adapter = kind_files.object(path)
         # The second is what the library adapter-transformers wrote.
@@ -208,28 +235,32 @@ def _by_modules(kind_files: _KindFiles) -> Iterator[OtherKind]:
 
 def _by_files_of_colbert(paths: Collection[str], kind_files: _KindFiles) -> Iterator[OtherKind]:
     if "HF_ColBERT" in kind_files.architectures:
-        yield _late_interaction(found=f"{_CONFIG}: architectures: expected an embedding model, found HF_ColBERT")
+        yield _late_interaction(
+            found=f"{kind_files.config_path}: architectures: expected an embedding model, found HF_ColBERT"
+        )
     if "artifact.metadata" in paths and not kind_files.has_modules:
         yield _late_interaction(found="artifact.metadata: expected an embedding model, found the settings of a ColBERT")
 
 
 def _by_media(kind_files: _KindFiles) -> Iterator[OtherKind]:
-    modalities = kind_files.object(_SENTENCE_CONFIG).get("modality_config")
+    modalities = kind_files.object(kind_files.sentence_config_path).get("modality_config")
     for name in modalities if isinstance(modalities, dict) else ():
         if any(part in _MEDIA for part in str(name).split("+")):
-            yield _multimodal(found=f"{_SENTENCE_CONFIG}: modality_config: expected text alone, found {name}")
+            yield _multimodal(
+                found=f"{kind_files.sentence_config_path}: modality_config: expected text alone, found {name}"
+            )
     for key in _MEDIA_CONFIGS:
         if kind_files.config.get(key):
-            yield _multimodal(found=f"{_CONFIG}: expected a model of text, found `{key}`")
+            yield _multimodal(found=f"{kind_files.config_path}: expected a model of text, found `{key}`")
     model_type = kind_files.config.get("model_type")
     if isinstance(model_type, str) and model_type in _MEDIA_TYPES:
-        yield _multimodal(found=f"{_CONFIG}: model_type: expected a model of text, found {model_type}")
+        yield _multimodal(found=f"{kind_files.config_path}: model_type: expected a model of text, found {model_type}")
 
 
 def _by_head(kind_files: _KindFiles, *, has_pooling: bool) -> Iterator[OtherKind]:
     """Look at the class that the checkpoint was saved from, which says more only where there is no modules.json."""
     for name in kind_files.architectures:
-        found = f"{_CONFIG}: architectures: expected an embedding model, found {name}"
+        found = f"{kind_files.config_path}: architectures: expected an embedding model, found {name}"
         if name.endswith("ForSequenceClassification"):
             if (labels := _label_count(kind_files.config)) == 1:
                 yield _reranker(found=f"{found} with one label")
@@ -264,10 +295,14 @@ def _quantised(kind_files: _KindFiles) -> Iterator[OtherKind]:
         method = stated.get("quant_method")
         if not method:
             method = "bitsandbytes" if any(str(key).startswith(("load_in_", "bnb_")) for key in stated) else "unknown"
-        yield _other_weights(f"{_CONFIG}: quantization_config: expected none, found {method}", "quantised")
+        yield _other_weights(
+            f"{kind_files.config_path}: quantization_config: expected none, found {method}", "quantised"
+        )
     mlx = kind_files.config.get("quantization")
     if isinstance(mlx, dict) and "bits" in mlx:
-        yield _other_weights(f"{_CONFIG}: quantization: expected none, found {mlx['bits']} bits of MLX", "quantised")
+        yield _other_weights(
+            f"{kind_files.config_path}: quantization: expected none, found {mlx['bits']} bits of MLX", "quantised"
+        )
 
 
 _CONVERTED: Final = ((".gguf", "GGUF"), (".onnx", "ONNX"), (".mlpackage", "Core ML"), (".tflite", "TensorFlow Lite"))

@@ -12,7 +12,7 @@ from thoth_models.bundle.digest import ContentDigest
 from thoth_models_builder.bundle.code.references import without_code
 from thoth_models_builder.bundle.configure import configure, notes_on
 from thoth_models_builder.bundle.describe import WITH_WEIGHTS, describe, read_modules
-from thoth_models_builder.bundle.kinds import KIND_FILES, refuse_other_kinds
+from thoth_models_builder.bundle.kinds import kind_paths, refuse_other_kinds
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.published.repairs import with_repairs
 from thoth_models_builder.bundle.published.tokenizers import (
@@ -294,8 +294,12 @@ def recognise(name: str, model: ModelSpec, source: Source, context: FetchContext
         listing = source.list_files()
     _revision(model, listing)
     remote = {_checked(file): file for file in listing.files}
-    small = ingest(name, source, [remote[path] for path in KIND_FILES if path in remote], context)
-    files = model_files(small.values(), context.store)
+    small: dict[str, LockedFile] = {}
+    files = model_files((), context.store)
+    # Twice, because modules.json names the directories of others.
+    while more := [remote[path] for path in kind_paths(remote, files) if path not in small]:
+        small |= ingest(name, source, more, context)
+        files = model_files(small.values(), context.store)
     files = without_code(files, {}) if model.code else files
     refuse_other_kinds(remote, files, has_pooling=model.pooling is not None)
     # Without modules.json, the repository is that of a transformer, with everything at the top.

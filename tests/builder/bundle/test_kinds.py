@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.described import files_of
 from tests.support.projects import as_json, model_files
-from thoth_models_builder.bundle.kinds import KIND_FILES, kind_of, refuse_other_kinds
+from thoth_models_builder.bundle.kinds import kind_of, kind_paths, refuse_other_kinds
 from thoth_models_builder.errors import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from thoth_models_builder.bundle.model_files import ModelFiles
 
 BERT: dict[str, Any] = {
     "architectures": ["BertModel"],
@@ -22,11 +25,22 @@ ST = "sentence_transformers."
 
 
 def repository(*others: str, has_weights: bool = True, **small: Any) -> dict[str, bytes]:
-    """Return the files of a repository: small ones by name with ``_`` for other characters, and paths of others."""
-    names = {name.replace(".", "_").replace("/", "_"): name for name in KIND_FILES}
-    contents = {names[key]: as_json(value) for key, value in small.items()}
+    """Return the files of a repository: small ones by name with ``_json`` for the suffix, and paths of others."""
+    contents = {f"{key.removesuffix('_json')}.json": as_json(value) for key, value in small.items()}
     weights = ("model.safetensors",) if has_weights else ()
     return {**contents, **dict.fromkeys((*others, *weights, "README.md", "tokenizer.json"), b"{}")}
+
+
+def read(contents: dict[str, bytes]) -> ModelFiles:
+    """Return the small files, which are found in two steps: modules.json names the directories of others."""
+    top = files_of({path: contents[path] for path in kind_paths(contents, files_of({}))})
+    return files_of({path: contents[path] for path in kind_paths(contents, top)})
+
+
+def below(directory: str, contents: dict[str, bytes]) -> dict[str, bytes]:
+    """Return a repository whose modules.json has the transformer in a directory of its own."""
+    modules = as_json([{"type": f"{ST}models.Transformer", "path": directory}, DENSE[1]])
+    return {**{f"{directory}/{path}": data for path, data in contents.items()}, "modules.json": modules}
 
 
 def pipeline(*types: str) -> list[dict[str, Any]]:
@@ -169,6 +183,26 @@ KINDS = {
         "adapter",
         "0_Transformer/adapter_config.json: expected a whole model, found an adapter (PEFT) for a base model that",
     ),
+    "an adapter beside a whole model, in the directory of the first module": (
+        below("encoder", repository("adapter_model.safetensors", config_json=BERT, adapter_config_json={})),
+        "adapter",
+        "encoder/adapter_config.json: expected a whole model, found an adapter (PEFT) for a base model that",
+    ),
+    "an adapter in the directory of a later module": (
+        repository("1_Pooling/adapter_config.json", config_json=BERT, modules_json=DENSE),
+        "adapter",
+        "1_Pooling/adapter_config.json: expected a whole model, found an adapter",
+    ),
+    "a quantised checkpoint in the directory of the first module": (
+        below("encoder", repository(config_json={**BERT, "quantization_config": {"quant_method": "gptq"}})),
+        "quantised",
+        "encoder/config.json: quantization_config: expected none, found gptq",
+    ),
+    "a model of images in the directory of the first module": (
+        below("0_CLIP", repository(sentence_bert_config_json={"modality_config": {"image": {}}})),
+        "media",
+        "0_CLIP/sentence_bert_config.json: modality_config: expected text alone, found image",
+    ),
     "a bitsandbytes checkpoint": (
         repository(
             config_json={**BERT, "quantization_config": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}},
@@ -221,7 +255,7 @@ KINDS = {
 @pytest.mark.parametrize("case", KINDS)
 def test_what_it_is_and_what_to_do_is_one_line(case: str) -> None:
     contents, name, says = KINDS[case]
-    files = files_of({path: data for path, data in contents.items() if path in KIND_FILES})
+    files = read(contents)
     kind = kind_of(contents, files)
     assert kind is not None
     assert kind.name == name
@@ -254,11 +288,14 @@ def test_what_it_is_and_what_to_do_is_one_line(case: str) -> None:
             sentence_bert_config_json={"modality_config": {"text": {"method": "forward"}}},
         ),
         repository(config_json={**BERT, "architectures": "BertModel"}, modules_json={}),
+        below("encoder", repository("lora/adapter_config.json", config_json=BERT)),
+        # Nothing reads a config.json at the top if the transformer is in another directory.
+        {**below("encoder", repository(config_json=BERT)), "config.json": as_json({"vision_config": {"x": 1}})},
         {"config.json": b"not JSON", "model.safetensors": b""},
     ],
 )
 def test_an_embedding_model_is_none_of_these(contents: dict[str, bytes]) -> None:
-    files = files_of({path: data for path, data in contents.items() if path in KIND_FILES})
+    files = read(contents)
     assert kind_of(contents, files) is None
     refuse_other_kinds(contents, files)
 

@@ -153,6 +153,31 @@ def test_the_tokenizer_of_the_transformer_is_locked_whatever_lies_at_the_top(
     assert set(own) < {file.path for file in project.locked().models["mini"].files}
 
 
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        (
+            "encoder/adapter_config.json",
+            {"peft_type": "LORA", "base_model_name_or_path": "org/base"},
+            "encoder/adapter_config.json: expected a whole model, found an adapter (LORA) for org/base: ",
+        ),
+        ("encoder/config.json", {"quantization": {"bits": 4}}, "encoder/config.json: quantization: expected none, "),
+    ],
+)
+def test_what_a_model_is_is_read_in_the_directory_of_its_transformer(
+    path: str, content: object, message: str, hub: HubSimulator, project: Project
+) -> None:
+    """The library takes an adapter from there, with its base model, and not the weights that lie beside it."""
+    files = below("encoder", model_files("mini"))
+    hub.add_model("org/mini", files, revision=COMMIT)
+    project.specify({"mini": {"sources": [PINNED]}})
+    project.lock()
+    hub.add_model("org/mini", {**files, path: as_json(content)}, revision=COMMIT)
+    with pytest.raises(UnsupportedModelError) as caught:
+        project.lock()
+    assert message in str(caught.value)
+
+
 def test_a_tokenizer_that_would_be_left_out_is_none(
     hub: HubSimulator, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
