@@ -1,4 +1,4 @@
-"""``thoth-bundle check-model``: say whether and how a model would build, before anything of it is downloaded."""
+"""``thoth-bundle check-model``: what a model's small files say about a bundle with it, before its weights are there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_check_model(commands: Commands) -> None:
     command = commands.add_parser(
         "check-model",
         parents=[json_option(), store_option(), limit_options()],
-        help="say whether and how a model would build, from its small files",
+        help="say whether `lock` would accept a model, and what a bundle would have of it, from its small files",
     )
     command.add_argument(
         "source",
@@ -53,12 +53,13 @@ def _check_model(options: argparse.Namespace) -> int:
         return DONE
     terminal.show_text("".join(f"{line}\n" for line in _lines(report)))
     pooling = "".join(f" --pooling={mode}" for mode in options.pooling)
-    terminal.show_hint(f"`thoth-bundle add {report.source}{pooling}` writes this entry and locks it")
+    variants = "" if "onnx-fp32" in report.variants else f" --variant={' --variant='.join(report.variants)}"
+    terminal.show_hint(f"`thoth-bundle add {report.source}{variants}{pooling}` writes this entry and locks it")
     return DONE
 
 
 def _lines(report: ModelCheckReport) -> Iterator[str]:
-    yield f"{report.name}: a bundle can contain it, as {', '.join(report.variants)}"
+    yield f"{report.name}: by its small files, a bundle can contain it, as {', '.join(report.variants)}"
     for what, value in _facts(report):
         yield f"  {what:<13} {value}"
     for path, reasons in report.configured.items():
@@ -91,3 +92,4 @@ def _facts(report: ModelCheckReport) -> Iterator[tuple[str, str]]:
         yield "prompts", "none"
     yield "weights", f"{report.weight_bytes:,} bytes"
     yield "files", f"{len(report.files)}, {report.bytes:,} bytes"
+    yield "not checked", "the weights, and whether each variant can be made and is accurate: only a build finds out"

@@ -112,7 +112,7 @@ class OutdatedModelReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCheckReport:
-    """How a model would build, as its small files say.
+    """What the small files of a model say about a bundle with it.
 
     Attributes:
         name: Name that it would have.
@@ -128,7 +128,7 @@ class ModelCheckReport:
         similarity: Similarity function that it was published for.
         prompts: Prompts by name.
         default_prompt_name: The prompt that is used if the caller names none, or None.
-        variants: Forms that it can be built in.
+        variants: Forms that its small files say nothing against; whether each can be made, only a build finds out.
         weight_bytes: Total length of its weights.
         bytes: Total length of the files that would be locked.
         files: Paths of those files.

@@ -37,8 +37,8 @@ def test_the_report(command: Callable[..., Outcome]) -> None:
     assert outcome.code == 0
     lines = outcome.out.splitlines()
     locked = {path: data for path, data in FILES.items() if path not in {"README.md", "modeling.py"}}
-    assert lines[:12] == [
-        "bge-small-en-v1-5: a bundle can contain it, as onnx-fp32, onnx-int8, torch-fp32",
+    assert lines[:13] == [
+        "bge-small-en-v1-5: by its small files, a bundle can contain it, as onnx-fp32, onnx-int8, torch-fp32",
         f"  source        hub:{BGE}@main, commit {COMMIT}",
         "  licence       apache-2.0",
         "  architecture  bert (Transformer, Pooling, Normalize)",
@@ -50,8 +50,9 @@ def test_the_report(command: Callable[..., Outcome]) -> None:
         "  prompt        query: 'query: '",
         f"  weights       {len(FILES['model.safetensors']):,} bytes",
         f"  files         10, {sum(map(len, locked.values())):,} bytes",
+        "  not checked   the weights, and whether each variant can be made and is accurate: only a build finds out",
     ]
-    assert lines[12] == (
+    assert lines[13] == (
         "  configured: sentence_bert_config.json (without model_args: torch_dtype (the variant decides the "
         "precision); max_seq_length 64 in place of 128: bert has 64 positions (max_position_embeddings), longer texts "
         "fail)"
@@ -66,6 +67,21 @@ def test_the_report(command: Callable[..., Outcome]) -> None:
         "    aliases: [bge-small-en-v1.5]",
     ]
     assert outcome.err.splitlines()[-1] == f"hint: `thoth-bundle add hub:{BGE}@main` writes this entry and locks it"
+
+
+@pytest.mark.usefixtures("here")
+def test_variants_that_its_files_rule_out_are_neither_promised_nor_in_the_entry(
+    hub: HubSimulator, command: Callable[..., Outcome]
+) -> None:
+    tokenizer = as_json({"tokenizer_class": "BertweetTokenizer", "normalization": True})
+    files = {**FILES, "tokenizer_config.json": tokenizer, "bpe.codes": b""}
+    hub.add_model("org/tweets", files, revision=COMMIT)
+    outcome = command("check-model", "org/tweets", *FAST_OPTIONS)
+    lines = outcome.out.splitlines()
+    assert lines[0] == "tweets: by its small files, a bundle can contain it, as torch-fp32"
+    assert "    variants: [torch-fp32]" in lines
+    hint = "hint: `thoth-bundle add hub:org/tweets@main --variant=torch-fp32` writes this entry and locks it"
+    assert outcome.err.splitlines()[-1] == hint
 
 
 @pytest.mark.usefixtures("here")

@@ -94,6 +94,27 @@ def _tokenizer_class(files: ModelFiles, directory: str) -> tuple[str, str]:
     return path_in(directory, "tokenizer_config.json"), ""
 
 
+def compiled_fault(files: ModelFiles, directory: str, *, is_static: bool = False) -> str | None:
+    """Return what small files say against every compiled variant, so that a build leaves them out; None for nothing.
+
+    None does not mean that they can be compiled: most of what speaks against it shows when the model is loaded.
+
+    Args:
+        files: The files that were read, of which ``tokenizer_config.json`` is one, and ``tokenizer.json`` may be.
+        directory: Directory of the transformer or StaticEmbedding; empty for the top.
+        is_static: Whether it is a StaticEmbedding.
+    """
+    fast = _path(directory, _FAST)
+    if is_static:
+        truncates = fast in files.digests and bool(_plain_json(files, fast).get("truncation"))
+        return f"{fast}: expected no truncation in a StaticEmbedding, found one" if truncates else None
+    settings = _path(directory, "tokenizer_config.json")
+    _, stated = _tokenizer_class(files, directory)
+    if stated == "BertweetTokenizer" and files.optional_object(settings).get("normalization"):
+        return f"{settings}: expected a tokenizer that `tokenizers` runs, found {stated} with `normalization`"
+    return None
+
+
 def vocabularies(paths: Collection[str], directory: str) -> frozenset[str]:
     """Return the files with tokens that :func:`refuse_tokens_beyond_rows` reads, of those that the repository has.
 

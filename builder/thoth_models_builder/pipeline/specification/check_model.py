@@ -1,4 +1,8 @@
-"""``check-model``: whether and how a model would build, from its small files. Writes nothing but to the store."""
+"""``check-model``: what the small files of a model say about a bundle with it. Writes nothing but to the store.
+
+They say whether ``lock`` accepts it. Whether its weights are complete, and whether each variant can be made of it, only
+a build finds out, which loads it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from thoth_models_builder.bundle.configure import configure, notes_on
 from thoth_models_builder.bundle.describe import describe, read_modules
-from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyond_rows, vocabularies
+from thoth_models_builder.bundle.published.tokenizers import compiled_fault, refuse_tokens_beyond_rows, vocabularies
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext, partial_files
 from thoth_models_builder.pipeline.lock import finder_of, ingest, recognise
@@ -48,7 +52,7 @@ class CheckOptions:
 
 
 def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: Watcher) -> ModelCheckReport:
-    """Say how a model would build, without its weights: of those, at most the header of a StaticEmbedding is read.
+    """Describe a model as ``lock`` does, without its weights: of those, at most a StaticEmbedding's header is read.
 
     Args:
         options: The model.
@@ -76,6 +80,10 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
             unread = [found.remote[path] for path in vocabularies(found.remote, found.directory) if path not in small]
             if not unread:
                 refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
+            is_known = not (unread and found.is_static)
+            fault = (
+                compiled_fault(configuration.files, found.directory, is_static=found.is_static) if is_known else None
+            )
         except UnsupportedModelError as error:
             advice = advice_on(model, finder_of(name, model, origin, context))
             raise type(error)(f"{name} ({origin.label}): {error}{advice}") from error
@@ -86,6 +94,8 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
     if isinstance(source, HubSource) and commit is not None:
         source = HubSource(hub=source.hub, revision=commit)
     included = [found.remote[path] for path in found.choice.included]
+    variants = [variant for variant, kind in VARIANTS.items() if fault is None or not kind.is_compiled]
+    listed = {} if fault is None else {"variants": variants}
     architecture = configuration.files.optional_object(found.path("config.json")).get("model_type")
     return ModelCheckReport(
         name=name,
@@ -101,14 +111,14 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
         similarity=facts.similarity,
         prompts=dict(facts.prompts),
         default_prompt_name=facts.default_prompt_name,
-        variants=tuple(VARIANTS),
+        variants=tuple(variants),
         weight_bytes=sum(file.size or 0 for file in included if file.path.endswith(".safetensors")),
         bytes=sum(file.size or 0 for file in included),
         files=found.choice.included,
         refused=found.choice.refused,
         configured={file.path: file.reasons for file in configuration.configured},
-        notes=(*configuration.notes, *notes_on(model, facts), *_notes(facts, unread)),
-        entry="\n".join(block_entry(name, model.model_copy(update={"sources": [source]}))) + "\n",
+        notes=(*configuration.notes, *notes_on(model, facts), *_notes(found, facts, fault, unread)),
+        entry="\n".join(block_entry(name, model.model_copy(update={"sources": [source], **listed}))) + "\n",
     )
 
 
@@ -122,8 +132,13 @@ def _small(found: Recognised) -> Iterator[RemoteFile]:
             yield file
 
 
-def _notes(facts: ModelFacts, unread: Sequence[RemoteFile]) -> Iterator[str]:
-    """Yield what an author should look up in the card of the model, because its files do not say it."""
+def _notes(found: Recognised, facts: ModelFacts, fault: str | None, unread: Sequence[RemoteFile]) -> Iterator[str]:
+    """Yield what its files say against variants, and what they do not say, so that an author has to look it up."""
+    compiled = ", ".join(variant for variant, kind in VARIANTS.items() if kind.is_compiled)
+    if fault is not None:
+        yield f"without {compiled}: {fault}"
+    elif found.path("tokenizer.json") not in found.included:
+        yield f"its tokenizer is no tokenizer.json: a build converts it, and leaves out {compiled} if it cannot"
     if not any(facts.prompts.values()):
         yield "its files have no prompts: if its card has some, such as `query: `, state them as `prompts`"
     if not facts.has_normalize and facts.similarity == "cosine":

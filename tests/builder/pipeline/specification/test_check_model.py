@@ -143,6 +143,47 @@ def test_a_language_model_without_pooling_is_refused_as_such(hub: HubSimulator, 
     assert check(project, "Qwen/Qwen3-0.6B", pooling=["lasttoken"]).pooling == "lasttoken"
 
 
+ALL = ("onnx-fp32", "onnx-int8", "torch-fp32")
+TRUNCATION = {"max_length": 5, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
+TWEETS = as_json({"tokenizer_class": "BertweetTokenizer", "normalization": True, "model_max_length": 64})
+
+
+@pytest.mark.parametrize(
+    ("files", "variants", "note"),
+    [
+        (model_files("x"), ALL, None),
+        (static_model(), ALL, None),
+        (
+            {**static_model(), "tokenizer.json": as_json({"truncation": TRUNCATION, "model": {"vocab": {"a": 0}}})},
+            ("torch-fp32",),
+            "without onnx-fp32, onnx-int8: tokenizer.json: expected no truncation in a StaticEmbedding, found one",
+        ),
+        (
+            {**model_files("x"), "tokenizer_config.json": TWEETS, "bpe.codes": b""},
+            ("torch-fp32",),
+            (
+                "without onnx-fp32, onnx-int8: tokenizer_config.json: expected a tokenizer that `tokenizers` runs, "
+                "found BertweetTokenizer with `normalization`"
+            ),
+        ),
+        (
+            {path: data for path, data in model_files("x").items() if path != "tokenizer.json"},
+            ALL,
+            "its tokenizer is no tokenizer.json: a build converts it, and leaves out onnx-fp32, onnx-int8 if it cannot",
+        ),
+    ],
+)
+def test_variants_that_the_files_rule_out_are_not_promised(
+    files: dict[str, bytes], variants: tuple[str, ...], note: str | None, hub: HubSimulator, project: Project
+) -> None:
+    hub.add_model("org/model", files, revision=COMMIT)
+    report = check(project, "org/model")
+    assert report.variants == variants
+    about_variants = [line for line in report.notes if "onnx-fp32" in line]
+    assert about_variants == ([] if note is None else [note])
+    assert f"variants: [{'torch-fp32' if len(variants) == 1 else 'onnx-fp32'}]" in report.entry
+
+
 def test_what_the_files_do_not_say_is_a_note(hub: HubSimulator, project: Project) -> None:
     files = model_files("dot")
     modules = json.loads(files["modules.json"])
