@@ -104,6 +104,10 @@ class SourceUnreachableError(SourceError):
     """A source does not answer at all, so other files cannot be fetched from it either."""
 
 
+class NoDirectoryError(SourceUnreachableError):
+    """A local directory that is a source does not exist, or is a file."""
+
+
 class WrongContentError(SourceError):
     """A source delivered other bytes than the locked ones.
 

@@ -32,7 +32,7 @@ BASES: Final[dict[str, Files]] = {
     "nomic": {**WIDE, "config.json": as_json({**NOMIC, "max_position_embeddings": 64})},
     "gte": {**WIDE, "config.json": as_json(GTE_EN)},
     "static": {
-        "modules.json": as_json([{"path": ".", "type": "sentence_transformers.models.StaticEmbedding"}]),
+        "modules.json": as_json([{"name": "0", "path": ".", "type": "sentence_transformers.models.StaticEmbedding"}]),
         "config.json": as_json({"model_type": "model2vec"}),
         "model.safetensors": len(HEADER).to_bytes(8, "little") + HEADER + bytes(32),
         "tokenizer.json": b"{}",
@@ -81,7 +81,7 @@ KEYS: Final = {
     "tokenizer.json": ("model", "added_tokens"),
     "adapter_config.json": ("base_model_name_or_path", "peft_type"),
     "added_tokens.json": ("<a>",),
-    "modules.json": ("type", "path"),
+    "modules.json": ("type", "name", "path"),
 }
 """The keys that the builder reads, by the file that they are in; those of modules.json are in each of its entries."""
 

@@ -25,7 +25,7 @@ def facts_of(contents: Files) -> ModelFacts:
 def modules(*kinds: str) -> bytes:
     return as_json(
         [
-            {"path": f"{index}_{kind}", "type": f"sentence_transformers.models.{kind}"}
+            {"name": str(index), "path": f"{index}_{kind}", "type": f"sentence_transformers.models.{kind}"}
             for index, kind in enumerate(kinds)
         ]
     )

@@ -83,11 +83,12 @@ def read_modules(files: ModelFiles) -> list[Module]:
     """
     entries = files.json(MODULES_FILE, list)
     modules: list[Module] = []
+    names: set[str] = set()
     for index, entry in enumerate(entries):
         place = f"{MODULES_FILE}: [{index}]"
         if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
             raise UnsupportedModelError(f"{place}: expected an object with a string under `type`, found {entry!r}")
-        reference, directory = entry["type"], entry.get("path", "")
+        reference, name, directory = entry["type"], entry.get("name"), entry.get("path")
         kind = reference.rpartition(".")[2]
         if not reference.startswith(_CODE_PREFIX):
             raise UnsupportedModelError(
@@ -99,6 +100,10 @@ def read_modules(files: ModelFiles) -> list[Module]:
         # The library joins this to the path of the model, and an absolute path would replace it.
         if not isinstance(directory, str) or (directory and any(p in ("", ".", "..") for p in directory.split("/"))):
             raise UnsupportedModelError(f"{place}.path: expected a directory of the model, found {directory!r}")
+        # The library keeps modules by name, so that of two with one name the first is lost.
+        if not isinstance(name, str) or name in names:
+            raise UnsupportedModelError(f"{place}.name: expected a name that no other module has, found {name!r}")
+        names.add(name)
         modules.append(Module(kind=kind, directory=directory))
     kinds = [module.kind for module in modules]
     only_first = [kind for kind in kinds if any(kind in beginning for beginning in _BEGINNINGS)]

@@ -230,6 +230,7 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
         files=tuple(locked[path] for path in sorted(locked)),
         code=code,
         converted=converted,
+        truncate_dim=None if facts.truncate_dim is None else model.truncate_dim,
     )
     return Resolved(entry, choice, configuration.configured, (*configuration.notes, *notes_on(model, facts)))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from thoth_models.bundle.canonical_json import FormatError, Node, safe_path
 from thoth_models.bundle.digest import READ_SIZE
-from thoth_models_builder.errors import SourceError, SourceUnreachableError
+from thoth_models_builder.errors import NoDirectoryError, SourceError
 from thoth_models_builder.sources.model_card import MAX_CARD_SIZE, license_of
 from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
 
@@ -34,7 +34,7 @@ class DirectoryTree:
         """Return every file below the directory, with its size.
 
         Raises:
-            SourceUnreachableError: The directory does not exist.
+            NoDirectoryError: The directory does not exist.
             SourceError: It contains a symlink that leads out of it, or something that is neither file nor directory.
         """
         root = self._root()
@@ -85,9 +85,9 @@ class DirectoryTree:
         try:
             root = self.path.resolve(strict=True)
         except (OSError, RuntimeError) as error:
-            raise SourceUnreachableError(f"expected a directory at {self.path}, found none") from error
+            raise NoDirectoryError(f"expected a directory at {self.path}, found none") from error
         if not root.is_dir():
-            raise SourceUnreachableError(f"expected a directory at {self.path}, found a file")
+            raise NoDirectoryError(f"expected a directory at {self.path}, found a file")
         return root
 
     def _walk(self, root: Path, directory: Path) -> Iterator[tuple[str, Path]]:

@@ -112,6 +112,7 @@ class LockedModel:
         files: Sorted by path.
         code: Python files that were reviewed, and that only a build runs; sorted by name.
         converted: Weights that were made from pickles, which are among ``files``; sorted by path.
+        truncate_dim: The key of models.yaml where it shortens vectors, else None.
     """
 
     sources: tuple[LockedSource, ...]
@@ -122,11 +123,13 @@ class LockedModel:
     files: tuple[LockedFile, ...]
     code: tuple[LockedCode, ...] = ()
     converted: tuple[ConvertedFile, ...] = ()
+    truncate_dim: int | None = None
 
     def to_lines(self) -> str:
         """Return the JSON value, with one file and one source per line, indented for the lock."""
         files = ",\n".join(f"        {_compact(file.to_document())}" for file in self.files)
         sources = ",\n".join(f"        {_compact(source.to_document())}" for source in self.sources)
+        truncate_dim = "" if self.truncate_dim is None else f'      "truncate_dim": {self.truncate_dim},\n'
         return (
             "{\n"
             f"{_list_lines('code', self.code)}"
@@ -136,6 +139,7 @@ class LockedModel:
             f'      "license": {_compact(self.license)},\n'
             f'      "revision": {_compact(self.revision)},\n'
             f'      "sources": [\n{sources}\n      ],\n'
+            f"{truncate_dim}"
             f'      "variants": {_compact(list(self.variants))}\n'
             "    }"
         )
@@ -144,7 +148,8 @@ class LockedModel:
     def from_node(cls, node: Node) -> Self:
         """Read the JSON value."""
         keys = node.members(
-            "dimension", "files", "license", "revision", "sources", "variants", optional=("code", "converted")
+            *("dimension", "files", "license", "revision", "sources", "variants"),
+            optional=("code", "converted", "truncate_dim"),
         )
         files = tuple(LockedFile.from_node(item) for item in keys["files"].items())
         paths = [file.path for file in files]
@@ -172,6 +177,7 @@ class LockedModel:
             files=files,
             code=code,
             converted=converted,
+            truncate_dim=keys["truncate_dim"].integer(minimum=1) if "truncate_dim" in keys else None,
         )
 
     @property
@@ -270,6 +276,8 @@ def entry_differences(name: str, model: ModelSpec, locked: LockedModel) -> list[
         lines.append(f"{name}: variants: expected {', '.join(variants)}, found {', '.join(locked.variants)}")
     if model.truncate_dim is not None and model.truncate_dim != locked.dimension:
         lines.append(f"{name}: dimension: expected {model.truncate_dim} (`truncate_dim`), found {locked.dimension}")
+    if model.truncate_dim is None and locked.truncate_dim is not None:
+        lines.append(f"{name}: truncate_dim: expected none, found {locked.truncate_dim}, which decided the dimension")
     return lines
 
 

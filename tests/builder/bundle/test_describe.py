@@ -166,8 +166,8 @@ def test_a_transformer_in_a_directory_of_its_own_with_a_dense_layer() -> None:
 @pytest.mark.parametrize("name", ["Transformer", "base.modules.transformer.Transformer"])
 def test_modules_are_recognised_by_their_last_name(name: str) -> None:
     entries = [
-        {"type": f"sentence_transformers.{name}"},
-        {"path": "1_Pooling", "type": "sentence_transformers.x.Pooling"},
+        {"name": "0", "path": "", "type": f"sentence_transformers.{name}"},
+        {"name": "1", "path": "1_Pooling", "type": "sentence_transformers.x.Pooling"},
     ]
     found = read_modules(files_of({"modules.json": as_json(entries)}))
     assert found == [Module(kind="Transformer", directory=""), Module(kind="Pooling", directory="1_Pooling")]
@@ -193,7 +193,7 @@ def test_vectors_have_unit_length_when_they_leave_the_last_module(
 ) -> None:
     contents = model_files("x")
     entries = json.loads(contents["modules.json"])[:2]
-    entries += [{"path": f"x_{kind}", "type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+    entries += [{"name": kind, "path": f"x_{kind}", "type": f"sentence_transformers.models.{kind}"} for kind in kinds]
     contents["modules.json"] = as_json(entries)
     contents["x_Dense/config.json"] = as_json({"out_features": 8})
     contents["x_Dense/model.safetensors"] = b""
@@ -305,11 +305,30 @@ def test_what_cannot_be_told_is_refused(contents: Callable[[], Files], message: 
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("path", [1, "..", "a/../..", "./x", "/etc", "1_Pooling/", "a//b"])
+@pytest.mark.parametrize("path", [None, 1, "..", "a/../..", "./x", "/etc", "1_Pooling/", "a//b"])
 def test_a_module_outside_of_the_model_is_refused(path: object) -> None:
     entries = [{"type": "sentence_transformers.models.Transformer", "path": path}]
     with pytest.raises(UnsupportedModelError, match=r"modules\.json: \[0\]\.path: expected a directory of the model"):
         facts_of(with_modules(as_json(entries)))
+
+
+def test_a_module_without_a_path_is_refused() -> None:
+    """As the library does, with a KeyError."""
+    with pytest.raises(UnsupportedModelError, match=r"\[0\]\.path: expected a directory of the model, found None$"):
+        facts_of(with_modules(as_json([{"name": "0", "type": "sentence_transformers.models.Transformer"}])))
+
+
+@pytest.mark.parametrize(("key", "name"), [("name", None), ("name", 1), ("name", "0"), ("title", "1")])
+def test_a_module_without_a_name_of_its_own_is_refused(key: str, name: object) -> None:
+    """The library keeps modules by name: the second of that name would take the place of the first."""
+    first, second, *others = json.loads(model_files("x")["modules.json"])
+    del second["name"]
+    entries = [first, {**second, key: name}, *others]
+    with pytest.raises(
+        UnsupportedModelError, match=r"modules\.json: \[1\]\.name: expected a name that no other module"
+    ):
+        facts_of(with_modules(as_json(entries)))
+    assert facts_of(with_modules(as_json([first, {**second, "name": "1"}, *others]))).dimension == 8
 
 
 def test_two_configurations_for_the_length_are_refused() -> None:

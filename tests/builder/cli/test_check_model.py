@@ -104,5 +104,10 @@ def test_a_refusal_has_its_exit_code(hub: HubSimulator, command: Callable[..., O
     assert "with one label: a reranker (cross-encoder)" in outcome.err
     document = json.loads(command("check-model", "org/reranker", "--json", *FAST_OPTIONS).out)
     assert (document["ok"], document["error"]) == (False, "UnsupportedModelError")
+    missing = command("check-model", "./nope", *FAST_OPTIONS)
+    assert (missing.code, missing.err.splitlines()[-1]) == (
+        3,
+        "hint: check the path of the directory; in models.yaml, it is relative to that file",
+    )
     hub.fault("api", Status(503))
     assert command("check-model", BGE, *FAST_OPTIONS).code == 3

@@ -154,6 +154,15 @@ def test_a_key_that_changes_the_dimension_needs_one(plain: Project) -> None:
     assert locking.check_lock(plain.file, plain.lock_file) == ["mini: dimension: expected 5 (`truncate_dim`), found 8"]
     with pytest.raises(LockOutOfDateError):
         plain.build()
+    plain.lock()
+    assert plain.locked().models["mini"].truncate_dim == 5
+    specify(plain, pooling="mean")
+    line = "mini: truncate_dim: expected none, found 5, which decided the dimension"
+    assert locking.check_lock(plain.file, plain.lock_file) == [line]
+    with pytest.raises(LockOutOfDateError):
+        plain.build()
+    plain.lock()
+    assert b"truncate_dim" not in plain.lock_file.read_bytes()
     # Only the files say what these modes make of the dimension, and the check reads none.
     specify(plain, pooling=["mean", "cls"])
     assert locking.check_lock(plain.file, plain.lock_file) == []

@@ -157,7 +157,7 @@ def _resolve(name: str, model: ModelSpec, context: FetchContext) -> tuple[Locked
         try:
             found = resolve(name, model, source, context)
         except SourceError as error:
-            kind = SourceUnreachableError if isinstance(error, SourceUnreachableError) else SourceError
+            kind = type(error) if isinstance(error, SourceUnreachableError) else SourceError
             raise kind(f"{name} from {source.label}: {error}; nothing was written") from error
     pinned = model.model_copy(update={"sources": [_pinned(model.sources[0], found.entry.revision)]})
     entry = replace(found.entry, sources=locked_sources(pinned))

@@ -88,7 +88,7 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
             advice = advice_on(model, finder_of(name, model, origin, context))
             raise type(error)(f"{name} ({origin.label}): {error}{advice}") from error
         except SourceError as error:
-            kind = SourceUnreachableError if isinstance(error, SourceUnreachableError) else SourceError
+            kind = type(error) if isinstance(error, SourceUnreachableError) else SourceError
             raise kind(f"{name} from {origin.label}: {error}") from error
     commit = found.listing.revision
     if isinstance(source, HubSource) and commit is not None:
