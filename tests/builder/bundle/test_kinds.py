@@ -198,6 +198,14 @@ KINDS = {
         "quantised",
         "encoder/config.json: quantization_config: expected none, found gptq",
     ),
+    "a quantised checkpoint below the path ./": (
+        {
+            **repository(config_json={**BERT, "quantization_config": {"quant_method": "gptq"}}),
+            "modules.json": as_json([{**DENSE[0], "path": "./"}, DENSE[1]]),
+        },
+        "quantised",
+        "config.json: quantization_config: expected none, found gptq",
+    ),
     "a model of images in the directory of the first module": (
         below("0_CLIP", repository(sentence_bert_config_json={"modality_config": {"image": {}}})),
         "media",
