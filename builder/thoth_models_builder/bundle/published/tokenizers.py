@@ -104,11 +104,11 @@ def compiled_fault(files: ModelFiles, directory: str, *, is_static: bool = False
         directory: Directory of the transformer or StaticEmbedding; empty for the top.
         is_static: Whether it is a StaticEmbedding.
     """
-    fast = _path(directory, _FAST)
+    fast = path_in(directory, _FAST)
     if is_static:
-        truncates = fast in files.digests and bool(_plain_json(files, fast).get("truncation"))
+        truncates = fast in files.digests and bool(files.json(fast, dict, is_large=True).get("truncation"))
         return f"{fast}: expected no truncation in a StaticEmbedding, found one" if truncates else None
-    settings = _path(directory, "tokenizer_config.json")
+    settings = path_in(directory, "tokenizer_config.json")
     _, stated = _tokenizer_class(files, directory)
     if stated == "BertweetTokenizer" and files.optional_object(settings).get("normalization"):
         return f"{settings}: expected a tokenizer that `tokenizers` runs, found {stated} with `normalization`"
