@@ -88,7 +88,7 @@ def built_models(draw: st.DrawFn, directory: str, files: dict[str, ContentDigest
             revision=draw(st.none() | texts),
         ),
         license=draw(st.none() | texts),
-        max_seq_length=draw(st.none() | st.integers(1, 10**20)),
+        max_seq_length=draw(st.none() | st.integers(1, 10**18)),
         pooling=draw(texts),
         normalize=draw(st.booleans()),
         similarity=draw(st.sampled_from(["cosine", "dot", "euclidean", "manhattan"])),

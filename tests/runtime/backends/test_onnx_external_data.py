@@ -26,7 +26,7 @@ def lists(draw: st.DrawFn) -> list[ExternalTensor]:
     tensors, place = [], 0
     for name in draw(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=6, unique=True)):
         kind = draw(st.sampled_from(sorted(TYPES)))
-        shape = tuple(draw(st.lists(st.integers(0, 2**20), max_size=4)))
+        shape = tuple(draw(st.lists(st.integers(0, 2**13), max_size=4)))
         place += draw(st.integers(0, 2**50))
         length = math.prod(shape) * TYPES[kind]
         tensors.append(ExternalTensor(name=name, type=kind, shape=shape, offset=place, length=length))
@@ -106,7 +106,7 @@ def test_a_scalar_and_an_empty_tensor() -> None:
     assert empty.view(memoryview(b"\0" * 8)).shape == (0, 3)
 
 
-@pytest.mark.parametrize("offset", [5, 2**70])
+@pytest.mark.parametrize("offset", [5, 2**63 - 1])
 def test_a_tensor_that_is_not_in_the_file(offset: int) -> None:
     (listed,) = read_tensors(document(tensor(shape=[1], length=4, offset=offset)))
     with pytest.raises(FormatError, match=r"^w: expected to lie within the 8 bytes of the weights, found "):
