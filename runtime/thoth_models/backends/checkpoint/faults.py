@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from thoth_models.backends.checkpoint.formats import MODEL2VEC, TABLE, format_faults, listed, stored_formats
 from thoth_models.backends.checkpoint.unused import WITHOUT_ROW, may_be_in_excess, may_be_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from thoth_models.backends.checkpoint.reports import LoadReport
-
-_MAX_LISTED: Final = 20
-"""How many tensors or tokens a message names; a missing layer of BERT has 16 tensors."""
-
-_QUANTIZED: Final = re.compile(r"I8|F[468](_.*)?")
-"""Number formats of quantised weights, by their names in safetensors. They are read as if they were the weights, while
-the scale is in other tensors or in a configuration. Masks may be U8 or BOOL, and positions I64."""
-
-_MODEL2VEC: Final = frozenset(["embeddings", "mapping", "weights"])
-"""Names of tensors of a StaticEmbedding that model2vec wrote; sentence-transformers makes one table of them."""
 
 _MODULES, _WEIGHTS = "modules.json", "model.safetensors"
 
@@ -58,16 +48,13 @@ def faults(model: Any, directory: Path, reports: Sequence[LoadReport]) -> list[s
             faults = _token_faults(getattr(module, "tokenizer", None), _rows(transformer), model_type)
             found += (f"{described}: {fault}" for fault in faults)
         elif (place / _WEIGHTS).is_file() and (expected := set(module.state_dict())):
-            found += (f"{kind}: {fault}" for fault in _name_faults(expected, set(_formats(place / _WEIGHTS))))
+            found += (f"{kind}: {fault}" for fault in _name_faults(expected, set(stored_formats(place / _WEIGHTS))))
             if hasattr(module, "tokenizer"):
-                rows = module.state_dict()["embedding.weight"].shape[0]
+                rows = module.state_dict()[TABLE].shape[0]
                 found += (f"{kind}: {fault}" for fault in _token_faults(module.tokenizer, rows, ""))
         elif next(module.parameters(), None) is not None:
             found.append(f"{kind}: expected the library's report about its weights, or {_WEIGHTS}, found neither")
-        for file in sorted(place.glob("*.safetensors")):
-            if quantized := {name: kind for name, kind in _formats(file).items() if _QUANTIZED.fullmatch(kind)}:
-                names = _listed(f"{name} as {kind}" for name, kind in quantized.items())
-                found.append(f"{file.name}: expected weights of 16 bits or more, found {names}")
+        found += format_faults(module if transformer is None else transformer, place, directory)
     return found
 
 
@@ -98,11 +85,11 @@ def _report_faults(report: LoadReport, module: Any, model_type: str) -> Iterator
         names = ", ".join(sorted(hidden))
         yield f"expected an architecture of which the library reports every missing tensor, found it silent on {names}"
     if missing:
-        yield f"expected weights for every tensor of the model, found none for {_listed(missing)}"
+        yield f"expected weights for every tensor of the model, found none for {listed(missing)}"
     if in_excess:
-        yield f"expected only tensors that the model has a place for, found others: {_listed(in_excess)}"
+        yield f"expected only tensors that the model has a place for, found others: {listed(in_excess)}"
     if report.mismatched:
-        names = _listed(
+        names = listed(
             f"{name} of shape {stored} instead of {expected}" for name, (stored, expected) in report.mismatched.items()
         )
         yield f"expected the shapes that config.json describes, found others: {names}"
@@ -117,12 +104,12 @@ def _takes_pooler_output(module: Any) -> bool:  # noqa: ANN401
 
 
 def _name_faults(expected: set[str], found: set[str]) -> Iterator[str]:
-    if "embedding.weight" in expected and "embeddings" in found:
-        expected = {"embeddings", *(found & _MODEL2VEC)}
+    if TABLE in expected and "embeddings" in found:
+        expected = {"embeddings", *(found & MODEL2VEC)}
     if missing := expected - found:
-        yield f"expected weights for every tensor of the module, found none for {_listed(missing)}"
+        yield f"expected weights for every tensor of the module, found none for {listed(missing)}"
     if in_excess := found - expected:
-        yield f"expected only tensors that the module has a place for, found others: {_listed(in_excess)}"
+        yield f"expected only tensors that the module has a place for, found others: {listed(in_excess)}"
 
 
 def _rows(encoder: Any) -> int:  # noqa: ANN401
@@ -138,7 +125,7 @@ def _token_faults(tokenizer: Any, rows: int, model_type: str) -> Iterator[str]: 
     accepted = WITHOUT_ROW.get(model_type, {})
     tokens = {token: number for token, number in _beyond(tokenizer, rows).items() if token not in accepted}
     if tokens:
-        names = _listed(f"{token!r} with id {number}" for token, number in tokens.items())
+        names = listed(f"{token!r} with id {number}" for token, number in tokens.items())
         yield (
             f"expected token ids below {rows}, the number of rows of the embedding table, found {names}; "
             "a text with such a token has no vector"
@@ -157,20 +144,3 @@ def _beyond(tokenizer: Any, rows: int) -> dict[str, int]:  # noqa: ANN401
         if count <= rows and None not in map(fast.id_to_token, range(count)):
             return {}
     return {token: number for token, number in tokenizer.get_vocab().items() if number >= rows}
-
-
-def _formats(file: Path) -> dict[str, str]:
-    """Return the number format of each tensor of a safetensors file, by name, from its header.
-
-    The file: the length of the header in eight bytes, little-endian; the header, which is JSON; the data.
-    """
-    with file.open("rb") as data:
-        header = json.loads(data.read(int.from_bytes(data.read(8), "little")))
-    return {name: str(tensor["dtype"]) for name, tensor in header.items() if name != "__metadata__"}
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Return how many there are, and the first of them."""
-    every = sorted(names)
-    more = f" and {len(every) - _MAX_LISTED} more" if len(every) > _MAX_LISTED else ""
-    return f"{len(every)}: {', '.join(every[:_MAX_LISTED])}{more}"
