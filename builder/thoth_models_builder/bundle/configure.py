@@ -17,11 +17,13 @@ from thoth_models.bundle.canonical_json import canonical_json
 from thoth_models.bundle.digest import ContentHasher
 from thoth_models.bundle.model import ConfiguredFile
 from thoth_models_builder.bundle.describe import (
+    WIDTH_KEYS,
     find_settings,
     read_max_seq_length,
     read_modules,
     read_pooling_modes,
     read_prompts,
+    read_token_width,
     read_width,
 )
 from thoth_models_builder.bundle.published.positions import refuse_beyond_positions
@@ -41,9 +43,6 @@ if TYPE_CHECKING:
 _POOLING_DIRECTORY: Final = "1_Pooling"
 _SETTINGS_FILE: Final = "sentence_bert_config.json"
 _CONFIG_FILE: Final = "config.json"
-
-_WIDTH_KEYS: Final = ("hidden_size", "dim", "d_model", "n_embd", "emb_dim")
-"""What configurations of the transformers library call the length of a token's vector (``attribute_map`` there)."""
 
 _NO_MODULES: Final = (
     f"{MODULES_FILE}: expected this file, or `pooling` in models.yaml, found neither. sentence-transformers would "
@@ -201,13 +200,10 @@ def _pooling(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
         return
     if wanted is None:
         raise UnsupportedKeyError(_NO_MODULES)
-    config = files.json(_CONFIG_FILE, dict)
-    key = next((key for key in _WIDTH_KEYS if config.get(key) is not None), None)
-    width = None if key is None else config[key]
-    if type(width) is not int or width < 1:
+    stated = read_token_width(files, _CONFIG_FILE)
+    if stated is None:
         raise UnsupportedModelError(
-            f"{_CONFIG_FILE}: expected the length of a token's vector under one of {', '.join(_WIDTH_KEYS)}, found "
-            f"{'none' if key is None else f'{key}: {width!r}'}"
+            f"{_CONFIG_FILE}: expected the length of a token's vector under one of {', '.join(WIDTH_KEYS)}, found none"
         )
     reason = f"pooling: {_listed(wanted)} (models.yaml); the origin has no {MODULES_FILE}"
     modules = [
@@ -216,7 +212,7 @@ def _pooling(files: ModelFiles, model: ModelSpec) -> Iterator[Change | Note]:
     ]
     yield Change(path=MODULES_FILE, data=canonical_json(modules), reason=reason)
     pooling = {
-        "embedding_dimension": width,
+        "embedding_dimension": stated[1],
         "include_prompt": True,
         "pooling_mode": wanted[0] if len(wanted) == 1 else list(wanted),
     }

@@ -33,6 +33,12 @@ _POOLING_FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
+WIDTH_KEYS = ("hidden_size", "dim", "d_model", "n_embd", "emb_dim")
+"""What configurations of the transformers library call the length of a token's vector (``attribute_map`` there)."""
+
+_TOKENS, _VECTOR = "token_embeddings", "sentence_embedding"
+"""What modules of sentence-transformers call the vectors of tokens, and that of a text."""
+
 _NO_LIMIT = 10**12
 """Tokenizers write a number beyond 10**30 if they have no maximum length."""
 
@@ -144,7 +150,7 @@ def describe(files: ModelFiles) -> ModelFacts:
     if first.kind == "StaticEmbedding":
         mode, rest = "mean", modules[1:]
     else:
-        mode, _ = _pooling(files, modules[1], first)
+        mode = _pooling(files, modules[1])
         max_seq_length, rest = read_max_seq_length(files, first), modules[2:]
     width = read_width(files, modules)
     config = files.optional_object(SENTENCE_TRANSFORMERS_FILE)
@@ -186,14 +192,51 @@ def read_width(files: ModelFiles, modules: Sequence[Module]) -> int:
     """Return the length of the vector that the last module returns, before components are left out.
 
     Raises:
-        UnsupportedModelError: The files do not state it.
+        UnsupportedModelError: The files do not state it, or a module expects another length than the one before it
+            returns.
     """
-    first, rest = modules[0], modules[1:]
-    width = _row_length(files, first) if first.kind == "StaticEmbedding" else _pooling(files, modules[1], first)[1]
-    for module in rest:
+    first = modules[0]
+    if first.kind == "StaticEmbedding":
+        widths = {_VECTOR: _row_length(files, first)}
+    else:
+        pooling = modules[1].path("config.json")
+        widths = {_TOKENS: _pooled_width(files, modules[1], first)}
+        widths[_VECTOR] = widths[_TOKENS] * len(_modes(files, pooling))
+    for module in modules[1:]:
+        path = module.path("config.json")
         if module.kind == "Dense":
-            width = _integer(files, module.path("config.json"), "out_features")
-    return width
+            taken = _feature(files, path, "module_input_name", _VECTOR)
+            _expect_width(files, path, "in_features", widths.get(taken))
+            widths[_feature(files, path, "module_output_name", taken)] = _integer(files, path, "out_features")
+        elif module.kind == "LayerNorm":
+            _expect_width(files, path, "dimension", widths[_VECTOR])
+    return widths[_VECTOR]
+
+
+def _feature(files: ModelFiles, path: str, key: str, default: str) -> str:
+    name = files.json(path, dict).get(key)
+    if name is not None and not isinstance(name, str):
+        raise UnsupportedModelError(f"{path}: {key}: expected a string, found {name!r}")
+    return default if name is None else name
+
+
+def _expect_width(files: ModelFiles, path: str, key: str, width: int | None) -> None:
+    found = _integer(files, path, key)
+    if width is not None and found != width:
+        raise UnsupportedModelError(
+            f"{path}: {key}: expected {width}, the length of the vectors that it is given, found {found}"
+        )
+
+
+def read_token_width(files: ModelFiles, path: str) -> tuple[str, int] | None:
+    """Return the length of a token's vector with its key in a config.json, or None if no known key states it.
+
+    Raises:
+        UnsupportedModelError: It is not a positive integer.
+    """
+    config = files.json(path, dict)
+    key = next((key for key in WIDTH_KEYS if config.get(key) is not None), None)
+    return None if key is None else (key, _integer(files, path, key))
 
 
 def read_pooling_modes(files: ModelFiles, modules: Sequence[Module]) -> tuple[str, ...]:
@@ -220,18 +263,21 @@ def _in(path: str, directory: str) -> bool:
     return path.rpartition("/")[0] == directory
 
 
-def _pooling(files: ModelFiles, module: Module, transformer: Module) -> tuple[str, int]:
-    """Return the pooling mode and the length of the pooled vector."""
+def _pooling(files: ModelFiles, module: Module) -> str:
     path = module.path("config.json")
-    config = files.json(path, dict)
-    modes = _modes(files, path)
-    key = "embedding_dimension" if "embedding_dimension" in config else "word_embedding_dimension"
+    suffix = "" if files.json(path, dict).get("include_prompt", True) else " without prompt"
+    return "+".join(_modes(files, path)) + suffix
+
+
+def _pooled_width(files: ModelFiles, module: Module, transformer: Module) -> int:
+    """Return the length of a token's vector, which the configurations of both modules state."""
+    path = module.path("config.json")
+    key = "embedding_dimension" if "embedding_dimension" in files.json(path, dict) else "word_embedding_dimension"
     width = _integer(files, path, key)
-    hidden = files.json(transformer.path("config.json"), dict).get("hidden_size", width)
-    if hidden != width:
-        raise UnsupportedModelError(f"{path}: {key}: expected {hidden} (hidden_size of the model), found {width}")
-    suffix = "" if config.get("include_prompt", True) else " without prompt"
-    return "+".join(modes) + suffix, width * len(modes)
+    stated = read_token_width(files, transformer.path("config.json"))
+    if stated is not None and stated[1] != width:
+        raise UnsupportedModelError(f"{path}: {key}: expected {stated[1]} ({stated[0]} of the model), found {width}")
+    return width
 
 
 def _modes(files: ModelFiles, path: str) -> tuple[str, ...]:

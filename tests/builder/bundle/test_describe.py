@@ -150,6 +150,7 @@ def test_a_transformer_in_a_directory_of_its_own_with_a_dense_layer() -> None:
         "1_Pooling/config.json": contents["1_Pooling/config.json"],
         "2_Dense/config.json": as_json({"in_features": 8, "out_features": 5}),
         "2_Dense/model.safetensors": b"",
+        "3_LayerNorm/config.json": as_json({"dimension": 5}),
         "3_LayerNorm/model.safetensors": b"",
     }
     facts = facts_of(contents)
@@ -161,6 +162,40 @@ def test_a_transformer_in_a_directory_of_its_own_with_a_dense_layer() -> None:
             UnsupportedModelError, match=f"^{path}: expected weights as safetensors, found none; pickled"
         ):
             facts_of(missing)
+
+
+def followed_by(kind: str, **config: Any) -> Files:
+    """Return the files of a model whose vectors of length 8 are given to another module."""
+    entries = json.loads(model_files("x")["modules.json"])[:2]
+    entries.append({"path": f"2_{kind}", "type": f"sentence_transformers.models.{kind}"})
+    weights = {f"2_{kind}/model.safetensors": b""}
+    return {**with_modules(as_json(entries)), f"2_{kind}/config.json": as_json(config), **weights}
+
+
+@pytest.mark.parametrize(
+    ("config", "dimension"),
+    [
+        ({"in_features": 8, "out_features": 5}, 5),
+        ({"in_features": 8, "out_features": 5, "module_output_name": "sentence_embedding"}, 5),
+        ({"in_features": 8, "out_features": 5, "module_input_name": "token_embeddings"}, 8),
+        ({"in_features": 8, "out_features": 5, "module_output_name": "elsewhere"}, 8),
+    ],
+)
+def test_a_vector_has_the_length_that_is_written_to_it(config: dict[str, Any], dimension: int) -> None:
+    assert facts_of(followed_by("Dense", **config)).dimension == dimension
+
+
+@pytest.mark.parametrize("key", ["hidden_size", "dim", "d_model", "n_embd", "emb_dim"])
+def test_the_width_of_pooling_is_that_of_the_model_by_whatever_name(key: str) -> None:
+    assert facts_of(changed("config.json", **{"hidden_size": None, key: 8})).dimension == 8
+    with pytest.raises(UnsupportedModelError) as caught:
+        facts_of(changed("config.json", **{"hidden_size": None, key: 32}))
+    expected = f"1_Pooling/config.json: word_embedding_dimension: expected 32 ({key} of the model), found 8"
+    assert str(caught.value) == expected
+
+
+def test_a_width_that_no_known_key_states_is_that_of_pooling() -> None:
+    assert facts_of(changed("config.json", hidden_size=None)).dimension == 8
 
 
 @pytest.mark.parametrize("name", ["Transformer", "base.modules.transformer.Transformer"])
@@ -195,7 +230,7 @@ def test_vectors_have_unit_length_when_they_leave_the_last_module(
     entries = json.loads(contents["modules.json"])[:2]
     entries += [{"name": kind, "path": f"x_{kind}", "type": f"sentence_transformers.models.{kind}"} for kind in kinds]
     contents["modules.json"] = as_json(entries)
-    contents["x_Dense/config.json"] = as_json({"out_features": 8})
+    contents["x_Dense/config.json"] = as_json({"in_features": 8, "out_features": 8})
     contents["x_Dense/model.safetensors"] = b""
     contents["x_Normalize/config.json"] = as_json(config)
     assert facts_of(contents).has_normalize is expected
@@ -287,6 +322,30 @@ REFUSED: list[tuple[Callable[[], Files], str]] = [
     (
         lambda: changed("1_Pooling/config.json", word_embedding_dimension=9),
         "1_Pooling/config.json: word_embedding_dimension: expected 8 (hidden_size of the model), found 9",
+    ),
+    (
+        lambda: changed("config.json", hidden_size="8"),
+        "config.json: hidden_size: expected a positive integer, found '8'",
+    ),
+    (
+        lambda: followed_by("Dense", in_features=99, out_features=5),
+        "2_Dense/config.json: in_features: expected 8, the length of the vectors that it is given, found 99",
+    ),
+    (
+        lambda: followed_by("Dense", in_features=9, out_features=5, module_input_name="token_embeddings"),
+        "2_Dense/config.json: in_features: expected 8, the length of the vectors that it is given, found 9",
+    ),
+    (
+        lambda: followed_by("Dense", out_features=5),
+        "2_Dense/config.json: in_features: expected a positive integer, found None",
+    ),
+    (
+        lambda: followed_by("Dense", in_features=8, out_features=5, module_input_name=["x"]),
+        "2_Dense/config.json: module_input_name: expected a string, found ['x']",
+    ),
+    (
+        lambda: followed_by("LayerNorm", dimension=9),
+        "2_LayerNorm/config.json: dimension: expected 8, the length of the vectors that it is given, found 9",
     ),
     *(
         (
