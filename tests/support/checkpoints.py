@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.support import tiny_models
 from tests.support.tiny_models import DIMENSION, TinyModel
+from thoth_models.backends.checkpoint.faults import faults
+from thoth_models.backends.checkpoint.reports import load_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -212,6 +214,18 @@ def change_weights(file: Path, change: Callable[[dict[str, Any]], Mapping[str, A
 
     tensors = {name: tensor.clone() for name, tensor in change(load_file(file)).items()}
     save_file(tensors, file, metadata={"format": "pt"})
+
+
+def found_faults(directory: Path, *, is_collected: bool = True) -> list[str]:
+    """Load a model directory, and return what makes its vectors wrong; without reports if they are not collected."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedModel
+
+    with load_reports(PreTrainedModel) as reports:
+        options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True}
+        model = SentenceTransformer(str(directory), device="cpu", local_files_only=True, model_kwargs=options)
+    return faults(model, directory, reports if is_collected else [])
 
 
 def without(model: TinyModel, directory: Path, part: str) -> TinyModel:

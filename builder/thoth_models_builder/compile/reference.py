@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 _QUERY: Final = "where is the river?"
+_ALIKE: Final = 1e-6
+"""Difference between vectors that are the same but for rounding, as a share of the largest component."""
 _SAME: Final = 1e-5
 """Largest difference between two computations of the same text; another adapter changes components by 1e-2."""
 
@@ -76,6 +79,48 @@ class Reference:
         return isinstance(first, StaticEmbedding) or bool(
             first.tokenizer(f"{prompt}{text}", verbose=False)["input_ids"]
         )
+
+    def golden_vectors(self, texts: Sequence[tuple[str, str]], dimension: int) -> FloatArray:
+        """Return the vectors of golden texts, as :meth:`encode` does.
+
+        Args:
+            texts: Pairs of prompt and text.
+            dimension: The length of a vector that the files of the model state.
+
+        Raises:
+            UnusableModelError: There are no texts, the vectors have another length, or different texts with one prompt
+                have the same vector, in which every variant would agree.
+        """
+        if not texts:
+            raise UnusableModelError("expected golden texts of which the tokenizer makes tokens, found none")
+        vectors = self.encode(texts)
+        if vectors.shape[1:] != (dimension,):
+            raise UnusableModelError(
+                f"expected vectors of length {dimension}, as the model's files state, found {vectors.shape[-1]}"
+            )
+        tolerance = _ALIKE * float(np.abs(vectors).max())
+        for wanted in dict.fromkeys(prompt for prompt, _ in texts):
+            rows = [row for row, (prompt, _) in enumerate(texts) if prompt == wanted]
+            if len(rows) > 1 and np.allclose(vectors[rows], vectors[rows[0]], rtol=0, atol=tolerance):
+                raise UnusableModelError(
+                    f"expected golden texts to differ in their vectors, found one for all {len(rows)} with the prompt "
+                    f"{wanted!r}{self._alike([texts[row] for row in rows])}"
+                )
+        return vectors
+
+    def _alike(self, texts: Sequence[tuple[str, str]]) -> str:
+        """Return what the tokenizer makes of texts if it makes the same of all of them."""
+        first: Any = self._model[0]
+        if isinstance(first, StaticEmbedding):
+            made = {
+                tuple(first.tokenizer.encode(f"{prompt}{text}", add_special_tokens=False).ids) for prompt, text in texts
+            }
+        else:
+            tokenize = functools.partial(first.tokenizer, truncation=True, verbose=False)
+            made = {tuple(tokenize(f"{prompt}{text}")["input_ids"]) for prompt, text in texts}
+        if len(made) > 1:
+            return ""
+        return f", because the tokenizer and max_seq_length leave the same {len(made.pop())} token ids of them"
 
     def encode_corpus(self, texts: Sequence[str]) -> FloatArray:
         """Return the vectors of many texts without a prompt, float32 of shape (len(texts), dimension)."""

@@ -188,12 +188,13 @@ class Workshop:
 
         with self._refusals():
             reference = Reference(self._source, runs_code=bool(self._job.code))
-        every = golden_texts(self._job.max_seq_length, self._job.prompts)
-        texts = [(prompt, text) for prompt, text in every if reference.has_tokens(prompt, text)]
+            every = golden_texts(self._job.max_seq_length, self._job.prompts)
+            texts = [(prompt, text) for prompt, text in every if reference.has_tokens(prompt, text)]
+            vectors = reference.golden_vectors(texts, self._job.dimension)
         golden = Golden(
             texts=tuple(text for _, text in texts),
             prompts=tuple(prompt for prompt, _ in texts),
-            vectors=reference.encode(texts),
+            vectors=vectors,
         )
         (self._model / GOLDEN_NAME).write_bytes(golden.to_bytes())
 

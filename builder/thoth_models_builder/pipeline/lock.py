@@ -15,6 +15,7 @@ from thoth_models_builder.bundle.describe import WITH_WEIGHTS, describe, read_mo
 from thoth_models_builder.bundle.kinds import kind_paths, refuse_other_kinds
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.published.repairs import with_repairs
+from thoth_models_builder.bundle.published.special_tokens import refuse_without_room
 from thoth_models_builder.bundle.published.tokenizers import (
     refuse_tokens_beyond_rows,
     refuse_without_tokenizer,
@@ -238,11 +239,12 @@ def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext)
 def _described(
     files: ModelFiles, model: ModelSpec, found: Recognised, code: Sequence[LockedCode]
 ) -> tuple[Configuration, ModelFacts]:
-    """Configure and describe the files of a model, and compare its tokens with its rows."""
+    """Configure and describe the files of a model, and compare its tokens with its rows and its maximum length."""
     contents = {one.path: one.content for one in code}
     configuration = configure(without_code(files, contents) if code else files, model)
     facts = describe(configuration.files)
     refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
+    refuse_without_room(configuration.files, found.directory, facts.max_seq_length)
     return configuration, facts
 
 

@@ -418,6 +418,24 @@ def test_a_lock_behind_a_link_takes_the_place_of_the_file(
         assert kept.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize("is_published", [True, False])
+def test_a_maximum_length_that_special_tokens_fill_is_refused(project: Project, *, is_published: bool) -> None:
+    """Whether the files of the model state it, or models.yaml."""
+    files = {**model_files("mini"), "tokenizer.json": as_json({"post_processor": {"type": "BertProcessing"}})}
+    settings = files["sentence_bert_config.json"]
+    write_files(project.root / "model", files)
+    keys = {} if is_published else {"max_seq_length": 2}
+    if is_published:
+        (project.root / "model/sentence_bert_config.json").write_bytes(as_json({"max_seq_length": 2}))
+    project.specify({"mini": {"sources": [{"directory": "model"}], **keys}})
+    with pytest.raises(UnsupportedModelError, match=r"max_seq_length: expected at least 3, .* found 2"):
+        project.lock()
+    (project.root / "model/sentence_bert_config.json").write_bytes(settings)
+    project.specify({"mini": {"sources": [{"directory": "model"}], "max_seq_length": 3}})
+    project.lock()
+    assert project.locked().models
+
+
 # --- lock --check ---
 
 

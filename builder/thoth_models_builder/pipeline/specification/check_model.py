@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from thoth_models_builder.bundle.configure import configure, notes_on
 from thoth_models_builder.bundle.describe import describe, read_modules
+from thoth_models_builder.bundle.published.special_tokens import refuse_without_room
 from thoth_models_builder.bundle.published.tokenizers import compiled_fault, refuse_tokens_beyond_rows, vocabularies
 from thoth_models_builder.errors import SourceError, SourceUnreachableError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext, partial_files
@@ -80,6 +81,7 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
             unread = [found.remote[path] for path in vocabularies(found.remote, found.directory) if path not in small]
             if not unread:
                 refuse_tokens_beyond_rows(configuration.files, found.directory, is_static=found.is_static)
+                refuse_without_room(configuration.files, found.directory, facts.max_seq_length)
             is_known = not (unread and found.is_static)
             fault = (
                 compiled_fault(configuration.files, found.directory, is_static=found.is_static) if is_known else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from thoth_models.backends.checkpoint.distinction import distinction_faults
 from thoth_models.backends.checkpoint.formats import MODEL2VEC, TABLE, format_faults, listed, stored_formats
 from thoth_models.backends.checkpoint.unused import WITHOUT_ROW, may_be_in_excess, may_be_missing
 
@@ -45,13 +46,18 @@ def faults(model: Any, directory: Path, reports: Sequence[LoadReport]) -> list[s
                 found.append(f"{described}: expected the library's report about its weights, found none")
             else:
                 found += (f"{described}: {fault}" for fault in _report_faults(report, module, model_type))
-            faults = _token_faults(getattr(module, "tokenizer", None), _rows(transformer), model_type)
+            tokenizer = getattr(module, "tokenizer", None)
+            faults = [
+                *_token_faults(tokenizer, _rows(transformer), model_type),
+                *distinction_faults(tokenizer, getattr(module, "max_seq_length", None)),
+            ]
             found += (f"{described}: {fault}" for fault in faults)
         elif (place / _WEIGHTS).is_file() and (expected := set(module.state_dict())):
             found += (f"{kind}: {fault}" for fault in _name_faults(expected, set(stored_formats(place / _WEIGHTS))))
             if hasattr(module, "tokenizer"):
                 rows = module.state_dict()[TABLE].shape[0]
-                found += (f"{kind}: {fault}" for fault in _token_faults(module.tokenizer, rows, ""))
+                faults = [*_token_faults(module.tokenizer, rows, ""), *distinction_faults(module.tokenizer, None)]
+                found += (f"{kind}: {fault}" for fault in faults)
         elif next(module.parameters(), None) is not None:
             found.append(f"{kind}: expected the library's report about its weights, or {_WEIGHTS}, found neither")
         found += format_faults(module if transformer is None else transformer, place, directory)

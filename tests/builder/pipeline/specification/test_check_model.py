@@ -108,6 +108,15 @@ def test_a_token_without_a_row_is_seen(hub: HubSimulator, project: Project) -> N
         check(project, "minishlab/potion")
 
 
+def test_a_maximum_length_that_special_tokens_fill_is_seen(hub: HubSimulator, project: Project) -> None:
+    files = {**model_files("mini"), "tokenizer.json": as_json({"post_processor": {"type": "BertProcessing"}})}
+    hub.add_model("org/mini", {**files, "sentence_bert_config.json": as_json({"max_seq_length": 1})}, revision=COMMIT)
+    with pytest.raises(
+        UnsupportedModelError, match="max_seq_length: expected at least 3, because the tokenizer adds 2"
+    ):
+        check(project, "org/mini")
+
+
 def test_a_model_whose_code_transformers_has_is_fine(hub: HubSimulator, project: Project) -> None:
     files = {**model_files("gte"), "config.json": as_json({**GTE_EN, "hidden_size": 8, "num_attention_heads": 2})}
     hub.add_model("Alibaba-NLP/gte-base-en-v1.5", files, revision=COMMIT)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import tiny_models
-from tests.support.checkpoints import change_weights, with_token, without
+from tests.support.checkpoints import change_weights, found_faults, with_token, without
 from thoth_models.backends.checkpoint.faults import _beyond, _rows, faults
 from thoth_models.backends.checkpoint.reports import load_reports
 from thoth_models.backends.checkpoint.unused import WITHOUT_ROW
@@ -26,18 +26,6 @@ LAYER = "encoder.layer.1."
 """In the names of 16 tensors of a tiny BERT."""
 
 
-def found(directory: Path, *, is_collected: bool = True) -> list[str]:
-    """Return the faults of a model directory."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from transformers import PreTrainedModel
-
-    with load_reports(PreTrainedModel) as reports:
-        options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True}
-        model = SentenceTransformer(str(directory), device="cpu", local_files_only=True, model_kwargs=options)
-    return faults(model, directory, reports if is_collected else [])
-
-
 def changed(model: TinyModel, directory: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Path:
     copied = without(model, directory, "no tensor has this name")
     change_weights(copied.directory / "model.safetensors", change)
@@ -45,18 +33,18 @@ def changed(model: TinyModel, directory: Path, change: Callable[[dict[str, Any]]
 
 
 def test_a_whole_model_has_none(wordpiece_model: TinyModel) -> None:
-    assert found(wordpiece_model.directory) == []
+    assert found_faults(wordpiece_model.directory) == []
 
 
 def test_a_missing_layer_is_named_tensor_by_tensor(wordpiece_model: TinyModel, tmp_path: Path) -> None:
-    (fault,) = found(without(wordpiece_model, tmp_path / "model", LAYER).directory)
+    (fault,) = found_faults(without(wordpiece_model, tmp_path / "model", LAYER).directory)
     start = "Transformer (bert): expected weights for every tensor of the model, found none for 16: "
     assert fault.startswith(f"{start}encoder.layer.1.attention.output.LayerNorm.bias, ")
     assert fault.count(LAYER) == 16
 
 
 def test_of_many_missing_tensors_the_first_are_named(wordpiece_model: TinyModel, tmp_path: Path) -> None:
-    (fault,) = found(without(wordpiece_model, tmp_path / "model", "encoder.").directory)
+    (fault,) = found_faults(without(wordpiece_model, tmp_path / "model", "encoder.").directory)
     assert "found none for 32: encoder.layer.0.attention" in fault
     assert fault.endswith(" and 12 more")
 
@@ -65,7 +53,7 @@ def test_a_tensor_that_the_model_has_no_place_for_is_named(wordpiece_model: Tiny
     directory = changed(
         wordpiece_model, tmp_path / "model", lambda tensors: {**tensors, "adapter.weight": tensors["pooler.dense.bias"]}
     )
-    assert found(directory) == [
+    assert found_faults(directory) == [
         "Transformer (bert): expected only tensors that the model has a place for, found others: 1: adapter.weight"
     ]
 
@@ -81,7 +69,7 @@ def test_a_tensor_of_another_shape_is_named(
         path = directory / "sentence_bert_config.json"
         settings = {**json.loads(path.read_bytes()), "model_args": {"ignore_mismatched_sizes": True}}
         path.write_text(json.dumps(settings), encoding="utf-8")
-    (fault,) = found(directory)
+    (fault,) = found_faults(directory)
     expected = "Transformer (bert): expected the shapes that config.json describes, found others: "
     assert fault == f"{expected}1: {name} of shape (5,) instead of (32,)"
 
@@ -94,7 +82,7 @@ def test_weights_in_shards_are_one_checkpoint(wordpiece_model: TinyModel, tmp_pa
     AutoModel.from_pretrained(wordpiece_model.directory).save_pretrained(directory, max_shard_size="40kB")
     shards = sorted(directory.glob("model-*.safetensors"))
     assert len(shards) > 2
-    assert found(directory) == []
+    assert found_faults(directory) == []
     lost: list[str] = []
 
     def lose(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -102,13 +90,13 @@ def test_weights_in_shards_are_one_checkpoint(wordpiece_model: TinyModel, tmp_pa
         return {name: tensor for name, tensor in tensors.items() if name != lost[0]}
 
     change_weights(shards[-1], lose)
-    (fault,) = found(directory)
+    (fault,) = found_faults(directory)
     assert fault.endswith(f"found none for 1: {lost[0]}")
 
 
 def test_a_pooler_is_needed_where_its_output_is_taken(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     directory = without(wordpiece_model, tmp_path / "model", "pooler.").directory
-    assert found(directory) == []
+    assert found_faults(directory) == []
     path = directory / "sentence_bert_config.json"
     taken = {"method": "forward", "method_output_name": "pooler_output"}
     settings = {
@@ -117,7 +105,7 @@ def test_a_pooler_is_needed_where_its_output_is_taken(wordpiece_model: TinyModel
         "module_output_name": "sentence_embedding",
     }
     path.write_text(json.dumps(settings), encoding="utf-8")
-    (fault,) = found(directory)
+    (fault,) = found_faults(directory)
     assert fault.endswith("found none for 2: pooler.dense.bias, pooler.dense.weight")
 
 
@@ -146,7 +134,7 @@ def test_static_embeddings(tmp_path: Path, change: Callable[[Any], dict[str, Any
         return change(tensors["embedding.weight"])
 
     change_weights(file, replaced)
-    faults_found = found(directory)
+    faults_found = found_faults(directory)
     if fault is None:
         assert faults_found == []
     else:
@@ -157,7 +145,7 @@ def test_static_embeddings(tmp_path: Path, change: Callable[[Any], dict[str, Any
 def test_a_token_without_a_row_is_named_with_its_id(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     directory = with_token(wordpiece_model, tmp_path / "model", "[E1]").directory
     rows = json.loads((directory / "config.json").read_bytes())["vocab_size"]
-    (fault,) = found(directory)
+    (fault,) = found_faults(directory)
     expected = f"Transformer (bert): expected token ids below {rows}, the number of rows of the embedding table, "
     assert fault == f"{expected}found 1: '[E1]' with id {rows}; a text with such a token has no vector"
 
@@ -169,7 +157,7 @@ def test_a_token_beyond_a_gap_is_named_too(wordpiece_model: TinyModel, tmp_path:
     document = json.loads(path.read_bytes())
     document["model"]["vocab"]["water"] = 5000
     path.write_text(json.dumps(document), encoding="utf-8")
-    (fault,) = found(directory)
+    (fault,) = found_faults(directory)
     assert "found 1: 'water' with id 5000;" in fault
 
 
@@ -177,13 +165,13 @@ def test_a_token_of_the_reviewed_list_is_accepted_for_its_architecture_alone(
     wordpiece_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = with_token(wordpiece_model, tmp_path / "model", "<image_soft_token>").directory
-    assert len(found(directory)) == 1
+    assert len(found_faults(directory)) == 1
     monkeypatch.setitem(WITHOUT_ROW, "bert", WITHOUT_ROW["gemma3_text"])
-    assert found(directory) == []
+    assert found_faults(directory) == []
 
 
 def test_a_library_that_does_not_report_is_a_fault(wordpiece_model: TinyModel) -> None:
-    assert found(wordpiece_model.directory, is_collected=False) == [
+    assert found_faults(wordpiece_model.directory, is_collected=False) == [
         "Transformer (bert): expected the library's report about its weights, found none"
     ]
 
@@ -220,7 +208,7 @@ def test_an_architecture_whose_missing_tensors_the_library_hides_is_a_fault(
     from transformers.models.bert import BertModel
 
     monkeypatch.setattr(BertModel, "_keys_to_ignore_on_load_missing", ["layer"])
-    (fault,) = found(wordpiece_model.directory)
+    (fault,) = found_faults(wordpiece_model.directory)
     assert fault.endswith("found it silent on layer")
 
 

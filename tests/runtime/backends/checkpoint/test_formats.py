@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import tiny_models
-from tests.support.checkpoints import change_weights, make_headed_model, without
-from thoth_models.backends.checkpoint.faults import faults
+from tests.support.checkpoints import change_weights, found_faults, make_headed_model, without
 from thoth_models.backends.checkpoint.formats import _Weights
-from thoth_models.backends.checkpoint.reports import load_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,18 +24,6 @@ WRONG_FORMATS = {"I8": "int8", "U8": "uint8", "BOOL": "bool", "I16": "int16", "I
     "F8_E5M2": "float8_e5m2",
 }
 """Number formats that are none of weights, and what torch calls them."""
-
-
-def found(directory: Path) -> list[str]:
-    """Return the faults of a model directory."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from transformers import PreTrainedModel
-
-    with load_reports(PreTrainedModel) as reports:
-        options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True}
-        model = SentenceTransformer(str(directory), device="cpu", local_files_only=True, model_kwargs=options)
-    return faults(model, directory, reports)
 
 
 def changed(model: TinyModel, directory: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Path:
@@ -64,7 +50,7 @@ def test_weights_are_floating_point_numbers_of_16_bits_or_more(
         },
     )
     expected = "model.safetensors: expected weights as BF16, F16, F32, F64, found 2: "
-    assert found(directory) == [f"{expected}bert.{table} as {kind}, {layer} as {kind}"]
+    assert found_faults(directory) == [f"{expected}bert.{table} as {kind}, {layer} as {kind}"]
 
 
 def test_weights_of_half_and_double_precision_are_accepted(wordpiece_model: TinyModel, tmp_path: Path) -> None:
@@ -76,7 +62,7 @@ def test_weights_of_half_and_double_precision_are_accepted(wordpiece_model: Tiny
         dtypes = {name: layers.get(name.partition(".attention")[0], torch.float16) for name in tensors}
         return {name: tensor.to(dtypes[name]) for name, tensor in tensors.items()}
 
-    assert found(changed(wordpiece_model, tmp_path / "model", stored)) == []
+    assert found_faults(changed(wordpiece_model, tmp_path / "model", stored)) == []
 
 
 def test_positions_and_masks_keep_their_integers(wordpiece_model: TinyModel, tmp_path: Path) -> None:
@@ -88,11 +74,11 @@ def test_positions_and_masks_keep_their_integers(wordpiece_model: TinyModel, tmp
         tmp_path / "model",
         lambda tensors: {**tensors, "bert.embeddings.position_ids": torch.arange(40)},
     )
-    assert found(directory) == []
+    assert found_faults(directory) == []
     headed = make_headed_model(tmp_path / "gpt2", "GPT2LMHeadModel")
     mask = torch.ones(1, 1, 40, 40, dtype=torch.uint8)
     change_weights(headed / "model.safetensors", lambda tensors: {**tensors, "transformer.h.0.attn.bias": mask})
-    assert found(headed) == []
+    assert found_faults(headed) == []
 
 
 def test_a_weight_that_is_named_like_what_the_library_ignores_is_a_weight(tmp_path: Path) -> None:
@@ -102,7 +88,7 @@ def test_a_weight_that_is_named_like_what_the_library_ignores_is_a_weight(tmp_pa
     directory = make_headed_model(tmp_path / "gpt2", "GPT2LMHeadModel")
     name = "transformer.h.0.attn.c_attn.bias"
     change_weights(directory / "model.safetensors", lambda tensors: {**tensors, name: tensors[name].to(torch.uint8)})
-    (fault,) = found(directory)
+    (fault,) = found_faults(directory)
     assert fault.endswith(f"found 1: {name} as U8")
 
 
@@ -119,7 +105,7 @@ def test_shards_in_another_directory_are_weights_too(wordpiece_model: TinyModel,
     (directory / "model.safetensors").rename(directory / "shards/one.safetensors")
     index = {"metadata": {}, "weight_map": dict.fromkeys(names, "shards/one.safetensors")}
     (directory / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    (fault,) = found(directory)
+    (fault,) = found_faults(directory)
     assert fault.startswith("shards/one.safetensors: expected weights as ")
     assert fault.endswith(f"found 1: {name} as U8")
 
@@ -132,11 +118,11 @@ def test_weights_of_other_modules_are_floating_point_numbers_too(tmp_path: Path,
 
     module = Dense(32, 16) if kind == "Dense" else LayerNorm(32)
     directory = tiny_models.make_pooled_model(tmp_path / "model", "mean", more=[module]).directory
-    assert found(directory) == []
+    assert found_faults(directory) == []
     (file,) = directory.glob(f"*_{kind}/model.safetensors")
     name = "linear.weight" if kind == "Dense" else "norm.weight"
     change_weights(file, lambda tensors: {**tensors, name: tensors[name].to(torch.bool)})
-    assert found(directory) == [
+    assert found_faults(directory) == [
         f"{file.parent.name}/model.safetensors: expected weights as BF16, F16, F32, F64, found 1: {name} as BOOL"
     ]
 
@@ -156,7 +142,7 @@ def test_static_weights_are_floating_point_numbers_and_the_mapping_is_not(tmp_pa
     change_weights(file, stored)
     place = file.relative_to(directory).as_posix()
     wrong = [f"{place}: expected weights as BF16, F16, F32, F64, found 1: {name} as I64"]
-    assert found(directory) == ([] if name == "mapping" else wrong)
+    assert found_faults(directory) == ([] if name == "mapping" else wrong)
 
 
 @pytest.mark.parametrize(

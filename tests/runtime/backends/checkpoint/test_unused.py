@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.checkpoints import HEADS, change_weights, make_headed_model
-from thoth_models.backends.checkpoint.faults import faults
-from thoth_models.backends.checkpoint.reports import load_reports
+from tests.support.checkpoints import HEADS, change_weights, found_faults, make_headed_model
 from thoth_models.backends.checkpoint.unused import (
     IN_EXCESS,
     WITH_POOLER,
@@ -21,22 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def found(directory: Path) -> list[str]:
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from transformers import PreTrainedModel
-
-    with load_reports(PreTrainedModel) as reports:
-        options: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True}
-        model = SentenceTransformer(str(directory), device="cpu", local_files_only=True, model_kwargs=options)
-    return faults(model, directory, reports)
-
-
 @pytest.mark.torch
 @pytest.mark.parametrize("head", HEADS)
 def test_a_head_that_vectors_do_not_depend_on_is_no_fault_and_a_missing_layer_is(tmp_path: Path, head: str) -> None:
     directory = make_headed_model(tmp_path / "model", head)
-    assert found(directory) == []
+    assert found_faults(directory) == []
     lost: list[str] = []
 
     def lose(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +34,7 @@ def test_a_head_that_vectors_do_not_depend_on_is_no_fault_and_a_missing_layer_is
         return {name: tensor for name, tensor in tensors.items() if name != lost[0]}
 
     change_weights(directory / "model.safetensors", lose)
-    (fault,) = found(directory)
+    (fault,) = found_faults(directory)
     assert "expected weights for every tensor of the model, found none for 1: " in fault
 
 
