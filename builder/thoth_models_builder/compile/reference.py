@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -88,8 +87,8 @@ class Reference:
             dimension: The length of a vector that the files of the model state.
 
         Raises:
-            UnusableModelError: There are no texts, the vectors have another length, or different texts with one prompt
-                have the same vector, in which every variant would agree.
+            UnusableModelError: There are no texts, the vectors have another length, or all texts without a prompt have
+                the same one, in which every variant would agree.
         """
         if not texts:
             raise UnusableModelError("expected golden texts of which the tokenizer makes tokens, found none")
@@ -98,26 +97,23 @@ class Reference:
             raise UnusableModelError(
                 f"expected vectors of length {dimension}, as the model's files state, found {vectors.shape[-1]}"
             )
+        # Without a prompt: one that fills max_seq_length leaves nothing of a text in the library either.
+        rows = [row for row, (prompt, _) in enumerate(texts) if not prompt]
         tolerance = _ALIKE * float(np.abs(vectors).max())
-        for wanted in dict.fromkeys(prompt for prompt, _ in texts):
-            rows = [row for row, (prompt, _) in enumerate(texts) if prompt == wanted]
-            if len(rows) > 1 and np.allclose(vectors[rows], vectors[rows[0]], rtol=0, atol=tolerance):
-                raise UnusableModelError(
-                    f"expected golden texts to differ in their vectors, found one for all {len(rows)} with the prompt "
-                    f"{wanted!r}{self._alike([texts[row] for row in rows])}"
-                )
+        if len(rows) > 1 and np.allclose(vectors[rows], vectors[rows[0]], rtol=0, atol=tolerance):
+            raise UnusableModelError(
+                f"expected golden texts to differ in their vectors, found one for all {len(rows)}"
+                f"{self._alike([texts[row][1] for row in rows])}"
+            )
         return vectors
 
-    def _alike(self, texts: Sequence[tuple[str, str]]) -> str:
+    def _alike(self, texts: Sequence[str]) -> str:
         """Return what the tokenizer makes of texts if it makes the same of all of them."""
         first: Any = self._model[0]
         if isinstance(first, StaticEmbedding):
-            made = {
-                tuple(first.tokenizer.encode(f"{prompt}{text}", add_special_tokens=False).ids) for prompt, text in texts
-            }
+            made = {tuple(first.tokenizer.encode(text, add_special_tokens=False).ids) for text in texts}
         else:
-            tokenize = functools.partial(first.tokenizer, truncation=True, verbose=False)
-            made = {tuple(tokenize(f"{prompt}{text}")["input_ids"]) for prompt, text in texts}
+            made = {tuple(first.tokenizer(text, truncation=True, verbose=False)["input_ids"]) for text in texts}
         if len(made) > 1:
             return ""
         return f", because the tokenizer and max_seq_length leave the same {len(made.pop())} token ids of them"
