@@ -44,16 +44,19 @@ def refuse_without_room(files: ModelFiles, directory: str, max_seq_length: int |
 
 
 def _added(processor: object) -> int:
-    """Return how many tokens a post-processor adds to a single text; 0 if it is malformed."""
-    if not isinstance(processor, dict):
-        return 0
-    if processor.get("type") in _TWO:
-        return 2
-    if processor.get("type") == "Sequence":
-        return sum(map(_added, _listed(processor.get("processors"))))
-    tokens = processor.get("special_tokens")
-    pieces = (piece.get("SpecialToken") for piece in _listed(processor.get("single")) if isinstance(piece, dict))
-    return sum(_ids(tokens, piece) for piece in pieces if isinstance(tokens, dict) and isinstance(piece, dict))
+    """Return how many tokens a post-processor adds to a single text; what is malformed adds none."""
+    added, waiting = 0, [processor]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, dict):
+            continue
+        waiting += _listed(one.get("processors"))  # of a Sequence
+        if one.get("type") in _TWO:
+            added += 2
+        tokens = one.get("special_tokens")
+        pieces = (piece.get("SpecialToken") for piece in _listed(one.get("single")) if isinstance(piece, dict))
+        added += sum(_ids(tokens, piece) for piece in pieces if isinstance(tokens, dict) and isinstance(piece, dict))
+    return added
 
 
 def _ids(tokens: Mapping[str, Any], piece: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,6 +51,7 @@ def refused(processor: object, longest: int, directory: str = "") -> str | None:
         ({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}], "special_tokens": {"x": 1}}, 0),
         ({"type": "TemplateProcessing", "single": [1, {"SpecialToken": 1}], "special_tokens": []}, 0),
         ({"type": "Sequence", "processors": 1}, 0),
+        (functools.reduce(lambda inner, _: {"type": "Sequence", "processors": [inner]}, range(200), template([1])), 1),
         ([], 0),
     ],
 )
