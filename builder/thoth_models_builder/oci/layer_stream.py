@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from thoth_models.bundle.digest import Digest
 from thoth_models.errors import Problem, VerificationError
+from thoth_models.process.daemon_executor import DaemonExecutor
 from thoth_models_builder.oci import tar_headers as tar
 from thoth_models_builder.oci.layers import Segment
 from thoth_models_builder.storage.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from thoth_models_builder.oci.layers import Layer, LayerFile
@@ -44,6 +46,10 @@ class LayerStream:
         self._buffers = [memoryview(bytearray(_PIECE)) for _ in range(_PIECES)]
         self._busy: list[list[Future[None]]] = [[] for _ in self._buffers]
         self._turn = 0
+        # Not ThreadPoolExecutor: SIGTERM raises in the main thread, and if that is within `submit`, a lock of the
+        # executor stays taken, its thread waits for it, and the exit for that thread.
+        self._of_whole = DaemonExecutor(1, "thoth-hash-layer")
+        self._of_file = DaemonExecutor(1, "thoth-hash-file")
         self.digest: Digest | None = None
 
     @property
@@ -57,32 +63,32 @@ class LayerStream:
         Raises:
             VerificationError: A file has changed since it was verified.
         """
-        with ThreadPoolExecutor(1) as whole, ThreadPoolExecutor(1) as single:
-            for entry, file in self.layer.entries():
-                yield self._hashed(whole, tar.header(entry, self.layer.mtime))
-                if file is not None:
-                    yield from self._content(file, whole, single)
-                    yield self._hashed(whole, tar.padding(file.size))
-            yield self._hashed(whole, tar.END)
-        self.digest = Digest(self._whole.hexdigest())
+        for entry, file in self.layer.entries():
+            yield self._hashed(tar.header(entry, self.layer.mtime))
+            if file is not None:
+                yield from self._content(file)
+                yield self._hashed(tar.padding(file.size))
+        yield self._hashed(tar.END)
+        self.digest = Digest(self._of_whole.submit(self._whole.hexdigest).result())
 
-    def _hashed(self, whole: ThreadPoolExecutor, data: bytes) -> bytes:
-        whole.submit(self._whole.update, data)
+    def _hashed(self, data: bytes) -> bytes:
+        self._of_whole.submit(partial(self._whole.update, data))
         return data
 
-    def _content(
-        self, file: LayerFile, whole: ThreadPoolExecutor, single: ThreadPoolExecutor
-    ) -> Iterator[bytes | memoryview]:
+    def _content(self, file: LayerFile) -> Iterator[bytes | memoryview]:
         content = hashlib.sha256()
         if isinstance(file.origin, bytes):
             content.update(file.origin)
-            yield self._hashed(whole, file.origin)
+            yield self._hashed(file.origin)
         else:
             for piece, turn in self._read(file, file.origin):
-                self._busy[turn] = [whole.submit(self._whole.update, piece), single.submit(content.update, piece)]
+                self._busy[turn] = [
+                    self._of_whole.submit(partial(self._whole.update, piece)),
+                    self._of_file.submit(partial(content.update, piece)),
+                ]
                 yield piece
-            single.submit(lambda: None).result()  # after all that were submitted before
-        found = Digest(content.hexdigest())
+        # In the thread, after all that were submitted before.
+        found = Digest(self._of_file.submit(content.hexdigest).result())
         if found != file.sha256:
             raise _changed(file, f"sha256 {file.sha256}", f"sha256 {found}")
 

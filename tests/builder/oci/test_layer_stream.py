@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import resource
 import subprocess
+import sys
 import tarfile
+import threading
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -27,6 +30,7 @@ from thoth_models_builder.oci.layer_stream import LayerStream, packed_digest
 from thoth_models_builder.oci.layers import Layer, LayerFile, bundle_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -169,3 +173,52 @@ def test_an_archive_that_is_not_there(place: Path) -> None:
     layer = layers_of(place / "b")["mini/torch-fp32"]
     assert packed_digest(place / "nothing", layer) is None
     assert packed_digest(place, layer) is None
+
+
+class _Interrupt(BaseException):
+    """As the handler of a signal raises it."""
+
+
+_INTERRUPTED = ("threading.py", "thread.py", "_base.py", "daemon_executor.py", "layer_stream.py")
+
+
+def is_interrupted(work: Callable[[], object], number: int) -> bool:
+    """Do some work, and raise where it returns from a function of the threads for the ``number``-th time."""
+    seen = 0
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        nonlocal seen
+        if event == "return" and frame.f_code.co_filename.endswith(_INTERRUPTED):
+            seen += 1
+            if seen > number:
+                sys.settrace(None)
+                raise _Interrupt
+        return trace
+
+    before = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        work()
+    except _Interrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.unmeasured
+# An interrupt between opening a file and the `with` that closes it leaves that to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_anywhere_leaves_no_thread_that_is_waited_for(place: Path) -> None:
+    """SIGTERM raises in the main thread, which may be in the middle of handing something to another one."""
+    layer = layers_of(place / "b")["other/torch-fp32"]
+    done: list[int] = []
+
+    def interrupt_everywhere() -> None:
+        done.append(next(number for number in itertools.count() if not is_interrupted(lambda: packed(layer), number)))
+
+    thread = threading.Thread(target=interrupt_everywhere, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert done, "expected the end of a stream that was interrupted, found it waiting"
+    assert done[0] > 50
