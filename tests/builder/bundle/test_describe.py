@@ -167,7 +167,7 @@ def test_a_transformer_in_a_directory_of_its_own_with_a_dense_layer() -> None:
 def followed_by(kind: str, **config: Any) -> Files:
     """Return the files of a model whose vectors of length 8 are given to another module."""
     entries = json.loads(model_files("x")["modules.json"])[:2]
-    entries.append({"path": f"2_{kind}", "type": f"sentence_transformers.models.{kind}"})
+    entries.append({"name": "2", "path": f"2_{kind}", "type": f"sentence_transformers.models.{kind}"})
     weights = {f"2_{kind}/model.safetensors": b""}
     return {**with_modules(as_json(entries)), f"2_{kind}/config.json": as_json(config), **weights}
 
