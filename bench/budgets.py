@@ -263,7 +263,8 @@ def judge(results: Results, budgets: Sequence[Budget] = BUDGETS) -> list[Verdict
 
 def judge_shapes(results: Results) -> list[Verdict]:
     """Return what a run has to say of the budgets of the shapes that it measured."""
-    return judge(results, [budget for budget in SHAPE_BUDGETS if budget.subject.partition("/")[0] in results.models])
+    measured = results.models
+    return judge(results, [budget for budget in SHAPE_BUDGETS if budget.subject.partition("/")[0] in measured])
 
 
 def _judge(budget: Budget, results: Results) -> Verdict:

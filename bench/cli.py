@@ -128,6 +128,7 @@ def _shapes(names: Sequence[str], work: Path, *, quick: bool) -> int:
     counts = QUICK_SHAPES if quick else FULL_SHAPES
     place = work if quick else SHAPE_RESULTS.parent
     runs = [] if quick or not SHAPE_RESULTS.exists() else read_runs(SHAPE_RESULTS)
+    report = ""
     for name in names:
         results = _begin(quick=quick, settings={"counts": dataclasses.asdict(counts)})
         measure_shapes([name], work, counts, results, log_progress)
@@ -136,9 +137,10 @@ def _shapes(names: Sequence[str], work: Path, *, quick: bool) -> int:
         judged = [(run, judge_shapes(run)) for run in runs]
         documents = [run.to_document([verdict.to_table() for verdict in verdicts]) for run, verdicts in judged]
         (place / SHAPE_RESULTS.name).write_text(to_json(documents), encoding="utf-8")
+        report = report_shapes(judged)
         if not quick:
-            write_page(PAGE, report_shapes(judged), SHAPES_BEGIN, SHAPES_END)
-    show(report_shapes([(run, judge_shapes(run)) for run in runs]))
+            write_page(PAGE, report, SHAPES_BEGIN, SHAPES_END)
+    show(report)
     return DONE
 
 

@@ -258,7 +258,8 @@ def report_shapes(runs: Sequence[tuple[Results, Sequence[Verdict]]]) -> str:
     lines: list[str] = []
     for results, verdicts in runs:
         lines += [f"### {name_of(results.machine)}", "", *describe(results), "", *budget_table(verdicts)]
-        for shape in (shape for shape in SHAPES.values() if shape.name in results.models):
+        measured = results.models
+        for shape in (shape for shape in SHAPES.values() if shape.name in measured):
             lines += ["", f"#### {shape.name}", "", *shape_tables(results, shape)]
         if failed := failures(results):
             lines += ["", "#### Failed", "", *failed]

@@ -1,8 +1,8 @@
-"""Results with invented figures."""
+"""Results with invented figures, and a process that gives some."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from bench.cells import CELLS, OPERATIONS, PRODUCT
 from bench.images import CONTAINER_PSS, CONTAINERS_PSS, DOCKER_BUILD, IMAGE, LAYER_RATE
@@ -28,6 +28,9 @@ from bench.results import (
     throughput,
 )
 from bench.subjects import SUBJECTS
+
+if TYPE_CHECKING:
+    from bench.subjects import Subject
 
 MACHINE = {
     "processor": "Some Processor",
@@ -119,3 +122,24 @@ def scaled(results: Results, subject: str, metric: str, factor: float) -> Result
     for repetition, value in values.items():
         results.add(metric, subject, repetition, value * factor)
     return results
+
+
+class FakeWorker:
+    """Takes the place of the process of a subject."""
+
+    is_alive = True
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def first_vector(self) -> float:
+        return 1.0
+
+    def memory(self) -> dict[str, int]:
+        return {"rss": 10, "pss": 5}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,29 +12,13 @@ from bench.measure import Bench
 from bench.processes import SubjectError
 from bench.results import SINGLES, SINGLES_AT_ONCE, throughput
 from bench.subjects import MINI, Places, subjects_of
-from tests.bench.runs import empty_results
+from tests.bench.runs import FakeWorker, empty_results
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.subjects import Subject
 
-
-class FakeWorker:
-    is_alive = True
-
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def first_vector(self) -> float:
-        return 1.0
-
+class _Worker(FakeWorker):
     def encode(self, texts: Path, callers: int, calls: int) -> float:
         if self.subject.way == "openvino" and callers > 1:
             raise SubjectError("Infer Request is busy")
@@ -48,7 +32,7 @@ class FakeWorker:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(Bench, "start", lambda _, subject: FakeWorker(subject))
+    monkeypatch.setattr(Bench, "start", lambda _, subject: _Worker(subject))
     materials = Materials(Places(work=tmp_path))
     return Bench(materials=materials, results=empty_results(), threads=2, log_progress=lambda _: None)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from bench.shape_runs import COLD_PEAK, COLD_SECONDS, LONG, LONG_PEAK, QUICK, me
 from bench.shapes import SHAPES
 from bench.subjects import SHAPE_SUBJECTS
 from bench.table import SHAPES_BEGIN, SHAPES_END, report_shapes
-from tests.bench.runs import empty_results
+from tests.bench.runs import FakeWorker, empty_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,37 +70,24 @@ class Fakes:
         monkeypatch.setattr(shape_runs, "prepare_bundle", self.bundle)
         monkeypatch.setattr(shape_runs, "prepare_environments", lambda *_: None)
         monkeypatch.setattr(shape_runs, "prepare_peers", lambda *_: None)
-        monkeypatch.setattr(Bench, "start", lambda _, subject: FakeWorker(self, subject))
+        monkeypatch.setattr(Bench, "start", lambda _, subject: _Worker(self, subject))
         monkeypatch.setattr(Bench, "compare_vectors", lambda *_: None)
 
     def bundle(self, name: str, materials: Materials) -> None:
         materials.bundles[name] = {"bundle_digest": "0", "variants": self.variants}
 
 
-class FakeWorker:
-    is_alive = True
-
+class _Worker(FakeWorker):
     def __init__(self, fakes: Fakes, subject: Subject) -> None:
-        self._fakes, self._subject = fakes, subject
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def first_vector(self) -> float:
-        return 1.0
-
-    def memory(self) -> dict[str, int]:
-        return {"rss": 10, "pss": 5}
+        super().__init__(subject)
+        self._fakes = fakes
 
     def encode(self, texts: Path, callers: int, calls: int) -> float:
-        self._fakes.encoded.append(f"{self._subject.name} {texts.stem} {callers} {calls}")
+        self._fakes.encoded.append(f"{self.subject.name} {texts.stem} {callers} {calls}")
         return 2.0
 
     def peak(self, texts: Path) -> dict[str, float]:
-        if self._subject.name == self._fakes.lost:
+        if self.subject.name == self._fakes.lost:
             raise SubjectError("exit code -9")
         return {"before": 100, "peak": 350, "seconds": 4}
 

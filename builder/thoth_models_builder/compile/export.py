@@ -29,8 +29,9 @@ from thoth_models_builder.compile.attention.torch_attention import (
     rotation_of,
 )
 from thoth_models_builder.compile.errors import NotExportableError, UnusableModelError
-from thoth_models_builder.compile.exporters import OUTPUT_NAME, by_program, by_tracing
+from thoth_models_builder.compile.exporters import by_program, by_tracing
 from thoth_models_builder.compile.graphs.one_task import OneTask
+from thoth_models_builder.compile.graphs.reading import OUTPUT_NAME
 from thoth_models_builder.compile.graphs.writing import write_graph
 from thoth_models_builder.compile.loading.load_checked import load_checked
 from thoth_models_builder.compile.tokenizer_files import (

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from thoth_models_builder.compile.attention import nodes
-from thoth_models_builder.compile.graphs.reading import names_read
+from thoth_models_builder.compile.graphs.reading import OUTPUT_NAME, names_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-OUTPUT_NAME: Final = "sentence_embedding"
 """The only output of every graph: float32 of shape (batch, dimension)."""
 
 _OPSET: Final = 20

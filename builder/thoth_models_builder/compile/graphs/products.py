@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from thoth_models_builder.compile.graphs.reading import names_read
+from thoth_models_builder.compile.graphs.reading import INPUT_NAME, names_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +28,6 @@ FEW_TOKENS: Final = 128
 """Tokens in a run (texts x tokens, with padding) up to which weights are the left operand."""
 
 _DOMAIN: Final = "com.microsoft"
-_IDS: Final = "input_ids"
 _PREFIX: Final = "products/"
 _MATRIX_AXES: Final = 2
 
@@ -66,7 +65,7 @@ def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
     del graph.node[:]
     graph.node.extend(
         [
-            helper.make_node("Size", [_IDS], [tokens]),
+            helper.make_node("Size", [INPUT_NAME], [tokens]),
             helper.make_node("LessOrEqual", [tokens, limit], [is_few]),
             helper.make_node("If", [is_few], [output.name], **branches),
         ]

@@ -1,8 +1,8 @@
-"""Read graphs: their external weights, and the names that a node reads."""
+"""What is known of every graph: its input and output, its external weights, and the names that a node reads."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnx
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+INPUT_NAME: Final = "input_ids"
+"""Input of every graph; the other inputs depend on the model."""
+OUTPUT_NAME: Final = "sentence_embedding"
 
 
 def external_weights(model: onnx.ModelProto, directory: Path) -> dict[str, NDArray[Any]]:

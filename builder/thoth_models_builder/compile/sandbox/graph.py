@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import onnx
 
 from thoth_models_builder.compile.errors import SandboxError
-from thoth_models_builder.compile.exporters import OUTPUT_NAME
+from thoth_models_builder.compile.graphs.reading import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_IDS: Final = "input_ids"
 _ONNX: Final = ("", "ai.onnx")
 _OF_RUNTIME: Final = "com.microsoft"
 _WRITTEN: Final = frozenset({"FusedMatMul", "GroupQueryAttention", "MultiHeadAttention", "RotaryEmbedding"})
@@ -32,9 +31,9 @@ def check_graph(path: Path) -> None:
     except Exception as error:  # protobuf has errors of its own
         raise SandboxError(f"{path.name}: expected an ONNX graph, found something else") from error
     inputs, outputs = ({value.name for value in values} for values in (model.graph.input, model.graph.output))
-    if _IDS not in inputs or outputs != {OUTPUT_NAME}:
+    if INPUT_NAME not in inputs or outputs != {OUTPUT_NAME}:
         raise SandboxError(
-            f"{path.name}: expected the input {_IDS} and the output {OUTPUT_NAME}, found "
+            f"{path.name}: expected the input {INPUT_NAME} and the output {OUTPUT_NAME}, found "
             f"{', '.join(sorted(inputs)) or 'none'} and {', '.join(sorted(outputs)) or 'none'}"
         )
     data = path.with_name(f"{path.name}.data")

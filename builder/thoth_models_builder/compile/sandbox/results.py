@@ -45,7 +45,7 @@ def measured(scratch: Path) -> tuple[int, int, int]:
     return size, entries, depth
 
 
-def take_results(scratch: Path, target: Path, patterns: Mapping[str, int], links: frozenset[str]) -> list[str]:
+def take_results(scratch: Path, target: Path, patterns: Mapping[str, int], given: frozenset[str]) -> list[str]:
     """Move the files that a confined process, which has ended, was to make; return their paths.
 
     Args:
@@ -53,7 +53,7 @@ def take_results(scratch: Path, target: Path, patterns: Mapping[str, int], links
         target: Directory on the same file system that the files are moved to, at the same relative paths.
         patterns: Regular expressions of the expected paths, each with the largest length in bytes. Other regular files
             stay.
-        links: Paths of the links that were there before.
+        given: Paths of what was there before: the link to the source, and copies of files that the process read.
 
     Raises:
         SandboxError: It left something other than regular files and directories, too long a file, or something that
@@ -63,7 +63,7 @@ def take_results(scratch: Path, target: Path, patterns: Mapping[str, int], links
     for entry, relative in _entries(scratch):
         with _looking_at(relative):
             status = entry.stat(follow_symlinks=False)
-        if relative in links or stat.S_ISDIR(status.st_mode):
+        if relative in given or stat.S_ISDIR(status.st_mode):
             continue
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             raise SandboxError(f"{relative}: expected a regular file from the confined process, found {_kind(status)}")

@@ -70,7 +70,7 @@ def run_step(step: Step, directory: Path, threads: int, limits: Limits) -> None:
         shutil.copyfile(directory / JOB_NAME, scratch / JOB_NAME)
         (scratch / JOB_NAME).chmod(0o644)
         (scratch / MODEL_DIRECTORY / SOURCE_DIRECTORY).symlink_to(source)
-        given = _give(step.given, directory, scratch)
+        copies = _give(step.given, directory, scratch)
 
         def work() -> None:
             _keep_modules_in(scratch / HOME / "modules")
@@ -78,15 +78,15 @@ def run_step(step: Step, directory: Path, threads: int, limits: Limits) -> None:
                 step.run(scratch, threads)
 
         own = replace(limits, computing=threads)
-        there = frozenset({f"{MODEL_DIRECTORY}/{SOURCE_DIRECTORY}", *given})
+        given = frozenset({f"{MODEL_DIRECTORY}/{SOURCE_DIRECTORY}", *copies})
         try:
             run_confined(work, scratch=scratch, outside=directory.parent, readable=[source], limits=own)
         except ConfinedError:
-            take_results(scratch, directory, {re.escape(REFUSAL_NAME): _REFUSAL_BYTES}, there)
+            take_results(scratch, directory, {re.escape(REFUSAL_NAME): _REFUSAL_BYTES}, given)
             raise
-        taken = take_results(scratch, directory, step.confined, there)
+        taken = take_results(scratch, directory, step.confined, given)
         # A variant that was omitted before has none.
-        if not taken and not any(path.endswith(OMITTED_SUFFIX) for path in given):
+        if not taken and not any(path.endswith(OMITTED_SUFFIX) for path in copies):
             raise SandboxError("expected the results of the step, found none: the model's own code ended the process")
         _limit_reading()
         for path in taken:

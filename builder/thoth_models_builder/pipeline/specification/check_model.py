@@ -140,7 +140,7 @@ def _notes(found: Recognised, facts: ModelFacts, fault: str | None, unread: Sequ
     if fault is not None:
         yield f"without {compiled}: {fault}"
     elif found.path("tokenizer.json") not in found.included:
-        yield f"its tokenizer is no tokenizer.json: a build converts it, and leaves out {compiled} if it cannot"
+        yield f"its tokenizer has no tokenizer.json: a build converts it, and leaves out {compiled} if it cannot"
     if not any(facts.prompts.values()):
         yield "its files have no prompts: if its card has some, such as `query: `, state them as `prompts`"
     if not facts.has_normalize and facts.similarity == "cosine":

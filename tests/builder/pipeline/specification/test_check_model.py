@@ -178,7 +178,10 @@ TWEETS = as_json({"tokenizer_class": "BertweetTokenizer", "normalization": True,
         (
             {path: data for path, data in model_files("x").items() if path != "tokenizer.json"},
             ALL,
-            "its tokenizer is no tokenizer.json: a build converts it, and leaves out onnx-fp32, onnx-int8 if it cannot",
+            (
+                "its tokenizer has no tokenizer.json: a build converts it, and leaves out onnx-fp32, onnx-int8 if it "
+                "cannot"
+            ),
         ),
     ],
 )
