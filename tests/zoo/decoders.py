@@ -11,6 +11,10 @@ from tests.zoo.writing import WIDTH
 if TYPE_CHECKING:
     from tests.zoo.writing import Repository
 
+LONG = 160
+"""Longest input of those whose prompts are sentences: their tiny tokenizers make about as many tokens as letters."""
+POSITIONS = 256
+
 E5_MISTRAL_PROMPT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
 
 
@@ -34,7 +38,7 @@ def e5_mistral(repository: Repository) -> None:
         "hidden_size": WIDTH,
         "initializer_range": 0.02,
         "intermediate_size": 64,
-        "max_position_embeddings": 256,
+        "max_position_embeddings": POSITIONS,
         "model_type": "mistral",
         "num_attention_heads": 4,
         "num_hidden_layers": 2,
@@ -50,7 +54,7 @@ def e5_mistral(repository: Repository) -> None:
         "vocab_size": count,
     }
     save_encoder(repository, config, 40, dtype="float16", sharded=True)
-    repository.standard("lasttoken", max_seq_length=48, normalize=True, flags=6, include_prompt=True)
+    repository.standard("lasttoken", max_seq_length=LONG, normalize=True, flags=6, include_prompt=True)
     repository.library(
         ("2.7.0.dev0", "4.37.2", "2.1.0+cu121"),
         prompts={
@@ -86,7 +90,7 @@ def bge_gemma2(repository: Repository) -> None:
         "hidden_size": WIDTH,
         "initializer_range": 0.02,
         "intermediate_size": 64,
-        "max_position_embeddings": 64,
+        "max_position_embeddings": POSITIONS,
         "model_type": "gemma2",
         "num_attention_heads": 4,
         "num_hidden_layers": 2,
@@ -103,7 +107,7 @@ def bge_gemma2(repository: Repository) -> None:
         "vocab_size": count,
     }
     save_encoder(repository, config, 41, sharded=True, zero_centred_norms=True)
-    repository.standard("lasttoken", max_seq_length=48, normalize=True, flags=6, include_prompt=True)
+    repository.standard("lasttoken", max_seq_length=LONG, normalize=True, flags=6, include_prompt=True)
     repository.library(
         ("3.0.1", "4.42.3", "2.2.1"),
         prompts={
@@ -130,7 +134,7 @@ def qwen3_config(count: int, **more: Any) -> dict[str, Any]:
         "hidden_size": WIDTH,
         "initializer_range": 0.02,
         "intermediate_size": 64,
-        "max_position_embeddings": 64,
+        "max_position_embeddings": POSITIONS,
         "max_window_layers": 2,
         "model_type": "qwen3",
         "num_attention_heads": 4,

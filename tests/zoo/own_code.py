@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.hub_simulator import DEFAULT_COMMIT
 from tests.support.published_configs import NOMIC
 from tests.zoo import tokenizers
-from tests.zoo.decoders import QWEN_SPECIAL, qwen3_config
+from tests.zoo.decoders import LONG, QWEN_SPECIAL, qwen3_config
 from tests.zoo.encoders import bert_config, roberta_config, save_encoder
 from tests.zoo.writing import WIDTH, Repository, keys_of_class, random_named, random_tensors
 
@@ -328,7 +328,7 @@ def gte_qwen2(repository: Repository) -> None:
     save_encoder(repository, config, 68, sharded=True)
     repository.json("config.json", {**config, "auto_map": own, "is_causal": False})
     put_code(repository, ("modeling_qwen.py", "tokenization_qwen.py"))
-    repository.standard("lasttoken", max_seq_length=48, normalize=True, flags=6, include_prompt=True)
+    repository.standard("lasttoken", max_seq_length=LONG, normalize=True, flags=6, include_prompt=True)
     repository.library(
         ("2.7.0.dev0", "4.39.3", "2.1.0+cu121"),
         prompts={
