@@ -37,7 +37,9 @@ def write_fastembed(source: Path, target: Path) -> None:
             output = self.model(**dict(zip(inputs, tensors, strict=True)))
             return output.last_hidden_state  # type: ignore[no-any-return]  # the library's outputs have no types
 
-    example = tuple(torch.ones(2, 7, dtype=torch.int64) for _ in inputs)
+    # Type 0, because RoBERTa and its kind have no other.
+    kinds = {"token_type_ids": torch.zeros}
+    example = tuple(kinds.get(name, torch.ones)(2, 7, dtype=torch.int64) for name in inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that traces announces its end
         torch.onnx.export(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ PSS_FOUR = "pss of 4"
 
 PROCESSES = 4
 CALLERS = 8
+_DIRECTORIES = re.compile(r"(?<![\w:/.])/(?:[^\s/:'\"]+/)+")
+"""Of an absolute path: those of one machine are of no use on another."""
+
 KINDS = ("short", "long", "mixed")
 
 
@@ -117,8 +121,8 @@ class Results:
         self.measurements.append(Measurement(metric=metric, subject=subject, repetition=repetition, value=value))
 
     def fail(self, metric: str, subject: str, reason: str) -> None:
-        """Record that there is no value, once for each reason."""
-        failure = Failure(subject=subject, metric=metric, reason=reason)
+        """Record that there is no value, once for each reason; files in it are named without their directories."""
+        failure = Failure(subject=subject, metric=metric, reason=_DIRECTORIES.sub("", reason))
         if failure not in self.failures:
             self.failures.append(failure)
 

@@ -105,7 +105,7 @@ SHAPES: Final = {
             pooling="mean",
         ),
         Shape(
-            name="qwen3-0.6b",
+            name="qwen3-600m",
             like="Qwen/Qwen3-Embedding-0.6B",
             kind="qwen3",
             config={

@@ -73,6 +73,14 @@ def test_what_was_not_measured_has_no_figure_but_a_reason() -> None:
     assert results.reason("mini/other", RSS) == "not measured"
 
 
+def test_a_reason_names_files_without_the_directories_of_one_machine() -> None:
+    results = empty_results()
+    results.fail(
+        "", "mini/raw", '/srv/env/bin/python -m x: exit code 1: File "/srv/lib/a.py", line 1; see https://h/a/b'
+    )
+    assert results.reason("mini/raw", RSS) == 'python -m x: exit code 1: File "a.py", line 1; see https://h/a/b'
+
+
 def test_the_same_failure_is_recorded_once() -> None:
     results = empty_results()
     for _ in range(3):

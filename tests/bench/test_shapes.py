@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.peers import write_fastembed
 from bench.shapes import SHAPES, Shape, write_shape
 from bench.subjects import SHAPE_SUBJECTS
+from thoth_models.bundle.canonical_json import Node
+from thoth_models.bundle.model import read_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +31,24 @@ def test_the_long_text_is_as_long_as_the_model_takes_but_no_longer_than_the_budg
         "bge-base": 512,
         "bge-m3": 8192,
         "modernbert-base": 8192,
-        "qwen3-0.6b": 8192,
+        "qwen3-600m": 8192,
         "embeddinggemma-300m": 2048,
     }
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_shape_is_named_as_a_model_may_be(name: str) -> None:
+    assert read_name(Node(name, "name")) == name
+
+
+@pytest.mark.torch
+@pytest.mark.onnx
+def test_a_model_with_one_kind_of_tokens_is_written_for_fastembed(tmp_path: Path) -> None:
+    shape = SHAPES["bge-m3"]
+    write_shape(replace(shape, config={**shape.config, **SMALL}, width=32), tmp_path / "source")
+    (tmp_path / "target").mkdir()
+    write_fastembed(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "target" / "model.onnx").stat().st_size > 0
 
 
 def test_fastembed_is_measured_where_it_has_the_pooling() -> None:
