@@ -155,10 +155,20 @@ def _measure_throughput(shape: Shape, bench: Bench, counts: Counts) -> None:
                         results.add(metric, subject.name, repetition, count / worker.encode(files[kind], 1, calls))
 
 
+def token_counter(model: Path) -> Callable[[str], int]:
+    """Return the function that counts the tokens of a text, the special ones too, as the model in a directory does."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - a library of what is measured
+
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.no_truncation()
+    return lambda text: len(tokenizer.encode(text).ids)
+
+
 def _measure_long(shape: Shape, bench: Bench, repetitions: int) -> None:
     """Measure one text of the maximum length, in new processes: a batch before would hide some of what it takes."""
     results = bench.results
-    files = bench.write_texts("", {"one": [long_text(shape.long_tokens)], "few": ["water and bread"]})
+    text = long_text(shape.long_tokens, token_counter(bench.materials.places.source(shape.name)))
+    files = bench.write_texts("", {"one": [text], "few": ["water and bread"]})
     for repetition in range(repetitions):
         for subject in turns(bench.materials.ready(shape.name), repetition):
             if results.has_failed(subject.name, LONG):

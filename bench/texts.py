@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _WORDS = tuple(
     re.findall(
@@ -63,9 +68,16 @@ def make_texts(sizes: Sizes) -> dict[str, list[str]]:
     }
 
 
-def long_text(words: int) -> str:
-    """Return a text of so many words, so of at least as many tokens."""
-    return _text(random.Random(8192), words, words)  # noqa: S311 - a text, not a secret
+def long_text(tokens: int, count_tokens: Callable[[str], int]) -> str:
+    """Return a text of as many whole words as so many tokens have room for.
+
+    A model may take more tokens than that, and a tokenizer make several of a word.
+    """
+    words = _text(random.Random(8192), tokens, tokens).split()  # noqa: S311 - a text, not a secret
+    fitting = bisect.bisect_right(
+        range(len(words) + 1), tokens, key=lambda count: count_tokens(" ".join(words[:count]))
+    )
+    return " ".join(words[: fitting - 1])
 
 
 def _mixed(generator: random.Random, index: int) -> str:

@@ -70,6 +70,7 @@ class Fakes:
         monkeypatch.setattr(shape_runs, "prepare_bundle", self.bundle)
         monkeypatch.setattr(shape_runs, "prepare_environments", lambda *_: None)
         monkeypatch.setattr(shape_runs, "prepare_peers", lambda *_: None)
+        monkeypatch.setattr(shape_runs, "token_counter", lambda _: len)
         monkeypatch.setattr(Bench, "start", lambda _, subject: _Worker(self, subject))
         monkeypatch.setattr(Bench, "compare_vectors", lambda *_: None)
 

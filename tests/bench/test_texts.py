@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.texts import Sizes, make_texts
+from bench.texts import Sizes, long_text, make_texts
 
 SIZES = Sizes(short=200, long=20, mixed=240)
 
@@ -40,3 +40,11 @@ def test_mixed_texts_have_every_length_and_other_scripts(texts: dict[str, list[s
 
 def test_texts_differ_from_each_other(texts: dict[str, list[str]]) -> None:
     assert len(set(texts["short"])) == len(texts["short"])
+
+
+@pytest.mark.parametrize("tokens_of_a_word", [1, 5])
+def test_the_long_text_has_no_more_tokens_than_were_asked_for(tokens_of_a_word: int) -> None:
+    def count(text: str) -> int:
+        return 2 + tokens_of_a_word * len(text.split())
+
+    assert 512 - tokens_of_a_word < count(long_text(512, count)) <= 512
