@@ -69,13 +69,14 @@ class Problem:
         kind: What is wrong: ``changed`` content or size, ``missing`` or ``extra`` path, ``special`` for a symlink or
             anything else that is neither a file nor a directory, ``manifest`` for a malformed manifest, ``unreadable``
             if the system refused access, ``writable`` if users other than the owner may write, ``unsafe`` if a
-            configuration refers to something outside of the verified files.
+            configuration refers to something outside of the verified files, ``pin`` if it is another bundle than the
+            expected one.
         path: Path relative to the bundle root, with ``/``; ``.`` for the root itself.
         expected: What the manifest or the bundle format requires.
         found: What was found.
     """
 
-    kind: Literal["changed", "missing", "extra", "special", "manifest", "unreadable", "writable", "unsafe"]
+    kind: Literal["changed", "missing", "extra", "special", "manifest", "unreadable", "writable", "unsafe", "pin"]
     path: str
     expected: str
     found: str

@@ -105,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--strict", action="store_true", help="files that users other than the owner may write are errors"
     )
+    command.add_argument(
+        "--expect-digest", "--expect", metavar="DIGEST", help="refuse any bundle except the one of this bundle digest"
+    )
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("inspect", parents=[as_json], help="print the manifest and report of a bundle")
@@ -257,7 +260,7 @@ def _image(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    report = inspect.verify(options.root, strict=options.strict)
+    report = inspect.verify(options.root, strict=options.strict, expect_digest=options.expect_digest)
     if options.json:
         print_json({"ok": True, **dataclasses.asdict(report)})
     else:

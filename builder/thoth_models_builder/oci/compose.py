@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from thoth_models.process.environment import DIGEST_VARIABLE, ROOT_VARIABLE
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci import image_config as image
 from thoth_models_builder.oci import modelpack
@@ -54,6 +55,7 @@ class Plan:
     Attributes:
         format: Image or artifact.
         manifest: Manifest of the bundle.
+        bundle_digest: Its digest.
         layers: Layers of the bundle, lowest first.
         base: Base that the layers are put on.
         texts: Labels.
@@ -63,6 +65,7 @@ class Plan:
 
     format: Format
     manifest: Manifest
+    bundle_digest: Digest
     layers: tuple[Layer, ...]
     base: Base
     texts: Mapping[str, str]
@@ -124,7 +127,9 @@ def refuse_bundle(base: Base, ours: Digest) -> None:
 def config_for(plan: Plan, base: BaseImage, digests: Sequence[Digest]) -> bytes:
     """Return the configuration for one platform."""
     pairs = list(zip(plan.layers, digests, strict=True))
-    return image.make_config(base, pairs, _texts(plan, base), plan.created, plan.root)
+    # The digest, so that another bundle in a volume mounted over it is refused.
+    bundle = {ROOT_VARIABLE: plan.root, DIGEST_VARIABLE: plan.bundle_digest.hex}
+    return image.make_config(base, pairs, _texts(plan, base), plan.created, bundle)
 
 
 def compose(plan: Plan, digests: Sequence[Digest]) -> Composed:

@@ -152,7 +152,11 @@ def as_annotations(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def make_config(
-    base: BaseImage, layers: Sequence[tuple[Layer, Digest]], texts: Mapping[str, str], created: Created, root: str
+    base: BaseImage,
+    layers: Sequence[tuple[Layer, Digest]],
+    texts: Mapping[str, str],
+    created: Created,
+    bundle: Mapping[str, str],
 ) -> bytes:
     """Return the configuration of an image.
 
@@ -161,7 +165,7 @@ def make_config(
         layers: Each layer with the digest of its archive, lowest first.
         texts: Labels.
         created: Time of creation.
-        root: Path of the bundle in the image.
+        bundle: Variables that say where the bundle is, and which one.
     """
     document = dict(base.config)
     settings = dict(document.get("config") or {})
@@ -171,7 +175,7 @@ def make_config(
     settings["Labels"] = {**kept, **texts}
     if not base.is_scratch:
         settings["User"] = USER
-        settings["Env"] = _environment(settings.get("Env") or [], root)
+        settings["Env"] = _environment(settings.get("Env") or [], bundle)
         settings["Healthcheck"] = _HEALTHCHECK
     before = list((document.get("rootfs") or {}).get("diff_ids") or [])
     document |= {name: base.platform[name] for name in ("os", "architecture", "variant") if name in base.platform}
@@ -227,13 +231,13 @@ def document_descriptor(
     )
 
 
-def _environment(before: Sequence[str], root: str) -> list[str]:
+def _environment(before: Sequence[str], bundle: Mapping[str, str]) -> list[str]:
     ours = {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.32 on Linux sends telemetry by default
-        "THOTH_MODELS_DIR": root,
+        **bundle,
     }
     kept = [entry for entry in before if entry.partition("=")[0] not in ours]
     return [*kept, *(f"{name}={value}" for name, value in ours.items())]

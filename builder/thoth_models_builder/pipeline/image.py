@@ -115,6 +115,7 @@ def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
         plan = Plan(
             format=options.format,
             manifest=bundle.manifest,
+            bundle_digest=bundle.bundle_digest,
             layers=layers,
             base=base,
             texts=labels(bundle.manifest, bundle.bundle_digest, bundle.set_digest, created, options.labels),

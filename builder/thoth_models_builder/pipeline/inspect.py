@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["STATES", "LayerDiff", "compare_layers", "diff", "inspect", "sbom", "verify"]
 
 
-def verify(root: Path, *, strict: bool) -> CheckReport:
+def verify(root: Path, *, strict: bool, expect_digest: str | None) -> CheckReport:
     """Verify a whole bundle with the code of the runtime.
 
     Raises:
         BundleError: The bundle is missing, malformed or changed.
     """
-    report = verify_bundle(root, strict=strict)
+    report = verify_bundle(root, strict=strict, expect_digest=expect_digest)
     return CheckReport(
         output=str(report.root),
         bundle_digest=report.bundle_digest.hex,

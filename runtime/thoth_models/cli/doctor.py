@@ -18,13 +18,13 @@ from thoth_models.verification.verify import open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from thoth_models.bundle.manifest import Manifest
     from thoth_models.bundle.report import Report
     from thoth_models.bundle.selection import Candidate
     from thoth_models.embedding import Embedding
     from thoth_models.errors import Problem
+    from thoth_models.process.environment import BundlePlace
     from thoth_models.verification.verify import OpenBundle
 
 _LIBRARIES = {"onnx": ("onnxruntime", "tokenizers"), "torch": ("torch", "sentence_transformers")}
@@ -102,12 +102,12 @@ def check_answer(embedding: Embedding, report: Report | None = None) -> list[Gol
 
 
 def check_variants(
-    root: Path, manifest: Manifest, name: str | None, *, report: Report | None, timeout: float
+    place: BundlePlace, manifest: Manifest, name: str | None, *, report: Report | None, timeout: float
 ) -> list[GoldenCheck]:
     """Load every variant of a model, or of all models, in turn, and encode the golden texts with it.
 
     Args:
-        root: The bundle directory.
+        place: The bundle.
         manifest: Its manifest.
         name: Model name or alias; None for all models of the bundle.
         report: As for :func:`check_loaded`.
@@ -121,7 +121,7 @@ def check_variants(
         if model.built is None:
             checks.append(_check_absent(manifest, model.name))
         else:
-            checks += [_check_variant(root, model.name, one.name, timeout, report) for one in model.built.variants]
+            checks += [_check_variant(place, model.name, one.name, timeout, report) for one in model.built.variants]
     return checks
 
 
@@ -138,10 +138,17 @@ def _check_absent(manifest: Manifest, model: str) -> GoldenCheck:
     return GoldenCheck(model=model, variant=None, state="absent", details=details)
 
 
-def _check_variant(root: Path, model: str, variant: str, timeout: float, report: Report | None) -> GoldenCheck:
+def _check_variant(place: BundlePlace, model: str, variant: str, timeout: float, report: Report | None) -> GoldenCheck:
     try:
         # Of the same space only: another model would not test this variant.
-        embedding = load_embedding(model, root=root, variants=[variant], same_space=True, timeout=timeout)
+        embedding = load_embedding(
+            model,
+            root=place.path,
+            variants=[variant],
+            same_space=True,
+            expect_digest=place.expect_digest,
+            timeout=timeout,
+        )
     except ModelUnavailableError as error:
         attempts = error.attempts
     else:
@@ -185,7 +192,7 @@ class QuickCheck:
 
 
 def check_quickly(
-    root: Path,
+    place: BundlePlace,
     name: str | None = None,
     *,
     variants: Sequence[str] | None = None,
@@ -203,7 +210,7 @@ def check_quickly(
         ThothModelsError: There is an error in the bundle, the name or ``THOTH_MODELS_THREADS``.
     """
     threads()
-    bundle = open_bundle(root)
+    bundle = open_bundle(place.path, expect_digest=place.expect_digest)
     selection = select(bundle.manifest, name, variants=variants, same_space=same_space, expect_space=expect_space)
     attempts = list(selection.passed_over)
     for candidate in selection.candidates:
@@ -224,13 +231,13 @@ def check_quickly(
     raise ModelUnavailableError(selection.requested, attempts)
 
 
-def names_to_check(root: Path, name: str | None) -> tuple[str | None, ...]:
+def names_to_check(place: BundlePlace, name: str | None) -> tuple[str | None, ...]:
     """Return the models to check: ``name``, or the default; in a bundle without a default, every model in it.
 
     Raises:
         ThothModelsError: There is an error in the bundle.
     """
-    manifest = open_bundle(root).manifest
+    manifest = open_bundle(place.path, expect_digest=place.expect_digest).manifest
     built = tuple(model.name for model in manifest.models.values() if model.built is not None)
     return (name,) if name is not None or manifest.default is not None or not built else built
 

@@ -15,7 +15,7 @@ from thoth_models.cli.failures import ABSENT_MODEL, NO_STAND_IN, OTHER_VECTORS
 from thoth_models.cli.model_options import load_as_asked
 from thoth_models.errors import Attempt, FallbackWarning, InvalidInputError
 from thoth_models.process.cgroups import cpu_quota, memory_limit
-from thoth_models.process.environment import available_cores, bundle_root, usable_cores
+from thoth_models.process.environment import available_cores, bundle_place, usable_cores
 from thoth_models.process.offline import offline_state
 from thoth_models.verification.report_file import read_report
 from thoth_models.verification.verify import verify
@@ -23,10 +23,10 @@ from thoth_models.verification.verify import verify
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-    from pathlib import Path
 
     from thoth_models.bundle.report import Report
     from thoth_models.cli.doctor import GoldenCheck
+    from thoth_models.process.environment import BundlePlace
 
 _LIBRARIES = (
     "numpy", "onnxruntime", "tokenizers", "torch", "sentence-transformers", "transformers", "huggingface-hub",
@@ -40,11 +40,11 @@ def run_doctor(options: argparse.Namespace) -> int:
         raise InvalidInputError("--strict: expected --all beside it, found it alone")
     if options.quick:
         return _quick(options)
-    root = bundle_root(options.root)
+    place = bundle_place(options.root, options.expect_digest)
     # Printed as it is found out, so that a failure further down does not hide what came before.
-    found = _environment(root)
+    found = _environment(place)
     _print(options, found)
-    report = verify(root)
+    report = verify(place.path, expect_digest=place.expect_digest)
     measured, note = read_report(report.root, report.bundle_digest)
     print_note(note)
     bundle = {
@@ -60,7 +60,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     answer: dict[str, Any] = {}
     if options.all:
         with diverted_output():
-            checks = check_variants(root, report.manifest, options.model, report=measured, timeout=options.timeout)
+            checks = check_variants(place, report.manifest, options.model, report=measured, timeout=options.timeout)
         _print(options, {"golden": checks})
     # In a bundle without a default, no model answers where none is named.
     if not options.all or options.model is not None or report.manifest.default is not None:
@@ -117,7 +117,7 @@ def _answer(options: argparse.Namespace, measured: Report | None) -> tuple[list[
     }
 
 
-def _environment(root: Path) -> dict[str, Any]:
+def _environment(place: BundlePlace) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
@@ -125,7 +125,8 @@ def _environment(root: Path) -> dict[str, Any]:
         "memory_limit": "none" if (limit := memory_limit()) is None else f"{limit:,} bytes",
         "libraries": {name: _version(name) for name in ("thoth-models", *_LIBRARIES)},
         "offline_before_loading": offline_state(),
-        "root": str(root),
+        "root": str(place.path),
+        "expected_digest": place.expect_digest or "any",
     }
 
 
@@ -143,16 +144,16 @@ def _version(name: str) -> str:
 
 
 def _quick(options: argparse.Namespace) -> int:
-    root = bundle_root(options.root)
+    place = bundle_place(options.root, options.expect_digest)
     checks = [
         check_quickly(
-            root,
+            place,
             name,
             variants=options.variant,
             same_space=options.same_space,
             expect_space=options.expect_space,
         )
-        for name in names_to_check(root, options.model)
+        for name in names_to_check(place, options.model)
     ]
     if options.json:
         # A bundle with a default has one check; without a default, every model has to be able to answer.

@@ -22,7 +22,7 @@ from thoth_models.errors import (
     UnknownPromptError,
     VerificationError,
 )
-from thoth_models.process.environment import ROOT_VARIABLE
+from thoth_models.process.environment import DIGEST_VARIABLE, ROOT_VARIABLE
 
 VERIFICATION_FAILED, BAD_USAGE = 1, 2
 
@@ -34,6 +34,7 @@ EXIT_CODES: Final = {
 }
 
 BUILD_AGAIN: Final = "build the bundle again with `thoth-bundle build`; if it is a copy, copy it again"
+ANOTHER_BUNDLE: Final = f"mount the bundle that is expected, or expect this one: --expect-digest or {DIGEST_VARIABLE}"
 OTHER_VECTORS: Final = "do not use this variant on this machine; --variant names another, `list` has them"
 NO_STAND_IN: Final = "build the bundle again where its sources answer, or list `alternates` for it in models.yaml"
 ABSENT_MODEL: Final = "build the bundle again where the sources of that model answer, or leave out --strict"
@@ -60,6 +61,8 @@ _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 def next_step(error: Exception) -> str:
     """Return what a user can do after an error."""
+    if isinstance(error, VerificationError) and any(problem.kind == "pin" for problem in error.problems):
+        return ANOTHER_BUNDLE
     for kind, step in _NEXT_STEPS:
         if isinstance(error, kind):
             return step

@@ -10,20 +10,19 @@ from thoth_models.verification.report_file import read_report
 from thoth_models.verification.verify import open_bundle
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from thoth_models.bundle.accuracy import Accuracy
     from thoth_models.bundle.manifest import Manifest
     from thoth_models.bundle.report import Report
+    from thoth_models.process.environment import BundlePlace
 
 
-def list_models(root: Path, *, as_json: bool) -> None:
-    """Print the models of the bundle at ``root``.
+def list_models(place: BundlePlace, *, as_json: bool) -> None:
+    """Print the models of a bundle.
 
     Raises:
         BundleError: The bundle is missing, or its manifest is malformed or changed.
     """
-    bundle = open_bundle(root)
+    bundle = open_bundle(place.path, expect_digest=place.expect_digest)
     found = read_report(bundle.root, bundle.bundle_digest)
     rows = _model_rows(bundle.manifest, found.report)
     if as_json:

@@ -24,7 +24,7 @@ from thoth_models.cli.list_models import list_models
 from thoth_models.cli.model_options import load_as_asked, model_options
 from thoth_models.cli.text_io import blocks, given, open_texts, replaced_at_end, write_jsonl
 from thoth_models.errors import FallbackWarning, InvalidInputError, Problem, VerificationError
-from thoth_models.process.environment import ROOT_VARIABLE, bundle_root
+from thoth_models.process.environment import DIGEST_VARIABLE, ROOT_VARIABLE, bundle_place
 from thoth_models.verification.verify import verify
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", type=Path, help=f"the bundle directory (default: {ROOT_VARIABLE}, else /models)")
+    common.add_argument(
+        "--expect-digest",
+        "--expect",
+        metavar="DIGEST",
+        help=f"refuse any bundle except the one of this bundle digest (default: {DIGEST_VARIABLE}, else any)",
+    )
     common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     model = model_options()
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -130,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    report = verify(bundle_root(options.root), strict=options.strict)
+    place = bundle_place(options.root, options.expect_digest)
+    report = verify(place.path, strict=options.strict, expect_digest=place.expect_digest)
     if options.json:
         print_json(
             {
@@ -154,7 +161,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    list_models(bundle_root(options.root), as_json=options.json)
+    list_models(bundle_place(options.root, options.expect_digest), as_json=options.json)
     return DONE
 
 

@@ -30,5 +30,6 @@ def load_as_asked(options: argparse.Namespace) -> Embedding:
         variants=options.variant,
         same_space=options.same_space,
         expect_space=options.expect_space,
+        expect_digest=options.expect_digest,
         timeout=options.timeout,
     )

@@ -20,7 +20,6 @@ from thoth_models.loading.tasks import OpenOnly
 from thoth_models.manager.config import ManagerConfig
 from thoth_models.manager.manager import EmbeddingManager
 from thoth_models.manager.names import would_answer
-from thoth_models.process.environment import bundle_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,7 +95,7 @@ class NamedModel:
             BundleError: The manifest is not valid.
             LoadTimeout: The deadline passed.
         """
-        return OpenOnly(bundle_root(self.config.root).absolute(), self.config.timeout).result().manifest
+        return OpenOnly(self.config.place(), self.config.timeout).result().manifest
 
     def answering(self) -> tuple[Model, str | None]:
         """Return the model that answers, or would if it were loaded now, and why it is another one than the name meant.

@@ -19,15 +19,15 @@ from thoth_models.loading.fallback import (
     warn_fallback,
 )
 from thoth_models.loading.tasks import Loading
-from thoth_models.process.environment import bundle_root
+from thoth_models.process.environment import bundle_place
 from thoth_models.process.task import checked_seconds
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-    from pathlib import Path
 
     from thoth_models.embedding import Embedding
+    from thoth_models.process.environment import BundlePlace
 
 
 def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
@@ -37,6 +37,7 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
     variants: Sequence[str] | None = None,
     same_space: bool = False,
     expect_space: str | None = None,
+    expect_digest: str | None = None,
     timeout: float = 60.0,
 ) -> Embedding:
     """Load an embedding model from a verified bundle, offline, within a deadline.
@@ -52,6 +53,8 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
         same_space: Refuse a fallback of another embedding space, even if models.yaml accepts it.
         expect_space: The space that an index was built with (:attr:`EmbeddingInfo.space`); a model of another space is
             refused, whatever its name. None expects the space of the bundle's model.
+        expect_digest: The bundle digest; another bundle is refused before its manifest is parsed. None for
+            ``THOTH_MODELS_DIGEST``; if that is not set either, any bundle is accepted.
         timeout: Seconds until :class:`LoadTimeout`, for everything together.
 
     Warns:
@@ -63,16 +66,18 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
         SpaceMismatchError: Only a model of another embedding space could answer, and that is not accepted.
         BundleNotFoundError: The bundle does not exist.
         ManifestError: The manifest is malformed.
-        VerificationError: The manifest was changed. (If model files were changed, that is a failed attempt.)
+        VerificationError: It is another bundle than the expected one, or the manifest was changed. (If model files were
+            changed, that is a failed attempt.)
         ModelUnavailableError: None of the variants that may answer could be loaded; has each attempt.
         OfflineViolation: Loading tried to use the network.
         LoadTimeout: The deadline passed; has the stacks of all threads. The loading thread keeps running.
     """
     seconds = checked_seconds(timeout)
-    # Absolute and copied now: the working directory may change while the thread runs, and the list before a pickle.
+    # Copied now: the list may change before a pickle.
     request = _Request(
-        path=bundle_root(root).absolute(),
+        place=bundle_place(root, expect_digest),
         has_root=root is not None,
+        expect_digest=expect_digest,
         name=name,
         variants=listed_variants(variants),
         same_space=same_space,
@@ -90,8 +95,9 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
 class _Request:
     """The arguments of :func:`load_embedding`, as far as they can be checked without the bundle."""
 
-    path: Path
+    place: BundlePlace
     has_root: bool
+    expect_digest: str | None
     name: str | None
     variants: tuple[str, ...] | None
     same_space: bool
@@ -101,10 +107,11 @@ class _Request:
     def settings(self) -> dict[str, Any]:
         """Return the settings of a manager that loads the same in another process; the caller checks the space.
 
-        Without ``root``, each process has its own ``THOTH_MODELS_DIR``.
+        Without ``root``, each process has its own ``THOTH_MODELS_DIR``; it expects the digest of this bundle anyway.
         """
         return {
-            "root": str(self.path) if self.has_root else None,
+            "root": str(self.place.path) if self.has_root else None,
+            "expect_digest": self.expect_digest,
             "variants": self.variants,
             "timeout": self.seconds,
         }
@@ -114,7 +121,7 @@ class _Load(Loading["Embedding"]):
     """Loads the best candidate that can be loaded."""
 
     def __init__(self, request: _Request) -> None:
-        super().__init__(repr(request.name or "the default model"), request.path, request.seconds)
+        super().__init__(repr(request.name or "the default model"), request.place, request.seconds)
         self._request = request
 
     def do(self) -> Embedding:

@@ -25,10 +25,10 @@ from thoth_models.verification.verify import open_bundle, verify_variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from thoth_models.bundle.golden import Golden
     from thoth_models.bundle.selection import Candidate
+    from thoth_models.process.environment import BundlePlace
     from thoth_models.types import Backend
     from thoth_models.verification.verify import OpenBundle, VerifiedVariant
 
@@ -59,13 +59,13 @@ class Loading(Task[T]):
 
     Args:
         what: What is loaded, in words, for error messages.
-        path: Absolute path of the bundle.
+        place: The bundle.
         seconds: How long each caller waits.
     """
 
-    def __init__(self, what: str, path: Path, seconds: float) -> None:
-        super().__init__(f"loading {what} from {path}", seconds)
-        self._path = path
+    def __init__(self, what: str, place: BundlePlace, seconds: float) -> None:
+        super().__init__(f"loading {what} from {place.path}", seconds)
+        self._place = place
         self.verify_seconds = 0.0
         self.load_seconds = 0.0
 
@@ -75,7 +75,7 @@ class Loading(Task[T]):
         self.stage = "verifying the manifest"
         started = time.monotonic()
         try:
-            return open_bundle(self._path)
+            return open_bundle(self._place.path, expect_digest=self._place.expect_digest)
         finally:
             self.verify_seconds += time.monotonic() - started
 
@@ -83,7 +83,7 @@ class Loading(Task[T]):
         """Verify the files of one variant, and create a backend from them that can be used after a fork."""
         backend, verified, cosine = self.load_once(bundle, candidate)
         return Loaded(
-            backend=self.wrap(backend, functools.partial(_Reload, self._path, self._seconds, bundle, candidate)),
+            backend=self.wrap(backend, functools.partial(_Reload, self._place, self._seconds, bundle, candidate)),
             golden=verified.golden,
             golden_cosine=cosine,
             verify_seconds=self.verify_seconds,
@@ -140,12 +140,12 @@ class OpenOnly(Loading["OpenBundle"]):
     """Open a bundle without loading a model.
 
     Args:
-        path: Absolute path of the bundle.
+        place: The bundle.
         seconds: How long each caller waits.
     """
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        super().__init__("nothing yet", path, seconds)
+    def __init__(self, place: BundlePlace, seconds: float) -> None:
+        super().__init__("nothing yet", place, seconds)
 
     def do(self) -> OpenBundle:
         """Return the bundle."""
@@ -156,14 +156,14 @@ class LoadVariant(Loading[Loaded]):
     """Load one variant that was chosen before.
 
     Args:
-        path: Absolute path of the bundle.
+        place: The bundle.
         seconds: How long each caller waits.
         bundle: The bundle at the time when the variant was chosen.
         candidate: The variant.
     """
 
-    def __init__(self, path: Path, seconds: float, bundle: OpenBundle, candidate: Candidate) -> None:
-        super().__init__(candidate.place, path, seconds)
+    def __init__(self, place: BundlePlace, seconds: float, bundle: OpenBundle, candidate: Candidate) -> None:
+        super().__init__(candidate.place, place, seconds)
         self._before = bundle
         self._candidate = candidate
 
@@ -177,9 +177,9 @@ class LoadVariant(Loading[Loaded]):
 class _Reload(Loading["Backend"]):
     """Load the same variant again, in a child of ``fork``. There is no fallback, whose vectors might differ."""
 
-    def __init__(self, path: Path, seconds: float, bundle: OpenBundle, candidate: Candidate) -> None:
+    def __init__(self, place: BundlePlace, seconds: float, bundle: OpenBundle, candidate: Candidate) -> None:
         what = f"{candidate.place} again, in a process that was forked after it had been loaded,"
-        super().__init__(what, path, seconds)
+        super().__init__(what, place, seconds)
         self._before = bundle
         self._candidate = candidate
 

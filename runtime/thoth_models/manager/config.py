@@ -10,11 +10,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.errors import InvalidInputError
-from thoth_models.process.environment import memory_budget
+from thoth_models.process.environment import bundle_place, checked_digest, memory_budget
 from thoth_models.process.task import checked_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from thoth_models.process.environment import BundlePlace
 
 _MAX_THREADS = 1024
 
@@ -29,6 +31,8 @@ class ManagerConfig:
         same_space: Refuse a fallback of another embedding space, even if models.yaml accepts it.
         expect_spaces: The space that an index was built with, by name of the model. It applies to all names of that
             model, except those that are listed here themselves. A name that the bundle does not have is an error.
+        expect_digest: The bundle digest; another bundle is refused before its manifest is parsed. None for
+            ``THOTH_MODELS_DIGEST``; if that is not set either, any bundle is accepted.
         timeout: Seconds until a call that has to load a model fails, including the wait for memory.
         memory_budget: Bytes that loaded models may take together; the least recently used model is evicted for another
             one. None for ``THOTH_MODELS_MEMORY``, by default 0.6 of the memory of the container or machine.
@@ -44,6 +48,7 @@ class ManagerConfig:
     variants: Sequence[str] | None = None
     same_space: bool = False
     expect_spaces: Mapping[str, str] = field(default_factory=dict)
+    expect_digest: str | None = None
     timeout: float = 60.0
     memory_budget: int | None = None
     gather: bool = True
@@ -58,6 +63,8 @@ class ManagerConfig:
             # Absolute, so that it means the same after a chdir, and in a process that the settings are sent to. As a
             # str, because a Path with the same text is not equal to it, and would get another manager.
             object.__setattr__(self, "root", str(Path(self.root).absolute()))
+        if self.expect_digest is not None:
+            checked_digest(self.expect_digest)
         checked_seconds(self.timeout)
         for name in ("variants", "common_models"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))
@@ -102,6 +109,10 @@ class ManagerConfig:
         """Restore pickled state."""
         for name, value in state.items():
             object.__setattr__(self, name, MappingProxyType(value) if name == "expect_spaces" else value)
+
+    def place(self) -> BundlePlace:
+        """Return the bundle of a manager that is made now."""
+        return bundle_place(self.root, self.expect_digest)
 
     def budget(self) -> int | None:
         """Return the present memory budget in bytes; None for no limit."""

@@ -31,12 +31,10 @@ from thoth_models.manager.memory import give_back, resident_bytes
 from thoth_models.manager.names import name_in_bundle, resolve
 from thoth_models.manager.pool import Pool
 from thoth_models.manager.stats import Counters
-from thoth_models.process.environment import bundle_root
 from thoth_models.process.fork import ForkAware, at_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from thoth_models.bundle.manifest import Manifest
     from thoth_models.bundle.selection import Candidate
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from thoth_models.loading.tasks import Loaded
     from thoth_models.manager.config import ManagerConfig
     from thoth_models.manager.pool import Lease
+    from thoth_models.process.environment import BundlePlace
     from thoth_models.process.task import Task
     from thoth_models.types import Backend
     from thoth_models.verification.verify import OpenBundle
@@ -81,8 +80,7 @@ class ModelResolver(ForkAware):
 
     def __init__(self, config: ManagerConfig) -> None:
         self.config = config
-        # Made absolute now, because the working directory may change.
-        self._path = bundle_root(config.root).absolute()
+        self._place = config.place()
         self.counters = Counters()
         self.budget = config.budget()
         self.loaded: Pool[Loaded] = Pool(self.budget, self._evicted)
@@ -206,11 +204,11 @@ class ModelResolver(ForkAware):
         return make_embedding(bundle, requested, candidate, loaded, attempts, settings=self.config.changed)
 
     def _lease(self, bundle: OpenBundle, choice: Choice, deadline: float) -> Lease[Loaded]:
-        candidate, path, config, counters = choice.candidate, self._path, self.config, self.counters
+        candidate, place, config, counters = choice.candidate, self._place, self.config, self.counters
         return self.loaded.lease(
             candidate.place,
             resident_bytes(bundle.manifest, candidate.variant),
-            lambda: _Load(path, bundle, candidate, config, counters),
+            lambda: _Load(place, bundle, candidate, config, counters),
             max(0.0, deadline - time.monotonic()),
         )
 
@@ -221,7 +219,7 @@ class ModelResolver(ForkAware):
 
     def _opened(self) -> OpenBundle:
         seconds = self.config.timeout
-        lease = self._bundle.lease("bundle", 0, lambda: OpenOnly(self._path, seconds), seconds)
+        lease = self._bundle.lease("bundle", 0, lambda: OpenOnly(self._place, seconds), seconds)
         bundle = lease.thing
         lease.release()
         return bundle
@@ -242,9 +240,9 @@ class _Load(LoadVariant):
     """Loads one variant, and counts the load and its calls."""
 
     def __init__(
-        self, path: Path, bundle: OpenBundle, candidate: Candidate, config: ManagerConfig, counters: Counters
+        self, place: BundlePlace, bundle: OpenBundle, candidate: Candidate, config: ManagerConfig, counters: Counters
     ) -> None:
-        super().__init__(path, config.timeout, bundle, candidate)
+        super().__init__(place, config.timeout, bundle, candidate)
         self._gather = config.gather
         self._count = functools.partial(counters.add, candidate.model.name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from thoth_models.errors import EnvironmentFault, InvalidInputError
@@ -13,6 +14,9 @@ from thoth_models.process.cgroups import ROOT, cpu_quota, memory_limit
 ROOT_VARIABLE = "THOTH_MODELS_DIR"
 DEFAULT_ROOT = "/models"
 """The bundle directory in images; Kubernetes image volumes and KServe expect it there too."""
+
+DIGEST_VARIABLE = "THOTH_MODELS_DIGEST"
+"""The bundle digest that is expected at the bundle directory; images set it to that of the bundle they were made of."""
 
 THREADS_VARIABLE = "THOTH_MODELS_THREADS"
 """Number of threads that a model computes with; by default the number of usable cores."""
@@ -23,8 +27,10 @@ MEMORY_VARIABLE = "THOTH_MODELS_MEMORY"
 _SHARE = 0.6
 """Share of the memory for models. The rest is for the interpreter, for the batch in progress, and for the service."""
 
+_DIGEST_FORM = "a bundle digest of 64 lower-case hexadecimal digits"
 _MAX_THREADS = 1024  # a larger value is a typing error, not a machine
 _NUMBER = re.compile(r"[0-9]{1,9}")
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,15})(?:([kmg])i?)?b?", re.IGNORECASE)
 
 
@@ -38,6 +44,51 @@ def bundle_root(root: str | os.PathLike[str] | None = None) -> Path:
     if not isinstance(chosen, (str, os.PathLike)):
         raise InvalidInputError(f"root: expected a path as str or PathLike, found {type(chosen).__name__}")
     return Path(chosen)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundlePlace:
+    """Where the bundle is, and which bundle it has to be.
+
+    Attributes:
+        path: Absolute path of the bundle directory.
+        expect_digest: The bundle digest as 64 hexadecimal digits; None accepts any bundle.
+    """
+
+    path: Path
+    expect_digest: str | None
+
+
+def bundle_place(root: str | os.PathLike[str] | None = None, expect_digest: str | None = None) -> BundlePlace:
+    """Return the bundle to use.
+
+    Args:
+        root: As for :func:`bundle_root`. Made absolute, because the working directory may change.
+        expect_digest: The bundle digest; None for ``THOTH_MODELS_DIGEST``. If that is not set or empty either, any
+            bundle is accepted.
+
+    Raises:
+        InvalidInputError: ``root`` is not a path, or ``expect_digest`` not a sha256.
+        EnvironmentFault: The value of the variable is not a sha256.
+    """
+    path = bundle_root(root).absolute()
+    if expect_digest is None:
+        stated = os.environ.get(DIGEST_VARIABLE, "").strip()
+        if stated and not _DIGEST.fullmatch(stated):
+            raise EnvironmentFault(f"{DIGEST_VARIABLE}: expected {_DIGEST_FORM}, found {stated!r:.80}")
+        return BundlePlace(path=path, expect_digest=stated or None)
+    return BundlePlace(path=path, expect_digest=checked_digest(expect_digest))
+
+
+def checked_digest(expect_digest: object) -> str:
+    """Return a bundle digest that a caller gave.
+
+    Raises:
+        InvalidInputError: It is not a str of 64 lower-case hexadecimal digits.
+    """
+    if not isinstance(expect_digest, str) or not _DIGEST.fullmatch(expect_digest):
+        raise InvalidInputError(f"expect_digest: expected {_DIGEST_FORM}, found {expect_digest!r:.80}")
+    return expect_digest
 
 
 def available_cores() -> int:

@@ -33,7 +33,6 @@ from thoth_models.loading.tasks import OpenOnly
 from thoth_models.manager.config import ManagerConfig
 from thoth_models.manager.names import name_in_bundle, would_answer
 from thoth_models.manager.stats import Counters, ManagerStats, ModelStats
-from thoth_models.process.environment import bundle_root
 from thoth_models.references import SharedObject
 from thoth_models.switching.sides import Hosted, HostedEncoder, HostedProvider, LocalProvider, Side, TextEncoder
 
@@ -264,7 +263,7 @@ def _local_side(model: str, config: ManagerConfig, index: str | None) -> tuple[L
     """Return the local side for an index, and why the model is not the requested one."""
     if not isinstance(model, str):
         raise InvalidInputError(f"local: expected the name of a model, found {type(model).__name__}")
-    manifest = OpenOnly(bundle_root(config.root).absolute(), config.timeout).result().manifest
+    manifest = OpenOnly(config.place(), config.timeout).result().manifest
     expected = expected_space(manifest, name_in_bundle(manifest, model), config.expect_spaces) or index
     if index not in (None, expected):
         raise _misfit(str(index), f"the settings expect the space {expected} of {model!r}")

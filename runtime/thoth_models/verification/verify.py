@@ -19,7 +19,7 @@ from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
 from thoth_models.bundle.unsafe_references import unsafe_references
 from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
-from thoth_models.process.environment import usable_cores
+from thoth_models.process.environment import checked_digest, usable_cores
 from thoth_models.verification.contents import check_contents, map_contents, read_compared, unread
 from thoth_models.verification.entries import check_tree, parents
 from thoth_models.verification.regular_file import NotRegularError, RegularFile, mode_of
@@ -114,16 +114,20 @@ class VerifiedVariant:
         self.golden = golden
 
 
-def open_bundle(root: str | os.PathLike[str]) -> OpenBundle:
+def open_bundle(root: str | os.PathLike[str], *, expect_digest: str | None = None) -> OpenBundle:
     """Read the manifest of the bundle at ``root`` and check it against the checksum list.
+
+    Args:
+        root: The bundle directory.
+        expect_digest: The bundle digest, which is compared before the manifest is parsed; None accepts any.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
         ManifestError: The manifest is malformed.
-        VerificationError: The manifest and the checksum list disagree.
+        VerificationError: It is another bundle than the expected one, or the manifest and the checksum list disagree.
     """
     path = _absolute(root)
-    data = _read_index(path, MANIFEST_NAME)
+    data = _read_manifest(path, expect_digest)
     manifest = Manifest.from_bytes(data)
     if problems := list(_check_checksums(path, manifest)):
         raise VerificationError(str(path), problems)
@@ -185,21 +189,25 @@ def _parse_golden(data: bytes, built: BuiltModel, model: Model) -> Golden:
         raise ManifestError(f"{place}: {error}") from error
 
 
-def verify(root: str | os.PathLike[str], *, strict: bool = False) -> VerificationReport:
+def verify(
+    root: str | os.PathLike[str], *, strict: bool = False, expect_digest: str | None = None
+) -> VerificationReport:
     """Check a whole bundle: manifest, checksum list, the content of every file, and that nothing else is there.
 
     Args:
         root: The bundle directory.
         strict: Treat entries that users other than the owner may write as errors, not as warnings; and compare the
             digest of the whole of each file over 64 MiB as well, on one core, not only the digests of its parts.
+        expect_digest: The bundle digest, which is compared before anything else is read; None accepts any.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
+        InvalidInputError: ``expect_digest`` is not a sha256.
         VerificationError: There are differences; has each of them, with what was expected and what was found.
     """
     started = time.monotonic()
     path = _absolute(root)
-    data = _read_index(path, MANIFEST_NAME)
+    data = _read_manifest(path, None if expect_digest is None else checked_digest(expect_digest))
     try:
         manifest = Manifest.from_bytes(data)
     except ManifestError as error:
@@ -247,6 +255,21 @@ def _absolute(root: str | os.PathLike[str]) -> Path:
     if not resolved.is_dir():
         raise BundleNotFoundError(f"expected a bundle directory at {path}, found a file")
     return resolved
+
+
+def _read_manifest(root: Path, expect_digest: str | None) -> bytes:
+    """Read the manifest, and compare its bytes with the expected digest before anything parses them."""
+    data = _read_index(root, MANIFEST_NAME)
+    digest = Digest.of(data)
+    if expect_digest not in (None, digest.hex):
+        problem = Problem(
+            kind="pin",
+            path=MANIFEST_NAME,
+            expected=f"the bundle {expect_digest}",
+            found=f"the bundle {digest}",
+        )
+        raise VerificationError(str(root), [problem])
+    return data
 
 
 def _read_index(root: Path, name: str) -> bytes:

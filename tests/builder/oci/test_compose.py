@@ -41,6 +41,7 @@ def plan_of(manifest: Manifest, layers: tuple[Layer, ...], *images: BaseImage) -
     return Plan(
         format="image",
         manifest=manifest,
+        bundle_digest=Digest.of(manifest.to_bytes()),
         layers=layers,
         base=Base(images=images),
         texts=labels(manifest, ONE, TWO, Created(), {}),

@@ -34,7 +34,9 @@ def layers(manifest: Manifest, place: Path) -> tuple[Layer, ...]:
 
 def config_of(base: BaseImage, layers: tuple[Layer, ...], created: Created | None = None) -> dict[str, Any]:
     pairs = [(layer, Digest.of(layer.name.encode())) for layer in layers]
-    data = make_config(base, pairs, {"a": "b"}, created or Created(), "/models")
+    data = make_config(
+        base, pairs, {"a": "b"}, created or Created(), {"THOTH_MODELS_DIR": "/models", "THOTH_MODELS_DIGEST": "d"}
+    )
     document: dict[str, Any] = json.loads(data)
     assert json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == data
     return document
@@ -143,6 +145,7 @@ def test_a_base_is_completed_and_otherwise_kept(layers: tuple[Layer, ...]) -> No
                 "HF_HUB_DISABLE_TELEMETRY=1",
                 "ORT_DISABLE_TELEMETRY=1",
                 "THOTH_MODELS_DIR=/models",
+                "THOTH_MODELS_DIGEST=d",
             ),
         ],
         "User": "65532:65532",
