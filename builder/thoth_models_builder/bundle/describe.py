@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thoth_models.bundle.unsafe_references import SENTENCE_CONFIG, unsafe_references
+from thoth_models.bundle.unsafe_references import MODULE_KINDS, SENTENCE_CONFIG, module_kind, unsafe_references
 from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
 from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE, path_in
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from thoth_models_builder.bundle.model_files import ModelFiles
 
 _CODE_PREFIX = "sentence_transformers."
-_SUPPORTED = ("Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
 WITH_WEIGHTS = ("Transformer", "StaticEmbedding", "Dense", "LayerNorm")
 _BEGINNINGS = (["Transformer", "Pooling"], ["StaticEmbedding"])
 
@@ -95,14 +94,13 @@ def read_modules(files: ModelFiles) -> list[Module]:
         if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
             raise UnsupportedModelError(f"{place}: expected an object with a string under `type`, found {entry!r}")
         reference, name, directory = entry["type"], entry.get("name"), entry.get("path")
-        kind = reference.rpartition(".")[2]
         if not reference.startswith(_CODE_PREFIX):
             raise UnsupportedModelError(
                 f"{place}.type: expected a module of sentence-transformers, found {reference!r}, which is code of the "
                 "model's own (trust_remote_code); a bundle carries no code"
             )
-        if kind not in _SUPPORTED:
-            raise UnsupportedModelError(f"{place}.type: expected one of {', '.join(_SUPPORTED)}, found {kind!r}")
+        if (kind := module_kind(reference)) is None:
+            raise UnsupportedModelError(f"{place}.type: expected one of {', '.join(MODULE_KINDS)}, found {reference!r}")
         # The library joins this to the path of the model, and an absolute path would replace it.
         if not isinstance(directory, str) or (directory and any(p in ("", ".", "..") for p in directory.split("/"))):
             raise UnsupportedModelError(f"{place}.path: expected a directory of the model, found {directory!r}")
@@ -127,7 +125,7 @@ def refuse_unsafe(files: ModelFiles) -> None:
     Raises:
         UnsupportedModelError: There are such references; the message lists all of them.
     """
-    if unsafe := unsafe_references(files.digests, lambda path: files.json(path, dict)):
+    if unsafe := unsafe_references(files.digests, files.json):
         raise UnsupportedModelError("; ".join(map(str, unsafe)))
 
 
@@ -137,8 +135,8 @@ def describe(files: ModelFiles) -> ModelFacts:
     Raises:
         UnsupportedModelError: A fact is missing from the files, or the model needs something that a bundle refuses.
     """
-    refuse_unsafe(files)
     modules = read_modules(files)
+    refuse_unsafe(files)
     for module in (module for module in modules if module.kind in WITH_WEIGHTS):
         if not any(path.endswith(".safetensors") and _in(path, module.directory) for path in files.digests):
             wanted, pickled = module.path("model.safetensors"), module.path("pytorch_model.bin")

@@ -2,7 +2,8 @@
 
 Pure, except for the function that it is given to read a file. The files of a bundle are compared with the manifest, but
 sentence-transformers and transformers follow names *inside* some of them: to a tokenizer elsewhere, to weights in
-another directory, to code. The builder refuses such a model, and so does the runtime.
+another directory, to code, and to kernels, which are code on the Hub. The builder refuses such a model, and so does the
+runtime. Names that choose code have to be in a list here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,42 @@ _SENTENCE_KEYS = frozenset(
 _TASK_ARGUMENTS = ("model_args", "default_task")
 """The one argument for loading that it may have: a name that code of the model's own compares with its tasks."""
 _CODE_KEY = "auto_map"
-_CONFIG_KEYS = frozenset({"transformers_weights"})
+_CONFIG_KEYS = frozenset({"transformers_weights", "quantization_config", "compression_config"})
+_IMPLEMENTATIONS = frozenset({"eager", "sdpa", "torch", "batched_mm", "grouped_mm"})
+"""Names under keys such as ``attn_implementation`` that choose code of the installed libraries. Others are names of
+repositories, or ``flash_attention_2`` and the like, for which transformers looks up a repository too."""
+_IMPLEMENTATION_KEY = "_implementation"
+_KERNEL_KEYS = frozenset({"use_kernels", "kernel_config"})
+
+_MODULES_FILE = "modules.json"
+_LIBRARY = "sentence_transformers"
+_MODULE_HOMES = {
+    "Transformer": "base.modules.transformer",
+    "StaticEmbedding": "sentence_transformer.modules.static_embedding",
+    "Pooling": "sentence_transformer.modules.pooling",
+    "Dense": "base.modules.dense",
+    "LayerNorm": "sentence_transformer.modules.layer_norm",
+    "Dropout": "sentence_transformer.modules.dropout",
+    "Normalize": "base.modules.normalize",
+}
+_MODULE_KINDS = {
+    f"{_LIBRARY}.{home}.{kind}": kind
+    for kind, own in _MODULE_HOMES.items()
+    for home in ("models", "base.modules", "sentence_transformer.modules", own)
+}
+MODULE_KINDS = tuple(_MODULE_HOMES)
+"""The classes of sentence-transformers that a pipeline may consist of."""
+
+_ACTIVATION_NAMES = (
+    *("ELU", "GELU", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid", "Mish", "PReLU", "ReLU"),
+    *("ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softsign", "Tanh"),
+)
+_ACTIVATIONS = frozenset(
+    {"torch.nn.Identity", "torch.nn.modules.linear.Identity"}
+    | {f"torch.nn.{home}{name}" for name in _ACTIVATION_NAMES for home in ("", "modules.activation.")}
+)
+"""Classes of activation functions that a Dense module may name. For others, sentence-transformers imports what they
+name, or takes Tanh in their place."""
 _TOKENIZER_KEYS = frozenset({"fast_tokenizer_files", "gguf_file", "init_inputs", "tokenizer_object"})
 # Published models have these with paths of the machine they were made on; transformers replaces them.
 _IGNORED_TOKENIZER_KEYS = frozenset(
@@ -49,37 +85,40 @@ class UnsafeReference:
 
 def reads(path: str) -> bool:
     """Return whether :func:`unsafe_references` reads a file of that path."""
-    return _check_for(path.rpartition("/")[2]) is not None
+    return _check_for(path) is not None
 
 
-def unsafe_references(paths: Collection[str], read_object: Callable[[str], dict[str, Any]]) -> list[UnsafeReference]:
-    """Return the references in the configuration of a model that lead outside of its files.
+def module_kind(reference: str) -> str | None:
+    """Return which class of sentence-transformers a type of modules.json is, of :data:`MODULE_KINDS`; None for others.
+
+    Each has several names: those of earlier releases, and those of its packages.
+    """
+    return _MODULE_KINDS.get(reference)
+
+
+def unsafe_references(paths: Collection[str], read: Callable[[str, type[Any]], Any]) -> list[UnsafeReference]:
+    """Return the references in the configuration of a model that lead outside of its files, or to code.
 
     Args:
         paths: Every file of the model, relative to its directory.
-        read_object: Returns the content of a JSON file whose root is an object.
+        read: Returns the content of a JSON file, which has a root of the given type, dict or list.
     """
     return [
         UnsafeReference(path=path, expected=expected, found=found)
         for path in sorted(paths)
-        if (check := _check_for(path.rpartition("/")[2])) is not None
-        for expected, found in check(path, read_object(path), paths)
+        if (check := _check_for(path)) is not None
+        for expected, found in check(path, read(path, list if path == _MODULES_FILE else dict), paths)
     ]
 
 
 _Findings: TypeAlias = "Iterator[tuple[str, str]]"
 
 
-def _check_for(name: str) -> Callable[[str, dict[str, Any], Collection[str]], _Findings] | None:
-    if name == "model.safetensors.index.json":
-        return _check_index
-    if name == "tokenizer_config.json":
-        return _check_tokenizer
-    if name == "config.json":
-        return _check_config
-    if SENTENCE_CONFIG.fullmatch(name):
-        return _check_sentence_config
-    return None
+def _check_for(path: str) -> Callable[[str, Any, Collection[str]], _Findings] | None:
+    if path == _MODULES_FILE:
+        return _check_modules
+    name = path.rpartition("/")[2]
+    return _check_sentence_config if SENTENCE_CONFIG.fullmatch(name) else _CHECKS.get(name)
 
 
 def _check_index(path: str, values: dict[str, Any], paths: Collection[str]) -> _Findings:
@@ -102,6 +141,50 @@ def _check_tokenizer(_path: str, values: dict[str, Any], _paths: Collection[str]
 
 def _check_config(_path: str, values: dict[str, Any], _paths: Collection[str]) -> _Findings:
     yield from _refused(values, _CONFIG_KEYS)
+    yield from _check_implementations(values)
+    # Only a Dense module has the first key; in a transformer, the second is a name of the library's own table.
+    if "in_features" in values and (name := values.get("activation_function")) is not None and not _is_activation(name):
+        yield "`activation_function` to be a class of torch.nn, such as torch.nn.modules.activation.Tanh", repr(name)
+
+
+def _is_activation(name: object) -> bool:
+    return isinstance(name, str) and name in _ACTIVATIONS
+
+
+def _check_implementations(values: dict[str, Any]) -> _Findings:
+    """Look at all depths: a configuration of several parts has one for each."""
+    parts: list[tuple[str, object]] = [("", values)]
+    while parts:
+        place, part = parts.pop()
+        inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+        for key, value in inner:
+            at = f"{place}.{key}" if place else str(key)
+            if key in _KERNEL_KEYS and value:
+                yield f"no `{at}`", "one, which makes the library load code from the Hub"
+            elif isinstance(key, str) and _IMPLEMENTATION_KEY in key and not _is_known_implementation(value):
+                yield f"`{at}` to be eager or sdpa", repr(value)
+            else:
+                parts.append((at, value))
+
+
+def _is_known_implementation(value: object) -> bool:
+    """Return whether a value is None or a known name, or an object that has one for each part of the model."""
+    names = value.values() if isinstance(value, dict) else (value,)
+    return all(name is None or (isinstance(name, str) and name in _IMPLEMENTATIONS) for name in names)
+
+
+def _check_modules(_path: str, entries: list[Any], _paths: Collection[str]) -> _Findings:
+    for index, entry in enumerate(entries):
+        reference = entry.get("type") if isinstance(entry, dict) else None
+        if not isinstance(reference, str) or module_kind(reference) is None:
+            yield (
+                f"`[{index}].type` to be a module of sentence-transformers ({', '.join(MODULE_KINDS)})",
+                repr(reference),
+            )
+
+
+def _refuse_adapter(_path: str, _values: dict[str, Any], _paths: Collection[str]) -> _Findings:
+    yield "a whole model", "an adapter, whose base model the library would look up"
 
 
 def _check_sentence_config(_path: str, values: dict[str, Any], _paths: Collection[str]) -> _Findings:
@@ -121,3 +204,11 @@ def _refused(values: dict[str, Any], keys: frozenset[str]) -> _Findings:
     for key in sorted(keys & frozenset(values) - {_CODE_KEY}):
         if values[key] not in (None, {}, [], False):
             yield f"no `{key}`", "one, which the library would follow out of this model's files"
+
+
+_CHECKS: dict[str, Callable[[str, Any, Collection[str]], _Findings]] = {
+    "model.safetensors.index.json": _check_index,
+    "tokenizer_config.json": _check_tokenizer,
+    "config.json": _check_config,
+    "adapter_config.json": _refuse_adapter,
+}

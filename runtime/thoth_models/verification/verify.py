@@ -331,14 +331,14 @@ def _check_references(root: Path, variant: Variant) -> list[Problem]:
     """Yield the references in configurations that would lead a library out of the verified files."""
     prefix = f"{variant.directory}/"
 
-    def read_object(path: str) -> dict[str, Any]:
+    def read(path: str, kind: type[Any]) -> Any:  # noqa: ANN401 - of that kind
         try:
             value = json.loads(_read_index(root, prefix + path))
         except (ValueError, RecursionError):
-            return {}  # the library cannot read it either
-        return value if isinstance(value, dict) else {}
+            return kind()  # the library cannot read it either
+        return value if isinstance(value, kind) else kind()
 
-    unsafe = unsafe_references([path.removeprefix(prefix) for path in variant.files], read_object)
+    unsafe = unsafe_references([path.removeprefix(prefix) for path in variant.files], read)
     return [
         Problem(kind="unsafe", path=prefix + finding.path, expected=finding.expected, found=finding.found)
         for finding in unsafe

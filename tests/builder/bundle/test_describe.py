@@ -198,11 +198,11 @@ def test_a_width_that_no_known_key_states_is_that_of_pooling() -> None:
     assert facts_of(changed("config.json", hidden_size=None)).dimension == 8
 
 
-@pytest.mark.parametrize("name", ["Transformer", "base.modules.transformer.Transformer"])
-def test_modules_are_recognised_by_their_last_name(name: str) -> None:
+@pytest.mark.parametrize("name", ["models.Transformer", "base.modules.transformer.Transformer"])
+def test_modules_are_recognised_by_the_names_that_releases_gave_them(name: str) -> None:
     entries = [
         {"name": "0", "path": "", "type": f"sentence_transformers.{name}"},
-        {"name": "1", "path": "1_Pooling", "type": "sentence_transformers.x.Pooling"},
+        {"name": "1", "path": "1_Pooling", "type": "sentence_transformers.sentence_transformer.modules.Pooling"},
     ]
     found = read_modules(files_of({"modules.json": as_json(entries)}))
     assert found == [Module(kind="Transformer", directory=""), Module(kind="Pooling", directory="1_Pooling")]

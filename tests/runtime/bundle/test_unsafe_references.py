@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.bundles import invented_model, make_bundle, make_writable
-from thoth_models.bundle.unsafe_references import reads, unsafe_references
+from thoth_models.bundle.unsafe_references import MODULE_KINDS, module_kind, reads, unsafe_references
 from thoth_models.errors import ModelUnavailableError, VerificationError
 from thoth_models.loading.load import load_embedding
 from thoth_models.verification.verify import verify
@@ -21,7 +21,35 @@ TOKENIZER = "tokenizer_config.json"
 INDEX = "model.safetensors.index.json"
 SHARD = "model-00001-of-00001.safetensors"
 
-UNSAFE: list[tuple[str, dict[str, Any], str]] = [
+MODULES = "modules.json"
+IMPLEMENTATION = "attn_implementation` to be eager or sdpa"
+
+UNSAFE: list[tuple[str, Any, str]] = [
+    # Names of repositories, or names for which transformers knows a repository.
+    ("config.json", {"attn_implementation": "someone/kernel"}, f"`{IMPLEMENTATION}"),
+    ("config.json", {"_attn_implementation": "someone/kernel@main:flash"}, f"`_{IMPLEMENTATION}"),
+    ("config.json", {"attn_implementation": "flash_attention_2"}, f"`{IMPLEMENTATION}"),
+    ("config.json", {"attn_implementation": {"": "sdpa", "text_config": "a/b"}}, f"`{IMPLEMENTATION}"),
+    ("config.json", {"attn_implementation": ["a/b"]}, f"`{IMPLEMENTATION}"),
+    ("config.json", {"text_config": {"attn_implementation": "a/b"}}, f"`text_config.{IMPLEMENTATION}"),
+    ("config.json", {"parts": [{"_attn_implementation_internal": "a/b"}]}, "`parts.0._attn_implementation_internal`"),
+    ("config.json", {"experts_implementation": "a/b"}, "`experts_implementation` to be eager or sdpa"),
+    ("config.json", {"use_kernels": True}, "no `use_kernels`"),
+    ("config.json", {"text_config": {"kernel_config": {"RMSNorm": "a/b:RMSNorm"}}}, "no `text_config.kernel_config`"),
+    ("config.json", {"quantization_config": {"quant_method": "hqq"}}, "no `quantization_config`"),
+    ("config.json", {"in_features": 8, "activation_function": "torch.hub.load"}, "`activation_function` to be a class"),
+    ("config.json", {"in_features": 8, "activation_function": "os.Tanh"}, "`activation_function` to be a class"),
+    (
+        "config.json",
+        {"in_features": 8, "activation_function": ["Tanh"]},
+        "`activation_function` to be a class",
+    ),
+    ("adapter_config.json", {"base_model_name_or_path": "a/b"}, "a whole model"),
+    (MODULES, [{"type": "sentence_transformers.util.Pooling"}], "`[0].type` to be a module of sentence-transformers"),
+    (MODULES, [{"type": "sentence_transformers.models.Router"}], "`[0].type` to be a module"),
+    (MODULES, [{"type": "modeling.Transformer"}], "`[0].type` to be a module"),
+    (MODULES, [{"type": ["sentence_transformers.models.Pooling"]}], "`[0].type` to be a module"),
+    (MODULES, ["sentence_transformers.models.Pooling"], "`[0].type` to be a module"),
     (SENTENCE, {"tokenizer_name_or_path": "/elsewhere"}, "no `tokenizer_name_or_path`"),
     (SENTENCE, {"model_kwargs": {"subfolder": "../.."}}, "no `model_kwargs`"),
     (SENTENCE, {"processor_kwargs": {"tokenizer_file": "/x"}}, "no `processor_kwargs`"),
@@ -44,7 +72,15 @@ UNSAFE: list[tuple[str, dict[str, Any], str]] = [
     (INDEX, {"weight_map": {"w": "pytorch_model.bin"}}, "`weight_map` to name weight files"),
 ]
 
-SAFE: list[tuple[str, dict[str, Any]]] = [
+SAFE: list[tuple[str, Any]] = [
+    ("config.json", {"attn_implementation": None, "_attn_implementation": "sdpa", "experts_implementation": "eager"}),
+    ("config.json", {"attn_implementation": {"": "sdpa", "text_config": "eager"}, "use_kernels": False}),
+    # What jina-embeddings-v2 says to code of its own.
+    ("config.json", {"attn_implementation": "torch"}),
+    ("config.json", {"conv_kernel_size": 3, "activation_function": "swiglu"}),
+    ("config.json", {"in_features": 8, "activation_function": "torch.nn.modules.activation.Tanh"}),
+    ("config.json", {"in_features": 8, "activation_function": "torch.nn.modules.linear.Identity"}),
+    (MODULES, [{"type": "sentence_transformers.models.Transformer"}, {"type": "sentence_transformers.models.Pooling"}]),
     (SENTENCE, {"max_seq_length": 256, "do_lower_case": False}),
     (SENTENCE, {"transformer_task": "feature-extraction", "modality_config": {"text": {}}, "model_args": {}}),
     (SENTENCE, {"model_args": {"default_task": "text-matching"}}),
@@ -54,34 +90,35 @@ SAFE: list[tuple[str, dict[str, Any]]] = [
     (INDEX, {"weight_map": {"w": SHARD}}),
     (INDEX, {}),
 ]
-PATHS = ["modules.json", "merges.txt", SHARD]
+PATHS = ["merges.txt", SHARD]
 
 
-def unsafe(path: str, table: dict[str, Any]) -> list[str]:
-    return [finding.expected for finding in unsafe_references([*PATHS, path], lambda _path: table)]
+def unsafe(path: str, table: Any) -> list[str]:
+    return [finding.expected for finding in unsafe_references([*PATHS, path], lambda _path, _kind: table)]
 
 
 @pytest.mark.parametrize(("path", "table", "expected"), UNSAFE)
 @pytest.mark.parametrize("directory", ["", "0_Transformer/"])
-def test_what_leads_outside_is_found(directory: str, path: str, table: dict[str, Any], expected: str) -> None:
+def test_what_leads_outside_is_found(directory: str, path: str, table: Any, expected: str) -> None:
+    if path == MODULES and directory:
+        pytest.skip("the library reads it at the top only")
     (found,) = unsafe(directory + path, table)
     assert found.startswith(expected)
 
 
 @pytest.mark.parametrize(("path", "table"), SAFE)
-def test_what_published_models_say_is_let_through(path: str, table: dict[str, Any]) -> None:
+def test_what_published_models_say_is_let_through(path: str, table: Any) -> None:
     assert unsafe(path, table) == []
 
 
 def test_only_configurations_are_read() -> None:
-    assert [path for path in (*PATHS, "vocab.txt", "tokenizer.json", "a/config.json") if reads(path)] == [
-        "a/config.json"
-    ]
+    paths = (*PATHS, "vocab.txt", "tokenizer.json", "a/config.json", "modules.json", "a/modules.json")
+    assert [path for path in paths if reads(path)] == ["a/config.json", "modules.json"]
 
 
 @pytest.mark.parametrize(("path", "table", "expected"), UNSAFE)
 def test_a_bundle_that_leads_outside_is_neither_intact_nor_loaded(
-    path: str, table: dict[str, Any], expected: str, tmp_path: Path
+    path: str, table: Any, expected: str, tmp_path: Path
 ) -> None:
     """Whoever built it: its manifest is consistent, and every byte is the one that it lists."""
     root = tmp_path / "bundle"
@@ -96,3 +133,19 @@ def test_a_bundle_that_leads_outside_is_neither_intact_nor_loaded(
             load_embedding("mini", root=root)
     finally:
         make_writable(root)
+
+
+@pytest.mark.torch
+def test_the_modules_and_activations_that_the_library_writes_are_known() -> None:
+    """Those of the release that is installed, under the names that it gives them."""
+    from sentence_transformers.base import modules as base
+    from sentence_transformers.sentence_transformer import modules as dense
+    from sentence_transformers.util import fullname
+    from torch import nn
+
+    found = {kind: getattr(dense, kind, None) or getattr(base, kind) for kind in MODULE_KINDS}
+    assert {kind: module_kind(fullname(object.__new__(cls))) for kind, cls in found.items()} == {
+        kind: kind for kind in MODULE_KINDS
+    }
+    for activation in (nn.Identity(), nn.Tanh(), nn.GELU(), nn.ReLU(), nn.SiLU()):
+        assert unsafe("config.json", {"in_features": 8, "activation_function": fullname(activation)}) == []
