@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lambda: int(options.run(options)),
         lambda error: _report_error(error, as_json=getattr(options, "json", False)),
         expected=(BuildError,),
+        clean=inputs.as_shown,
     )
 
 

@@ -20,11 +20,15 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Column, Table
 
 from thoth_models_builder.cli.compile_progress import compile_progress
+from thoth_models_builder.pipeline.inputs import as_shown
 from thoth_models_builder.reports.bundle_diff import MEANINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from thoth_models_builder.reports.bundle_diff import BundleDiff
     from thoth_models_builder.reports.results import (
@@ -55,15 +59,33 @@ def configure_logging(*, verbose: bool) -> None:
     logger = logging.getLogger("thoth_models_builder")
     # Only loggers of this package: the HTTP client logs full URLs, which may contain signatures.
     console = _Console(stderr=True)
-    logger.handlers = [RichHandler(console=console, show_time=False, show_path=False, markup=False)]
+    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+    handler.setFormatter(_PlainFormatter("%(message)s"))
+    logger.handlers = [handler]
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
     logger.propagate = False
 
 
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return as_shown(super().format(record))
+
+
 class _Console(Console):
+    """A console on which texts, whatever the names in them, do not control the terminal, and show no secret."""
+
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - what rich takes
         # rich would turn `:dog:` in a prompt or path into an emoji.
         super().__init__(emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - what rich takes
+        """Print objects; in texts, secrets are removed before rich divides them."""
+        super().print(*(as_shown(one) if isinstance(one, str) else one for one in objects), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render everything else, such as the cells of a table."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=as_shown(segment.text))
 
     def on_broken_pipe(self) -> None:
         """Raise instead of exiting with 1, as rich does: that code means that verification failed."""

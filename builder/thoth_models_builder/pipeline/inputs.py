@@ -1,11 +1,13 @@
-"""Read the input files of commands: models.yaml and models.lock."""
+"""What commands read and show: models.yaml and models.lock, and text without secrets."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from thoth_models.bundle.hidden_characters import escaped
 from thoth_models_builder.errors import Finding, LockError, SpecError, SpecNotFoundError
+from thoth_models_builder.net.redact import without_stated_secrets
 from thoth_models_builder.spec.lockfile import Lock
 from thoth_models_builder.spec.models_yaml import json_schema, parse_spec
 from thoth_models_builder.storage.files import open_regular
@@ -22,6 +24,11 @@ _MAX_INPUT_SIZE = 64 * 1024 * 1024
 def schema() -> str:
     """Return the JSON Schema of models.yaml as the text of models.schema.json."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def as_shown(text: str) -> str:
+    """Return a text as it is shown: without the secrets of the environment, and with hidden characters as escapes."""
+    return escaped(without_stated_secrets(text))
 
 
 def read_spec(file: Path) -> Spec:

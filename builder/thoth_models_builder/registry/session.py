@@ -22,6 +22,7 @@ from thoth_models_builder.net.certificates import (
     is_tls_error,
     named_certificates,
 )
+from thoth_models_builder.net.proxies import refuse_malformed_proxies
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.retry import RepeatError, RetryableError, retried, retry_after
 from thoth_models_builder.oci.references import DOCKER_HUB, is_loopback
@@ -92,6 +93,7 @@ class Session:
         limits = self.limits
         timeout = httpx2.Timeout(limits.read, connect=limits.connect, write=limits.write)
         adopt_certificates()
+        refuse_malformed_proxies(RegistryError)
         try:
             self._client = httpx2.AsyncClient(
                 timeout=timeout,

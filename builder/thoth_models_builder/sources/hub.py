@@ -20,6 +20,7 @@ from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.net.body import cap_body, found_in_answer
 from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice, named_certificates
+from thoth_models_builder.net.proxies import refuse_malformed_proxies
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.retry import RetryableError, retried
 from thoth_models_builder.sources.http import Downloader
@@ -168,6 +169,7 @@ class HubRepository:
     def _check_reachable(self) -> None:
         if any(os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")):
             raise SourceUnreachableError("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, so the Hub is not asked")
+        refuse_malformed_proxies(SourceUnreachableError)
         if not _is_address(self._endpoint):
             # The value is not shown: it may contain a password.
             raise SourceUnreachableError("expected HF_ENDPOINT to be an address that begins with https:// or http://")

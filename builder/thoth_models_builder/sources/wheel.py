@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from thoth_models.bundle.digest import READ_SIZE
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
+from thoth_models_builder.net.proxies import refuse_malformed_proxies
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.sources.model_card import MAX_CARD_SIZE, license_of
 from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
@@ -148,6 +149,8 @@ class WheelArchive:
     def _download(self) -> Path:
         if self._wheel is not None:
             return self._wheel
+        # pip uses them as well.
+        refuse_malformed_proxies(SourceUnreachableError)
         self._scratch_parent.mkdir(parents=True, exist_ok=True)
         self._scratch = tempfile.TemporaryDirectory(dir=self._scratch_parent, prefix="wheel-")
         command = [

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.hidden_characters import HIDDEN, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,8 @@ def _refuse_number(text: str) -> NoReturn:
 
 
 def _shortened(text: str, most: int = _SHOWN) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+    shown = escaped(text[:most])
+    return shown if len(text) <= most else f"{shown}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +210,6 @@ class Node:
             raise self.wrong("a sha256 of 64 lower-case hexadecimal digits") from None
 
 
-# The last range is how Python represents bytes that are not UTF-8 in names from the file system.
-_UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _MAX_PATH_LENGTH = 1024  # bytes; below the limits of every file system that a bundle is unpacked on
 _MAX_PART_LENGTH = 255
 
@@ -218,15 +218,16 @@ def safe_path(node: Node) -> str:
     """Return a relative path that cannot leave the directory it is joined to, and that ``sha256sum`` prints unescaped.
 
     Raises:
-        FormatError: The path is absolute, has an empty, ``.`` or ``..`` part, a backslash or a control character, or is
-            too long for a file system.
+        FormatError: The path is absolute, has an empty, ``.`` or ``..`` part, a backslash or a hidden character, or
+            is too long for a file system.
     """
     path = node.text()
     parts = path.split("/")
     if (
-        _UNSAFE_CHARACTERS.search(path)
+        "\\" in path
+        or HIDDEN.search(path)
         or any(part in ("", ".", "..") or len(part.encode()) > _MAX_PART_LENGTH for part in parts)
         or len(path.encode()) > _MAX_PATH_LENGTH
     ):
-        raise node.wrong("a relative path with / between its parts, without `.`, `..`, backslash or control character")
+        raise node.wrong("a relative path with / between its parts, without `.`, `..`, backslash or hidden character")
     return path

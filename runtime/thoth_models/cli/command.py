@@ -15,6 +15,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thoth_models.bundle.hidden_characters import escaped
+from thoth_models.cli.plain_output import plain_output
 from thoth_models.errors import ThothModelsError
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ FAILED = 4
 
 
 def run_command(
-    run: Callable[[], int], report: Callable[[Exception], int], *, expected: tuple[type[Exception], ...] = ()
+    run: Callable[[], int],
+    report: Callable[[Exception], int],
+    *,
+    expected: tuple[type[Exception], ...] = (),
+    clean: Callable[[str], str] = escaped,
 ) -> int:
     """Run one command and return its exit code; never raises.
 
@@ -36,6 +42,7 @@ def run_command(
         run: Runs the command, prints its output, and returns the exit code.
         report: Prints an error, and returns the exit code for it.
         expected: Exceptions that users may cause; others are bugs, and are shown with their traceback.
+        clean: Returns a text as it is printed, whatever the names in it.
     """
     if sys.stdout is None:  # closed by the parent process
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - stays open for the rest of the process
@@ -44,7 +51,8 @@ def run_command(
             # A result must be printable whatever the locale and the file names in it.
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = _guarded(run, report, (ThothModelsError, OSError, *expected))
+        with plain_output(clean):
+            code = _guarded(run, report, (ThothModelsError, OSError, *expected))
         sys.stdout.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):

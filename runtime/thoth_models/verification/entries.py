@@ -9,6 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Literal
 
+from thoth_models.bundle.hidden_characters import escaped
 from thoth_models.errors import Problem
 from thoth_models.verification.regular_file import kind_of, mode_of
 
@@ -53,15 +54,10 @@ def _check_entry(path: str, mode: int | None, expected: set[str], directories: s
     if path in directories:
         return Problem(kind="special", path=path, expected="a directory", found=kind_of(mode))
     if path not in expected:
-        return Problem(kind="extra", path=_printable(path), expected="nothing", found=kind_of(mode))
+        return Problem(kind="extra", path=escaped(path), expected="nothing", found=kind_of(mode))
     if mode is None or not stat.S_ISREG(mode):
         return Problem(kind="special", path=path, expected="a regular file", found=kind_of(mode))
     return None
-
-
-def _printable(path: str) -> str:
-    """Escape control and other unprintable characters in a name from the file system."""
-    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in path)
 
 
 def parents(paths: Iterable[str]) -> set[str]:

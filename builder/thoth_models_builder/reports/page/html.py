@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import unicodedata
 from importlib import resources
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from thoth_models.bundle.hidden_characters import HIDDEN
 from thoth_models_builder.reports.page.benchmarks import METRICS
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 
 _MAX_TEXT: Final = 160
 """Longest text of others that is shown as a whole, in characters: one golden text has thousands."""
-
-_HIDDEN: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]"
-)
-"""Control characters, marks that change the direction of text, line separators, half characters, spaces of no width.
-
-Joiners (U+200C, U+200D) are not among them: scripts and emoji need them."""
-
 
 def render(page: Page) -> bytes:
     """Return the page as UTF-8; the same facts give the same bytes."""
@@ -50,7 +42,7 @@ def visible(value: object) -> object:
     if isinstance(value, (Markup, StrictUndefined)):  # the latter raises once it is shown, with its name
         return value
     if isinstance(value, str):
-        return _HIDDEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", value)
+        return HIDDEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value
     raise TypeError(f"expected text or a number to show, found {value!r:.100}")
@@ -60,7 +52,7 @@ def excerpt(text: str) -> str:
     """Return a text of others in a form that one can see: not empty, not only spaces, not of a thousand characters."""
     if not text:
         return "(empty)"
-    if text.isspace() and not _HIDDEN.search(text):
+    if text.isspace() and not HIDDEN.search(text):
         return f"({len(text)} space{'s' if len(text) > 1 else ''})"
     if len(text) > _MAX_TEXT:
         return f"{_cut(text)}… ({len(text):,} characters)"
