@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 
 def error_kinds(base: type[Exception], where: str) -> list[type[Exception]]:
     """Return the classes below ``base`` that a package or module defines, in the order of their names."""
@@ -18,9 +20,9 @@ def error_kinds(base: type[Exception], where: str) -> list[type[Exception]]:
 
 def made(kind: type[Exception]) -> Exception:
     """Return an error of a class, whatever its constructor takes."""
-    try:
-        return kind("x")
-    except TypeError:  # it takes more than a message
-        error = kind.__new__(kind)
-        assert isinstance(error, Exception)
-        return error
+    for arguments in (("x",), ("x", ())):  # a message, or a place and what is wrong there
+        with contextlib.suppress(TypeError):
+            return kind(*arguments)
+    error = kind.__new__(kind)
+    assert isinstance(error, Exception)
+    return error

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME
-from thoth_models.errors import ThothModelsError
+from thoth_models.errors import ThothModelsError, VerificationError
 from thoth_models.verification.report_file import report_path
 from thoth_models.verification.verify import VerificationReport, verify
 from thoth_models_builder.errors import OutputError
@@ -45,7 +45,7 @@ def read_previous(output: Path) -> tuple[VerificationReport | None, str | None]:
         The runtime's report if the bundle is intact; otherwise None, and the reason if there is a damaged bundle.
 
     Raises:
-        OutputError: ``output`` exists but is not a bundle, so it must not be replaced.
+        OutputError: ``output`` exists but is not a bundle, or has other files as well, so it must not be replaced.
     """
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise OutputError(f"{output}: expected a bundle directory or nothing, found a file or symlink")
@@ -59,6 +59,12 @@ def read_previous(output: Path) -> tuple[VerificationReport | None, str | None]:
     try:
         return verify(output, strict=True), None
     except ThothModelsError as error:
+        problems = error.problems if isinstance(error, VerificationError) else ()
+        if others := [problem.path for problem in problems if problem.kind == "extra"]:
+            raise OutputError(
+                f"{output}: expected only the files of a bundle, which a build replaces, found others: "
+                f"{', '.join(others)}; move them elsewhere"
+            ) from error
         return None, str(error)
 
 

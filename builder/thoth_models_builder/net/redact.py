@@ -55,7 +55,7 @@ def stated_secrets(environment: Mapping[str, str]) -> frozenset[str]:
 
 
 def _secrets_of(name: str, value: str) -> Iterator[str]:
-    if _NAMES.search(name) and "://" not in value and not os.path.isabs(value):
+    if _NAMES.search(name) and "://" not in value and not value.startswith("/"):
         yield value
     # Several addresses may stand in one variable, as in PIP_EXTRA_INDEX_URL.
     for address in value.split() if "://" in value else ():

@@ -13,6 +13,7 @@ from thoth_models_builder.errors import ImageNotFoundError, LayoutError, UsageEr
 from thoth_models_builder.oci.descriptors import (
     INDEXES,
     MANIFESTS,
+    MAX_DOCUMENTS,
     Descriptor,
     check_media_type,
     children,
@@ -27,6 +28,8 @@ from thoth_models_builder.oci.layout_files import blob_path, prepare_layout, rea
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from thoth_models.bundle.digest import Digest
 
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 _LAYERS: Final = {
@@ -56,7 +59,7 @@ def read_bases(layout: Path, platforms: Collection[str]) -> list[BaseImage]:
     if len(entries) != 1:
         raise LayoutError(f"{layout}/index.json: expected one image or index, found {len(entries)}")
     found: dict[str, BaseImage] = {}
-    for entry in _manifests(layout, entries[0], 0):
+    for entry in _manifests(layout, entries[0], set()):
         image = _read_image(layout, entry)
         found.setdefault(normal_platform(platform_name(image.platform)), image)
     wanted = {normal_platform(name) for name in platforms}
@@ -102,12 +105,19 @@ def join_bases(layouts: Sequence[Path], joined: Path, platforms: Collection[str]
     return [image for _, image in kept]
 
 
-def _manifests(layout: Path, entry: Descriptor, depth: int) -> Iterator[Descriptor]:
+def _manifests(layout: Path, entry: Descriptor, seen: set[tuple[Digest, str]], depth: int = 0) -> Iterator[Descriptor]:
+    """Yield the manifests below an index, each once, although an index may name it again and again."""
+    key = entry.digest, platform_name(entry.platform)
+    if key in seen:
+        return
+    seen.add(key)
+    if len(seen) > MAX_DOCUMENTS:
+        raise LayoutError(f"{layout}: expected at most {MAX_DOCUMENTS} manifests and indexes, found more")
     if entry.media_type in INDEXES:
         if depth >= _MAX_DEPTH:
             raise LayoutError(f"{layout}: expected indexes in at most {_MAX_DEPTH} levels, found more")
         for child in _children(layout, entry, _document(layout, entry)):
-            yield from _manifests(layout, child, depth + 1)
+            yield from _manifests(layout, child, seen, depth + 1)
     elif entry.media_type not in MANIFESTS:
         raise LayoutError(f"{layout}: expected a manifest or an index, found {entry.media_type!r:.120}")
     elif _REFERENCE_TYPE not in entry.annotations:  # attestations about the base do not hold for the image made from it

@@ -33,6 +33,10 @@ INDEXES = frozenset({OCI_INDEX, DOCKER_INDEX})
 MAX_DOCUMENT_SIZE = 4 * 1024 * 1024
 """Bytes of a manifest or an index: what registries accept, by the distribution specification."""
 
+MAX_DOCUMENTS = 1000
+"""Number of entries of an index or a manifest, and of documents below an index. Images for all platforms, with an
+attestation for each, have a few dozen."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Descriptor:
@@ -155,6 +159,8 @@ def _listed(document: Mapping[str, Any], name: str) -> list[Descriptor]:
         return []
     if not isinstance(values, list):
         raise ValueError(f"{name}: expected a list, found a {type(values).__name__}")  # noqa: TRY004
+    if len(values) > MAX_DOCUMENTS:
+        raise ValueError(f"{name}: expected at most {MAX_DOCUMENTS} entries, found {len(values)}")
     return [parse_descriptor(value, f"{name}[{index}]") for index, value in enumerate(values)]
 
 

@@ -19,6 +19,7 @@ from thoth_models_builder.oci.descriptors import (
     DOCKER_MANIFEST,
     INDEXES,
     MAX_DOCUMENT_SIZE,
+    MAX_DOCUMENTS,
     OCI_INDEX,
     OCI_MANIFEST,
     Descriptor,
@@ -61,6 +62,7 @@ class Puller:
     layout: Path
     platforms: Collection[str] | None
     _blobs: list[Descriptor] = field(default_factory=list, init=False)
+    _documents: set[Digest] = field(default_factory=set, init=False)
 
     async def documents(self) -> Descriptor:
         """Fetch manifests and indexes, and return the descriptor for index.json.
@@ -145,7 +147,11 @@ class Puller:
             raise ImageNotFoundError(
                 f"{self.reference}: expected an image for {asked or 'some platform'}, found {there}"
             )
-        for child in kept:
+        # Each once, although an index may name it again and again.
+        for child in unique(child for child in kept if child.digest not in self._documents):
+            self._documents.add(child.digest)
+            if len(self._documents) > MAX_DOCUMENTS:
+                raise RegistryError(f"{self.reference}: expected at most {MAX_DOCUMENTS} documents, found more")
             child_descriptor, child_data = await self._document(f"sha256:{child.digest}", child)
             await self._follow(child_descriptor, child_data, depth=depth + 1)
         if len(kept) < len(found):

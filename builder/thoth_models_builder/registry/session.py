@@ -24,6 +24,7 @@ from thoth_models_builder.net.certificates import (
 )
 from thoth_models_builder.net.proxies import refuse_malformed_proxies
 from thoth_models_builder.net.redact import without_secrets
+from thoth_models_builder.net.redirects import refused_redirect
 from thoth_models_builder.net.retry import RepeatError, RetryableError, retried, retry_after
 from thoth_models_builder.oci.references import DOCKER_HUB, is_loopback
 from thoth_models_builder.registry.challenge import Challenge, parse_challenges, read_token, token_request
@@ -103,6 +104,7 @@ class Session:
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=limits.concurrency),
                 # identity: the digest is that of the blob, not of a compressed form of it.
                 headers={"Accept-Encoding": "identity", "User-Agent": "thoth-models-builder"},
+                event_hooks={"response": [self._check_redirect]},
             )
             self._origin = httpx2.URL(self._base).origin
         except (ValueError, ImportError, OSError, httpx2.InvalidURL) as error:
@@ -254,6 +256,10 @@ class Session:
             return await self._client.send(request, stream=True, follow_redirects=method in {"GET", "HEAD"})
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise self._transport_error(method, url, error) from None
+
+    async def _check_redirect(self, response: httpx2.Response) -> None:
+        if (reason := refused_redirect(response)) is not None:
+            raise RegistryError(f"{self.registry}: {reason}")
 
     def _transport_error(self, method: str, url: httpx2.URL, error: Exception) -> BuildError:
         found = without_secrets(f"{type(error).__name__} {error}".strip(), *self._secrets)

@@ -25,6 +25,7 @@ from thoth_models_builder.net.certificates import (
     named_certificates,
 )
 from thoth_models_builder.net.redact import without_secrets
+from thoth_models_builder.net.redirects import refused_redirect
 from thoth_models_builder.net.retry import RepeatError, RetryableError, StallDetector, retried, retry_after
 from thoth_models_builder.sources.source import Failure, RemoteFile
 
@@ -115,7 +116,11 @@ class Downloader:
         try:
             # follow_redirects drops the Authorization header where the origin changes.
             opened = httpx2.AsyncClient(
-                timeout=timeout, follow_redirects=True, max_redirects=_MAX_REDIRECTS, headers=self._headers()
+                timeout=timeout,
+                follow_redirects=True,
+                max_redirects=_MAX_REDIRECTS,
+                headers=self._headers(),
+                event_hooks={"response": [_check_redirect]},
             )
         except (ValueError, ImportError, OSError, httpx2.InvalidURL) as error:
             found = f"{without_secrets(str(error))}{named_certificates()}"
@@ -273,6 +278,15 @@ class _Answer:
             stall.received(len(data))
         if file.size is not None and sink.offset < file.size:
             raise RetryableError(f"{file.path}: expected {file.size} bytes, found the end after {sink.offset}")
+
+
+async def _check_redirect(response: httpx2.Response) -> None:
+    try:
+        reason = refused_redirect(response)
+    except httpx2.InvalidURL:
+        return  # the client says so
+    if reason is not None:
+        raise SourceError(reason)
 
 
 class _EnoughError(Exception):

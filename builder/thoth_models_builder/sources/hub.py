@@ -22,6 +22,7 @@ from thoth_models_builder.net.body import cap_body, found_in_answer
 from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice, named_certificates
 from thoth_models_builder.net.proxies import refuse_malformed_proxies
 from thoth_models_builder.net.redact import without_secrets
+from thoth_models_builder.net.redirects import refused_redirect
 from thoth_models_builder.net.retry import RetryableError, retried
 from thoth_models_builder.sources.http import Downloader
 from thoth_models_builder.sources.model_card import plain_license
@@ -279,6 +280,8 @@ class HubRepository:
 
         def look(response: Any) -> None:  # noqa: ANN401 - the HTTP client's answer
             answers[:] = [response]
+            if (reason := refused_redirect(response)) is not None:
+                raise SourceError(reason)
             cap_body(response, _MAX_METADATA_SIZE, SourceError)
 
         try:

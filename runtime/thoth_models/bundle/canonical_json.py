@@ -7,7 +7,6 @@ digest of the bytes identifies the value. The manifest here and the builder's lo
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -16,6 +15,7 @@ from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.hidden_characters import HIDDEN, escaped
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
 T = TypeVar("T")

@@ -17,13 +17,11 @@ HIDDEN: Final = re.compile(
 
 Joiners (U+200C, U+200D) are not among them: scripts and emoji need them."""
 
-_LAYOUT: Final = "\n\t"
 
+def escaped(text: str, *, keep: str = "\n\t") -> str:
+    r"""Return a text with hidden characters as escapes, such as ``\u202e``, except those to ``keep``."""
 
-def escaped(text: str) -> str:
-    r"""Return a text with hidden characters as escapes, such as ``\u202e``; line feeds and tabs stay."""
-    return HIDDEN.sub(lambda found: found[0] if found[0] in _LAYOUT else _escape(found[0]), text)
+    def escape(found: re.Match[str]) -> str:
+        return found[0] if found[0] in keep else found[0].encode("unicode_escape").decode()
 
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    return HIDDEN.sub(escape, text)

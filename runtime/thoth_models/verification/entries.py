@@ -54,7 +54,7 @@ def _check_entry(path: str, mode: int | None, expected: set[str], directories: s
     if path in directories:
         return Problem(kind="special", path=path, expected="a directory", found=kind_of(mode))
     if path not in expected:
-        return Problem(kind="extra", path=escaped(path), expected="nothing", found=kind_of(mode))
+        return Problem(kind="extra", path=escaped(path, keep=""), expected="nothing", found=kind_of(mode))
     if mode is None or not stat.S_ISREG(mode):
         return Problem(kind="special", path=path, expected="a regular file", found=kind_of(mode))
     return None

@@ -269,3 +269,20 @@ def test_a_report_that_a_killed_build_had_begun_is_removed(place: Path, tmp_path
     with write_tree.claim(place / "bundle", tmp_path / "locks"):
         assert not begun.exists()
         assert all(path.exists() for path in others)
+
+
+# --- files of a user's ---
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "mini/source/notes.txt", "other/notes.txt"])
+def test_a_bundle_that_has_other_files_as_well_is_not_replaced(objects: Objects, place: Path, name: str) -> None:
+    write(objects, place / "bundle")
+    with opened(place / "bundle"):
+        (place / "bundle" / name).parent.mkdir(exist_ok=True, parents=True)
+        (place / "bundle" / name).write_bytes(b"of a user's")
+    with pytest.raises(
+        OutputError, match=r"expected only the files of a bundle.*, found others: .*; move them"
+    ) as found:
+        write_tree.read_previous(place / "bundle")
+    assert name.partition("/")[0] in str(found.value)
+    assert (place / "bundle" / name).read_bytes() == b"of a user's"

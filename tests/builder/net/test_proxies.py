@@ -35,7 +35,16 @@ def test_what_is_no_address_is_refused_by_its_variable(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     "value",
-    ["", " ", "http://proxy:3128", "http://proxy:3128/", "proxy:3128", "proxy", "https://u:p%2Fw@[::1]:1", "socks5://p:1"],
+    [
+        "",
+        " ",
+        "http://proxy:3128",
+        "http://proxy:3128/",
+        "proxy:3128",
+        "proxy",
+        "https://u:p%2Fw@[::1]:1",
+        "socks5://p:1",
+    ],
 )
 def test_addresses_are_accepted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY"):

@@ -9,10 +9,13 @@ import pytest
 
 from tests.support.images import CONFIG, GZIP_LAYER, MANIFEST, LayoutMaker, two_platforms
 from thoth_models_builder.errors import ImageNotFoundError, LayoutError
+from thoth_models_builder.oci import base_image, layout_files
 from thoth_models_builder.oci.base_image import read_bases
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from thoth_models_builder.oci.descriptors import Descriptor
 
 
 def test_every_platform_and_nothing_that_was_attested(tmp_path: Path) -> None:
@@ -164,3 +167,31 @@ def test_any_document_with_another_digest_than_its_name(tmp_path: Path) -> None:
         with pytest.raises(LayoutError, match="expected sha256"):
             read_bases(layout, ())
     assert documents == 6  # an index, two manifests, two configurations; the attestation is not read
+
+
+def test_an_index_that_names_one_image_again_and_again_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    def counted(layout: Path, entry: Descriptor) -> bytes:
+        read.append(entry)
+        return layout_files.read_document(layout, entry)
+
+    monkeypatch.setattr(base_image, "read_document", counted)
+    maker = LayoutMaker(tmp_path / "base")
+    inner = maker.index(*[maker.image("amd64")] * 900)
+    (image,) = read_bases(maker.finish(maker.index(*[inner] * 900)), ())
+    assert image.platform["architecture"] == "amd64"
+    assert len(read) == 4  # two indexes, a manifest and its configuration
+
+
+def test_an_index_with_very_many_entries_is_refused(tmp_path: Path) -> None:
+    maker = LayoutMaker(tmp_path / "base")
+    entry = maker.image("amd64")
+    many = [{**entry, "platform": {"os": "linux", "architecture": f"a{number}"}} for number in range(1001)]
+    with pytest.raises(LayoutError, match="manifests: expected at most 1000 entries, found 1001"):
+        read_bases(maker.finish(maker.index(*many)), ())
+    halves = [maker.index(*many[start : start + 600]) for start in (0, 600)]
+    with pytest.raises(LayoutError, match="expected at most 1000 manifests and indexes, found more"):
+        read_bases(LayoutMaker.finish(maker, maker.index(*halves)), ())

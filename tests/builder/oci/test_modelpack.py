@@ -60,6 +60,7 @@ def artifact(
     plan = Plan(
         format="modelpack",
         manifest=manifest,
+        bundle_digest=Digest.of(manifest.to_bytes()),
         layers=layers,
         base=Base(images=()),
         texts=labels(manifest, Digest.of(b"1"), Digest.of(b"2"), when, more or {}),

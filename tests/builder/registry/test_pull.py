@@ -125,3 +125,16 @@ def test_images_in_an_index_in_an_index(tmp_path: Path, registry: RegistryServer
     push(layout, f"{registry.host}/acme/app:1")
     pull(f"{registry.host}/acme/app:1", tmp_path / "back")
     assert blobs(tmp_path / "back") == blobs(layout)
+
+
+def test_an_index_that_names_one_image_again_and_again_is_pulled_once(tmp_path: Path, registry: RegistryServer) -> None:
+    index = "application/vnd.oci.image.index.v1+json"
+    layout = tmp_path / "layout"
+    inner = put_json(layout, {"schemaVersion": 2, "manifests": [put_image(layout, [tar({"a": b"a"})])] * 500}, index)
+    finish(layout, put_json(layout, {"schemaVersion": 2, "manifests": [inner] * 500}, index))
+    push(layout, f"{registry.host}/acme/app:1")
+    before = len(registry.requests())
+    pull(f"{registry.host}/acme/app:1", tmp_path / "back")
+    assert blobs(tmp_path / "back") == blobs(layout)
+    asked = [request.path for request in registry.requests()[before:] if "/manifests/" in request.path]
+    assert len(asked) == 3

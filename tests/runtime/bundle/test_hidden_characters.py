@@ -43,7 +43,7 @@ def test_text_of_all_scripts_stays_as_it_is() -> None:
 
 
 def test_every_control_and_format_character_is_one_of_them_except_those_that_scripts_need() -> None:
-    """By the table of this release of Python. Others that are not seen, such as variation selectors, change no order."""
+    """By the table of this release of Python. Other marks, such as variation selectors, change no order."""
     kept = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
     kept = {character for character in kept if not HIDDEN.fullmatch(character)}
     assert {"\u200c", "\u200d"} <= kept

@@ -19,6 +19,7 @@ from thoth_models import ModelUnavailableError, UnknownModelError
 from thoth_models.cli import doctor
 from thoth_models.cli.doctor import check_quickly
 from thoth_models.cli.main import main
+from thoth_models.process.environment import bundle_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,9 +111,9 @@ def test_a_variant_that_cannot_answer_is_passed_over(
     assert line.count("\n") == 1
     with opened(root):
         damage(root / "mini/onnx-fp32/model.safetensors")
-    assert check_quickly(root).model == "other"
+    assert check_quickly(bundle_place(root)).model == "other"
     with pytest.raises(ModelUnavailableError, match="mini/source/"):
-        check_quickly(root, same_space=True)
+        check_quickly(bundle_place(root), same_space=True)
     with opened(root):
         damage(root / "other/source/model.safetensors")
     assert main(["doctor", "--quick", "--root", str(root)]) == 1
@@ -122,7 +123,7 @@ def test_a_variant_that_cannot_answer_is_passed_over(
 def test_golden_vectors_that_are_missing(root: Path) -> None:
     with opened(root):
         (root / "mini/golden.json").unlink()
-    check = check_quickly(root)
+    check = check_quickly(bundle_place(root))
     assert check.model == "other"
     assert "mini/golden.json: missing" in str(check)
 
@@ -131,7 +132,7 @@ def test_libraries_that_are_missing(root: Path, installed: set[str]) -> None:
     installed.remove("sentence_transformers")
     # The invented variants are all of the torch backend, whatever they are called.
     with pytest.raises(ModelUnavailableError, match="mini/torch-fp32: sentence_transformers is not installed"):
-        check_quickly(root)
+        check_quickly(bundle_place(root))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_wrong_name_or_number_of_threads(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UnknownModelError):
-        check_quickly(root, "nobody")
+        check_quickly(bundle_place(root), "nobody")
     assert main(["doctor", "--quick", "--root", str(root), "--model", "nobody"]) == 1
     monkeypatch.setenv("THOTH_MODELS_THREADS", "many")
     assert main(["doctor", "--quick", "--root", str(root), "--json"]) == 1
@@ -172,7 +173,7 @@ def test_quick_and_all_exclude_each_other(root: Path) -> None:
 def test_content_is_not_read(root: Path) -> None:
     """So that it costs the same whatever the models weigh. Loading compares every byte, and `doctor` alone does too."""
     flip_bit(root, WEIGHTS)
-    assert check_quickly(root).variant == "torch-fp32"
+    assert check_quickly(bundle_place(root)).variant == "torch-fp32"
 
 
 _MODULES = """

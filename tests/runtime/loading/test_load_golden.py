@@ -27,6 +27,7 @@ from thoth_models.bundle.digest import Digest
 from thoth_models.cli.doctor import GoldenCheck, check_variants
 from thoth_models.cli.main import main
 from thoth_models.embedding import Embedding
+from thoth_models.process.environment import bundle_place
 from thoth_models.verification.verify import open_bundle
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ def test_doctor_checks_every_variant_where_it_is_asked_to(
     root: Path, backends: dict[str, Callable[[int], Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def states() -> list[tuple[str | None, str]]:
-        checks = check_variants(root, open_bundle(root).manifest, "mini", report=None, timeout=60)
+        checks = check_variants(bundle_place(root), open_bundle(root).manifest, "mini", report=None, timeout=60)
         return [(check.variant, check.state) for check in checks]
 
     assert states() == [("onnx-fp32", "right"), ("torch-fp32", "right")]
@@ -285,7 +286,7 @@ def test_a_stand_in_tells_nothing_of_a_variant(tmp_path: Path, backends: dict[st
 
     backends["torch-fp32"] = first_drifted
     root = tmp_path / "bundle"
-    (check,) = check_variants(root, open_bundle(root).manifest, "mini", report=None, timeout=60)
+    (check,) = check_variants(bundle_place(root), open_bundle(root).manifest, "mini", report=None, timeout=60)
     assert isinstance(check, GoldenCheck)
     assert (check.model, check.variant, check.state) == ("mini", "torch-fp32", "wrong")
     make_writable(tmp_path)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _MAX_TEXT: Final = 160
 """Longest text of others that is shown as a whole, in characters: one golden text has thousands."""
 
+
 def render(page: Page) -> bytes:
     """Return the page as UTF-8; the same facts give the same bytes."""
     style = _read("page.css")
