@@ -104,12 +104,6 @@ class ExternalTensor:
         return tensor
 
 
-def count_external(graph: bytes) -> int:
-    """Return how many tensors a graph stores in other files, at any depth, without parsing the graph."""
-    # The key `location`, which each has once (TensorProto.external_data), and the tag of the value that follows.
-    return graph.count(b"\x0a\x08location\x12")
-
-
 def tensors_document(tensors: list[ExternalTensor]) -> bytes:
     """Return the canonical JSON of a graph's external tensors."""
     ordered = sorted(tensors, key=lambda tensor: (tensor.offset, tensor.length, tensor.name))

@@ -9,9 +9,10 @@ import contextlib
 import math
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from thoth_models.backends.onnx_external_data import TENSORS_SUFFIX, count_external, read_tensors
+from thoth_models.backends.onnx_external_data import TENSORS_SUFFIX, read_tensors
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.errors import BackendUnavailableError
 from thoth_models.process.shutdown import computing
@@ -26,7 +27,6 @@ except Exception as error:  # onnxruntime raises any error that kept its library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from thoth_models.types import FloatArray
     from thoth_models.verification.verify import VerifiedVariant
@@ -43,6 +43,11 @@ _LEAST_TOKENS_PER_THREAD = 64
 """Tokens for each thread from which a single caller's texts are divided among threads. A run of fewer tokens takes
 nearly as long, so that a run with all threads is as fast."""
 
+_NO_WEIGHTS = Path(__file__).with_name("no_weights")
+"""A directory with an empty weight file. onnxruntime checks that the file exists, and opens it only for tensors that it
+is not given: those that the list of tensors lacks, at any depth of the graph. It fails for them, instead of reading
+bytes that were not compared."""
+
 _LONG = 2_048
 """Tokens of a text above which a run does not use the arena of onnxruntime. The arena makes short runs 5 to 9 % faster,
 but it takes half as much again for a long one, and keeps all of it."""
@@ -58,14 +63,12 @@ class Graph:
 
     Attributes:
         model: The bytes of the graph.
-        directory: Its directory; onnxruntime checks that the weight file exists there, and does not open it.
         weights: The weights by name, as views of the verified pages. Sessions use them without copying.
         precision: Its precision, from the manifest.
         has_long_texts: Whether a text may have so many tokens that it is run without an arena.
     """
 
     model: bytes
-    directory: Path
     weights: dict[str, onnxruntime.OrtValue]
     precision: str
     has_long_texts: bool
@@ -82,13 +85,8 @@ class Graph:
             arrays = {tensor.name: tensor.view(data) for tensor in read_tensors(bytes(content(verified, TENSORS_NAME)))}
         except FormatError as error:
             raise FormatError(f"{TENSORS_NAME}: {error}") from error
-        # onnxruntime would read a tensor that is not in the list from the file, which is not the bytes that were
-        # compared if the file was replaced since.
-        if (external := count_external(model)) != len(arrays):
-            raise FormatError(f"{TENSORS_NAME}: expected each of the graph's {external} tensors, found {len(arrays)}")
         return cls(
             model=model,
-            directory=verified.directory,
             weights={name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()},
             precision=verified.variant.precision,
             has_long_texts=(verified.built.max_seq_length or 0) > _LONG,
@@ -102,7 +100,7 @@ class Graph:
         options.intra_op_num_threads = count
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN))
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.directory))
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(_NO_WEIGHTS))
         options.enable_cpu_mem_arena = not is_for_long_texts
         if self.precision == "fp32" or is_for_long_texts:
             # No prepacking: it copies the weights into memory that processes do not share, and the graph is written so

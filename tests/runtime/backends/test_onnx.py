@@ -685,9 +685,8 @@ def test_a_tensor_of_the_graph_that_the_list_lacks(make: Callable[..., OnnxBacke
     """onnxruntime would read it from the file itself, and not the bytes that were compared."""
     files = variant_files(tmp_path / "files")
     document = json.loads(files[TENSORS_NAME])
-    count = len(document["tensors"])
-    document["tensors"].pop()
-    with pytest.raises(BackendError, match=rf"expected each of the graph's {count} tensors, found {count - 1}$"):
+    name = document["tensors"].pop()["name"]
+    with pytest.raises(BackendError, match=rf"^onnxruntime could not load model\.onnx: .*{name}.* file_length: 0"):
         make({**files, TENSORS_NAME: json.dumps(document).encode()})
 
 
