@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["STATES", "LayerDiff", "compare_layers", "diff", "inspect", "sbom", "verify"]
 
 
-def verify(root: Path, *, strict: bool, expect_digest: str | None) -> CheckReport:
+def verify(root: Path, *, strict: bool, expect_digest: str | None = None) -> CheckReport:
     """Verify a whole bundle with the code of the runtime.
 
     Raises:

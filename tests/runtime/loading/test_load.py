@@ -94,9 +94,9 @@ def test_a_relative_root_is_made_absolute(
 ) -> None:
     roots: list[Path] = []
 
-    def record(root: Path) -> OpenBundle:
+    def record(root: Path, *, expect_digest: str | None) -> OpenBundle:
         roots.append(root)
-        return open_bundle(root)
+        return open_bundle(root, expect_digest=expect_digest)
 
     monkeypatch.setattr(tasks, "open_bundle", record)
     monkeypatch.chdir(bundle)
@@ -307,7 +307,7 @@ def test_a_backend_that_hangs_ends_at_the_deadline(bundle: Path, monkeypatch: py
 
 def test_verification_that_hangs_ends_at_the_deadline_too(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(tasks, "open_bundle", lambda _: release.wait(60))
+    monkeypatch.setattr(tasks, "open_bundle", lambda _, **_options: release.wait(60))
     with pytest.raises(LoadTimeout, match=r"loading 'the default model' .* it was verifying the manifest"):
         load_embedding(root=bundle, timeout=0.2)
     release.set()

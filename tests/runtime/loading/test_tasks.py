@@ -17,6 +17,7 @@ from tests.support.bundles import (
 from thoth_models import BundleNotFoundError, VerificationError
 from thoth_models.bundle.selection import select
 from thoth_models.loading.tasks import LoadVariant, OpenOnly
+from thoth_models.process.environment import bundle_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,14 +35,14 @@ def replaced(root: Path, **changes: VariantPlan) -> LoadVariant:
     """Return the task of loading a variant from a bundle that took the place of the one that it was chosen from."""
     mini = invented_model("mini")
     make_bundle(root, [mini], default="mini")
-    bundle = OpenOnly(root, 30).result()
+    bundle = OpenOnly(bundle_place(root), 30).result()
     [candidate] = select(bundle.manifest, "mini").candidates
     root.rename(root.with_name("before"))
     make_bundle(
         root, [type(mini)(name="mini", variants=changes or mini.variants), invented_model("new")], default="new"
     )
     make_writable(root.with_name("before"))
-    return LoadVariant(root, 30, bundle, candidate)
+    return LoadVariant(bundle_place(root), 30, bundle, candidate)
 
 
 def test_another_bundle_with_the_same_model_is_fine(root: Path) -> None:
@@ -60,6 +61,6 @@ def test_another_content_is_refused(root: Path) -> None:
 
 def test_opening_loads_nothing(root: Path) -> None:
     with pytest.raises(BundleNotFoundError):
-        OpenOnly(root, 30).result()
+        OpenOnly(bundle_place(root), 30).result()
     make_bundle(root, [invented_model("mini")], default="mini")
-    assert OpenOnly(root, 30).result().manifest.default == "mini"
+    assert OpenOnly(bundle_place(root), 30).result().manifest.default == "mini"

@@ -35,7 +35,9 @@ def with_branch(files: dict[str, bytes], *, listed: str, location: str = "model.
     add = helper.make_node("Add", ["before", "hidden"], ["of_then"])
     branches = {
         "then_branch": helper.make_graph([add], "then", [], outputs[:1], initializer=[hidden]),
-        "else_branch": helper.make_graph([helper.make_node("Identity", ["before"], ["of_else"])], "else", [], outputs[1:]),
+        "else_branch": helper.make_graph(
+            [helper.make_node("Identity", ["before"], ["of_else"])], "else", [], outputs[1:]
+        ),
     }
     model.graph.initializer.append(helper.make_tensor("always", TensorProto.BOOL, [], [True]))
     model.graph.node.append(helper.make_node("If", ["always"], ["sentence_embedding"], **branches))

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from tests.support.bundles import make_writable
 from tests.support.reported import HOSTILE, full_bundle, hostile_bundle
 from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.hidden_characters import HIDDEN
 from thoth_models.verification.verify import open_bundle
 from thoth_models_builder.pipeline.page.write_page import page_of
 from thoth_models_builder.reports.page import html
@@ -78,7 +79,7 @@ def test_characters_that_hide_or_turn_text_are_shown(place: Path) -> None:
     text = text_of(place, "hostile")
     assert "safe[U+202E]exe.cod" in text
     assert "line[U+000D][U+000A]feed[U+0000][U+001B][31m[U+2028][U+FEFF]" in text
-    assert not html._HIDDEN.search(text.replace("\n", ""))
+    assert not HIDDEN.search(text.replace("\n", ""))
 
 
 def test_nothing_is_fetched_and_the_policy_names_the_style(place: Path) -> None:
