@@ -103,7 +103,7 @@ def hostile_bundle(root: Path) -> Manifest:
     """Write a bundle in which everything that its format does not restrict is hostile, and its report."""
     plan = measured_plan("mini")
     names = sorted(HOSTILE)
-    files = {**plan.variants["torch-fp32"].files, "<img src=x>\u202e'\".txt": b"x", f"{'N' * 200}.bin": b"y"}
+    files = {**plan.variants["torch-fp32"].files, "<img src=x>'\".txt": b"x", f"{'N' * 200}.bin": b"y"}
     plan = replace(
         plan,
         variants={**plan.variants, "torch-fp32": replace(plan.variants["torch-fp32"], files=files)},

@@ -350,16 +350,21 @@ def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, endpoin
         HubRepository("acme/tiny", "main", limits=Limits()).list_files()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ALL_PROXY", f"nonsense://user:{TOKEN}@proxy.test", "expected ALL_PROXY to be the address of a proxy"),
+        ("SSL_CERT_FILE", "/nowhere", "expected proxies and certificates as the environment names them"),
+    ],
+)
 def test_an_environment_that_makes_no_sense_is_a_source_out_of_reach(
-    model: HubSimulator, monkeypatch: pytest.MonkeyPatch
+    model: HubSimulator, monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
 ) -> None:
     from huggingface_hub.utils._http import close_session
 
-    monkeypatch.setenv("ALL_PROXY", f"nonsense://user:{TOKEN}@proxy.test")
+    monkeypatch.setenv(name, value)
     close_session()  # the client that other tests have used
-    with pytest.raises(
-        SourceUnreachableError, match=r"^expected proxies and certificates as the environment names"
-    ) as caught:
+    with pytest.raises(SourceUnreachableError, match=f"^{expected}") as caught:
         repository(limits=QUICK).list_files()
     assert TOKEN not in str(caught.value)
     assert model.requests == []
