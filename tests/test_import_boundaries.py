@@ -196,6 +196,7 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
             {
                 "thoth_models_builder.engine.client",
                 "thoth_models_builder.net.body",
+                "thoth_models_builder.net.redirects",
                 "thoth_models_builder.registry.session",
                 "thoth_models_builder.sources.http",
             },

@@ -31,7 +31,7 @@ _CONFIG_KEYS = frozenset({"transformers_weights", "quantization_config", "compre
 _IMPLEMENTATIONS = frozenset({"eager", "sdpa", "torch", "batched_mm", "grouped_mm"})
 """Names under keys such as ``attn_implementation`` that choose code of the installed libraries. Others are names of
 repositories, or ``flash_attention_2`` and the like, for which transformers looks up a repository too."""
-_IMPLEMENTATION_KEY = "_implementation"
+_IMPLEMENTATION_KEY = re.compile(r"(.*_)?(attn|attention|experts)_implementation(_internal)?", re.DOTALL)
 _KERNEL_KEYS = frozenset({"use_kernels", "kernel_config"})
 
 _MODULES_FILE = "modules.json"
@@ -161,7 +161,7 @@ def _check_implementations(values: dict[str, Any]) -> _Findings:
             at = f"{place}.{key}" if place else str(key)
             if key in _KERNEL_KEYS and value:
                 yield f"no `{at}`", "one, which makes the library load code from the Hub"
-            elif isinstance(key, str) and _IMPLEMENTATION_KEY in key and not _is_known_implementation(value):
+            elif isinstance(key, str) and _IMPLEMENTATION_KEY.fullmatch(key) and not _is_known_implementation(value):
                 yield f"`{at}` to be eager or sdpa", repr(value)
             else:
                 parts.append((at, value))

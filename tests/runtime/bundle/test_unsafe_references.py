@@ -77,6 +77,8 @@ SAFE: list[tuple[str, Any]] = [
     ("config.json", {"attn_implementation": {"": "sdpa", "text_config": "eager"}, "use_kernels": False}),
     # What jina-embeddings-v2 says to code of its own.
     ("config.json", {"attn_implementation": "torch"}),
+    # What bge-multilingual-gemma2 says of a cache that is not used.
+    ("config.json", {"cache_implementation": "hybrid"}),
     ("config.json", {"conv_kernel_size": 3, "activation_function": "swiglu"}),
     ("config.json", {"in_features": 8, "activation_function": "torch.nn.modules.activation.Tanh"}),
     ("config.json", {"in_features": 8, "activation_function": "torch.nn.modules.linear.Identity"}),
