@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from thoth_models_builder.errors import BuildError
 
 _VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -32,10 +34,16 @@ def refuse_malformed_proxies(kind: type[BuildError]) -> None:
 
 
 def _is_address(value: str) -> bool:
+    # As the clients read an address without a scheme.
+    parts = server_address(value if "://" in value else f"http://{value}", _SCHEMES)
+    return parts is not None and parts.path in ("", "/") and not parts.query and not parts.fragment
+
+
+def server_address(text: str, schemes: Collection[str]) -> SplitResult | None:
+    """Return the parts of the address of a server with one of these schemes; None for anything else."""
     try:
-        # As the clients read an address without a scheme.
-        parts = urlsplit(value if "://" in value else f"http://{value}")
-        is_plain = parts.path in ("", "/") and not parts.query and not parts.fragment
-        return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0 and is_plain
+        parts = urlsplit(text)
+        is_address = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:  # of brackets, or a port out of range
-        return False
+        return None
+    return parts if is_address else None

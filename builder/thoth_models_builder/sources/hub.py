@@ -14,13 +14,13 @@ import os
 import re
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.net.body import cap_body, found_in_answer
 from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice, named_certificates
-from thoth_models_builder.net.proxies import refuse_malformed_proxies
+from thoth_models_builder.net.proxies import refuse_malformed_proxies, server_address
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.redirects import refused_redirect
 from thoth_models_builder.net.retry import RetryableError, retried
@@ -62,14 +62,6 @@ _MEANINGS = {
     404: " (no such repository or revision)",
     429: " (too many requests)",
 }
-
-
-def _is_address(endpoint: str) -> bool:
-    try:
-        parts = urlsplit(endpoint)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of brackets, or a port out of range
-        return False
 
 
 class HubRepository:
@@ -171,7 +163,7 @@ class HubRepository:
         if any(os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")):
             raise SourceUnreachableError("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, so the Hub is not asked")
         refuse_malformed_proxies(SourceUnreachableError)
-        if not _is_address(self._endpoint):
+        if server_address(self._endpoint, ("http", "https")) is None:
             # The value is not shown: it may contain a password.
             raise SourceUnreachableError("expected HF_ENDPOINT to be an address that begins with https:// or http://")
         if reason := self._unreachable.get(self._endpoint):

@@ -127,11 +127,11 @@ def open_bundle(root: str | os.PathLike[str], *, expect_digest: str | None = Non
         VerificationError: It is another bundle than the expected one, or the manifest and the checksum list disagree.
     """
     path = _absolute(root)
-    data = _read_manifest(path, expect_digest)
+    data, digest = _read_manifest(path, expect_digest)
     manifest = Manifest.from_bytes(data)
     if problems := list(_check_checksums(path, manifest)):
         raise VerificationError(str(path), problems)
-    return OpenBundle(root=path, manifest=manifest, bundle_digest=Digest.of(data))
+    return OpenBundle(root=path, manifest=manifest, bundle_digest=digest)
 
 
 def verify_variant(
@@ -207,15 +207,13 @@ def verify(
     """
     started = time.monotonic()
     path = _absolute(root)
-    data = _read_manifest(path, None if expect_digest is None else checked_digest(expect_digest))
+    data, digest = _read_manifest(path, None if expect_digest is None else checked_digest(expect_digest))
     try:
         manifest = Manifest.from_bytes(data)
     except ManifestError as error:
         found = _checksum_of(path, MANIFEST_NAME)
         expected = f"sha256 {found}" if found else "a well-formed manifest"
-        problem = Problem(
-            kind="manifest", path=MANIFEST_NAME, expected=expected, found=f"sha256 {Digest.of(data)}: {error}"
-        )
+        problem = Problem(kind="manifest", path=MANIFEST_NAME, expected=expected, found=f"sha256 {digest}: {error}")
         raise VerificationError(str(path), [problem]) from error
     problems = list(_check_checksums(path, manifest))
     problems += check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
@@ -236,7 +234,7 @@ def verify(
     return VerificationReport(
         root=path,
         manifest=manifest,
-        bundle_digest=Digest.of(data),
+        bundle_digest=digest,
         set_digest=Digest.of(checksums),
         files=len(manifest.files) + 2,
         bytes=sum(content.size for content in manifest.files.values()) + len(data) + len(checksums),
@@ -257,8 +255,8 @@ def _absolute(root: str | os.PathLike[str]) -> Path:
     return resolved
 
 
-def _read_manifest(root: Path, expect_digest: str | None) -> bytes:
-    """Read the manifest, and compare its bytes with the expected digest before anything parses them."""
+def _read_manifest(root: Path, expect_digest: str | None) -> tuple[bytes, Digest]:
+    """Read the manifest and its digest, which is compared with the expected one before anything parses the bytes."""
     data = _read_index(root, MANIFEST_NAME)
     digest = Digest.of(data)
     if expect_digest not in (None, digest.hex):
@@ -269,7 +267,7 @@ def _read_manifest(root: Path, expect_digest: str | None) -> bytes:
             found=f"the bundle {digest}",
         )
         raise VerificationError(str(root), [problem])
-    return data
+    return data, digest
 
 
 def _read_index(root: Path, name: str) -> bytes:

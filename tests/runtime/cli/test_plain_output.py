@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,11 @@ from thoth_models.bundle.hidden_characters import escaped
 from thoth_models.cli.plain_output import plain_output
 
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
     from pathlib import Path
+
+    RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 NAME = "weights\x1b[2J\x9b31m\u202e.txt"
 SHOWN = r"weights\x1b[2J\x9b31m\u202e.txt"
@@ -41,28 +44,18 @@ def test_a_console_of_rich_writes_its_own_control_sequences(capsys: pytest.Captu
     assert capsys.readouterr().out == "\x1b[31mtext\x1b[0m\n"
 
 
-def test_a_name_in_a_bundle_reaches_the_terminal_as_an_escape(tmp_path: Path) -> None:
+def test_a_name_in_a_bundle_reaches_the_terminal_as_an_escape(tmp_path: Path, run_python: RunPython) -> None:
     root = tmp_path / "bundle"
     make_bundle(root, [invented_model("mini")], default="mini")
     with opened(root):
         (root / NAME).write_bytes(b"")
-    done = subprocess.run(
-        [sys.executable, "-m", "thoth_models", "verify", "--root", str(root)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("-m", "thoth_models", "verify", "--root", str(root))
     assert done.returncode == 1
     assert SHOWN in done.stderr
     assert not any(character in done.stderr for character in "\x1b\x9b\u202e")
 
 
-def test_the_name_of_an_option_does_not_either(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "thoth_models", "list", "--root", str(tmp_path / NAME)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_name_of_an_option_does_not_either(tmp_path: Path, run_python: RunPython) -> None:
+    done = run_python("-m", "thoth_models", "list", "--root", str(tmp_path / NAME))
     assert done.returncode == 4
     assert SHOWN in done.stderr
