@@ -25,7 +25,7 @@ PACKAGES = {
     "thoth_models_builder": ("builder", "thoth-bundle = thoth_models_builder.cli.main:main"),
 }
 DATA = {
-    "thoth_models": ("py.typed",),
+    "thoth_models": ("py.typed", "backends/no_weights/model.onnx.data"),
     "thoth_models_builder": ("py.typed", "reports/page/page.css", "reports/page/page.html.j2"),
 }
 """What a package holds besides its modules."""
