@@ -228,6 +228,7 @@ class Workshop:
         """Derive the graph of a variant from the exported one."""
         if variant in self._omitted():
             return
+        from thoth_models_builder.compile.graphs.feed_forward import UNDIVIDED_TOKENS  # noqa: PLC0415 - see write_golden
         from thoth_models_builder.compile.graphs.writing import finish_graph  # noqa: PLC0415 - see write_golden
 
         graph = self._work / GRAPH_NAME
@@ -239,7 +240,13 @@ class Workshop:
                 quantize_graph(self._work / GRAPH_NAME, graph)
             target = self._model / VARIANTS[variant].directory
             target.mkdir(exist_ok=True)
-            finish_graph(graph, target / GRAPH_NAME, precision=VARIANTS[variant].precision)
+            longest = self._job.max_seq_length
+            finish_graph(
+                graph,
+                target / GRAPH_NAME,
+                precision=VARIANTS[variant].precision,
+                is_for_long_texts=longest is None or longest > UNDIVIDED_TOKENS,
+            )
         except NotExportableError as error:
             self._omit(variant, error)
 

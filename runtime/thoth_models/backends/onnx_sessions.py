@@ -49,8 +49,11 @@ is not given: those that the list of tensors lacks, at any depth of the graph. I
 bytes that were not compared."""
 
 _LONG = 2_048
-"""Tokens of a text above which a run does not use the arena of onnxruntime. The arena makes short runs 5 to 9 % faster,
-but it takes half as much again for a long one, and keeps all of it."""
+"""Tokens of a text above which the memory of its run is returned afterwards. Otherwise onnxruntime keeps what a run took
+for later ones, which makes short runs faster."""
+
+_RETURN_MEMORY = "memory.enable_memory_arena_shrinkage", "cpu:0"
+"""Option of a run."""
 
 _SPIN = 50
 """Microseconds that an idle thread of onnxruntime spins before it sleeps. The next operator comes sooner than that.
@@ -65,13 +68,11 @@ class Graph:
         model: The bytes of the graph.
         weights: The weights by name, as views of the verified pages. Sessions use them without copying.
         precision: Its precision, from the manifest.
-        has_long_texts: Whether a text may have so many tokens that it is run without an arena.
     """
 
     model: bytes
     weights: dict[str, onnxruntime.OrtValue]
     precision: str
-    has_long_texts: bool
 
     @classmethod
     def of(cls, verified: VerifiedVariant) -> Self:
@@ -89,10 +90,9 @@ class Graph:
             model=model,
             weights={name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()},
             precision=verified.variant.precision,
-            has_long_texts=(verified.built.max_seq_length or 0) > _LONG,
         )
 
-    def session(self, count: int, *, is_for_long_texts: bool = False) -> onnxruntime.InferenceSession:
+    def session(self, count: int) -> onnxruntime.InferenceSession:
         """Create a session with ``count`` threads; its options measured best for start time, speed and memory."""
         options = onnxruntime.SessionOptions()
         # The builder optimised the graph already.
@@ -101,10 +101,9 @@ class Graph:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN))
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(_NO_WEIGHTS))
-        options.enable_cpu_mem_arena = not is_for_long_texts
-        if self.precision == "fp32" or is_for_long_texts:
+        if self.precision == "fp32":
             # No prepacking: it copies the weights into memory that processes do not share, and the graph is written so
-            # that it gains little. The copy of int8 weights is small, but is not made twice.
+            # that it gains little. The copy of int8 weights is small.
             options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 4  # only fatal ones: an error is raised, and need not be printed as well
         for name, value in self.weights.items():
@@ -141,8 +140,8 @@ class Sessions:
         self._count = count
         # All created now, although a service with one caller may never need some: onnxruntime checks that the weight
         # file exists, and after loading, nothing may depend on storage that may disappear or stop answering.
-        self._short = _Pair.of(graph, count)
-        self._long = _Pair.of(graph, count, is_for_long_texts=True) if graph.has_long_texts else self._short
+        self._wide = graph.session(count)
+        self._narrow = self._wide if count == 1 else graph.session(1)
         # By thread: if a signal handler raises in the main thread, a call may not be removed. The next call of that
         # thread corrects the entry, while a plain counter would stay wrong for ever.
         self._callers: dict[int, int] = {}
@@ -155,12 +154,12 @@ class Sessions:
     @property
     def inputs(self) -> list[Any]:
         """The inputs of the graph: name, type and shape of each."""
-        return list(self._short.wide.get_inputs())
+        return list(self._wide.get_inputs())
 
     @property
     def outputs(self) -> list[Any]:
         """The outputs of the graph: name, type and shape of each."""
-        return list(self._short.wide.get_outputs())
+        return list(self._wide.get_outputs())
 
     @contextlib.contextmanager
     def calling(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -192,10 +191,9 @@ class Sessions:
 
     def run(self, arrays: dict[str, Any]) -> FloatArray:
         """Run the graph, and return its vectors."""
-        pair = self._long if arrays["input_ids"].shape[1] > _LONG else self._short
         if self._is_crowded:
-            return self._in_slot(self._narrow_slots, pair.narrow, arrays)
-        return self._in_slot(self._wide_slots, pair.wide, arrays)
+            return self._in_slot(self._narrow_slots, self._narrow, arrays)
+        return self._in_slot(self._wide_slots, self._wide, arrays)
 
     def _in_slot(self, slots: _Slots, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
         me = threading.get_ident()
@@ -211,22 +209,12 @@ class Sessions:
             slots.notify()
 
     def _run(self, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
+        options = onnxruntime.RunOptions()
+        if arrays["input_ids"].shape[1] > _LONG:
+            options.add_run_config_entry(*_RETURN_MEMORY)
         with computing():
-            (vectors,) = session.run([OUTPUT], arrays)
+            (vectors,) = session.run([OUTPUT], arrays, options)
         return vectors  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """A session with all threads, and one without threads; the same one if there is one thread."""
-
-    wide: onnxruntime.InferenceSession
-    narrow: onnxruntime.InferenceSession
-
-    @classmethod
-    def of(cls, graph: Graph, count: int, *, is_for_long_texts: bool = False) -> Self:
-        wide = graph.session(count, is_for_long_texts=is_for_long_texts)
-        return cls(wide, wide if count == 1 else graph.session(1, is_for_long_texts=is_for_long_texts))
 
 
 class _Slots:

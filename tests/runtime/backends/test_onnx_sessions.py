@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -71,44 +72,37 @@ def test_slots_that_are_freed_before_a_waiting_thread_has_run(monkeypatch: pytes
 
 
 class _FakeGraph:
-    """A graph whose sessions record by which of them a run was computed: its threads, and whether for long texts."""
+    """A graph whose sessions record how each run was computed: with how many threads, and whether memory is returned."""
 
-    def __init__(self, *, has_long_texts: bool) -> None:
-        self.has_long_texts = has_long_texts
+    def __init__(self) -> None:
         self.runs: list[tuple[int, bool]] = []
 
-    def session(self, count: int, *, is_for_long_texts: bool = False) -> object:
+    def session(self, count: int) -> object:
         runs = self.runs
 
         class Session:
-            def run(self, *_: object) -> list[object]:
-                runs.append((count, is_for_long_texts))
+            def run(self, _names: object, _arrays: object, options: Any) -> list[object]:
+                try:
+                    returned = options.get_run_config_entry("memory.enable_memory_arena_shrinkage")
+                except RuntimeError:  # no such entry
+                    returned = ""
+                assert returned in ("", "cpu:0")
+                runs.append((count, bool(returned)))
                 return [None]
 
         return Session()
 
 
-@pytest.mark.parametrize("has_long_texts", [True, False])
-def test_only_long_texts_run_without_an_arena(*, has_long_texts: bool) -> None:
+@pytest.mark.parametrize(("callers", "threads"), [(0, 2), (2, 1)])
+def test_only_long_texts_return_their_memory(callers: int, threads: int) -> None:
     numpy = pytest.importorskip("numpy")
     sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
-    graph = _FakeGraph(has_long_texts=has_long_texts)
+    graph = _FakeGraph()
     made = sessions.Sessions(graph, 2)
+    made._callers = {-number: 1 for number in range(callers)}
     for shape in ((64, 100), (1, sessions._LONG), (1, sessions._LONG + 1)):
         made.run({"input_ids": numpy.zeros(shape)})
-    assert graph.runs == [(2, False), (2, False), (2, has_long_texts)]
-
-
-@pytest.mark.parametrize("has_long_texts", [True, False])
-def test_in_a_crowd_long_texts_compute_in_their_callers_threads_too(*, has_long_texts: bool) -> None:
-    numpy = pytest.importorskip("numpy")
-    sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
-    graph = _FakeGraph(has_long_texts=has_long_texts)
-    made = sessions.Sessions(graph, 2)
-    made._callers = {-1: 1, -2: 1}
-    for length in (100, sessions._LONG + 1):
-        made.run({"input_ids": numpy.zeros((1, length))})
-    assert graph.runs == [(1, False), (1, has_long_texts)]
+    assert graph.runs == [(threads, False), (threads, False), (threads, True)]
 
 
 @pytest.mark.parametrize(("lengths", "threads"), [([8_192], 2), ([1_000], 2), ([8_192] * 2, 1), ([10] * 8, 2)])
@@ -116,7 +110,7 @@ def test_a_lone_caller_uses_all_threads(lengths: list[int], threads: int) -> Non
     """In one run if there are fewer texts than threads, and in a run for each thread if there are enough."""
     numpy = pytest.importorskip("numpy")
     sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
-    graph = _FakeGraph(has_long_texts=True)
+    graph = _FakeGraph()
     made = sessions.Sessions(graph, 2)
     with made.calling(lengths) as (workers, _):
         made.run({"input_ids": numpy.zeros((1, lengths[0]))})
@@ -136,7 +130,7 @@ def test_a_lone_caller_uses_all_threads(lengths: list[int], threads: int) -> Non
 )
 def test_a_lone_callers_texts_are_divided_evenly_among_threads(lengths: list[int], expected: int) -> None:
     sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
-    made = sessions.Sessions(_FakeGraph(has_long_texts=False), 2)
+    made = sessions.Sessions(_FakeGraph(), 2)
     with made.calling(lengths) as (workers, most_tokens):
         runs = list(batches(lengths, most_tokens=most_tokens))
     assert workers == min(expected, 2)

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from thoth_models_builder.compile.graphs.feed_forward import halve_feed_forward
 from thoth_models_builder.compile.graphs.reading import INPUT_NAME, names_read
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ _PREFIX: Final = "products/"
 _MATRIX_AXES: Final = 2
 
 
-def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def arrange_products(
+    model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], *, is_for_long_texts: bool = False
+) -> dict[str, NDArray[Any]]:
     """Write the products of a graph with matrices of weights in two forms, of which a run takes one.
 
     Args:
         model: A graph of token ids with one output. It is modified, unless it has no such product.
         weights: Its external weights by name.
+        is_for_long_texts: Whether feed-forward parts are to be divided in runs of many tokens.
 
     Returns:
         The weights as the graph expects them afterwards; those that are transposed are views.
@@ -59,6 +63,11 @@ def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
         made.update(one.output[0] for one in new)
         few += new
         many.append(_weights_on_the_right(node))
+    for tensor in graph.initializer:
+        if tensor.name in matrices:
+            tensor.dims[:] = weights[tensor.name].shape[::-1]
+    if is_for_long_texts:
+        many = halve_feed_forward(many, graph)
     (output,) = graph.output
     branches = {"then_branch": _branch("few", few, output), "else_branch": _branch("many", many, output)}
     tokens, limit, is_few = (f"{_PREFIX}{name}" for name in ("tokens", "limit", "is_few"))
@@ -74,9 +83,6 @@ def arrange_products(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
     for length in {length for name in matrices for length in weights[name].shape}:
         graph.initializer.append(numpy_helper.from_array(np.array([length]), _side(length)))
         graph.initializer.append(numpy_helper.from_array(np.array([-1, length]), _rows(length)))
-    for tensor in graph.initializer:
-        if tensor.name in matrices:
-            tensor.dims[:] = weights[tensor.name].shape[::-1]
     if all(opset.domain != _DOMAIN for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
     return {name: array.T if name in matrices else array for name, array in weights.items()}

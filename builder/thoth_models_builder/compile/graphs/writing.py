@@ -16,6 +16,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from thoth_models_builder.compile.graphs.external_tensors import write_tensors
+from thoth_models_builder.compile.graphs.feed_forward import halve_feed_forward
 from thoth_models_builder.compile.graphs.products import arrange_products
 from thoth_models_builder.compile.graphs.reading import external_weights
 
@@ -37,7 +38,7 @@ _SLOWER: Final = ("SkipLayerNormFusion", "BiasGeluFusion")
 and 0 to 3 % with the second."""
 
 
-def finish_graph(raw: Path, target: Path, *, precision: str = "fp32") -> None:
+def finish_graph(raw: Path, target: Path, *, precision: str = "fp32", is_for_long_texts: bool = False) -> None:
     """Optimise a graph as far as that does not depend on the machine, and write it.
 
     Args:
@@ -46,6 +47,8 @@ def finish_graph(raw: Path, target: Path, *, precision: str = "fp32") -> None:
             their list with ``.tensors.json``.
         precision: Of its weights. The runtime keeps copies of int8 weights, which are small, so that their products
             need no form for few tokens.
+        is_for_long_texts: Whether a text may have more than
+            :data:`~thoth_models_builder.compile.graphs.feed_forward.UNDIVIDED_TOKENS` tokens.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="finish-") as name:
         optimized = Path(name) / "optimized.onnx"
@@ -68,7 +71,13 @@ def finish_graph(raw: Path, target: Path, *, precision: str = "fp32") -> None:
         # Not needed: shapes of intermediate values, which every runtime infers itself.
         del finished.graph.value_info[:]
         weights = external_weights(finished, optimized.parent)
-        write_graph(finished, target, arrange_products(finished, weights) if precision == "fp32" else weights)
+        if precision == "fp32":
+            weights = arrange_products(finished, weights, is_for_long_texts=is_for_long_texts)
+        elif is_for_long_texts:
+            nodes = halve_feed_forward(finished.graph.node, finished.graph)
+            del finished.graph.node[:]
+            finished.graph.node.extend(nodes)
+        write_graph(finished, target, weights)
     write_tensors(target)
 
 
