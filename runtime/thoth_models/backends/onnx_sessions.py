@@ -49,8 +49,8 @@ is not given: those that the list of tensors lacks, at any depth of the graph. I
 bytes that were not compared."""
 
 _LONG = 2_048
-"""Tokens of a text above which the memory of its run is returned afterwards. Otherwise onnxruntime keeps what a run took
-for later ones, which makes short runs faster."""
+"""Tokens of a text above which the memory of its run is returned afterwards. onnxruntime keeps that of other runs for
+later ones, which makes short runs faster."""
 
 _RETURN_MEMORY = "memory.enable_memory_arena_shrinkage", "cpu:0"
 """Option of a run."""

@@ -535,7 +535,7 @@ def test_nothing_is_looked_up_once_it_is_loaded(
 
 def test_the_number_of_threads_is_set(make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THOTH_MODELS_THREADS", "3")
-    options = make()._sessions._short.wide.get_session_options()
+    options = make()._sessions._wide.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
 
 
@@ -554,7 +554,7 @@ def test_the_weights_are_packed_only_where_that_pays(tmp_path: Path) -> None:
     for precision, packing in (("fp32", "1"), ("int8", None)):
         files = variant_files(tmp_path / "files")
         backend = OnnxBackend(verified(tmp_path / precision, plan(files, precision=precision)))
-        options = backend._sessions._short.wide.get_session_options()
+        options = backend._sessions._wide.get_session_options()
         if packing is None:
             with pytest.raises(RuntimeError):
                 options.get_session_config_entry("session.disable_prepacking")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -72,7 +74,7 @@ def test_slots_that_are_freed_before_a_waiting_thread_has_run(monkeypatch: pytes
 
 
 class _FakeGraph:
-    """A graph whose sessions record how each run was computed: with how many threads, and whether memory is returned."""
+    """A graph whose sessions record how a run was computed: with how many threads, and whether memory is returned."""
 
     def __init__(self) -> None:
         self.runs: list[tuple[int, bool]] = []
@@ -103,6 +105,62 @@ def test_only_long_texts_return_their_memory(callers: int, threads: int) -> None
     for shape in ((64, 100), (1, sessions._LONG), (1, sessions._LONG + 1)):
         made.run({"input_ids": numpy.zeros(shape)})
     assert graph.runs == [(threads, False), (threads, False), (threads, True)]
+
+
+MEMORY_OF_LONG_TEXTS = """
+import re
+import numpy
+import onnx
+from onnx import TensorProto, helper
+from thoth_models.backends.onnx_sessions import Graph, Sessions
+
+def memory(name):
+    return int(re.search(name + r":\\s*([0-9]+) kB", open("/proc/self/status").read())[1]) / 1024
+
+def layers(count):
+    # Each layer has shorter vectors, so that it does not take over the memory of the one before as it is.
+    for layer in range(count):
+        yield helper.make_node("Expand", ["states", f"shape{layer}"], [f"wide{layer}"])
+        yield helper.make_node("Transpose", [f"wide{layer}"], [f"turned{layer}"], perm=[0, 2, 1])
+        yield helper.make_node("Transpose", [f"turned{layer}"], [f"back{layer}"], perm=[0, 2, 1])
+        yield helper.make_node("Concat", [f"back{layer}", f"wide{layer}"], [f"both{layer}"], axis=2)
+        yield helper.make_node("ReduceMean", [f"both{layer}", "axis"], [f"mean{layer}"], keepdims=1)
+        yield helper.make_node("Add", [f"mean{layer}", "sum" if layer == 0 else f"sum{layer - 1}"], [f"sum{layer}"])
+
+count = 24
+constants = {f"shape{layer}": numpy.array([1, 3000, 500 - layer]) for layer in range(count)}
+constants |= {"axis": numpy.array([-1]), "ends": numpy.array([1]), "inner": numpy.array([2])}
+first = [
+    helper.make_node("Cast", ["input_ids"], ["numbers"], to=TensorProto.FLOAT),
+    helper.make_node("Unsqueeze", ["numbers", "inner"], ["states"]),
+    helper.make_node("Identity", ["states"], ["sum"]),
+]
+last = helper.make_node("ReduceSum", [f"sum{count - 1}", "ends"], ["sentence_embedding"], keepdims=0)
+graph = helper.make_graph(
+    [*first, *layers(count), last],
+    "layers",
+    [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])],
+    [helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["batch", 1])],
+    [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+sessions = Sessions(Graph(model=model.SerializeToString(), weights={}, precision="fp32"), 2)
+arrays = {"input_ids": numpy.ones((1, 3000), numpy.int64)}
+before = memory("RssAnon")
+open("/proc/self/clear_refs", "w").write("5")
+sessions.run(arrays)
+print(memory("VmHWM") - memory("VmRSS"), memory("RssAnon") - before)
+"""
+"""Layers with at most four times 6 MB of vectors at once."""
+
+
+def test_a_long_text_takes_the_memory_of_one_layer_and_leaves_none() -> None:
+    """glibc does not find a freed aligned block again, so that without an arena every layer takes new ones."""
+    pytest.importorskip("onnx")
+    done = subprocess.run([sys.executable, "-c", MEMORY_OF_LONG_TEXTS], capture_output=True, text=True, check=True)
+    most, left = map(float, done.stdout.split())
+    assert most < 40
+    assert left < 10
 
 
 @pytest.mark.parametrize(("lengths", "threads"), [([8_192], 2), ([1_000], 2), ([8_192] * 2, 1), ([10] * 8, 2)])

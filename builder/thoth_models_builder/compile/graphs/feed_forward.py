@@ -76,6 +76,7 @@ class _Nodes:
         self._nodes = nodes
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._makers = {name: node for node in nodes for name in node.output}
+        self._results = {output.name for output in graph.output}
         self._readers: dict[str, list[onnx.NodeProto]] = {}
         for node in nodes:
             for name in names_read(node):
@@ -119,7 +120,7 @@ class _Nodes:
             name
             for node in members
             for name in node.output
-            if any(id(reader) not in inside for reader in self._readers.get(name, []))
+            if name in self._results or any(id(reader) not in inside for reader in self._readers.get(name, []))
         ]
         return _Part(members, starts.pop(), result) if read_outside == [result] else None
 
