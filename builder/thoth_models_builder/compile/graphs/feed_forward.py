@@ -2,7 +2,7 @@
 
 Between its two products with weights, a feed-forward part holds vectors several times as long as those between layers,
 of all tokens, and twice: before and after the activation function. That is the most memory that a run takes for one
-long text, because attention is computed in blocks (docs/decisions/0032-attention-in-blocks.md). What is computed there
+long text, because attention is computed in blocks (docs/decisions/0032-long-texts.md). What is computed there
 depends on one token at a time, so that the halves give the same vectors.
 """
 

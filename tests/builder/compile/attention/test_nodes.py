@@ -61,9 +61,7 @@ import sys, numpy as np, onnxruntime
 def memory(name):
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(name)) * 1024
-options = onnxruntime.SessionOptions()
-options.enable_cpu_mem_arena = False
-session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 tokens = int(sys.argv[2])
 ids = np.full((1, tokens), 7)
 given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
