@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thoth_models.bundle.canonical_json import FormatError, Node, canonical_json, parse_json
+from thoth_models.bundle.digest import Digest
 
 if TYPE_CHECKING:
     from thoth_models.types import FloatArray
@@ -19,13 +20,18 @@ if TYPE_CHECKING:
 GOLDEN_NAME = "golden.json"
 _VERSION = 1
 
+_SHORT = 24
+"""Characters of the texts that are checked at each load besides the first, so that they take less time than it."""
+_FEW = 3
+"""How many of them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Golden:
     """Texts with their reference vectors.
 
     Attributes:
-        texts: At least one. Every load is checked with the first.
+        texts: At least one. Every load is checked with the first, and a few others.
         prompts: The prompt before each text; the empty string for none.
         vectors: float32 of shape (len(texts), dimension).
     """
@@ -64,6 +70,20 @@ class Golden:
         if len(prompts) != len(texts):
             raise keys["prompts"].wrong(f"{len(texts)} prompts, one for each text", found=str(len(prompts)))
         return cls(texts=texts, prompts=prompts, vectors=_vectors(keys["vectors"], len(texts), dimension))
+
+
+def checked_at_load(golden: Golden, bundle_digest: Digest) -> tuple[int, ...]:
+    """Return which texts a load is checked with: the first, and short ones without a prompt that the digest chooses.
+
+    Every bundle has others, so that all of them are checked somewhere, and not the same one everywhere.
+    """
+    short = (
+        place
+        for place, (text, prompt) in enumerate(zip(golden.texts, golden.prompts, strict=True))
+        if place > 0 and text.strip() and len(text) <= _SHORT and not prompt
+    )
+    chosen = sorted(short, key=lambda place: Digest.of(f"{bundle_digest.hex}/{place}".encode()).hex)
+    return (0, *chosen[:_FEW])
 
 
 def _vectors(node: Node, count: int, dimension: int) -> FloatArray:

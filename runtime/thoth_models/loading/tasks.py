@@ -26,6 +26,7 @@ from thoth_models.verification.verify import open_bundle, verify_variant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from thoth_models.bundle.digest import Digest
     from thoth_models.bundle.golden import Golden
     from thoth_models.bundle.selection import Candidate
     from thoth_models.process.environment import BundlePlace
@@ -42,7 +43,7 @@ class Loaded:
     Attributes:
         backend: The backend; it can be used after a fork.
         golden: Texts with their reference vectors, or None for a model without golden vectors.
-        golden_cosine: Cosine of the first golden text's vector to its reference, or None.
+        golden_cosine: Smallest cosine of a golden text's vector to its reference, or None.
         verify_seconds: Time spent comparing files with the manifest.
         load_seconds: Time spent importing libraries and creating the backend.
     """
@@ -95,7 +96,7 @@ class Loading(Task[T]):
         return wrap_backend(backend, reload)
 
     def load_once(self, bundle: OpenBundle, candidate: Candidate) -> tuple[Backend, VerifiedVariant, float | None]:
-        """Verify the files of one variant, create its backend, and check it with a golden text.
+        """Verify the files of one variant, create its backend, and check it with a few golden texts.
 
         Returns:
             The parts of a :class:`Loaded`.
@@ -120,7 +121,7 @@ class Loading(Task[T]):
                     importing.wait()
                 with no_fork(self._seconds):
                     backend = load_backend(verified)
-                golden_cosine = _check_golden(backend, verified)
+                golden_cosine = _check_golden(backend, verified, bundle.bundle_digest)
                 assert_offline()
             finally:
                 self.load_seconds += time.monotonic() - started
@@ -217,23 +218,40 @@ def _content(bundle: OpenBundle, candidate: Candidate) -> object:
     return model.dimension, model.built, [bundle.manifest.files[path] for path in paths]
 
 
-def _check_golden(backend: Backend, verified: VerifiedVariant) -> float | None:
-    """Return the cosine of the first golden text's vector to its reference; this also warms up the backend.
+def _check_golden(backend: Backend, verified: VerifiedVariant, bundle_digest: Digest) -> float | None:
+    """Return the smallest cosine of a few golden texts' vectors to their references; this also warms up the backend.
 
     Raises:
         BackendError: The vector differs: a library reads the files differently, or the processor computes wrongly.
     """
     # numpy takes longer to import than everything else, so it is imported while files are hashed, not before.
+    import numpy as np  # noqa: PLC0415
+
     from thoth_models.bundle.agreement import compare  # noqa: PLC0415
+    from thoth_models.bundle.golden import checked_at_load  # noqa: PLC0415
 
     golden, gate = verified.golden, verified.variant.gate
     if golden is None or gate is None:
         return None
-    vectors = backend.encode([golden.texts[0]], prompt=golden.prompts[0], batch_size=None, show_progress_bar=False)
-    agreement = compare(golden.vectors[:1], vectors)
+    chosen = checked_at_load(golden, bundle_digest)
+    vectors = np.concatenate(
+        [
+            backend.encode(
+                [golden.texts[place] for place in places],
+                prompt=golden.prompts[places[0]],
+                batch_size=None,
+                show_progress_bar=False,
+            )
+            # The first is longer than the others, which would be padded to it.
+            for places in (chosen[:1], chosen[1:])
+            if places
+        ]
+    )
+    agreement = compare(golden.vectors[list(chosen)], vectors)
     if not agreement.reaches(gate.required_cosine):
         raise BackendError(
-            f"golden vector: expected a cosine of at least {gate.required_cosine:.5f} to the reference that was "
-            f"computed when the bundle was built, and its length; found {agreement}"
+            f"golden vector of {golden.texts[chosen[agreement.worst]]!r}: expected a cosine of at least "
+            f"{gate.required_cosine:.5f} to the reference that was computed when the bundle was built, and its length; "
+            f"found {agreement}"
         )
     return agreement.minimum_cosine

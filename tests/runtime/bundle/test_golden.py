@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from thoth_models.bundle.canonical_json import FormatError, canonical_json
-from thoth_models.bundle.golden import Golden
+from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.golden import Golden, checked_at_load
 
 GOLDEN = Golden(
     texts=("a", "é\n"), prompts=("", "query: "), vectors=np.array([[1.5, -0.0, 3e-30], [0, 1 / 3, 7]], dtype=np.float32)
@@ -53,3 +54,20 @@ def test_the_bytes_do_not_depend_on_how_the_array_lies_in_memory() -> None:
 def test_what_is_no_golden_file(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(FormatError, match=message):
         Golden.from_bytes(changed(**changes), dimension=3)
+
+
+def test_a_load_is_checked_with_the_first_text_and_three_short_ones_without_a_prompt() -> None:
+    short = [f"text {number}" for number in range(20)]
+    texts = ("x" * 500, "", " \n", "query", "y" * 25, *short)
+    prompts = ("", "", "", "query: ", *[""] * 21)
+    golden = Golden(texts=texts, prompts=prompts, vectors=np.zeros((len(texts), 1), dtype=np.float32))
+    chosen = [checked_at_load(golden, Digest.of(bytes([number]))) for number in range(60)]
+    for first, *others in chosen:
+        assert first == 0
+        assert len(set(others)) == 3
+    assert {place for _, *others in chosen for place in others} == set(range(5, 25))
+    assert checked_at_load(golden, Digest.of(b"\0")) == chosen[0]
+
+
+def test_a_load_is_checked_with_what_there_is() -> None:
+    assert checked_at_load(GOLDEN, Digest.of(b"")) == (0,)
