@@ -176,8 +176,8 @@ def die(project: Project, module: str, function: str, when: str, call: int) -> N
 @pytest.mark.parametrize(
     ("function", "when", "call"),
     [
-        ("link_or_copy", "before", 1),
-        ("link_or_copy", "after", 4),
+        ("clone_or_copy", "before", 1),
+        ("clone_or_copy", "after", 4),
         ("_write", "before", 1),  # the manifest
         ("_write", "after", 2),  # the checksum list
         ("_close_directories", "after", 1),

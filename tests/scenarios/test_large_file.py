@@ -74,7 +74,7 @@ def test_a_large_file_passes_through_lock_build_and_verify(large: Project) -> No
     idle, _ = peak_of("schema")
     peaks = {}
     peaks["lock"], _ = peak_of(*large.arguments("lock"))
-    peaks["build"], out = peak_of(*large.arguments("build", "--json"))
+    peaks["build"], out = peak_of(*large.arguments("build", "--json", "--link"))
     (model,) = json.loads(out)["models"]
     assert SIZE in [file["size"] for file in model["files"]]
     peaks["build with nothing to do"], out = peak_of(*large.arguments("build", "--json"))

@@ -33,5 +33,5 @@ class Objects:
         return self.root / path.replace("/", "-")
 
 
-def write(objects: Objects, output: Path) -> None:
-    write_tree.write_bundle(objects.manifest, objects.locate, output)
+def write(objects: Objects, output: Path, *, link: bool = False) -> None:
+    write_tree.write_bundle(objects.manifest, objects.locate, output, link=link)

@@ -1,8 +1,8 @@
 """Write a bundle from a manifest and verified files, and move it into place atomically.
 
-Files are linked, cloned or, if neither works, copied, so that the bytes are on the disk only once. The tree is written
-beside its final place, verified there by the runtime, and then renamed in one step. A killed build leaves the previous
-bundle or none, never a partial one.
+Files are cloned where the file system can do that, and otherwise copied; or linked, if that is asked for. The tree is
+written beside its final place, verified there by the runtime, and then renamed in one step. A killed build leaves the
+previous bundle or none, never a partial one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from thoth_models.errors import ThothModelsError, VerificationError
 from thoth_models.verification.report_file import report_path
 from thoth_models.verification.verify import VerificationReport, verify
 from thoth_models_builder.errors import OutputError
-from thoth_models_builder.storage.files import FILE_MODE, link_or_copy, sync_directory
+from thoth_models_builder.storage.files import FILE_MODE, clone_or_copy, link_or_copy, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,13 +134,17 @@ def _temporary_reports(output: Path) -> list[Path]:
     return [path for path in output.parent.iterdir() if pattern.fullmatch(path.name) and not path.is_dir()]
 
 
-def write_bundle(manifest: Manifest, locate: Callable[[str], Path], output: Path) -> VerificationReport:
+def write_bundle(
+    manifest: Manifest, locate: Callable[[str], Path], output: Path, *, link: bool = False
+) -> VerificationReport:
     """Write the bundle that ``manifest`` describes, verify it, and move it to ``output`` in one step.
 
     Args:
         manifest: The manifest of the bundle.
-        locate: Returns the file from which the content of a manifest path can be linked or copied.
+        locate: Returns the file that has the content of a manifest path.
         output: Target directory; an existing bundle is replaced.
+        link: Make hard links where possible, so that the bytes are on the disk once. Who changes one of these files in
+            place then changes it everywhere.
 
     Raises:
         VerificationError: The written tree does not match the manifest; ``output`` was not changed.
@@ -156,7 +160,7 @@ def write_bundle(manifest: Manifest, locate: Callable[[str], Path], output: Path
         for path in sorted(manifest.files):
             target = tree / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(locate(path), target)
+            (link_or_copy if link else clone_or_copy)(locate(path), target)
         for name, data in ((MANIFEST_NAME, manifest.to_bytes()), (CHECKSUMS_NAME, manifest.checksums())):
             _write(tree / name, data)
         _close_directories(tree)

@@ -92,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--model", action="append", help="build this model only; repeat for several")
     command.add_argument("--strict", action="store_true", help="fail if a model or variant is missing")
     command.add_argument(
+        "--link",
+        action="store_true",
+        help="hard links into the store instead of copies; a file that is changed in place then changes there too",
+    )
+    command.add_argument(
         "--compile-deadline",
         type=positive,
         default=3600.0,
@@ -225,6 +230,7 @@ def _build(options: argparse.Namespace) -> int:
             store=store_of(options),
             models=options.model,
             strict=options.strict,
+            link=options.link,
             limits=limits_of(options),
             compile_deadline=options.compile_deadline,
         ),

@@ -46,6 +46,7 @@ class BuildOptions:
         store: Directory of the store.
         models: Names of the models to build; None for all.
         strict: Fail if a model or variant is missing, whatever the specification allows.
+        link: Make hard links into the store, see :func:`~thoth_models_builder.bundle.write_tree.write_bundle`.
         limits: Bounds on every wait for a source.
         compile_deadline: Seconds for compiling one model, counted while steps of it run.
     """
@@ -56,6 +57,7 @@ class BuildOptions:
     store: Path
     models: Sequence[str] | None = None
     strict: bool = False
+    link: bool = False
     limits: Limits = field(default_factory=Limits)
     compile_deadline: float = 3600.0
 
@@ -101,7 +103,7 @@ def build(options: BuildOptions, watcher: BuildWatcher) -> BuildReport:
                 if part is not None
                 for path, place in part.places.items()
             }
-            write_tree.write_bundle(manifest, places.__getitem__, options.output)
+            write_tree.write_bundle(manifest, places.__getitem__, options.output, link=options.link)
         bundle_digest = Digest.of(manifest.to_bytes())
         figures = figures_of(gathered, previous)
         report = None

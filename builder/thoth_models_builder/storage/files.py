@@ -95,6 +95,9 @@ def _temporary(path: Path) -> Iterator[Path]:
 def link_or_copy(source: Path, target: Path) -> None:
     """Link a file that never changes; where links are not possible, clone or copy it. The result is read-only.
 
+    Only where both belong to the builder alone, or where links were asked for: who changes a file in place changes all
+    its links.
+
     Raises:
         OSError: The source cannot be read, or the target cannot be written.
     """
@@ -102,17 +105,26 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         # Another file system, no support for hard links, or a file of another user.
-        with source.open("rb") as content, target.open("xb") as copy:
-            try:
-                fcntl.ioctl(copy, _FICLONE, content.fileno())
-            except OSError:
-                shutil.copyfileobj(content, copy, 1024 * 1024)
-            copy.flush()
-            os.fsync(copy.fileno())
-        target.chmod(FILE_MODE)
+        clone_or_copy(source, target)
         return
     if target.stat().st_mode & 0o777 != FILE_MODE:
         target.chmod(FILE_MODE)
+
+
+def clone_or_copy(source: Path, target: Path) -> None:
+    """Clone a file, so that both share the bytes until one changes, or else copy it. The result is read-only.
+
+    Raises:
+        OSError: The source cannot be read, or the target cannot be written.
+    """
+    with source.open("rb") as content, target.open("xb") as copy:
+        try:
+            fcntl.ioctl(copy, _FICLONE, content.fileno())
+        except OSError:
+            shutil.copyfileobj(content, copy, 1024 * 1024)
+        copy.flush()
+        os.fsync(copy.fileno())
+    target.chmod(FILE_MODE)
 
 
 def sync_directory(path: Path) -> None:

@@ -56,15 +56,15 @@ def test_the_checksum_list_alone_can_check_a_bundle(objects: Objects, place: Pat
     assert len(finished.stdout.splitlines()) == len(FILES) + 1
 
 
-def test_the_bytes_are_on_the_disk_once(objects: Objects, place: Path) -> None:
-    write(objects, place / "bundle")
+def test_with_links_the_bytes_are_on_the_disk_once(objects: Objects, place: Path) -> None:
+    write(objects, place / "bundle", link=True)
     for path in FILES:
         assert (place / "bundle" / path).samefile(objects.locate(path))
 
 
 def test_an_object_that_may_be_written_may_not_any_more_once_it_is_in_a_bundle(objects: Objects, place: Path) -> None:
     objects.locate("mini/a/b/c").chmod(0o664)
-    write(objects, place / "bundle")
+    write(objects, place / "bundle", link=True)
     assert stat.S_IMODE((place / "bundle/mini/a/b/c").stat().st_mode) == 0o444
 
 
@@ -72,9 +72,10 @@ def no_link(*_arguments: object, **_options: object) -> None:
     raise OSError(errno.EXDEV, "Invalid cross-device link")
 
 
+@pytest.mark.parametrize("link", [True, False])
 @pytest.mark.parametrize("can_clone", [True, False])
-def test_where_nothing_can_be_linked_it_is_cloned_or_copied(
-    *, can_clone: bool, objects: Objects, place: Path, monkeypatch: pytest.MonkeyPatch
+def test_where_nothing_can_or_may_be_linked_it_is_cloned_or_copied(
+    *, can_clone: bool, link: bool, objects: Objects, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[int] = []
 
@@ -89,7 +90,7 @@ def test_where_nothing_can_be_linked_it_is_cloned_or_copied(
     monkeypatch.setattr(fcntl, "ioctl", clone)
     if can_clone:
         monkeypatch.setattr(shutil, "copyfileobj", lambda *_: pytest.fail("copied what was cloned"))
-    write(objects, place / "bundle")
+    write(objects, place / "bundle", link=link)
     assert requests == [0x40049409] * len(FILES)
     verify(place / "bundle", strict=True)
     for path in FILES:

@@ -28,6 +28,22 @@ def test_nothing_and_an_empty_directory_are_no_previous_bundle(place: Path) -> N
     assert write_tree.read_previous(place) == (None, None)
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_a_change_in_place_stays_in_its_bundle_unless_links_are_asked_for(
+    objects: Objects, place: Path, *, link: bool
+) -> None:
+    """Files of the store are shared by all bundles; the store itself hashes them again before it uses them."""
+    bundles = [place / "bundle", place / "other"]
+    for bundle in bundles:
+        write(objects, bundle, link=link)
+    name = "mini/source/model.safetensors"
+    (bundles[0] / name).chmod(0o644)
+    with (bundles[0] / name).open("r+b") as file:
+        file.write(b"another")
+    others = {(bundles[1] / name).read_bytes(), objects.locate(name).read_bytes()}
+    assert others == ({b"another"} if link else {b"weights"})
+
+
 def test_an_intact_bundle_is_read(objects: Objects, place: Path) -> None:
     write(objects, place / "bundle")
     report, reason = write_tree.read_previous(place / "bundle")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.full_disk import LONG, little_space
-from thoth_models_builder.storage.files import replace_file, replacing
+from thoth_models_builder.storage.files import FILE_MODE, clone_or_copy, replace_file, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,3 +71,14 @@ def test_a_disk_that_takes_a_part_of_it_is_an_error(tmp_path: Path, write: Calla
         write(path, LONG)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_copy_is_read_only_and_has_all_of_the_file(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 10_000
+    (tmp_path / "source").write_bytes(data)
+    clone_or_copy(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == data
+    assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == FILE_MODE
+    assert (tmp_path / "target").stat().st_ino != (tmp_path / "source").stat().st_ino
+    with pytest.raises(FileExistsError):
+        clone_or_copy(tmp_path / "source", tmp_path / "target")
