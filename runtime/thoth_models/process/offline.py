@@ -3,8 +3,9 @@
 There are two layers, because neither is enough alone. The switch tells the Hub libraries not to connect. It must be set
 before ``huggingface_hub.constants`` is first imported; if that was imported before, the switch is set in the module.
 The guard is a Python audit hook (https://docs.python.org/3/library/audit_events.html). While a model is being loaded,
-it refuses every connection and name lookup of the loading thread, and of threads started from it. Code that opens
-sockets without Python's ``socket`` module raises no audit event; for such code there is only the switch.
+it refuses every connection and name lookup of the loading thread, and of threads started from it, and every other
+program that they would run, because that is out of its reach. Code that opens sockets without Python's ``socket``
+module raises no audit event; for such code there is only the switch.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ _NETWORK_EVENTS: Final = frozenset(
         "socket.sendto",
     }
 )
+_PROGRAM_EVENTS: Final = frozenset({"os.exec", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"})
+"""Not ``os.fork``: the child has the hook and the guard as well."""
+_HARMLESS: Final = frozenset({"getconf", "ldconfig", "lscpu", "sysctl", "uname"})
+"""Programs that libraries ask about the machine while they are imported."""
 _THREAD_EVENTS: Final = frozenset({"_thread.start_new_thread", "_thread.start_joinable_thread"})
 
 
@@ -109,20 +114,26 @@ class NetworkGuard:
         self.violations: list[str] = []
 
     def check(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Refuse the network access of an audit event.
+        """Refuse the network access of an audit event, or the start of a program.
 
         Raises:
-            OfflineViolation: The guard is active, and the access is not to a Unix socket.
+            OfflineViolation: The guard is active, and the access is not to a Unix socket, or the program is not one
+                that only asks about the machine.
         """
-        if not self.active or _is_local(event, arguments):
+        if not self.active or _is_local(event, arguments) or _is_harmless(event, arguments):
             return
+        if event in _PROGRAM_EVENTS:
+            # Its arguments and environment may hold secrets.
+            arguments = (_program_of(arguments[0]),)
         what = f"{event}({', '.join(repr(argument) for argument in arguments if not hasattr(argument, 'fileno'))})"
         self.violations.append(what)
         raise self.violation()
 
     def violation(self) -> OfflineViolation:
         """Return the error that lists all attempted accesses."""
-        return OfflineViolation(f"network access while a model was being loaded: {'; '.join(self.violations)}")
+        is_program = [violation.partition("(")[0] in _PROGRAM_EVENTS for violation in self.violations]
+        what = " and ".join(["network access"] * (not all(is_program)) + ["another program"] * any(is_program))
+        return OfflineViolation(f"{what} while a model was being loaded: {'; '.join(self.violations)}")
 
 
 _current: ContextVar[NetworkGuard | None] = ContextVar("thoth_models_network_guard", default=None)
@@ -134,7 +145,7 @@ _hook_installed = False
 
 @contextmanager
 def network_guard() -> Iterator[NetworkGuard]:
-    """Refuse network access in this context, and in threads that it starts, until the block ends.
+    """Refuse network access and other programs in this context, and in threads that it starts, until the block ends.
 
     Raises:
         OfflineViolation: Access was attempted, even if the library caught the exception and continued.
@@ -167,7 +178,7 @@ def _install_hook() -> None:
 
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
-    if event in _NETWORK_EVENTS:
+    if event in _NETWORK_EVENTS or event in _PROGRAM_EVENTS:
         if guard := _guard_of_this_thread():
             guard.check(event, arguments)
     elif event in _THREAD_EVENTS and (guard := _guard_of_this_thread()):
@@ -231,6 +242,19 @@ def _guard_of_this_thread() -> NetworkGuard | None:
     # Not current_thread(), which creates a dummy entry for threads that threading did not start.
     thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]  # noqa: SLF001
     return None if thread is None else _inherited.get(thread)
+
+
+def _program_of(stated: object) -> str:
+    """Return the program that an audit event states: a path, or the first word of a command line."""
+    text = os.fsdecode(stated) if isinstance(stated, str | bytes | os.PathLike) else repr(stated)
+    return next(iter(text.split()), "")
+
+
+def _is_harmless(event: str, arguments: tuple[object, ...]) -> bool:
+    """Return whether an event is the start of a program that only asks about the machine."""
+    if event not in ("os.posix_spawn", "subprocess.Popen") or not arguments:
+        return False
+    return _program_of(arguments[0]).rpartition("/")[2] in _HARMLESS
 
 
 def _is_local(event: str, arguments: tuple[object, ...]) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 import threading
 import types
@@ -158,6 +159,44 @@ def test_the_message_names_the_target(listening: Address) -> None:
     with pytest.raises(OfflineViolation) as caught, network_guard(), socket.socket() as client:
         client.connect(listening)
     assert str(caught.value) == f"network access while a model was being loaded: socket.connect({listening!r})"
+
+
+@pytest.mark.parametrize(
+    ("start", "event"),
+    [
+        (lambda: subprocess.run([sys.executable, "--version"], check=False), f"subprocess.Popen({sys.executable!r})"),
+        (lambda: subprocess.run(["sh", "-c", "curl --version"], check=False), "subprocess.Popen('sh')"),
+        (lambda: os.system("curl --version"), "os.system('curl')"),  # noqa: S605 - it is refused
+        (lambda: os.posix_spawn("/bin/true", ["true"], {}), "os.posix_spawn('/bin/true')"),
+        (lambda: os.execv("/bin/true", ["true"]), "os.exec('/bin/true')"),  # noqa: S606 - it is refused
+    ],
+)
+def test_other_programs_are_refused(start: Callable[[], object], event: str) -> None:
+    """They are out of the reach of the hook. Their arguments, which may hold secrets, are not shown."""
+    with pytest.raises(OfflineViolation) as caught, network_guard():
+        start()
+    assert str(caught.value).startswith(f"another program while a model was being loaded: {event}")
+    assert "--version" not in str(caught.value)
+
+
+@pytest.mark.parametrize("program", ["uname", b"uname", "/bin/uname"])
+def test_programs_that_only_ask_about_the_machine_run(program: str | bytes) -> None:
+    with network_guard() as guard:
+        assert subprocess.run([program], capture_output=True, check=True).stdout
+    assert guard.violations == []
+
+
+def test_a_shell_that_calls_itself_uname_is_refused() -> None:
+    """The name is that of the file that is run, not the one that the program is told."""
+    with pytest.raises(OfflineViolation), network_guard():
+        subprocess.run(["uname", "-c", "true"], executable="/bin/sh", check=False)
+
+
+def test_both_kinds_are_named(listening: Address) -> None:
+    with pytest.raises(OfflineViolation, match=r"^network access and another program while"), network_guard():  # noqa: PT012
+        with contextlib.suppress(OfflineViolation):
+            connect(listening)
+        os.system("true")  # noqa: S605 - it is refused
 
 
 def test_nothing_reaches_the_listener() -> None:
