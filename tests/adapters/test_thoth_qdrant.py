@@ -362,7 +362,8 @@ def test_one_store_for_each_address(
     assert blue is not green
     assert [(address["host"], address["port"]) for address in asked] == [("blue", 6333), ("green", 7000)]
     assert adapter.ThothQdrantStore("shop", "blue", model="mini", config=config) is blue
-    for url, key in (("https://blue", None), ("http://blue", "key"), ("blue:6333", None), ("http://blue/path", None)):
+    others = ("https://blue", "blue:6333", "http://blue/path", "http://[blue", "http://blue:99999")
+    for url, key in (("http://blue", "key"), *((other, None) for other in others)):
         with pytest.raises(InvalidInputError, match="url: expected http"):
             adapter.ThothQdrantStore("shop", url=url, api_key=key, model="mini", config=config)
 

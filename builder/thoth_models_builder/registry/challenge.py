@@ -10,9 +10,10 @@ import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from thoth_models_builder.errors import CredentialsError, RegistryError
+from thoth_models_builder.net.proxies import server_address
 from thoth_models_builder.oci.references import is_loopback
 
 if TYPE_CHECKING:
@@ -89,13 +90,13 @@ def token_request(
         CredentialsError: The password would be sent without TLS although the user did not ask for plain HTTP.
     """
     realm = challenge.parameters.get("realm", "")
-    address = urlsplit(realm)
-    if address.scheme not in {"http", "https"} or not address.hostname:
+    address = server_address(realm, ("http", "https"))
+    if address is None or not realm.isprintable():
         raise RegistryError(
             f"{registry}: expected the address of a token server in its challenge, found {realm!r:.200}"
         )
     is_secret = credentials is not None and bool(credentials.basic or credentials.identity_token)
-    if is_secret and address.scheme == "http" and not (plain_http or is_loopback(address.hostname)):
+    if is_secret and address.scheme == "http" and not (plain_http or is_loopback(address.hostname or "")):
         raise CredentialsError(
             f"{registry}: expected a token server with https to send credentials to, found {realm!r:.200}"
         )

@@ -337,7 +337,12 @@ class Session:
         asked = token_request(
             challenge, self._credentials, wanted, registry=self.registry, plain_http=self._is_plain_asked_for
         )
-        url = httpx2.URL(asked.url)
+        try:
+            url = httpx2.URL(asked.url)
+        except httpx2.InvalidURL:
+            raise RegistryError(
+                f"{self.registry}: expected the address of a token server, found {asked.url!r:.200}"
+            ) from None
         method = "GET" if asked.form is None else "POST"
         response = await self._send(method, url, asked.headers, asked.form, None)
         try:

@@ -274,13 +274,19 @@ def _address(host: str, port: int, api_key: str | None, url: str | None) -> tupl
     """
     if not url:
         return host, port
-    parts, scheme = urlsplit(url), "http" if api_key is None else "https"
-    if parts.scheme != scheme or parts.hostname is None or parts.path.strip("/") or parts.username is not None:
+    scheme, stated_port = "http" if api_key is None else "https", None
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme == scheme and not parts.path.strip("/") and parts.username is None
+        stated_host, stated_port = parts.hostname, parts.port
+    except ValueError:  # of brackets, or a port out of range
+        is_address, stated_host = False, None
+    if not is_address or stated_host is None:
         raise InvalidInputError(
             f"url: expected {scheme}://host:port, which is what thoth-qdrant 0.1.11 connects to "
             f"{'without' if api_key is None else 'with'} a key, found {url!r}"
         )
-    return parts.hostname, parts.port or port
+    return stated_host, stated_port or port
 
 
 def _listed(texts: object) -> list[str]:

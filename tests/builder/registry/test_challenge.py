@@ -22,7 +22,9 @@ def test_a_password_is_not_sent_to_a_token_server_without_tls() -> None:
     token_request(challenge, credentials, [], registry="registry.example.org", plain_http=True)
 
 
-@pytest.mark.parametrize("realm", ["", "ftp://a/b", "/token", "https://"])
+@pytest.mark.parametrize(
+    "realm", ["", "ftp://a/b", "/token", "https://", "https://[a/", "https://a:123456/", "https://a\x01b/"]
+)
 def test_a_challenge_without_a_token_server(realm: str) -> None:
     challenge = Challenge(scheme="bearer", parameters={"realm": realm})
     with pytest.raises(RegistryError, match="expected the address of a token server"):

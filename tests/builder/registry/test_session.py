@@ -384,6 +384,18 @@ def test_plain_http_is_for_this_computer_only(layout: Path, tmp_path: Path) -> N
         push(layout, f"{server.host}/acme/app:1", plain_http=False)
 
 
+@pytest.mark.parametrize("realm", ["https://[a/token", "https://%e2%80%a4/token"])
+def test_a_challenge_whose_token_server_has_no_address(
+    layout: Path, guarded: RegistryServer, configured: Any, realm: str
+) -> None:
+    """One that no parser takes, and one whose host name is none."""
+    with FaultyProxy(guarded.host) as proxy:
+        configured(auths={proxy.host: basic("builder", WORD)})
+        proxy.faults.append(Fault("GET", "/v2/$", status(401, {"WWW-Authenticate": f'Bearer realm="{realm}"'})))
+        with pytest.raises(RegistryError, match=r"token server|registry\.test|expected an answer"):
+            push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
+
+
 def test_a_registry_on_loopback_sends_no_password_elsewhere_without_tls(
     layout: Path, guarded: RegistryServer, configured: Any
 ) -> None:
