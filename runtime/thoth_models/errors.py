@@ -86,6 +86,10 @@ class Problem:
         return f"{self.path}: {self.kind}: expected {self.expected}, found {self.found}"
 
 
+_SHOWN = 50
+"""How many differences a message lists: a directory may have any number of files that do not belong there."""
+
+
 class VerificationError(BundleError):
     """Bytes or entries of the bundle differ from its manifest.
 
@@ -95,11 +99,13 @@ class VerificationError(BundleError):
     """
 
     def __init__(self, root: str, problems: Sequence[Problem]) -> None:
-        """Store all ``problems`` found under ``root``, and list them in the message."""
+        """Store all ``problems`` found under ``root``, and list the first 50 of them in the message."""
         self.root = root
         self.problems = tuple(problems)
         count = len(self.problems)
-        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        shown = [str(problem) for problem in self.problems[:_SHOWN]]
+        shown += [f"and {count - _SHOWN} more"] if count > _SHOWN else []
+        lines = "\n".join(f"  {line}" for line in shown)
         super().__init__(f"{root}: verification failed, {count} problem{'' if count == 1 else 's'}\n{lines}")
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -75,3 +75,14 @@ def test_the_error_of_a_worker_reaches_whoever_waits_for_it(
     script.write_text(_POOL, encoding="utf-8")
     done = run_python(str(script), str(bundle), method)
     assert done.stdout.split("\n")[:-1] == ["ModelUnavailableError mini", "VerificationError changed"], done.stderr
+
+
+def test_a_message_lists_some_of_many_differences_and_the_error_has_all() -> None:
+    paths = [f"file-{number}" for number in range(10**5)]
+    problems = [Problem(kind="extra", path=path, expected="nothing", found="a file") for path in paths]
+    error = VerificationError("/models", problems)
+    first, *lines = str(error).splitlines()
+    assert len(error.problems) == 10**5
+    assert first == "/models: verification failed, 100000 problems"
+    assert [line.split(":")[0].strip() for line in lines] == [*paths[:50], "and 99950 more"]
+    assert "more" not in str(VerificationError("/models", problems[:50]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from thoth_models.bundle.accuracy import MAX_DRIFT
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from thoth_models.process.environment import BundlePlace
     from thoth_models.verification.verify import OpenBundle
 
+_SHOWN = 50
+"""How many differences a reason lists."""
 _LIBRARIES = {"onnx": ("onnxruntime", "tokenizers"), "torch": ("torch", "sentence_transformers")}
 """Libraries of the backends; only checked for, not imported."""
 
@@ -215,7 +218,7 @@ def check_quickly(
     attempts = list(selection.passed_over)
     for candidate in selection.candidates:
         paths = _paths(candidate)
-        problems = [str(problem) for problem in _differences(bundle, candidate, paths)]
+        problems = [str(problem) for problem in islice(_differences(bundle, candidate, paths), _SHOWN)]
         libraries = _LIBRARIES.get(candidate.variant.backend, ())
         problems += [f"{library} is not installed" for library in libraries if find_spec(library) is None]
         if not problems:
