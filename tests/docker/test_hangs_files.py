@@ -21,6 +21,7 @@ AWAY = {"HF_HOME": "/cache"}
 """A cache that is not in /tmp."""
 
 
+@pytest.mark.hostile
 @pytest.mark.hang(row="8", control=control("held_lock", port=neighbour.HUB))
 def test_lock_in_the_cache_that_another_process_holds(hang: Hang) -> None:
     hang.ours("held_lock")
@@ -28,6 +29,7 @@ def test_lock_in_the_cache_that_another_process_holds(hang: Hang) -> None:
     hang.control(attempts=True)
 
 
+@pytest.mark.hostile
 @pytest.mark.hang(
     row="9", control=control("hub_file", port=neighbour.HUB, environment=AWAY, options={"read_only": True})
 )

@@ -59,6 +59,7 @@ def test_quota_of_one_core(
         pytest.skip(f"row 13: the engine's own defaults reach {of_defaults:.2f} of one tuned thread here")
 
 
+@pytest.mark.hostile
 @pytest.mark.hang(row="17", control=control("shared_memory", computes=True))
 def test_small_shared_memory(hang: Hang) -> None:
     for variant, image in (("onnx-fp32", "ours"), ("torch-fp32", "ours-current")):
@@ -68,6 +69,7 @@ def test_small_shared_memory(hang: Hang) -> None:
     hang.control(failure="No space left on device|unable to allocate shared memory|Bus error")
 
 
+@pytest.mark.hostile
 @pytest.mark.hang(
     row="18",
     control=control("huge_batch", computes=True, options={"mem_limit": LIMIT, "memswap_limit": LIMIT}, seconds=60),

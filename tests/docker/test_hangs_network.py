@@ -13,7 +13,7 @@ from tests.docker.subjects.events import HOME_SECONDS
 if TYPE_CHECKING:
     from tests.docker.hangs import Hang
 
-pytestmark = [pytest.mark.docker, pytest.mark.torch, pytest.mark.onnx]
+pytestmark = [pytest.mark.docker, pytest.mark.torch, pytest.mark.onnx, pytest.mark.hostile]
 
 OLD_LOG = r"Status Code: 500\. Retrying"
 """What the services said that were met in the field, again and again."""

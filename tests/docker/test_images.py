@@ -128,6 +128,7 @@ print(json.dumps({p.name: [hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().
     assert {tuple(facts[1:]) for facts in found.values()} == {(0o644, 0)}
 
 
+@pytest.mark.hostile
 def test_what_is_added_belongs_to_root_and_only_root_may_write_it(images: Images) -> None:
     code = """
 import json, os, stat, sys
@@ -171,6 +172,7 @@ def test_two_builds_have_the_same_layers_with_either_builder(images: Images, *, 
     assert layers[0][-1] == layers[1][-1]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("damage", ["changed", "missing"])
 def test_a_wheel_that_is_changed_or_missing_fails_the_build(images: Images, tmp_path: Path, damage: str) -> None:
     context = images.context("runtime", images.wheelhouse("runtime-onnx", "./runtime[onnx]"))
@@ -189,6 +191,7 @@ def test_a_wheel_that_is_changed_or_missing_fails_the_build(images: Images, tmp_
         assert what + made_for.removeprefix("# ") in said
 
 
+@pytest.mark.hostile
 def test_a_dependency_that_is_not_listed_fails_the_build(images: Images) -> None:
     context = images.context("runtime", images.wheelhouse("runtime-onnx", "./runtime[onnx]"))
     listed = context / "wheelhouse/requirements.txt"
@@ -203,6 +206,7 @@ def test_a_dependency_that_is_not_listed_fails_the_build(images: Images) -> None
 # --- models in it ---
 
 
+@pytest.mark.hostile
 def test_the_right_vectors_come_out_where_next_to_nothing_is_allowed(images: Images) -> None:
     golden = golden_of(images.bundle)
     vectors = embed(images.models(), golden.texts)
@@ -240,6 +244,7 @@ def test_the_engine_comes_to_call_it_healthy(images: Images) -> None:
         assert health_of(name, timeout=60).startswith("healthy")
 
 
+@pytest.mark.hostile
 def test_the_engine_calls_changed_models_unhealthy(images: Images, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(images.bundle, changed)

@@ -203,6 +203,7 @@ def test_checks_need_the_entry_point_by_name_and_the_right_environment(image: st
         assert (finished.returncode == 0) is is_there, finished.stderr
 
 
+@pytest.mark.hostile
 @pytest.mark.alone
 def test_the_migrated_image_answers_beside_a_silent_hub(
     image: str, schema: dict[str, dict[str, str]], tmp_path: Path, tell: Callable[[str], None]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.hostile
+
 FILES = (
     "SHA256SUMS",
     "manifest.json",

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import example, given, settings
 
 from tests.support.described import Files, files_of
@@ -117,6 +118,7 @@ def described(files: ModelFiles, pooling: str | None) -> None:
     space_of(configuration.files, facts, normalize=True)
 
 
+@pytest.mark.hostile
 @settings(max_examples=300)
 @given(st.sampled_from(sorted(BASES)), places, values)
 @example("usual", ("config_sentence_transformers.json", "prompts"), 5)
@@ -128,7 +130,9 @@ def described(files: ModelFiles, pooling: str | None) -> None:
 @example("nomic", ("config.json", "rotary_emb_base"), 10**400)
 @example("gte", ("config.json", "hidden_size"), 10**400)
 @example("usual", ("tokenizer_config.json", "added_tokens_decoder"), {"1" * 5000: "<a>"})
-def test_any_value_gives_facts_or_an_error_of_ours(base: str, place: tuple[str, str | None], value: object) -> None:
+def test_any_value_in_a_small_file_gives_facts_or_an_error_of_ours(
+    base: str, place: tuple[str, str | None], value: object
+) -> None:
     plain = {path: data for path, data in BASES[base].items() if path != "modules.json"}
     for contents, pooling in ((BASES[base], None), (plain, "mean")):
         files = files_of(with_value(contents, *place, value))

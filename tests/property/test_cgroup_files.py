@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -27,10 +28,11 @@ def put(root: Path, path: str, content: bytes) -> None:
     (root / path).write_bytes(content)
 
 
+@pytest.mark.hostile
 @given(membership=noise, mounts=noise, content=noise, valid_mounts=st.booleans())
 @example(membership=b"0::/" + b"abc/" * 1100, mounts=b"", content=b"1 1", valid_mounts=True)
 @example(membership=b"0::/\0", mounts=b"", content=b"1 1", valid_mounts=True)
-def test_nonsense_is_no_limit_and_no_error(
+def test_nonsense_in_files_of_control_groups_is_no_limit_and_no_error(
     membership: bytes, mounts: bytes, content: bytes, *, valid_mounts: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:

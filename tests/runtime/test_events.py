@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING
+
+import pytest
 
 from thoth_models.events import log_event
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_a_line_and_its_fields(caplog: pytest.LogCaptureFixture) -> None:
@@ -22,7 +20,8 @@ def test_a_line_and_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     assert record.seconds == 0.09123456789  # type: ignore[attr-defined]
 
 
-def test_what_has_several_lines_stays_on_one(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.hostile
+def test_an_event_with_several_lines_stays_on_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     reason = 'it "hangs" in\nThread 1: ünd\r\x1b[31m'
     log_event("refusal", model="mini", reason=reason)
     (record,) = caplog.records

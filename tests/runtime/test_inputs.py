@@ -57,6 +57,7 @@ def test_what_has_no_items_in_an_order_is_refused(several: Any, found: str) -> N
         expect_items("payloads", "a list", several)
 
 
+@pytest.mark.hostile
 def test_a_text_has_a_length_that_a_tokenizer_can_read() -> None:
     assert len(expect_text("text", "🙂" * MAX_CHARACTERS)) == 262_144
     message = re.escape("texts[2]: expected at most 262,144 characters, found 262,145; divide the text")

@@ -20,6 +20,8 @@ from thoth_models_builder.sources.hub import HubRepository
 if TYPE_CHECKING:
     from tests.support.hub_simulator import HubSimulator
 
+pytestmark = pytest.mark.hostile
+
 REPOSITORY = "some-organisation/some-model"
 
 

@@ -212,6 +212,7 @@ FLIPPED = [
 ]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", FLIPPED)
 def test_one_flipped_bit_is_found_by_everybody(real_bundle: Path, tmp_path: Path, path: str) -> None:
     damaged = tmp_path / "bundle"
@@ -259,6 +260,7 @@ _LOADS = (
 _CONTROL = "from sentence_transformers import SentenceTransformer as S; S('sentence-transformers/all-MiniLM-L6-v2')"
 
 
+@pytest.mark.hostile
 def test_a_silent_hub_is_never_asked_and_hangs_the_unprotected(real_bundle: Path, tmp_path: Path) -> None:
     with SilentServer() as silent:
         environment = {

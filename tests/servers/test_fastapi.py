@@ -34,6 +34,7 @@ def test_the_manager_of_the_process_is_a_dependency(app: FastAPI) -> None:
     assert (answer.status_code, len(answer.json())) == (200, 2)
 
 
+@pytest.mark.hostile
 def test_a_request_cannot_choose_the_settings(app: FastAPI) -> None:
     operation = app.openapi()["paths"]["/embed"]["post"]
     assert "parameters" not in operation

@@ -46,6 +46,7 @@ def by_asgi(path: str, body: object) -> tuple[int, Any]:
 both = pytest.mark.parametrize("ask", [by_wsgi, by_asgi], ids=["service.py", "asgi.py"])
 
 
+@pytest.mark.hostile
 @both
 @pytest.mark.usefixtures("invented_bundle")
 def test_a_text_that_is_too_long_is_the_clients_error(ask: Ask) -> None:

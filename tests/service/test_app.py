@@ -84,6 +84,7 @@ def test_a_question_without_a_keyword_is_answered(serve: Serve) -> None:
     assert (keywords["keywords"], schema["columns"], sql["sql"]) == ([], [], None)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("change", "place"),
     [
@@ -232,6 +233,7 @@ def test_health_answers_while_50_requests_wait_for_the_model(serve: Serve) -> No
         assert all([phase["phase"] for phase in answer.result()] == PHASES for answer in answers)
 
 
+@pytest.mark.hostile
 def test_no_more_calls_run_at_once_than_there_are_workers(serve: Serve) -> None:
     model = Words(delay=0.01)
     service = serve(model.load, encode_workers=2)
@@ -258,6 +260,7 @@ def test_small_calls_that_come_together_are_run_together(serve: Serve) -> None:
     assert max(len(texts) for texts in model.calls[before:]) > 1
 
 
+@pytest.mark.hostile
 def test_one_more_than_may_wait_is_turned_away_at_once(serve: Serve) -> None:
     model = Words()
     service = serve(model.load, encode_workers=1, most_waiting=1)
@@ -279,6 +282,7 @@ def test_one_more_than_may_wait_is_turned_away_at_once(serve: Serve) -> None:
     assert service.ask("city")[-1]["phase"] == "sql"
 
 
+@pytest.mark.hostile
 def test_a_call_past_its_deadline_ends_the_answer_with_an_error(serve: Serve) -> None:
     model = Words()
     service = serve(model.load, encode_seconds=0.2)
@@ -300,6 +304,7 @@ def test_an_error_of_the_model_ends_the_answer_with_its_name(serve: Serve) -> No
     assert phases[-1] == {"phase": "error", "error": "BackendError", "message": "no memory"}
 
 
+@pytest.mark.hostile
 def test_a_caller_who_leaves_takes_no_place_for_ever(serve: Serve) -> None:
     model = Words()
     service = serve(model.load, encode_workers=1, most_waiting=1)
@@ -394,6 +399,7 @@ def test_an_index_that_cannot_be_made_leaves_the_one_before(serve: Serve) -> Non
     assert service.ask("customer city")[-1]["sql"].startswith("SELECT customer.customer_id, ")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("change", "place"),
     [

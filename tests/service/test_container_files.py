@@ -66,6 +66,7 @@ def test_the_images_run_as_a_numbered_user_with_a_healthcheck() -> None:
         assert users == ([] if name == "example-service/Dockerfile" else [NUMBERED_USER])
 
 
+@pytest.mark.hostile
 def test_the_compose_file_loosens_nothing() -> None:
     compose: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
     (service,) = compose["services"].values()

@@ -181,6 +181,7 @@ def test_a_comment_beyond_the_first_page_is_found(forge: Forge, report: Path) ->
     assert forge.changes == ["PATCH 1250"]
 
 
+@pytest.mark.hostile
 def test_somebody_who_uses_the_marker_keeps_their_comment(forge: Forge, report: Path) -> None:
     forge.say(SOMEBODY, f"{MARKER}\nnot yours")
     forge.say(BOT, f"another bot's comment that quotes {MARKER}")
@@ -192,8 +193,9 @@ def test_somebody_who_uses_the_marker_keeps_their_comment(forge: Forge, report: 
 # --- what comes from the pull request is not believed ---
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("text", ["", "0", "-1", "12;13", "12\n13", "twelve", "١٢", "12/../13", "9" * 12, " 12"])
-def test_what_is_no_number_is_refused(forge: Forge, report: Path, text: str) -> None:
+def test_a_report_whose_number_is_none_is_refused(forge: Forge, report: Path, text: str) -> None:
     (report / "number").write_text(text)
     finished = run(forge, report)
     assert finished.returncode == 1
@@ -202,6 +204,7 @@ def test_what_is_no_number_is_refused(forge: Forge, report: Path, text: str) -> 
     assert forge.changes == []
 
 
+@pytest.mark.hostile
 def test_the_number_of_another_pull_request_is_noticed(forge: Forge, report: Path) -> None:
     forge.pulls[13] = {"state": "open", "head": {"sha": "b" * 40, "repo": {"id": 7}}}
     (report / "number").write_text("13")
@@ -211,6 +214,7 @@ def test_the_number_of_another_pull_request_is_noticed(forge: Forge, report: Pat
     assert forge.changes == []
 
 
+@pytest.mark.hostile
 def test_the_same_commit_from_another_fork_is_noticed(forge: Forge, report: Path) -> None:
     forge.pulls[13] = {"state": "open", "head": {"sha": HEAD, "repo": {"id": 8}}}
     forge.pulls[14] = {"state": "open", "head": {"sha": HEAD, "repo": None}}
@@ -231,11 +235,13 @@ def test_a_number_that_nobody_has_is_an_error(forge: Forge, report: Path) -> Non
     refused(run(forge, report), forge, "expected success, found 404")
 
 
+@pytest.mark.hostile
 def test_markdown_instead_of_the_document_is_refused(forge: Forge, report: Path) -> None:
     (report / "report.json").write_text("# Approved\n@everyone")
     refused(run(forge, report), forge, "the document: expected JSON")
 
 
+@pytest.mark.hostile
 def test_text_in_the_document_is_not_markdown_in_the_comment(forge: Forge, report: Path) -> None:
     change = {"what": "name", "before": "@acme/security", "after": "[x](https://evil.example)"}
     document = {"ok": True, "changes": [change], "models": [], "names": [], "needs_reindex": False}
@@ -247,6 +253,7 @@ def test_text_in_the_document_is_not_markdown_in_the_comment(forge: Forge, repor
     assert "](" not in body
 
 
+@pytest.mark.hostile
 def test_a_link_out_of_the_report_is_not_followed(forge: Forge, report: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.json"
     secret.write_text(json.dumps(DOCUMENT))
@@ -255,17 +262,20 @@ def test_a_link_out_of_the_report_is_not_followed(forge: Forge, report: Path, tm
     refused(run(forge, report), forge, "report.json: expected a file of the report")
 
 
-def test_a_fifo_is_not_waited_for(forge: Forge, report: Path) -> None:
+@pytest.mark.hostile
+def test_a_fifo_in_a_report_is_not_waited_for(forge: Forge, report: Path) -> None:
     (report / "report.json").unlink()
     os.mkfifo(report / "report.json")
     refused(run(forge, report), forge, "report.json: expected a regular file")
 
 
-def test_a_large_file_is_refused(forge: Forge, report: Path) -> None:
+@pytest.mark.hostile
+def test_a_large_report_is_refused(forge: Forge, report: Path) -> None:
     (report / "report.json").write_bytes(b" " * (1024 * 1024 + 1))
     refused(run(forge, report), forge, "report.json: expected at most 1048576 bytes")
 
 
+@pytest.mark.hostile
 def test_an_error_cannot_begin_another_command_of_the_log(
     forge: Forge, report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +292,7 @@ def test_an_error_cannot_begin_another_command_of_the_log(
 # --- GitHub does not do its part ---
 
 
+@pytest.mark.hostile
 def test_an_answer_that_is_an_error_is_told_without_the_token(forge: Forge, report: Path) -> None:
     forge.status = 403
     finished = run(forge, report)

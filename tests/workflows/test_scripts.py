@@ -155,6 +155,7 @@ def test_the_bundle_that_was_built_is_taken_with_its_modes(place: Path) -> None:
     assert stat.S_IMODE((place / "work/bundle/manifest.json").stat().st_mode) == 0o444
 
 
+@pytest.mark.hostile
 def test_another_bundle_is_not_taken(place: Path) -> None:
     archive(place)
     finished = run(place, SCRIPTS / "unpack.sh", EXPECTED="0" * 64)
@@ -162,6 +163,7 @@ def test_another_bundle_is_not_taken(place: Path) -> None:
     assert f"expected the bundle sha256:{'0' * 64}, found sha256:" in finished.stderr
 
 
+@pytest.mark.hostile
 def test_a_bundle_with_a_changed_byte_is_not_taken(place: Path) -> None:
     expected = archive(place)
     make_writable(place / "made")
@@ -305,6 +307,7 @@ def test_every_image_is_signed_by_digest_and_the_signature_checked(place: Path) 
     assert calls == expected
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("wrong", ["", "latest", "sha256:12", f"sha256:{'A' * 64}", f"sha256:{'a' * 64} --key x"])
 def test_nothing_is_signed_where_one_is_no_digest(place: Path, wrong: str) -> None:
     assert signing(place, digests=[*DIGESTS[:-1], wrong]) == (1, [])

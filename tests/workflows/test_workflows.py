@@ -80,6 +80,7 @@ def test_there_are_workflows_and_lint_sees_all_of_them() -> None:
     assert '".github/workflows/*.yml"' in (ROOT / "noxfile.py").read_text(encoding="utf-8")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", [*WORKFLOWS, ACTION], ids=lambda path: path.name)
 def test_actions_are_pinned_by_commit_with_the_version_beside(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
@@ -136,6 +137,7 @@ def triggers(path: Path) -> set[str]:
     return {on} if isinstance(on, str) else set(on)
 
 
+@pytest.mark.hostile
 def test_the_code_of_a_pull_request_is_never_given_a_secret_or_the_right_to_write() -> None:
     for path in WORKFLOWS:
         assert "pull_request_target" not in triggers(path)
@@ -145,6 +147,7 @@ def test_the_code_of_a_pull_request_is_never_given_a_secret_or_the_right_to_writ
             assert all(set(job["permissions"].values()) <= {"read"} for job in jobs(path).values())
 
 
+@pytest.mark.hostile
 def test_what_runs_with_the_right_to_comment_checks_out_nothing_of_the_pull_request() -> None:
     path = ROOT / ".github" / "workflows" / "comment.yml"
     assert triggers(path) == {"workflow_run"}
@@ -162,6 +165,7 @@ def test_no_checkout_leaves_the_token_behind(path: Path) -> None:
             assert step["with"]["persist-credentials"] is False
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", [*WORKFLOWS, ACTION], ids=lambda path: path.name)
 def test_no_expression_is_put_into_a_script(path: Path) -> None:
     assert [found for step in steps(path) for found in interpolated(step.get("run", ""))] == []
@@ -221,6 +225,7 @@ def test_a_comment_follows_the_workflow_that_exists() -> None:
     assert {"models.yaml", "models.lock"} == set(bundle[True]["pull_request"]["paths"])
 
 
+@pytest.mark.hostile
 def test_a_release_takes_nothing_from_a_cache_and_leaves_nothing_out() -> None:
     assert not any("cache" in step.get("uses", "") for step in steps(RELEASE))
     assert any(step.get("run") == "nox -s build_bundle -- --strict" for step in steps(RELEASE))

@@ -98,6 +98,7 @@ def test_a_model_whose_auto_map_was_deleted_is_read_as_with_it() -> None:
 # --- another model, although it loads ---
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("config", "says"),
     [
@@ -135,7 +136,7 @@ def test_a_model_whose_auto_map_was_deleted_is_read_as_with_it() -> None:
     ],
     ids=["jina-v2", "gte-qwen2", "jina-v3", "nv-embed", "stella", "type", "repository", "config-only", "malformed"],
 )
-def test_other_code_is_refused_by_name(config: Config, says: str) -> None:
+def test_code_beyond_the_reviewed_list_is_refused_by_name(config: Config, says: str) -> None:
     assert native_form(config) is None
     with pytest.raises(UnsupportedModelError) as refused:
         without_auto_map(config)

@@ -70,11 +70,12 @@ def test_a_record_is_read_as_it_was_written() -> None:
     assert Derived.from_bytes(MADE.to_bytes()) == MADE
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("key", "value"),
     [("version", 0), ("variants", ["torch-fp16"]), ("accuracy", {}), ("golden", "../golden.json"), ("files", [])],
 )
-def test_a_record_that_is_wrong_is_refused(key: str, value: Any) -> None:
+def test_a_malformed_record_of_a_compilation_is_refused(key: str, value: Any) -> None:
     with pytest.raises(FormatError):
         Derived.from_bytes(json.dumps({**json.loads(MADE.to_bytes()), key: value}).encode())
 

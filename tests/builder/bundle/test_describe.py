@@ -364,6 +364,7 @@ def test_what_cannot_be_told_is_refused(contents: Callable[[], Files], message: 
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", [None, 1, "..", "a/../..", "./x", "/etc", "1_Pooling/", "a//b"])
 def test_a_module_outside_of_the_model_is_refused(path: object) -> None:
     entries = [{"type": "sentence_transformers.models.Transformer", "path": path}]
@@ -377,6 +378,7 @@ def test_a_module_without_a_path_is_refused() -> None:
         facts_of(with_modules(as_json([{"name": "0", "type": "sentence_transformers.models.Transformer"}])))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("key", "name"), [("name", None), ("name", 1), ("name", "0"), ("title", "1")])
 def test_a_module_without_a_name_of_its_own_is_refused(key: str, name: object) -> None:
     """The library keeps modules by name: the second of that name would take the place of the first."""

@@ -87,6 +87,7 @@ HEADER = f"{WEIGHTS}: expected the header of a safetensors file, found something
 SHAPE = f"{WEIGHTS}: expected embedding.weight or embeddings with a row for each token, found "
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("header", "message"),
     [
@@ -100,12 +101,13 @@ SHAPE = f"{WEIGHTS}: expected embedding.weight or embeddings with a row for each
         ("not JSON", HEADER),
     ],
 )
-def test_a_header_that_does_not_say_it_is_refused(header: str, message: str) -> None:
+def test_a_header_of_weights_without_their_shape_is_refused(header: str, message: str) -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         facts_of(static(header))
     assert str(caught.value) == message
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("weights", "message"),
     [

@@ -23,6 +23,7 @@ def test_an_object_and_a_list() -> None:
     assert files.optional_object("other.json") == {}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -32,7 +33,7 @@ def test_an_object_and_a_list() -> None:
         (b"[]", "expected a JSON dict, found list"),
     ],
 )
-def test_what_is_not_the_expected_json_is_refused(content: bytes, message: str) -> None:
+def test_a_configuration_that_is_not_the_expected_json_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(UnsupportedModelError, match=message):
         model_files({"config.json": content}).json("config.json", dict)
 

@@ -57,6 +57,7 @@ def test_an_earlier_report_is_replaced(output: Path, data: bytes) -> None:
     assert Report.from_bytes(path.read_bytes()).bundle_digest == DIGEST
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("data", "found"),
     [
@@ -68,7 +69,7 @@ def test_an_earlier_report_is_replaced(output: Path, data: bytes) -> None:
         (b'{"bundle_digest": "", "models": []}', "another file"),  # of `thoth-bundle build --json`
     ],
 )
-def test_a_file_of_someone_else_is_refused(output: Path, data: bytes, found: str) -> None:
+def test_a_report_does_not_replace_a_file_of_someone_else(output: Path, data: bytes, found: str) -> None:
     path = output.with_name("bundle.report.json")
     path.write_bytes(data)
     with pytest.raises(OutputError, match=rf"bundle\.report\.json: expected the report of .+, found {found}"):
@@ -76,7 +77,8 @@ def test_a_file_of_someone_else_is_refused(output: Path, data: bytes, found: str
     assert path.read_bytes() == data
 
 
-def test_a_symlink_in_its_place_is_refused(output: Path) -> None:
+@pytest.mark.hostile
+def test_a_symlink_in_the_place_of_a_report_is_refused(output: Path) -> None:
     output.with_name("bundle.report.json").symlink_to(output.with_name("elsewhere"))
     with pytest.raises(OutputError, match="found a symlink"):
         refuse_foreign_report(output)

@@ -81,12 +81,14 @@ def test_a_damaged_bundle_is_still_one_that_may_be_replaced(
     assert reason
 
 
+@pytest.mark.hostile
 def test_a_bundle_that_others_may_write_is_not_intact(objects: Objects, place: Path) -> None:
     write(objects, place / "bundle")
     let_others_write(place / "bundle")
     assert "writable" in str(write_tree.read_previous(place / "bundle")[1])
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("files", "found"),
     [
@@ -104,6 +106,7 @@ def test_a_directory_of_something_else_is_never_replaced(files: dict[str, bytes]
     assert contents(place / "bundle") == files
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", ["file", "symlink", "dangling symlink"])
 def test_a_file_or_symlink_is_never_replaced(kind: str, objects: Objects, place: Path) -> None:
     output = place / "bundle"
@@ -165,6 +168,7 @@ def test_what_a_killed_build_left_is_removed_and_nothing_else(objects: Objects, 
         assert sorted(path.name for path in place.iterdir()) == sorted(others)
 
 
+@pytest.mark.hostile
 def test_names_that_look_like_patterns_are_taken_literally(tmp_path: Path, place: Path) -> None:
     (place / ".bundle.abc45_78.building").mkdir()
     (place / ".[b]undle.abc45_78.building").mkdir()
@@ -185,6 +189,7 @@ def test_the_work_of_a_build_with_another_store_is_left_alone(
     verify(place / "bundle", strict=True)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", ["symlink", "file"])
 def test_a_leftover_that_no_build_left_is_not_followed(
     kind: str, objects: Objects, tmp_path: Path, place: Path
@@ -266,6 +271,7 @@ def test_an_output_that_is_something_else_stops_a_build_before_anything_is_fetch
     assert not list(project.store.glob("objects/*/*"))
 
 
+@pytest.mark.hostile
 def test_another_project_that_lists_its_manifest_is_not_taken_for_a_bundle(tmp_path: Path) -> None:
     """Releases of other kinds come with a manifest.json and a SHA256SUMS as well."""
     files = {"manifest.json": b'{"name": "x"}', "app.js": b"code", "SHA256SUMS": b"0" * 64 + b"  manifest.json\n"}
@@ -290,6 +296,7 @@ def test_a_report_that_a_killed_build_had_begun_is_removed(place: Path, tmp_path
 # --- files of a user's ---
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", ["notes.txt", "mini/source/notes.txt", "other/notes.txt"])
 def test_a_bundle_that_has_other_files_as_well_is_not_replaced(objects: Objects, place: Path, name: str) -> None:
     write(objects, place / "bundle")

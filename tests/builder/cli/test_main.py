@@ -133,6 +133,7 @@ def test_an_output_is_spelled_in_many_ways(output: str, served: Project, command
     is_intact(served.output)
 
 
+@pytest.mark.hostile
 def test_an_output_that_is_a_symlink_is_not_followed(served: Project, command: Callable[..., Outcome]) -> None:
     assert command(*served.arguments("lock")).code == 0
     (served.root / "elsewhere").mkdir()

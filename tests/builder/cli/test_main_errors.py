@@ -234,6 +234,7 @@ def test_an_interrupted_build(served: Project, hub: HubSimulator) -> None:
 # --- secrets ---
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("path", "fault"),
     [

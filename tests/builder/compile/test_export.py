@@ -183,6 +183,7 @@ def test_a_module_of_another_kind_is_refused(wordpiece_model: TinyModel, tmp_pat
     )
 
 
+@pytest.mark.hostile
 def test_a_module_that_only_looks_like_one_of_the_library_is_refused(
     wordpiece_model: TinyModel, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_module_that_only_looks_like_one_of_the_library_is_refused(
     assert refusal(model, tmp_path).endswith(f"found {__name__}.{Twisted.__qualname__}")
 
 
+@pytest.mark.hostile
 def test_an_encoder_of_the_models_own_is_refused(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     model = reference(wordpiece_model)
     own = type("OwnModel", (type(model[0].model),), {"__module__": "modeling_own"})

@@ -52,6 +52,7 @@ def test_it_is_loaded_from_a_bundle_that_is_intact(job: CompileJob, tmp_path: Pa
     }
 
 
+@pytest.mark.hostile
 def test_source_files_that_were_changed_are_refused(job: CompileJob, tmp_path: Path) -> None:
     weights = tmp_path / "model/source/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")

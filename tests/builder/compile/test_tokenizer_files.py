@@ -134,6 +134,7 @@ def test_a_sentencepiece_model_is_converted(tmp_path: Path, family: str) -> None
 # --- refusals ---
 
 
+@pytest.mark.hostile
 def test_a_tokenizer_in_python_is_refused(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     model = reference(wordpiece_model)
     slow = type("OwnTokenizer", (type(model[0].processor),), {"is_fast": False})

@@ -80,6 +80,7 @@ def test_a_layer_that_comes_twice_is_a_link_in_the_archive(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -115,6 +116,7 @@ def test_an_archive_that_is_no_image_leaves_no_layout(data: bytes, message: str,
     assert not (tmp_path / "layout/.incoming").exists()
 
 
+@pytest.mark.hostile
 def test_no_file_of_an_archive_gets_its_own_name(tmp_path: Path) -> None:
     config = configuration(LAYERS[:1])
     listed = json.dumps([{"Config": "c", "Layers": ["/../../escaped"]}]).encode()
@@ -124,6 +126,7 @@ def test_no_file_of_an_archive_gets_its_own_name(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("escaped"))
 
 
+@pytest.mark.hostile
 def test_a_layout_goes_into_no_directory_of_somebody_else(tmp_path: Path) -> None:
     data = classic("made:1", LAYERS)
     save(data, tmp_path / "layout")
@@ -131,6 +134,7 @@ def test_a_layout_goes_into_no_directory_of_somebody_else(tmp_path: Path) -> Non
         save(data, tmp_path / "layout")
 
 
+@pytest.mark.hostile
 def test_flipping_a_byte_of_a_layer_is_seen(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     # In the middle lies the first layer, by far the longest file.

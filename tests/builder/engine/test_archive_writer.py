@@ -111,6 +111,7 @@ def test_names_are_those_that_docker_shows(text: str, repository: str, tag: str)
     assert familiar_name(Reference.parse(text)) == (repository, tag)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("change", [lambda data: data[:-1] + b"x", lambda data: data[:-1], lambda _: b""])
 def test_a_stored_layer_that_changed_ends_the_stream(change: object, place: Path, layers: tuple[Layer, ...]) -> None:
     parts = stored(place / "layout", layers)
@@ -127,6 +128,7 @@ def test_a_stored_layer_that_is_gone_ends_the_stream(place: Path, layers: tuple[
         archived(parts)
 
 
+@pytest.mark.hostile
 def test_a_file_that_changed_ends_the_stream(place: Path, layers: tuple[Layer, ...]) -> None:
     (place / "bundle" / "other" / "source" / "modules.json").chmod(0o644)
     (place / "bundle" / "other" / "source" / "modules.json").write_bytes(b"modules of nobody\n")

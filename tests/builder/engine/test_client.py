@@ -148,6 +148,7 @@ def test_a_real_engine_is_not_left_with_half_an_image(image: str) -> None:
     assert gone.returncode != 0
 
 
+@pytest.mark.hostile
 @pytest.mark.docker
 def test_an_archive_that_names_another_image_is_told(image: str) -> None:
     with pytest.raises(EngineError, match=rf"expected the archive to bring other:1, found Loaded image: {image}"):
@@ -163,6 +164,7 @@ def test_nothing_at_the_socket_is_no_engine(monkeypatch: pytest.MonkeyPatch, tmp
         engine.save("a:1", tmp_path / "layout")
 
 
+@pytest.mark.hostile
 def test_a_socket_that_accepts_and_stays_silent_is_no_engine_soon(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -180,6 +182,7 @@ def test_a_socket_that_accepts_and_stays_silent_is_no_engine_soon(
             assert accepted.recv(100).startswith(b"GET /version")
 
 
+@pytest.mark.hostile
 def test_an_answer_that_drips_is_no_engine_soon(fake: FakeEngine) -> None:
     def drip(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -194,6 +197,7 @@ def test_an_answer_that_drips_is_no_engine_soon(fake: FakeEngine) -> None:
     assert 0.9 < time.monotonic() - started < 5
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "answer",
     [
@@ -322,6 +326,7 @@ def test_the_newest_api_of_the_engine_is_spoken(fake: FakeEngine, tmp_path: Path
     assert fake.seen == ["/version", "/v1.46/images/made:1/json", "/v1.46/images/made:1/get"]
 
 
+@pytest.mark.hostile
 def test_an_archive_that_stops_in_the_middle_is_not_waited_for(fake: FakeEngine, tmp_path: Path) -> None:
     def stop(handler: BaseHTTPRequestHandler) -> None:
         send(classic("made:1", LAYERS)[:40_000], length=1_000_000)(handler)
@@ -336,6 +341,7 @@ def test_an_archive_that_stops_in_the_middle_is_not_waited_for(fake: FakeEngine,
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.hostile
 def test_an_engine_that_takes_nothing_more_is_not_waited_for(fake: FakeEngine) -> None:
     fake.answers["/images/load"] = fake.silent
     started = time.monotonic()
@@ -368,8 +374,9 @@ def test_an_error_after_status_200_is_one_too(fake: FakeEngine) -> None:
         engine.load(iter([b"x"]), "made:1")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", ["", "a b", "../version", "a?b", "a\nb", "-a", "a" * 600])
-def test_a_name_that_is_none_is_never_asked_for(name: str, fake: FakeEngine, tmp_path: Path) -> None:
+def test_an_image_name_that_is_none_is_never_asked_for(name: str, fake: FakeEngine, tmp_path: Path) -> None:
     with pytest.raises(ImageReferenceError, match="expected NAME:TAG, or an id"):
         engine.save(name, tmp_path / "layout")
     assert fake.seen == []

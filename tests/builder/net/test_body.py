@@ -53,6 +53,7 @@ def test_a_body_within_the_bound_is_returned(reader: type) -> None:
     assert reader(answer(Pieces()), 100) == bytes(100)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("reader", [read, capped])
 def test_a_longer_body_is_an_error_before_the_rest_of_it_is_read(reader: type) -> None:
     body = Pieces()
@@ -61,6 +62,7 @@ def test_a_longer_body_is_an_error_before_the_rest_of_it_is_read(reader: type) -
     assert body.taken == 3
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("reader", [read, capped])
 def test_an_encoded_body_is_an_error_before_any_of_it_is_read(reader: type) -> None:
     body = Pieces()

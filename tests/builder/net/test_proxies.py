@@ -8,6 +8,7 @@ from thoth_models_builder.errors import RegistryError, SourceUnreachableError
 from thoth_models_builder.net.proxies import refuse_malformed_proxies
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "value",
     [
@@ -24,7 +25,9 @@ from thoth_models_builder.net.proxies import refuse_malformed_proxies
     ],
 )
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_what_is_no_address_is_refused_by_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_malformed_address_of_a_proxy_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(name, value)
     for kind in (SourceUnreachableError, RegistryError):
         with pytest.raises(kind, match=f"^expected {name} to be the address of a proxy") as caught:

@@ -7,6 +7,7 @@ import pytest
 from thoth_models_builder.net.redact import stated_secrets, without_secrets
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -21,6 +22,7 @@ def test_secrets_are_taken_out_of_a_text(text: str, shown: str) -> None:
     assert without_secrets(text, "topsecret") == shown
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -47,6 +49,7 @@ SECRETS = {
 }
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", SECRETS)
 def test_secrets_of_the_environment_are_taken_out_wherever_they_stand(
     monkeypatch: pytest.MonkeyPatch, name: str

@@ -45,8 +45,9 @@ def answer(before: str, after: str) -> httpx2.Response:
     return httpx2.Response(302, headers={"Location": after}, request=httpx2.Request("GET", before))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("before", "after", "found"), REFUSED)
-def test_they_are_named(before: str, after: str, found: str) -> None:
+def test_a_redirect_without_tls_or_into_an_internal_network_is_refused(before: str, after: str, found: str) -> None:
     reason = refused_redirect(answer(before, after))
     assert reason is not None
     assert found in reason
@@ -85,8 +86,11 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
     return serve
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("before", "after", "found"), REFUSED)
-def test_a_download_does_not_ask_there(served: Callable[[str], list[str]], before: str, after: str, found: str) -> None:
+def test_a_download_does_not_follow_a_redirect_without_tls_or_into_an_internal_network(
+    served: Callable[[str], list[str]], before: str, after: str, found: str
+) -> None:
     asked = served(after)
     with pytest.raises(SourceError) as caught:
         Downloader(limits=QUICK, token=None).beginning(before, RemoteFile(path="a"), 10)
@@ -100,7 +104,8 @@ def test_a_download_follows_others(served: Callable[[str], list[str]]) -> None:
     assert asked == ["https://hub.example/a", "https://cdn.example/a"]
 
 
-def test_a_registry_does_not_lead_there_either(served: Callable[[str], list[str]]) -> None:
+@pytest.mark.hostile
+def test_a_registry_does_not_redirect_into_an_internal_network(served: Callable[[str], list[str]]) -> None:
     asked = served("https://169.254.169.254/token")
 
     async def connect() -> None:

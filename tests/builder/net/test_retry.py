@@ -105,6 +105,7 @@ def attempts_at(*offsets: int) -> int:
         return len(offsets) - len(left)
 
 
+@pytest.mark.hostile
 def test_a_transfer_that_starts_over_again_and_again_has_an_end() -> None:
     """A server that breaks off, and gives wrong bytes when it does not, may bring the same bytes for ever."""
     assert attempts_at(*[10, 0] * 20) == 6
@@ -144,6 +145,7 @@ def test_seconds_are_read_and_dates_are_not(stated: str, seconds: float | None) 
     assert retry_after({}) is None
 
 
+@pytest.mark.hostile
 def test_too_few_bytes_in_a_window_are_a_stall() -> None:
     detector = StallDetector(RetryLimits(stall_window=0.02, stall_bytes=100), "model.onnx")
     detector.received(99)

@@ -83,6 +83,7 @@ def test_an_index_of_nothing(tmp_path: Path) -> None:
         read_bases(maker.finish(maker.index()), ())
 
 
+@pytest.mark.hostile
 def test_an_index_without_a_bottom(tmp_path: Path) -> None:
     maker = LayoutMaker(tmp_path / "base")
     entry = maker.index(maker.image("amd64"))
@@ -92,13 +93,15 @@ def test_an_index_without_a_bottom(tmp_path: Path) -> None:
         read_bases(maker.finish(entry), ())
 
 
-def test_fewer_digests_of_content_than_layers(tmp_path: Path) -> None:
+@pytest.mark.hostile
+def test_a_base_with_fewer_digests_of_content_than_layers_is_refused(tmp_path: Path) -> None:
     maker = LayoutMaker(tmp_path / "base")
     entry = maker.image("amd64", config={"rootfs": {"type": "layers", "diff_ids": []}})
     with pytest.raises(LayoutError, match=r"rootfs\.diff_ids: expected 1, as there are layers, found 0"):
         read_bases(maker.finish(entry), ())
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -110,7 +113,9 @@ def test_fewer_digests_of_content_than_layers(tmp_path: Path) -> None:
         ({"history": 5}, "history: expected a list of dict, found 5"),
     ],
 )
-def test_a_configuration_of_other_types(tmp_path: Path, config: dict[str, Any], message: str) -> None:
+def test_a_base_with_a_configuration_of_other_types_is_refused(
+    tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
     maker = LayoutMaker(tmp_path / "base")
     with pytest.raises(LayoutError, match=rf"blobs/sha256/[0-9a-f]{{64}}: {message}"):
         read_bases(maker.finish(maker.image("amd64", config=config)), ())
@@ -138,7 +143,8 @@ def test_a_manifest_without_a_configuration(tmp_path: Path) -> None:
         read_bases(maker.finish(entry), ())
 
 
-def test_documents_that_are_no_json(tmp_path: Path) -> None:
+@pytest.mark.hostile
+def test_documents_of_a_base_that_are_no_json_are_refused(tmp_path: Path) -> None:
     maker = LayoutMaker(tmp_path / "base")
     with pytest.raises(LayoutError):
         read_bases(maker.finish(maker.add(b"no JSON", MANIFEST)), ())
@@ -148,6 +154,7 @@ def test_documents_that_are_no_json(tmp_path: Path) -> None:
         read_bases(maker.finish(maker.document(document, MANIFEST)), ())
 
 
+@pytest.mark.hostile
 def test_any_document_with_another_digest_than_its_name(tmp_path: Path) -> None:
     names = {path.name for path in (two_platforms(tmp_path / "count") / "blobs" / "sha256").iterdir()}
     documents = 0
@@ -169,6 +176,7 @@ def test_any_document_with_another_digest_than_its_name(tmp_path: Path) -> None:
     assert documents == 6  # an index, two manifests, two configurations; the attestation is not read
 
 
+@pytest.mark.hostile
 def test_an_index_that_names_one_image_again_and_again_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +194,7 @@ def test_an_index_that_names_one_image_again_and_again_is_read_once(
     assert len(read) == 4  # two indexes, a manifest and its configuration
 
 
+@pytest.mark.hostile
 def test_an_index_with_very_many_entries_is_refused(tmp_path: Path) -> None:
     maker = LayoutMaker(tmp_path / "base")
     entry = maker.image("amd64")

@@ -43,6 +43,7 @@ def test_values_that_are_not_text_are_left_out() -> None:
     assert found.platform == {"os": "windows"}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -81,6 +82,7 @@ def test_an_index_points_to_its_manifests_and_not_to_its_subject(media_type: str
     assert [child.as_json() for child in children(document, media_type)] == document["manifests"]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("document", "media_type", "message"),
     [
@@ -94,6 +96,7 @@ def test_what_points_to_nothing_readable_is_an_error(document: Any, media_type: 
         children(document, media_type)
 
 
+@pytest.mark.hostile
 def test_a_document_must_be_what_it_was_announced_as() -> None:
     check_media_type({}, OCI_MANIFEST)
     check_media_type({"mediaType": OCI_MANIFEST}, OCI_MANIFEST)

@@ -155,6 +155,7 @@ def test_two_images_for_one_platform_are_one_too_many(tmp_path: Path) -> None:
         read_layers(tmp_path)
 
 
+@pytest.mark.hostile
 def test_a_changed_manifest_is_not_believed(tmp_path: Path) -> None:
     digest = hand_layouts.write_image(tmp_path)
     hand_layouts.flip(tmp_path / "blobs/sha256" / digest.removeprefix("sha256:"))
@@ -167,6 +168,7 @@ def test_a_directory_that_is_no_layout_is_named(tmp_path: Path) -> None:
         compare_layouts(tmp_path, tmp_path)
 
 
+@pytest.mark.hostile
 def test_a_manifest_that_is_announced_as_an_index_is_refused(tmp_path: Path) -> None:
     entry = hand_layouts.put_image(tmp_path, [hand_layouts.tar({"a": b"a"})])
     hand_layouts.finish(tmp_path, {**entry, "mediaType": hand_layouts.INDEX})
@@ -174,6 +176,7 @@ def test_a_manifest_that_is_announced_as_an_index_is_refused(tmp_path: Path) -> 
         read_layers(tmp_path)
 
 
+@pytest.mark.hostile
 def test_an_index_that_names_itself_over_and_over_ends(tmp_path: Path) -> None:
     # Two levels that share an entry, which is as close to a circle as digests allow.
     image = hand_layouts.put_image(tmp_path, [hand_layouts.tar({"a": b"a"})])

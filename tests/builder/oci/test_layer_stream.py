@@ -48,6 +48,7 @@ def packed(layer: Layer) -> bytes:
     return data
 
 
+@pytest.mark.hostile
 def test_a_changed_byte_is_noticed_while_packing(place: Path) -> None:
     layer = layers_of(place / "b")["other/torch-fp32"]
     flip_bit(place / "b", "other/source/model.safetensors", offset=1234)
@@ -59,6 +60,7 @@ def test_a_changed_byte_is_noticed_while_packing(place: Path) -> None:
     assert "packed after it was verified" in str(caught.value)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("content", "found"), [(b"", "0 bytes"), (b"x" * 3001, "3001 bytes")])
 def test_another_length_is_noticed_while_packing(content: bytes, found: str, place: Path) -> None:
     layer = layers_of(place / "b")["other/torch-fp32"]
@@ -147,6 +149,7 @@ def test_a_file_of_more_than_8_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
+@pytest.mark.hostile
 def test_any_other_byte_of_an_archive_is_seen(place: Path) -> None:
     layer = layers_of(place / "b")["mini/torch-fp32"]
     data = packed(layer)
@@ -161,6 +164,7 @@ def test_any_other_byte_of_an_archive_is_seen(place: Path) -> None:
         assert packed_digest(archive, layer) is None, position
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"\0", lambda _: b""])
 def test_an_archive_of_another_length_is_seen(change: object, place: Path) -> None:
     layer = layers_of(place / "b")["mini/torch-fp32"]

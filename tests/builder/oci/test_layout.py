@@ -64,6 +64,7 @@ def test_a_layer_is_written_under_its_digest(place: Path, layers: tuple[Layer, .
     assert {entry.name for entry in (place / "layout").iterdir()} == {"oci-layout", "blobs"}
 
 
+@pytest.mark.hostile
 def test_nothing_is_kept_of_a_file_that_changed(place: Path, layers: tuple[Layer, ...]) -> None:
     flip_bit(place / "bundle", "other/source/model.safetensors")
     with claim(place / "layout"), pytest.raises(VerificationError):
@@ -82,6 +83,7 @@ def test_layers_are_found_again(place: Path, layers: tuple[Layer, ...]) -> None:
         assert find_layers(place / "layout", [replace(layers[0], mtime=1)]) == {}
 
 
+@pytest.mark.hostile
 def test_a_damaged_layer_is_not_found(place: Path, layers: tuple[Layer, ...]) -> None:
     with claim(place / "layout"):
         digests = filled(place / "layout", layers)
@@ -95,6 +97,7 @@ def test_a_damaged_layer_is_not_found(place: Path, layers: tuple[Layer, ...]) ->
         assert len(find_layers(place / "layout", layers)) == len(layers)
 
 
+@pytest.mark.hostile
 def test_what_an_image_claims_of_a_layer_is_not_believed(place: Path, layers: tuple[Layer, ...]) -> None:
     """An image that names the layer of one model where another one's belongs."""
     with claim(place / "layout"):
@@ -106,6 +109,7 @@ def test_what_an_image_claims_of_a_layer_is_not_believed(place: Path, layers: tu
         assert find_layers(place / "layout", layers) == {}
 
 
+@pytest.mark.hostile
 def test_a_layer_under_the_name_of_another_digest_is_not_found(place: Path, layers: tuple[Layer, ...]) -> None:
     with claim(place / "layout"):
         digest = write_layer(place / "layout", layers[0], nothing)
@@ -117,8 +121,9 @@ def test_a_layer_under_the_name_of_another_digest_is_not_found(place: Path, laye
         assert find_layers(place / "layout", layers) == {}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b'{"manifests":[{}]}'])
-def test_a_damaged_index_is_refused(damage: bytes, place: Path) -> None:
+def test_a_damaged_index_of_a_layout_is_refused(damage: bytes, place: Path) -> None:
     prepare_layout(place / "layout")
     (place / "layout" / "index.json").write_bytes(damage)
     with (
@@ -137,6 +142,7 @@ def test_a_damaged_manifest_only_costs_time(place: Path, layers: tuple[Layer, ..
         assert find_layers(place / "layout", layers) == {}
 
 
+@pytest.mark.hostile
 def test_images_of_others_are_not_replaced(place: Path) -> None:
     prepare_layout(place / "layout")
     entry = Descriptor(media_type="application/vnd.oci.image.manifest.v1+json", digest=Digest.of(b""), size=0)
@@ -145,6 +151,7 @@ def test_images_of_others_are_not_replaced(place: Path) -> None:
         pass
 
 
+@pytest.mark.hostile
 def test_directories_of_others_are_not_written(place: Path) -> None:
     (place / "photos").mkdir()
     (place / "photos" / "me.jpg").write_bytes(b"")
@@ -238,6 +245,7 @@ def test_a_blob_is_copied_and_compared(place: Path, source: tuple[Path, Descript
     assert (after.st_nlink, after.st_mode) == (before.st_nlink, before.st_mode)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("damage", [b"a layer of the case", b"", b"a layer of the base and more"])
 def test_a_blob_that_is_another_is_not_copied(damage: bytes, place: Path, source: tuple[Path, Descriptor]) -> None:
     layout, descriptor = source

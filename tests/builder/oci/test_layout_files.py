@@ -47,6 +47,7 @@ def test_a_new_layout_has_a_marker_and_no_index(layout: Path) -> None:
         read_index(layout)
 
 
+@pytest.mark.hostile
 def test_a_directory_of_something_else_is_not_a_layout(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"")
     with pytest.raises(OutputError, match="expected an OCI image layout or an empty directory, found other files"):
@@ -83,6 +84,7 @@ def test_an_index_that_is_damaged_is_named(content: bytes, message: str, layout:
         read_index(layout)
 
 
+@pytest.mark.hostile
 def test_a_document_is_compared_with_its_digest_and_length(layout: Path) -> None:
     entry = put(layout)
     assert read_document(layout, entry) == DATA
@@ -94,6 +96,7 @@ def test_a_document_is_compared_with_its_digest_and_length(layout: Path) -> None
         read_document(layout, entry)
 
 
+@pytest.mark.hostile
 def test_a_document_is_not_read_beyond_what_registries_accept(layout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout_files, "MAX_DOCUMENT_SIZE", len(DATA) - 1)
     with pytest.raises(LayoutError, match=rf"expected at most {len(DATA) - 1} bytes, found more"):
@@ -108,6 +111,7 @@ def test_a_blob_is_there_if_its_content_is(layout: Path) -> None:
     assert not has_blob(layout, entry)
 
 
+@pytest.mark.hostile
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(layout: Path) -> None:
     os.mkfifo(layout / "index.json")
     with pytest.raises(LayoutError, match="not a regular file"):

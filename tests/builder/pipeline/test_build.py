@@ -96,6 +96,7 @@ def test_a_report_that_cannot_be_written_fails_only_a_build_that_writes(
     assert "the measured figures are not kept: bundle.report.json" in project.watcher.notes[-1]
 
 
+@pytest.mark.hostile
 def test_a_file_in_the_place_of_the_report_is_kept(project: Project) -> None:
     write_files(project.root / "model", model_files("mini"))
     project.specify({"mini": {"sources": [DIRECTORY]}})
@@ -130,6 +131,7 @@ def test_the_same_bytes_from_another_source_are_the_same_bundle(
     assert [(attempt.source, attempt.path) for attempt in report.attempts] == [(f"hub:org/mini@{COMMIT}", None)]
 
 
+@pytest.mark.hostile
 def test_wrong_bytes_are_reported_and_the_next_source_is_used(project: Project, hub: HubSimulator) -> None:
     files = model_files("mini")
     hub.add_model("org/mini", files, revision=COMMIT)
@@ -196,6 +198,7 @@ def test_a_bundle_is_enough_to_build_it_again(local: Project) -> None:
     assert is_intact(local.output).models["mini"].aliases == ("small",)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", ["mini/source/model.safetensors", "mini/source/config.json", "manifest.json"])
 def test_a_damaged_bundle_is_built_again(path: str, local: Project) -> None:
     first = local.build()
@@ -207,6 +210,7 @@ def test_a_damaged_bundle_is_built_again(path: str, local: Project) -> None:
     is_intact(local.output)
 
 
+@pytest.mark.hostile
 def test_a_damaged_store_is_noticed_and_the_source_asked_again(local: Project) -> None:
     # Links share the damage with the store.
     first = local.build(link=True)
@@ -241,14 +245,16 @@ def change_lock(project: Project, old: str, new: str) -> None:
     project.lock_file.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def test_a_dimension_that_the_files_contradict(local: Project) -> None:
+@pytest.mark.hostile
+def test_a_lock_with_a_dimension_that_the_files_contradict_is_refused(local: Project) -> None:
     change_lock(local, '"dimension": 8', '"dimension": 16')
     with pytest.raises(LockError, match="mini: dimension: expected 16, as locked, found 8"):
         local.build()
     assert not local.output.exists()
 
 
-def test_a_lock_that_lists_what_no_bundle_holds(local: Project) -> None:
+@pytest.mark.hostile
+def test_a_lock_that_leaves_the_weights_out_is_refused(local: Project) -> None:
     document = json.loads(local.lock_file.read_bytes())
     files = document["models"]["mini"]["files"]
     document["models"]["mini"]["files"] = [file for file in files if file["path"] != "model.safetensors"]

@@ -294,6 +294,7 @@ def test_the_time_to_begin_counts_from_the_job(store: Store, monkeypatch: pytest
 GOLDEN_FILE = ContentDigest(size=len(GOLDEN), sha256=Digest.of(GOLDEN))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("files", "omitted", "message"),
     [
@@ -306,7 +307,7 @@ GOLDEN_FILE = ContentDigest(size=len(GOLDEN), sha256=Digest.of(GOLDEN))
         ),
     ],
 )
-def test_a_result_that_is_not_what_was_asked_for(
+def test_a_result_of_the_compiler_that_is_not_what_was_asked_for_is_refused(
     files: dict[str, ContentDigest], omitted: dict[str, str], message: str
 ) -> None:
     result = CompileResult(files=files, accuracy={}, omitted=omitted)

@@ -84,6 +84,7 @@ def test_what_the_store_has_is_not_fetched(model: HubSimulator, context: FetchCo
     assert len(model.requests) == asked
 
 
+@pytest.mark.hostile
 def test_a_flipped_bit_in_the_store_is_fetched_again(model: HubSimulator, context: FetchContext) -> None:
     contents, _ = context.fetch(planned(HUB))
     path = context.store.path(contents[WEIGHTS].sha256)
@@ -94,6 +95,7 @@ def test_a_flipped_bit_in_the_store_is_fetched_again(model: HubSimulator, contex
     assert path.read_bytes() == FILES[WEIGHTS]
 
 
+@pytest.mark.hostile
 def test_wrong_bytes_are_named_by_both_digests_and_the_next_source_is_used(
     hub: HubSimulator, context: FetchContext, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -170,6 +172,7 @@ FAULTS: list[tuple[faults.Fault, str]] = [
 ]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("fault", "found"), FAULTS, ids=str)
 def test_every_fault_of_the_hub_is_reported_with_file_and_source_and_the_mirror_used(
     model: HubSimulator, context: FetchContext, fault: faults.Fault, found: str

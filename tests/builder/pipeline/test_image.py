@@ -262,6 +262,7 @@ def test_one_platform_of_a_base(place: Path, bundle: Path) -> None:
         make(bundle, f"oci:{place}/layout", bases=[f"oci:{base}"], platforms=["linux/s390x"])
 
 
+@pytest.mark.hostile
 def test_a_damaged_layer_of_a_base_is_not_used(place: Path, bundle: Path) -> None:
     base = two_platforms(place / "base")
     (layer, *_) = manifests(base)[0]["layers"]
@@ -279,6 +280,7 @@ def test_an_image_of_ours_is_a_base_too(place: Path, bundle: Path) -> None:
     assert nodes["models/manifest.json"].content == (bundle / "manifest.json").read_bytes()
 
 
+@pytest.mark.hostile
 def test_a_base_with_another_bundle_is_refused(place: Path, bundle: Path) -> None:
     """What is left of the other one would be in the image, and no verification would pass."""
     make_bundle(place / "other", [invented_model("mini", variants=("torch-fp32",))])
@@ -326,6 +328,7 @@ def test_wheels_from_a_directory(place: Path, bundle: Path) -> None:
 # --- refusals ---
 
 
+@pytest.mark.hostile
 def test_a_damaged_bundle_is_not_packed(place: Path, bundle: Path) -> None:
     flip_bit(bundle, "mini/onnx-fp32/model.safetensors")
     with pytest.raises(VerificationError):
@@ -335,6 +338,7 @@ def test_a_damaged_bundle_is_not_packed(place: Path, bundle: Path) -> None:
         make(place / "nothing", f"oci:{place}/layout")
 
 
+@pytest.mark.hostile
 def test_a_file_that_changes_after_it_was_verified(place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = verify
 
@@ -441,6 +445,7 @@ def test_what_does_not_go_together(
     assert {path.name for path in place.iterdir()} == {"bundle"}
 
 
+@pytest.mark.hostile
 def test_a_layout_of_others_stays_as_it_is(place: Path, bundle: Path) -> None:
     base = two_platforms(place / "base")
     before = files(base)

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("read", "kind"), [(inputs.read_spec, SpecError), (inputs.read_lock, LockError)])
-def test_what_cannot_be_read_is_named_with_the_reason(read: object, kind: type[Exception], tmp_path: Path) -> None:
+def test_a_specification_that_cannot_be_read_is_named_and_a_pipe_is_not_waited_for(
+    read: object, kind: type[Exception], tmp_path: Path
+) -> None:
     assert callable(read)
     with pytest.raises(kind, match=r"missing(.|\n)*(found: No such file or directory|found no such file)"):
         read(tmp_path / "missing")
@@ -27,7 +30,8 @@ def test_what_cannot_be_read_is_named_with_the_reason(read: object, kind: type[E
         read(tmp_path / "pipe")
 
 
-def test_a_file_is_read_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.hostile
+def test_models_yaml_and_the_lock_are_read_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "_MAX_INPUT_SIZE", 1000)
     file = tmp_path / "models.lock"
     file.write_bytes(bytes(100_000))

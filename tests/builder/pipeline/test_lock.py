@@ -274,6 +274,7 @@ def test_what_the_variants_do_not_need_is_left_out_with_a_reason(hub: HubSimulat
     assert all(hub.bytes_sent(path) == 0 for path in unneeded)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -309,6 +310,7 @@ def test_a_model_that_needs_what_a_bundle_refuses(
     assert project.lock_file.read_bytes() == b'{"models": {}, "version": 1}\n'
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", ["../config.json", "/etc/config.json", "a\\b.json", "a\nb", "a//b"])
 def test_a_hub_that_names_a_path_that_leads_away_is_not_believed(
     path: str, hub: HubSimulator, project: Project
@@ -324,6 +326,7 @@ def test_a_hub_that_names_a_path_that_leads_away_is_not_believed(
 # --- hubs that lie ---
 
 
+@pytest.mark.hostile
 def test_a_hub_that_sends_other_bytes_than_the_blob_id_says(hub: HubSimulator, project: Project) -> None:
     files = model_files("mini")
     hub.add_model("org/mini", files, revision=COMMIT)
@@ -336,6 +339,7 @@ def test_a_hub_that_sends_other_bytes_than_the_blob_id_says(hub: HubSimulator, p
     )
 
 
+@pytest.mark.hostile
 def test_a_hub_that_sends_another_large_configuration_than_its_sha256_says(hub: HubSimulator, project: Project) -> None:
     files = model_files("mini")
     hub.add_model("org/mini", files, revision=COMMIT, lfs=lambda path: path.endswith(".json"))
@@ -346,6 +350,7 @@ def test_a_hub_that_sends_another_large_configuration_than_its_sha256_says(hub: 
     assert model.attempts[0].reason.startswith(f"config.json: expected sha256 {expected}, found sha256 ")
 
 
+@pytest.mark.hostile
 def test_a_hub_that_lies_about_the_weights_is_caught_by_the_build(hub: HubSimulator, project: Project) -> None:
     hub.add_model("org/mini", model_files("mini"), revision=COMMIT)
     hub.fault("model.safetensors", WrongBytes())
@@ -356,6 +361,7 @@ def test_a_hub_that_lies_about_the_weights_is_caught_by_the_build(hub: HubSimula
     assert not project.output.exists()
 
 
+@pytest.mark.hostile
 def test_a_hub_that_answers_with_another_commit_is_not_believed(hub: HubSimulator, project: Project) -> None:
     hub.add_model("org/mini", model_files("mini"), revision=OTHER_COMMIT, branches={COMMIT: OTHER_COMMIT})
     project.specify({"mini": {"sources": [PINNED]}})
@@ -364,6 +370,7 @@ def test_a_hub_that_answers_with_another_commit_is_not_believed(hub: HubSimulato
     assert model.state == "missing"
 
 
+@pytest.mark.hostile
 def test_a_file_of_which_a_source_told_no_size_cannot_be_locked() -> None:
     with pytest.raises(SourceError, match=r"^model\.safetensors: expected its size, found none$"):
         locking._locked(RemoteFile(path="model.safetensors"), None, Digest.of(b""))

@@ -108,6 +108,7 @@ def test_a_model_that_is_gone_from_the_list_is_removed(hub: HubSimulator, projec
     assert list(project.locked().models) == ["mini"]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("fault", [Silence(), SlowDrip(5)])
 def test_a_hub_that_never_finishes_its_answer_is_given_up(
     fault: Silence | SlowDrip, hub: HubSimulator, project: Project
@@ -149,6 +150,7 @@ def test_a_mirror_speaks_for_a_pinned_origin(no_hub: None, find_links: Path, pro
     assert locked.license == "apache-2.0"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("revision", ["main", COMMIT[:12]])
 def test_a_mirror_does_not_speak_for_a_branch_whose_commit_only_the_origin_knows(
     revision: str, no_hub: None, project: Project
@@ -160,6 +162,7 @@ def test_a_mirror_does_not_speak_for_a_branch_whose_commit_only_the_origin_knows
     assert [attempt.source for attempt in model.attempts] == [f"hub:org/mini@{revision}"]
 
 
+@pytest.mark.hostile
 def test_a_mirror_does_not_replace_an_entry_that_fits(
     hub: HubSimulator, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +200,7 @@ def test_a_directory_is_locked_by_reading_it(project: Project) -> None:
     assert locked.license == "apache-2.0"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "stated", ['"\\ud800"', '"x\\ud800y"', "!!bool perhaps", "!!int ''", "!!timestamp today", '"\\UFFFFFFFF"', "[mit]"]
 )

@@ -12,6 +12,7 @@ from thoth_models_builder.registry.challenge import Challenge, parse_challenges,
 from thoth_models_builder.registry.credentials import Credentials
 
 
+@pytest.mark.hostile
 def test_a_password_is_not_sent_to_a_token_server_without_tls() -> None:
     challenge = Challenge(scheme="bearer", parameters={"realm": "http://tokens.example.org/token"})
     credentials = Credentials(username="builder", password=WORD)
@@ -22,6 +23,7 @@ def test_a_password_is_not_sent_to_a_token_server_without_tls() -> None:
     token_request(challenge, credentials, [], registry="registry.example.org", plain_http=True)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "realm", ["", "ftp://a/b", "/token", "https://", "https://[a/", "https://a:123456/", "https://a\x01b/"]
 )

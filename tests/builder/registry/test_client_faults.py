@@ -84,6 +84,7 @@ def test_nobody_there(layout: Path) -> None:
         push(layout, "127.0.0.1:9/acme/app:1", limits=QUICK)
 
 
+@pytest.mark.hostile
 def test_a_registry_that_accepts_and_stays_silent(layout: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         name = f"127.0.0.1:{listening.getsockname()[1]}/acme/app:1"
@@ -102,6 +103,7 @@ def test_a_registry_that_accepts_and_stays_silent(layout: Path, tmp_path: Path) 
             assert accepted.recv(100).startswith(b"GET /v2/")
 
 
+@pytest.mark.hostile
 def test_headers_that_drip_meet_the_deadline(layout: Path) -> None:
     """Each byte comes within the timeout of the client; only the deadline ends this."""
     stop = threading.Event()
@@ -126,6 +128,7 @@ def test_headers_that_drip_meet_the_deadline(layout: Path) -> None:
             thread.join()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/v2/$"), ("HEAD", "/blobs/"), ("POST", "/uploads/"), ("PUT", "/uploads/"), ("PUT", "/manifests/")],
@@ -197,6 +200,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_blob(layout: Path, proxy: F
     assert watcher.moved == report.bytes_sent
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("what", ["/blobs/uploads/", "/manifests/"])
 def test_another_digest_than_was_sent_is_an_error(what: str, layout: Path, proxy: FaultyProxy) -> None:
     def lie(method: str, path: str, headers: dict[str, str], data: bytes) -> tuple[dict[str, str], bytes]:
@@ -209,6 +213,7 @@ def test_another_digest_than_was_sent_is_an_error(what: str, layout: Path, proxy
         push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
 
 
+@pytest.mark.hostile
 def test_a_registry_that_tells_no_digest_is_asked_for_the_manifest(layout: Path, proxy: FaultyProxy) -> None:
     changed: list[bytes] = []
 
@@ -245,6 +250,7 @@ def test_a_blob_that_is_cut_on_its_way_back_is_continued(layout: Path, proxy: Fa
     assert Counter(proxy.seen)[("GET", f"/v2/acme/app/blobs/sha256:{sha256(LARGE)}")] == 2
 
 
+@pytest.mark.hostile
 def test_a_rest_that_begins_elsewhere_is_not_taken(layout: Path, proxy: FaultyProxy, tmp_path: Path) -> None:
     push(layout, f"{proxy.host}/acme/app:1")
     path = f"/blobs/sha256:{sha256(LARGE)}"
@@ -265,6 +271,7 @@ def test_a_rest_that_begins_elsewhere_is_not_taken(layout: Path, proxy: FaultyPr
     assert [fault.happened for fault in proxy.faults] == [1, 1]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -287,6 +294,7 @@ def test_a_blob_that_comes_back_wrong(
     assert not (tmp_path / "back/blobs/sha256" / sha256(LARGE)).exists()
 
 
+@pytest.mark.hostile
 def test_a_blob_that_drips_is_a_stall(layout: Path, proxy: FaultyProxy, tmp_path: Path) -> None:
     push(layout, f"{proxy.host}/acme/app:1")
 
@@ -304,6 +312,7 @@ def test_a_blob_that_drips_is_a_stall(layout: Path, proxy: FaultyProxy, tmp_path
         pull(f"{proxy.host}/acme/app:1", tmp_path / "back", limits=limits)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -333,6 +342,7 @@ def test_a_manifest_that_comes_back_wrong(
         pull(f"{proxy.host}/acme/app:1", tmp_path / "back", limits=QUICK)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_a_page_in_place_of_a_blob_is_called_that(more: int, layout: Path, proxy: FaultyProxy, tmp_path: Path) -> None:
     push(layout, f"{proxy.host}/acme/app:1")
@@ -344,14 +354,16 @@ def test_a_page_in_place_of_a_blob_is_called_that(more: int, layout: Path, proxy
         pull(f"{proxy.host}/acme/app:1", tmp_path / "back", limits=QUICK)
 
 
+@pytest.mark.hostile
 def test_another_manifest_than_was_asked_for(proxy: FaultyProxy, tmp_path: Path) -> None:
     proxy.faults.append(Fault("GET", "/manifests/", status(200, body=b"{}")))
     with pytest.raises(RegistryError, match=rf"expected sha256:{'0' * 64}, found sha256:44136fa3"):
         pull(f"{proxy.host}/acme/app@sha256:{'0' * 64}", tmp_path / "back", limits=QUICK)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("location", ["", "ftp://elsewhere/upload"])
-def test_a_location_that_is_none(location: str, layout: Path, proxy: FaultyProxy) -> None:
+def test_an_upload_is_not_sent_to_a_location_that_is_none(location: str, layout: Path, proxy: FaultyProxy) -> None:
     proxy.faults.append(Fault("POST", "/uploads/", status(202, {"Location": location} if location else {})))
     with pytest.raises(RegistryError, match="expected a Location to upload to"):
         push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
@@ -384,6 +396,7 @@ for path in whole:
 """
 
 
+@pytest.mark.hostile
 def test_memory_does_not_follow_the_size_of_a_blob(registry: RegistryServer, tmp_path: Path) -> None:
     size = 400 * 1024 * 1024
     layer = bytes(size)

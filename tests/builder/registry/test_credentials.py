@@ -98,7 +98,8 @@ def test_a_configuration_that_cannot_be_read_is_named(
     assert "config.json" in str(caught.value)
 
 
-def test_what_is_no_json_is_not_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.hostile
+def test_credentials_that_are_no_json_are_not_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"auths": {"ghcr.io": {"auth": "c2VjcmV0"}}')
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     with pytest.raises(CredentialsError, match="expected JSON, found something else") as caught:
@@ -135,6 +136,7 @@ def test_a_helper_may_give_an_identity_token(tmp_path: Path, monkeypatch: pytest
     assert find_credentials("ghcr.io") == Credentials(identity_token="identity")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("script", "message"),
     [
@@ -160,6 +162,7 @@ def test_a_helper_that_is_not_there(configured: Any) -> None:
         find_credentials("ghcr.io")
 
 
+@pytest.mark.hostile
 def test_a_helper_that_waits_for_ever_is_ended_with_all_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: Any
 ) -> None:
@@ -176,6 +179,7 @@ def test_a_helper_that_waits_for_ever_is_ended_with_all_it_started(
     assert not _runs(child)
 
 
+@pytest.mark.hostile
 def test_credentials_do_not_show_themselves() -> None:
     shown = repr(Credentials(username="someone", password="word", identity_token="identity", registry_token="registry"))
     assert shown == "Credentials(username='someone')"

@@ -69,6 +69,7 @@ def test_the_platform_of_a_single_image_is_compared_too(tmp_path: Path, registry
     assert not (tmp_path / "none/index.json").exists()
 
 
+@pytest.mark.hostile
 def test_a_pull_takes_over_blobs_by_their_digest_only(tmp_path: Path, registry: RegistryServer) -> None:
     good, bad = tar({"a": b"a" * 3000}), tar({"b": b"b" * 3000})
     write_image(tmp_path / "layout", good, bad)
@@ -83,6 +84,7 @@ def test_a_pull_takes_over_blobs_by_their_digest_only(tmp_path: Path, registry: 
     ] == [sha256(bad)]
 
 
+@pytest.mark.hostile
 def test_a_registry_that_lost_a_byte_is_found_out(tmp_path: Path, registry: RegistryServer) -> None:
     layer = tar({"a": b"a" * 300_000})
     write_image(tmp_path / "layout", layer)
@@ -95,6 +97,7 @@ def test_a_registry_that_lost_a_byte_is_found_out(tmp_path: Path, registry: Regi
     assert not list((tmp_path / "back/blobs/sha256").glob(".*"))
 
 
+@pytest.mark.hostile
 def test_a_pull_writes_into_no_directory_of_somebody_else(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home/letter").write_text("dear")
@@ -127,6 +130,7 @@ def test_images_in_an_index_in_an_index(tmp_path: Path, registry: RegistryServer
     assert blobs(tmp_path / "back") == blobs(layout)
 
 
+@pytest.mark.hostile
 def test_an_index_that_names_one_image_again_and_again_is_pulled_once(tmp_path: Path, registry: RegistryServer) -> None:
     index = "application/vnd.oci.image.index.v1+json"
     layout = tmp_path / "layout"

@@ -103,6 +103,7 @@ def test_a_registry_that_wants_something_else(layout: Path, guarded: RegistrySer
             push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
 
 
+@pytest.mark.hostile
 def test_a_wrong_password_is_refused_and_not_shown(
     layout: Path, guarded: RegistryServer, configured: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_page_of_a_registry_that_forbids_it(layout: Path, guarded: RegistrySer
             push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
 
 
+@pytest.mark.hostile
 def test_a_page_of_a_captive_portal_that_challenges_nobody(layout: Path, guarded: RegistryServer) -> None:
     with FaultyProxy(guarded.host) as proxy:
         proxy.faults.append(Fault("GET", "/v2/$", status(401, HTML, PAGE)))
@@ -190,6 +192,7 @@ def test_a_page_of_a_token_server_that_refuses(
         push(layout, f"{trusting.host}/acme/app:1", limits=QUICK)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -213,6 +216,7 @@ def test_a_token_server_that_misbehaves(  # noqa: PLR0917 - of parametrize
     assert "hidden" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.hostile
 def test_a_silent_token_server_is_not_waited_for(layout: Path, trusting: RegistryServer, tokens: TokenServer) -> None:
     silent = threading.Event()
 
@@ -313,6 +317,7 @@ def test_an_identity_token_is_exchanged(
     assert tokens.asked[0]["scope"] == ["repository:acme/app:pull,push"]
 
 
+@pytest.mark.hostile
 def test_credentials_go_to_the_registry_and_to_no_other_host(
     tmp_path: Path, layout: Path, guarded: RegistryServer, configured: Any
 ) -> None:
@@ -334,6 +339,7 @@ def test_credentials_go_to_the_registry_and_to_no_other_host(
     assert any(authorization for authorization in proxy.authorizations)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("location", "expected"),
     [
@@ -362,6 +368,7 @@ def test_a_registry_token_is_shown_as_it_is(configured: Any, layout: Path, trust
     assert "not a real one" not in str(caught.value)
 
 
+@pytest.mark.hostile
 def test_tls_with_a_certificate_that_nobody_trusts(
     tmp_path: Path, layout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,11 +386,13 @@ def test_tls_with_a_certificate_that_nobody_trusts(
         push(layout, f"{server.host}/acme/app:2", plain_http=False)
 
 
+@pytest.mark.hostile
 def test_plain_http_is_for_this_computer_only(layout: Path, tmp_path: Path) -> None:
     with RegistryServer(tmp_path / "registry") as server, pytest.raises(RegistryError, match="https://"):
         push(layout, f"{server.host}/acme/app:1", plain_http=False)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("realm", ["https://[a/token", "https://%e2%80%a4/token"])
 def test_a_challenge_whose_token_server_has_no_address(
     layout: Path, guarded: RegistryServer, configured: Any, realm: str
@@ -396,6 +405,7 @@ def test_a_challenge_whose_token_server_has_no_address(
             push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
 
 
+@pytest.mark.hostile
 def test_a_registry_on_loopback_sends_no_password_elsewhere_without_tls(
     layout: Path, guarded: RegistryServer, configured: Any
 ) -> None:

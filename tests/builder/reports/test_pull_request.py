@@ -144,8 +144,9 @@ def outside_of_code(text: str) -> str:
     return re.sub(r"<code>[A-Za-z0-9 ./,:&#;-]*</code>", "", text)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("text", HOSTILE)
-def test_text_of_others_is_code_and_nothing_else(text: str) -> None:
+def test_text_of_others_in_a_comment_is_code_and_nothing_else(text: str) -> None:
     change = {"what": text, "before": text, "after": text}
     layer = {**LAYERS["layers"][0], "name": text, "digest": text}
     hostile = {
@@ -175,6 +176,7 @@ def test_the_helper_above_would_see_what_gets_out() -> None:
     assert "@" in outside_of_code("<code>@someone</code>")
 
 
+@pytest.mark.hostile
 def test_long_texts_and_many_rows_are_cut() -> None:
     value = invented()
     value["models"] = [{**value["models"][0], "name": f"m{index}{'x' * 5000}"} for index in range(60)]
@@ -216,21 +218,24 @@ BROKEN: list[tuple[str, Any]] = [
 ]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("message", "value"), BROKEN)
-def test_what_is_no_such_document_is_refused(message: str, value: object) -> None:
+def test_a_document_of_another_form_makes_no_comment(message: str, value: object) -> None:
     with pytest.raises(UsageError, match=message):
         rendered(value)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "data",
     [b"", b"\xff\xfe", b"{", b"[" * 100_000, b'{"ok": 1.5}', b'{"ok": NaN}', b'{"bytes": ' + b"9" * 100_000 + b"}"],
 )
-def test_what_is_no_json_of_ours_is_refused(data: bytes) -> None:
+def test_a_document_that_is_no_json_of_ours_makes_no_comment(data: bytes) -> None:
     with pytest.raises(UsageError, match=r"the document: expected (JSON|integers)"):
         render(data)
 
 
+@pytest.mark.hostile
 def test_a_large_document_is_not_parsed() -> None:
     with pytest.raises(UsageError, match="at most"):
         render(b" " * (MAX_DOCUMENT_SIZE + 1))

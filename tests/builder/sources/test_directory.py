@@ -47,6 +47,7 @@ def test_a_directory_without_a_card_states_no_licence(tree: DirectoryTree) -> No
     assert tree.list_files().license is None
 
 
+@pytest.mark.hostile
 def test_a_card_is_read_up_to_a_bound(tree: DirectoryTree) -> None:
     with (tree.path / "README.md").open("wb") as card:
         card.write(b"---\nlicense: mit\n")
@@ -61,6 +62,7 @@ def test_a_symlink_that_stays_inside_is_followed(tree: DirectoryTree, store: Sto
     assert fetch(tree, store, remote("link.json", b"{}")) == {}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("inside", ["secret", "1_Pooling"])
 def test_a_symlink_that_leads_out_is_refused(tree: DirectoryTree, store: Store, tmp_path: Path, inside: str) -> None:
     (tmp_path / "outside").mkdir()
@@ -81,6 +83,7 @@ def test_a_directory_may_itself_be_reached_through_a_symlink(tree: DirectoryTree
     assert len(DirectoryTree(tmp_path / "link", "directory:link").list_files().files) == 3
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", ["pipe", "dangling", "loop", "directory"])
 def test_what_is_no_file_is_refused_and_not_waited_for(tree: DirectoryTree, store: Store, kind: str) -> None:
     path = tree.path / "odd"
@@ -99,6 +102,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tree: DirectoryTree, stor
     assert str(fetch(tree, store, remote("odd", b""))["odd"]).startswith("odd: expected a ")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a//b", "", "1_Pooling/../../secret", "a\\b", "a\0b"])
 def test_a_name_that_is_not_safe_is_refused(tree: DirectoryTree, store: Store, tmp_path: Path, path: str) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
@@ -106,6 +110,7 @@ def test_a_name_that_is_not_safe_is_refused(tree: DirectoryTree, store: Store, t
     assert store.find(Digest.of(b"secret"), 6) is None
 
 
+@pytest.mark.hostile
 def test_a_directory_with_a_name_that_is_not_safe_is_refused(tree: DirectoryTree) -> None:
     (tree.path / "a\\b").write_bytes(b"")
     with pytest.raises(SourceError, match="expected a "):

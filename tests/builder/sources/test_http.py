@@ -80,9 +80,12 @@ def test_what_passes_is_survived(downloads: Downloads, fault: Fault, name: str) 
     assert len(downloads.survives(name)) == 2
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", [SMALL, LARGE])
 @pytest.mark.parametrize(("fault", "message"), LASTING, ids=name_of)
-def test_what_lasts_ends_in_time_with_an_error(downloads: Downloads, fault: Fault, message: str, name: str) -> None:
+def test_a_fault_that_lasts_ends_in_time_with_an_error(
+    downloads: Downloads, fault: Fault, message: str, name: str
+) -> None:
     downloads.spoil(name, fault)
     # The message has the address that was asked for, not the signed one that it redirects to.
     values = {"size": SIZE[name], "longer": SIZE[name] + 10, "name": name, "digest": Digest.of(FILES[name])}
@@ -125,6 +128,7 @@ def test_what_an_earlier_run_left_spoilt_is_fetched_anew(downloads: Downloads, s
     assert downloads.survives(LARGE)[-1].range is None
 
 
+@pytest.mark.hostile
 def test_bytes_that_stay_wrong_are_an_error_also_after_a_resumption(downloads: Downloads) -> None:
     downloads.spoil(LARGE, faults.CutAfter(MIDDLE), times=1)
     downloads.spoil(LARGE, faults.WrongBytes())
@@ -139,6 +143,7 @@ def test_a_server_that_cannot_continue_starts_over(downloads: Downloads, fault: 
     assert downloads.survives(LARGE)[1].range == f"bytes={MIDDLE}-"
 
 
+@pytest.mark.hostile
 def test_a_server_that_cannot_continue_and_always_cuts_is_given_up(downloads: Downloads) -> None:
     for _ in range(4):
         downloads.spoil(LARGE, faults.CutAfter(MIDDLE), times=1)
@@ -147,6 +152,7 @@ def test_a_server_that_cannot_continue_and_always_cuts_is_given_up(downloads: Do
     assert "expected the bytes from 100000 on, found bytes 50000-" in str(downloads.error(LARGE))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -172,12 +178,14 @@ def test_a_slow_transfer_that_is_fast_enough_is_left_alone(downloads: Downloads)
     assert len(downloads.survives(SMALL)) == 1
 
 
+@pytest.mark.hostile
 def test_a_transfer_that_is_too_slow_as_a_whole_ends_at_its_deadline(downloads: Downloads) -> None:
     downloads.limits = replace(QUICK, stall_bytes=10)
     downloads.spoil(LARGE, faults.SlowDrip(20_000))
     assert re.search(r"expected 307200 bytes within 1.5 s, found \d+ bytes after 1.\d s", str(downloads.error(LARGE)))
 
 
+@pytest.mark.hostile
 def test_the_server_says_how_long_to_wait_up_to_a_bound(downloads: Downloads) -> None:
     downloads.limits = replace(CALM, max_backoff=5.0)
     downloads.spoil(SMALL, Status(429, {"Retry-After": "1"}), times=1)
@@ -231,6 +239,7 @@ def test_an_environment_that_makes_no_sense_is_a_source_out_of_reach(
     assert "secret" not in str(error)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("count", [1, 40])
 def test_a_silent_server_is_waited_for_by_few_files(downloads: Downloads, count: int) -> None:
     files = [replace(remote(SMALL), path=f"{number}.json") for number in range(count)]
@@ -332,7 +341,8 @@ def test_a_file_of_unknown_size_is_continued_too(downloads: Downloads, fault: Fa
     assert downloads.requests_for(SMALL)[-1].range == "bytes=5000-"
 
 
-def test_names_are_quoted(hub: HubSimulator, store: Store) -> None:
+@pytest.mark.hostile
+def test_names_of_files_are_quoted_in_addresses(hub: HubSimulator, store: Store) -> None:
     name, data = "a dir/größe #1?.json", b"{}"
     hub.add_model(REPOSITORY, {name: data})
     assert Downloads(hub, store).fetch([remote(name, data)]) == {}
@@ -359,6 +369,7 @@ TEXT = {"Content-Type": "text/plain"}
 HTML = {"Content-Type": "text/html"}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
@@ -386,6 +397,7 @@ def test_a_page_or_a_compressed_answer_is_called_that(downloads: Downloads, answ
     assert len(downloads.requests_for(SMALL)) == (CALM.attempts if answer.code == 511 else 1)
 
 
+@pytest.mark.hostile
 def test_a_page_does_not_become_a_file_of_unknown_digest(downloads: Downloads) -> None:
     downloads.spoil(SMALL, Status(200, TEXT, PAGE))
     failed = downloads.fetch([RemoteFile(path=SMALL)])
@@ -436,6 +448,7 @@ def test_the_beginning_survives_what_passes(downloads: Downloads, fault: Fault) 
     assert beginning(downloads, LARGE, 1000) == FILES[LARGE][:1000]
 
 
+@pytest.mark.hostile
 def test_a_server_without_ranges_is_cut_off(downloads: Downloads) -> None:
     # More than the buffers between client and server hold.
     whole = {"large": bytes(range(256)) * 2**17}

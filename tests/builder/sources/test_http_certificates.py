@@ -57,6 +57,7 @@ def test_files_come_from_a_server_with_these_certificates(
     assert downloads.fetch([remote(SMALL)], endpoint=endpoint) == {}
 
 
+@pytest.mark.hostile
 def test_a_server_with_an_untrusted_certificate_is_not_asked_again(downloads: Downloads, endpoint: str) -> None:
     error = downloads.fetch([remote(SMALL)], endpoint=endpoint)[SMALL]
     assert isinstance(error, SourceUnreachableError)

@@ -104,6 +104,7 @@ def sibling(values: bytes) -> bytes:
     return b'{"id": "x/y", "siblings": [{"rfilename": "a", ' + values + b"}]}"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -176,6 +177,7 @@ def test_a_size_that_no_answer_states_is_named_when_it_matters(monkeypatch: pyte
         assert str(fetch(source, store, large)[LARGE]).startswith(message)
 
 
+@pytest.mark.hostile
 def test_a_mirror_that_goes_silent_over_its_sizes_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     with HubSimulator(sizes_by="headers") as mirror:
         mirror.add_model(REPOSITORY, FILES)
@@ -214,6 +216,7 @@ METADATA_TROUBLE: list[tuple[Fault, str, type[SourceError]]] = [
 ]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("fault", "found", "kind"), METADATA_TROUBLE, ids=lambda value: re.sub(r"\W+", "-", repr(value))
 )

@@ -48,6 +48,7 @@ def _token(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- secrets ---
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("storage_host", ["127.0.0.1", "localhost"])
 def test_the_token_is_not_sent_to_another_origin(
     monkeypatch: pytest.MonkeyPatch, store: Store, storage_host: str
@@ -77,6 +78,7 @@ TROUBLE = [
 ]
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("_token")
 @pytest.mark.parametrize(("fault", "at"), TROUBLE, ids=str)
 def test_no_secret_is_in_an_error_or_a_log(
@@ -97,6 +99,7 @@ def test_no_secret_is_in_an_error_or_a_log(
         assert not [record for record in ours if secret in record.getMessage()]
 
 
+@pytest.mark.hostile
 def test_what_libraries_log_has_signed_addresses_but_no_token(
     hub: HubSimulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, store: Store
 ) -> None:
@@ -113,6 +116,7 @@ def test_what_libraries_log_has_signed_addresses_but_no_token(
     assert signed == {"httpx2", "httpcore2"}
 
 
+@pytest.mark.hostile
 def test_a_password_in_the_endpoint_is_used_and_not_told(
     hub: HubSimulator, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
@@ -131,6 +135,7 @@ def test_a_password_in_the_endpoint_is_used_and_not_told(
     assert not [message for message in messages if "word" in message]
 
 
+@pytest.mark.hostile
 def test_the_cause_of_an_error_tells_no_token_either(
     hub: HubSimulator, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
@@ -160,6 +165,7 @@ assert source.fetch(files, lambda file: store.writer(file.path, digest=file.sha2
 """
 
 
+@pytest.mark.hostile
 def test_the_hubs_own_cache_is_not_used_and_nothing_else_is_asked(
     hub: HubSimulator, tmp_path: Path, run_python: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

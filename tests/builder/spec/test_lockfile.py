@@ -114,6 +114,7 @@ FILES = (*MINI, "files")
 _PLACE = 'models["mini"]'
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -174,6 +175,7 @@ def test_a_malformed_lock_is_refused_with_the_key_path(change: Callable[[Any], N
     assert str(caught.value).startswith(f"some.lock: {message}")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("data", "found"),
     [
@@ -188,7 +190,7 @@ def test_a_malformed_lock_is_refused_with_the_key_path(change: Callable[[Any], N
         (b"[" * 100_000, "found something else"),
     ],
 )  # fmt: skip
-def test_what_is_no_json_is_refused(data: bytes, found: str) -> None:
+def test_a_lock_that_is_no_json_is_refused(data: bytes, found: str) -> None:
     with pytest.raises(LockError, match=r"^some\.lock: ") as caught:
         Lock.from_bytes(data, "some.lock")
     assert found in str(caught.value)

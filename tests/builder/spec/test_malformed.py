@@ -61,9 +61,10 @@ def test_there_are_many_and_each_says_what_is_wrong_with_it() -> None:
     assert all(expected_findings(file) for file in FILES)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("verb", ["build", "lock"])
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_malformed_file_gives_one_report_and_touches_nothing(
+def test_a_malformed_models_yaml_gives_one_report_and_touches_nothing(
     file: Path, verb: str, built: Project, command: Callable[..., Outcome]
 ) -> None:
     before = spoil(built, file)

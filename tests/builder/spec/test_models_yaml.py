@@ -114,6 +114,7 @@ def test_aliases_that_are_not(alias: str) -> None:
     )
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("source", "found"),
     [

@@ -187,12 +187,14 @@ def test_what_is_not_one_yaml_document_is_refused_with_its_line(data: bytes, lin
     assert found in str(error)
 
 
+@pytest.mark.hostile
 @pytest.mark.unmeasured
 def test_a_file_that_is_too_large_is_not_parsed() -> None:
     assert "expected at most 1048576 bytes, found 1048577" in str(refusal(b"#" * (1024 * 1024 + 1)))
     assert parse_yaml(b"#" * (1024 * 1024), "some.yaml").value is None
 
 
+@pytest.mark.hostile
 @pytest.mark.unmeasured
 def test_anchors_that_multiply_are_bounded() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
@@ -207,6 +209,7 @@ def test_anchors_that_multiply_are_bounded() -> None:
     assert most < 100_000_000
 
 
+@pytest.mark.hostile
 def test_an_anchor_in_itself_is_bounded() -> None:
     assert "at most 50 deep" in str(refusal(b"a: &a [*a]\n"))
 
@@ -215,11 +218,13 @@ def test_an_anchor_as_such_is_fine() -> None:
     assert parse_yaml(b"a: &a [1]\nb: *a\n", "some.yaml").value == {"a": [1], "b": [1]}
 
 
+@pytest.mark.hostile
 def test_the_depth_is_bounded() -> None:
     assert parse_yaml(b"[" * 51 + b"]" * 51, "some.yaml").findings == []
     assert "at most 50 deep" in str(refusal(b"[" * 52 + b"]" * 52))
 
 
+@pytest.mark.hostile
 @pytest.mark.unmeasured
 def test_nesting_without_end_is_refused() -> None:
     assert "found something else" in str(refusal(b"[" * 100_000))
@@ -271,6 +276,7 @@ _PIECES = [
 ]
 
 
+@pytest.mark.hostile
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(_PIECES), max_size=25).map("".join))
 @example("a: !!timestamp b")

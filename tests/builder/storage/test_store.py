@@ -96,6 +96,7 @@ def test_an_empty_file_is_an_object_too(store: Store) -> None:
     assert store.find(empty, 0) is not None
 
 
+@pytest.mark.hostile
 def test_wrong_bytes_are_refused_with_both_digests_and_forgotten(store: Store) -> None:
     wrong = bytes(len(DATA))
     with store.writer(NAME, digest=DIGEST, size=len(DATA)) as writer:
@@ -108,6 +109,7 @@ def test_wrong_bytes_are_refused_with_both_digests_and_forgotten(store: Store) -
     assert leftovers(store) == []
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("size", "most"), [(100, "100 bytes"), (None, "at most 1000 bytes, as the size is not stated")]
 )
@@ -159,6 +161,7 @@ def test_a_partial_file_without_bytes_is_not_kept(store: Store) -> None:
     assert leftovers(store) == []
 
 
+@pytest.mark.hostile
 def test_a_partial_file_of_wrong_content_starts_over(store: Store) -> None:
     leave_partial(store, bytes(HALF))
     with store.writer(NAME, digest=DIGEST, size=len(DATA)) as writer:
@@ -196,6 +199,7 @@ def test_a_read_only_partial_file_is_in_nobodys_way(store: Store, monkeypatch: p
 # --- a hit ---
 
 
+@pytest.mark.hostile
 def test_a_flipped_bit_is_found_and_the_object_fetched_again(store: Store) -> None:
     path = put(store)
     path.chmod(0o644)
@@ -206,6 +210,7 @@ def test_a_flipped_bit_is_found_and_the_object_fetched_again(store: Store) -> No
     assert store.find(DIGEST, len(DATA)) is not None
 
 
+@pytest.mark.hostile
 def test_an_object_of_another_length_is_not_found(store: Store) -> None:
     path = put(store)
     os.truncate(path, HALF)
@@ -223,6 +228,7 @@ def test_an_object_that_cannot_be_read_is_an_error(store: Store) -> None:
         store.find(DIGEST, len(DATA))
 
 
+@pytest.mark.hostile
 def test_a_pipe_in_the_place_of_an_object_is_not_waited_for(store: Store) -> None:
     store.path(DIGEST).parent.mkdir(parents=True)
     os.mkfifo(store.path(DIGEST))
@@ -245,6 +251,7 @@ def test_the_beginning_of_an_object_is_read_alone(store: Store) -> None:
         store.read_beginning(DIGEST, 3)
 
 
+@pytest.mark.hostile
 def test_reading_notices_a_change_after_the_hit(store: Store) -> None:
     path = put(store)
     path.chmod(0o644)

@@ -25,6 +25,7 @@ def test_a_block_ends_at_its_number_of_texts() -> None:
     assert divided(["a"] * 5, most_texts=2, most_characters=100) == [[0, 1], [2, 3], [4]]
 
 
+@pytest.mark.hostile
 def test_a_block_ends_before_it_has_too_many_characters() -> None:
     assert divided(["aaa", "aa", "a", "aaaa"], most_texts=9, most_characters=5) == [[0, 1], [2, 3]]
 
@@ -42,6 +43,7 @@ def test_blocks_of_no_texts() -> None:
     assert divided([], most_texts=2, most_characters=2) == []
 
 
+@pytest.mark.hostile
 def test_batches_are_bounded_by_tokens_padding_included() -> None:
     lengths = [3, 10, 4, 1, 9, 2]
     found = list(batches(lengths, most_tokens=12))

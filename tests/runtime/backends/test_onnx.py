@@ -566,6 +566,7 @@ def test_the_weights_are_packed_only_where_that_pays(tmp_path: Path) -> None:
 # What it is made of.
 
 
+@pytest.mark.hostile
 def test_no_file_is_opened_again_once_it_was_compared(tmp_path: Path) -> None:
     from thoth_models.backends.onnx import OnnxBackend
 
@@ -618,6 +619,7 @@ WRONG_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", WRONG_SETTINGS)
 def test_settings_that_are_not_understood(make: Callable[..., OnnxBackend], tmp_path: Path, name: str) -> None:
     changes, message = WRONG_SETTINGS[name]
@@ -641,6 +643,7 @@ def test_a_file_that_is_not_there(make: Callable[..., OnnxBackend], tmp_path: Pa
         make(files)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("data", [b"", b"not a graph", b"\x08\x0a" * 50])
 def test_a_graph_that_is_none(
     make: Callable[..., OnnxBackend], tmp_path: Path, data: bytes, capfd: pytest.CaptureFixture[str]
@@ -650,6 +653,7 @@ def test_a_graph_that_is_none(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.hostile
 def test_weights_that_are_too_short(make: Callable[..., OnnxBackend], tmp_path: Path) -> None:
     files = variant_files(tmp_path / "files")
     with pytest.raises(BackendError, match=r"^onnxruntime could not load model\.onnx: "):
@@ -663,6 +667,7 @@ def test_a_variant_without_the_list_of_its_weights_says_so(make: Callable[..., O
         make(files)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -681,6 +686,7 @@ def test_a_list_of_weights_that_is_not_that_of_the_graph(
         make({**files, TENSORS_NAME: json.dumps(document).encode()})
 
 
+@pytest.mark.hostile
 def test_a_tensor_of_the_graph_that_the_list_lacks(make: Callable[..., OnnxBackend], tmp_path: Path) -> None:
     """onnxruntime would read it from the file itself, and not the bytes that were compared."""
     files = variant_files(tmp_path / "files")
@@ -690,6 +696,7 @@ def test_a_tensor_of_the_graph_that_the_list_lacks(make: Callable[..., OnnxBacke
         make({**files, TENSORS_NAME: json.dumps(document).encode()})
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
@@ -705,12 +712,14 @@ def test_a_graph_of_another_shape(make: Callable[..., OnnxBackend], tmp_path: Pa
         make(variant_files(tmp_path / "files", graph=graph))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("data", [b"", b"{}", b"not json", b'{"version":"1.0","model":{"type":"Other"}}'])
 def test_a_tokenizer_that_is_none(make: Callable[..., OnnxBackend], tmp_path: Path, data: bytes) -> None:
     with pytest.raises(BackendError, match=r"^tokenizer\.json cannot be read: "):
         make(variant_files(tmp_path / "files", tokenizer=data))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("tokenizer", "max_seq_length", "message"),
     [
@@ -755,6 +764,7 @@ def with_a_token_too_many() -> bytes:
     return tokenizer.to_str().encode()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("batch_size", [None, 3])
 def test_a_text_that_makes_the_graph_fail_is_named(
     make: Callable[..., OnnxBackend], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int | None
@@ -780,6 +790,7 @@ def test_a_text_without_tokens_is_named(make: Callable[..., OnnxBackend], tmp_pa
     assert not encode(static, ["a", ""])[1].any()
 
 
+@pytest.mark.hostile
 def test_a_graph_that_gives_something_else_than_vectors(
     make: Callable[..., OnnxBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -816,6 +827,7 @@ def test_a_library_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.Mon
 # As callers see it.
 
 
+@pytest.mark.hostile
 def test_loading_and_encoding_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: Any, **_options: Any) -> None:
         raise AssertionError("the network was used")

@@ -43,8 +43,9 @@ def test_any_list_survives_its_bytes_in_whatever_order_it_was_made(tensors: list
     assert tensors_document(shuffled) == tensors_document(tensors)
 
 
+@pytest.mark.hostile
 @given(lists(), st.data())
-def test_a_damaged_list_is_an_error_or_another_list_that_is_in_itself_right(
+def test_a_damaged_list_of_tensors_is_an_error_or_another_list_that_is_in_itself_right(
     tensors: list[ExternalTensor], data: st.DataObject
 ) -> None:
     whole = tensors_document(tensors)
@@ -106,6 +107,7 @@ def test_a_scalar_and_an_empty_tensor() -> None:
     assert empty.view(memoryview(b"\0" * 8)).shape == (0, 3)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("offset", [5, 2**63 - 1])
 def test_a_tensor_that_is_not_in_the_file(offset: int) -> None:
     (listed,) = read_tensors(document(tensor(shape=[1], length=4, offset=offset)))
@@ -113,6 +115,7 @@ def test_a_tensor_that_is_not_in_the_file(offset: int) -> None:
         listed.view(memoryview(bytes(8)))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -139,7 +142,7 @@ def test_a_tensor_that_is_not_in_the_file(offset: int) -> None:
         (document(tensor(), tensor(name="v", offset=0)), "tensors[1]: expected an offset of at least 4120"),
     ],
 )
-def test_a_list_that_is_refused(data: bytes, message: str) -> None:
+def test_a_malformed_list_of_tensors_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(FormatError) as caught:
         read_tensors(data)
     assert str(caught.value).startswith(message)

@@ -209,6 +209,7 @@ def test_similarity_is_that_of_sentence_transformers(tiny_bundle: Path, measure:
 # --- refusals ---
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 @pytest.mark.parametrize(
     ("old", "new", "message"),
@@ -228,6 +229,7 @@ def test_a_model_that_is_not_the_one_of_the_manifest(
     make_writable(root)
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 def test_files_that_make_no_model(tmp_path: Path, wordpiece_model: TinyModel) -> None:
     for number, (name, content) in enumerate({"model.safetensors": b"no weights", "modules.json": b"[]"}.items()):
@@ -241,6 +243,7 @@ def test_files_that_make_no_model(tmp_path: Path, wordpiece_model: TinyModel) ->
             load_embedding("mini", root=root)
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 def test_a_model_without_some_of_its_weights_is_refused(tmp_path: Path, wordpiece_model: TinyModel) -> None:
     """Also one that was built without torch: nothing has loaded it before."""
@@ -251,6 +254,7 @@ def test_a_model_without_some_of_its_weights_is_refused(tmp_path: Path, wordpiec
         load_embedding("mini", root=tmp_path / "bundle")
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 def test_a_tokenizer_that_makes_ids_without_a_row_is_refused(tmp_path: Path, wordpiece_model: TinyModel) -> None:
     make_bundle(tmp_path / "bundle", [tiny_plan("mini", with_token(wordpiece_model, tmp_path / "model", "[E1]"))])
@@ -295,6 +299,7 @@ def test_a_text_without_tokens_is_named(tmp_path: Path) -> None:
         plain(unmarked).encode([""])
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 def test_pickled_weights_are_never_read(tmp_path: Path, wordpiece_model: TinyModel) -> None:
     model = copy_bundle(wordpiece_model.directory, tmp_path / "model")
@@ -317,6 +322,7 @@ def test_libraries_that_are_not_installed(bundle: Path, monkeypatch: pytest.Monk
         load_embedding("mini", root=bundle, variants=["torch-fp32"], same_space=True)
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 def test_a_library_that_reaches_for_the_network(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(*_arguments: object, **_options: object) -> None:
@@ -348,6 +354,7 @@ def test_what_the_library_is_told(tiny_bundle: Path, monkeypatch: pytest.MonkeyP
     assert options["model_kwargs"]["use_safetensors"] is True
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 def test_a_switch_that_does_not_take_hold(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants
@@ -501,6 +508,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> tuple[TorchBack
     return backend, seen
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 def test_a_huge_batch_of_long_texts_is_divided(calls: tuple[TorchBackend, list[tuple[int, int]]]) -> None:
     backend, seen = calls
@@ -651,6 +659,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_relative_root_with_a_silent_hub(

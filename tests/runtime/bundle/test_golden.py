@@ -33,6 +33,7 @@ def test_the_bytes_do_not_depend_on_how_the_array_lies_in_memory() -> None:
     assert turned.to_bytes() == GOLDEN.to_bytes()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -51,7 +52,7 @@ def test_the_bytes_do_not_depend_on_how_the_array_lies_in_memory() -> None:
         ({"more": 1}, "expected only the keys"),
     ],
 )
-def test_what_is_no_golden_file(changes: dict[str, Any], message: str) -> None:
+def test_malformed_golden_vectors_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(FormatError, match=message):
         Golden.from_bytes(changed(**changes), dimension=3)
 

@@ -27,8 +27,9 @@ HOSTILE = {
 }
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("character", HOSTILE.values(), ids=list(HOSTILE))
-def test_they_are_refused_in_paths_and_shown_as_escapes(character: str) -> None:
+def test_hidden_characters_are_refused_in_paths_and_shown_as_escapes(character: str) -> None:
     shown = escaped(f"a{character}b\tc\n")
     assert shown == f"a{character.encode('unicode_escape').decode()}b\tc\n"
     with pytest.raises(FormatError, match="hidden character") as caught:

@@ -120,6 +120,7 @@ VARIANT = (*BUILT, "variants", 0)
 CHUNKS_OF_SIZE = {"size": CHUNK_SIZE, "sha256": [HEX] * 4}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("change", "value", "message"),
     [
@@ -201,6 +202,7 @@ def test_a_malformed_manifest_is_refused_with_its_key_path(
     assert isinstance(caught.value, BundleError)
 
 
+@pytest.mark.hostile
 def test_two_variants_of_one_name_are_refused(document: Any) -> None:
     variants = document["models"]["mini"]["built"]["variants"]
     variants.append(variants[0])
@@ -223,6 +225,7 @@ def test_a_bundle_without_models_names_none(document: Any) -> None:
         Manifest.from_bytes(canonical_json(document))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "respell",
     [
@@ -236,13 +239,16 @@ def test_a_bundle_without_models_names_none(document: Any) -> None:
     ],
     ids=["no newline", "two newlines", "space before", "space inside", "escape", "indented", "order of keys"],
 )
-def test_another_spelling_of_the_same_is_refused(manifest: Manifest, respell: Callable[[bytes], bytes]) -> None:
+def test_another_spelling_of_the_same_manifest_is_refused(
+    manifest: Manifest, respell: Callable[[bytes], bytes]
+) -> None:
     data = respell(manifest.to_bytes())
     assert json.loads(data) == json.loads(manifest.to_bytes())
     with pytest.raises(ManifestError, match="expected canonical JSON"):
         Manifest.from_bytes(data)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -252,7 +258,7 @@ def test_another_spelling_of_the_same_is_refused(manifest: Manifest, respell: Ca
         (b"null\n", "the document: expected an object, found nothing"),
     ],
 )
-def test_what_is_no_document_is_refused(data: bytes, message: str) -> None:
+def test_a_manifest_that_is_no_document_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(ManifestError, match=re.escape(message)):
         Manifest.from_bytes(data)
 

@@ -113,6 +113,7 @@ def test_each_field_is_a_key_of_its_name(value: Any) -> None:
     assert set(value.to_document()) == {field.name for field in fields(value)}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("read", "document", "message"),
     [
@@ -140,7 +141,9 @@ def test_each_field_is_a_key_of_its_name(value: Any) -> None:
         (lambda node: BuildRecord.from_node(node, {}), RECORD.to_document(), "golden: expected a path that `files`"),
     ],
 )
-def test_what_is_refused(read: Callable[[Node], object], document: object, message: str) -> None:
+def test_a_malformed_part_of_a_manifest_is_refused(
+    read: Callable[[Node], object], document: object, message: str
+) -> None:
     with pytest.raises(FormatError) as caught:
         read(node(document))
     assert message in str(caught.value)

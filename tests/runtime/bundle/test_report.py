@@ -25,6 +25,7 @@ def test_what_was_not_measured_is_none() -> None:
     assert REPORT.of("unknown", "onnx-fp32") is None
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -38,7 +39,7 @@ def test_what_was_not_measured_is_none() -> None:
         (REPORT.to_bytes().replace(REPORT.bundle_digest.hex.encode(), b"abc"), "bundle_digest: expected a sha256"),
     ],
 )
-def test_what_is_not_a_report(data: bytes, message: str) -> None:
+def test_a_malformed_report_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(FormatError) as caught:
         Report.from_bytes(data)
     assert message in str(caught.value)

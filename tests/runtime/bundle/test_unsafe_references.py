@@ -99,9 +99,12 @@ def unsafe(path: str, table: Any) -> list[str]:
     return [finding.expected for finding in unsafe_references([*PATHS, path], lambda _path, _kind: table)]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("path", "table", "expected"), UNSAFE)
 @pytest.mark.parametrize("directory", ["", "0_Transformer/"])
-def test_what_leads_outside_is_found(directory: str, path: str, table: Any, expected: str) -> None:
+def test_a_configuration_that_leads_outside_of_the_model_is_found(
+    directory: str, path: str, table: Any, expected: str
+) -> None:
     if path == MODULES and directory:
         pytest.skip("the library reads it at the top only")
     (found,) = unsafe(directory + path, table)
@@ -118,6 +121,7 @@ def test_only_configurations_are_read() -> None:
     assert [path for path in paths if reads(path)] == ["a/config.json", "modules.json"]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("path", "table", "expected"), UNSAFE)
 def test_a_bundle_that_leads_outside_is_neither_intact_nor_loaded(
     path: str, table: Any, expected: str, tmp_path: Path

@@ -44,6 +44,7 @@ def test_a_console_of_rich_writes_its_own_control_sequences(capsys: pytest.Captu
     assert capsys.readouterr().out == "\x1b[31mtext\x1b[0m\n"
 
 
+@pytest.mark.hostile
 def test_a_name_in_a_bundle_reaches_the_terminal_as_an_escape(tmp_path: Path, run_python: RunPython) -> None:
     root = tmp_path / "bundle"
     make_bundle(root, [invented_model("mini")], default="mini")
@@ -55,7 +56,8 @@ def test_a_name_in_a_bundle_reaches_the_terminal_as_an_escape(tmp_path: Path, ru
     assert not any(character in done.stderr for character in "\x1b\x9b\u202e")
 
 
-def test_the_name_of_an_option_does_not_either(tmp_path: Path, run_python: RunPython) -> None:
+@pytest.mark.hostile
+def test_the_name_of_an_option_reaches_the_terminal_as_an_escape(tmp_path: Path, run_python: RunPython) -> None:
     done = run_python("-m", "thoth_models", "list", "--root", str(tmp_path / NAME))
     assert done.returncode == 4
     assert SHOWN in done.stderr

@@ -121,6 +121,7 @@ def test_an_absolute_root_needs_no_working_directory(
 # --- falling back ---
 
 
+@pytest.mark.hostile
 def test_a_changed_file_is_never_given_to_a_backend(bundle: Path, loaded: list[VerifiedVariant]) -> None:
     flip_bit(bundle, WEIGHTS)
     with warnings.catch_warnings():
@@ -257,6 +258,7 @@ def test_names_and_roots_that_do_not_exist(bundle: Path, tmp_path: Path) -> None
         load_embedding(root=tmp_path / "nothing")
 
 
+@pytest.mark.hostile
 def test_a_manifest_that_was_changed(bundle: Path, loaded: list[VerifiedVariant]) -> None:
     data = (bundle / "manifest.json").read_bytes()
     replace_manifest(bundle, data.replace(b"apache-2.0", b"apache-3.0"), adjust_checksums=False)
@@ -277,6 +279,7 @@ def test_a_timeout_is_a_number_of_seconds(bundle: Path, timeout: Any) -> None:
 # --- the deadline ---
 
 
+@pytest.mark.hostile
 def test_a_backend_that_hangs_ends_at_the_deadline(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
 
@@ -305,6 +308,7 @@ def test_a_backend_that_hangs_ends_at_the_deadline(bundle: Path, monkeypatch: py
     left.join(30)
 
 
+@pytest.mark.hostile
 def test_verification_that_hangs_ends_at_the_deadline_too(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr(tasks, "open_bundle", lambda _, **_options: release.wait(60))
@@ -345,6 +349,7 @@ def in_thread(work: Callable[[], object]) -> None:
     thread.join()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("manner", [lambda work: work(), swallow, wrap, in_thread])
 def test_a_backend_that_connects_is_stopped(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, server: socket.socket, manner: Callable[[Callable[[], object]], None]
@@ -362,6 +367,7 @@ def test_a_backend_that_connects_is_stopped(
         server.accept()
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("loaded")
 def test_libraries_that_connect_while_they_are_imported_are_stopped(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, server: socket.socket

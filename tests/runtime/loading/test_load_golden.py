@@ -92,6 +92,7 @@ def test_a_load_encodes_a_few_golden_texts(root: Path) -> None:
     assert load_embedding("other", root=root).info.golden_cosine is None
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("make", [Drifted, lambda dimension: Drifted(dimension, factor=0.2)])
 def test_a_variant_that_gives_other_vectors_is_refused(
     root: Path, backends: dict[str, Callable[[int], Any]], make: Callable[[int], Any]
@@ -105,6 +106,7 @@ def test_a_variant_that_gives_other_vectors_is_refused(
     assert "expected a cosine of at least 0.99000" in attempt.reason
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("backends")
 def test_a_variant_that_gives_another_vector_for_another_golden_text_is_refused(
     root: Path, backends: dict[str, Callable[[int], Any]]
@@ -124,6 +126,7 @@ def test_no_variant_is_left_that_gives_the_golden_vector(root: Path, backends: d
     assert [attempt.variant for attempt in raised.value.attempts] == [None, "onnx-fp32", "torch-fp32"]
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("backends")
 def test_changed_golden_vectors_are_refused_with_every_variant_that_they_prove(root: Path) -> None:
     flip_bit(root, "mini/golden.json")

@@ -60,6 +60,7 @@ def storage(tmp_path: Path) -> Iterator[Path]:
     make_writable(source)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("file", [WEIGHTS, "modules.json", "manifest.json"])
 def test_a_file_that_never_answers_ends_at_the_deadline(
     storage: Path, tmp_path: Path, run_python: Run, file: str

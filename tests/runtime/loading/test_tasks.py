@@ -53,7 +53,8 @@ def test_another_bundle_with_the_same_model_is_fine(root: Path) -> None:
     assert found.verify_seconds > 0
 
 
-def test_another_content_is_refused(root: Path) -> None:
+@pytest.mark.hostile
+def test_a_reload_from_another_content_is_refused(root: Path) -> None:
     task = replaced(root, **{"torch-fp32": VariantPlan(files={"modules.json": b"others\n"})})
     with pytest.raises(VerificationError, match="as it was when this process opened the bundle"):
         task.result()

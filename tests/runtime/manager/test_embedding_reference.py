@@ -180,7 +180,8 @@ def test_a_relative_root_is_sent_as_an_absolute_one(
     assert len(backends.made) == 3
 
 
-def test_another_bundle_is_refused_before_anything_is_loaded(
+@pytest.mark.hostile
+def test_another_bundle_in_another_process_is_refused_before_anything_is_loaded(
     root: Path, other_root: Path, backends: Backends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if it has the same model."""
@@ -230,8 +231,9 @@ def test_what_stood_in_here_is_what_answers_there(root: Path, backends: Backends
     assert backends.made == ["two/torch-fp32"] * 2
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("backends")
-def test_a_changed_file_is_refused_there_too(root: Path) -> None:
+def test_a_changed_file_is_refused_in_another_process_too(root: Path) -> None:
     there = sent(load_embedding("two", root=root))
     flip_bit(root, "two/source/model.safetensors")
     with pytest.raises(ModelUnavailableError, match="changed"):

@@ -93,6 +93,7 @@ def test_a_variant_beyond_the_budget_gives_way_to_a_smaller_one(tmp_path: Path, 
     make_writable(root)
 
 
+@pytest.mark.hostile
 def test_a_bundle_that_was_exchanged_is_refused_once_a_model_is_loaded_again(
     root: Path, backends: Backends, tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def assert_well(children: list[Child], count: int, errors: str) -> None:
     assert [(child.outcome, child.status) for child in children] == [("ended", 0)] * count, errors
 
 
+@pytest.mark.hostile
 def test_a_child_verifies_again(run_python: Run, bundle: Path) -> None:
     children, errors = run_forks(run_python, _VERIFIED_AGAIN, str(bundle), str(BOUND))
     assert_well(children, 2, errors)
@@ -130,6 +131,7 @@ report(results)
 )
 
 
+@pytest.mark.hostile
 def test_a_bundle_that_took_the_place_of_the_one_that_was_loaded(run_python: Run, tmp_path: Path) -> None:
     """Fine where the model is the same in it, byte for byte; refused where vectors might differ."""
     from tests.support.bundles import VariantPlan, invented_model, make_bundle

@@ -59,6 +59,7 @@ def test_the_switch_is_set_for_libraries_that_are_imported_later() -> None:
     assert offline_state() == {**dict.fromkeys(VARIABLES, "1"), HUB_CONSTANTS: "not imported"}
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("unused_hub")
 def test_the_switch_is_forced_on_a_library_that_was_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
     constants: Any = types.ModuleType(HUB_CONSTANTS)
@@ -133,6 +134,7 @@ def connect_ex(address: Address) -> None:
         client.connect_ex(address)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("access", "event"),
     [
@@ -148,7 +150,9 @@ def connect_ex(address: Address) -> None:
         (lambda address: urllib.request.urlopen(f"http://127.0.0.1:{address[1]}/", timeout=5), "socket.getaddrinfo"),
     ],
 )
-def test_every_access_is_refused(listening: Address, access: Callable[[Address], object], event: str) -> None:
+def test_every_network_access_during_a_load_is_refused(
+    listening: Address, access: Callable[[Address], object], event: str
+) -> None:
     with pytest.raises(OfflineViolation, match=event) as caught, network_guard() as guard:
         access(listening)
     assert isinstance(caught.value, EnvironmentFault)
@@ -161,6 +165,7 @@ def test_the_message_names_the_target(listening: Address) -> None:
     assert str(caught.value) == f"network access while a model was being loaded: socket.connect({listening!r})"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("start", "event"),
     [
@@ -171,7 +176,7 @@ def test_the_message_names_the_target(listening: Address) -> None:
         (lambda: os.execv("/bin/true", ["true"]), "os.exec('/bin/true')"),  # noqa: S606 - it is refused
     ],
 )
-def test_other_programs_are_refused(start: Callable[[], object], event: str) -> None:
+def test_a_load_that_starts_another_program_is_refused(start: Callable[[], object], event: str) -> None:
     """They are out of the reach of the hook. Their arguments, which may hold secrets, are not shown."""
     with pytest.raises(OfflineViolation) as caught, network_guard():
         start()
@@ -186,6 +191,7 @@ def test_programs_that_only_ask_about_the_machine_run(program: str | bytes) -> N
     assert guard.violations == []
 
 
+@pytest.mark.hostile
 def test_a_shell_that_calls_itself_uname_is_refused() -> None:
     """The name is that of the file that is run, not the one that the program is told."""
     with pytest.raises(OfflineViolation), network_guard():
@@ -199,6 +205,7 @@ def test_both_kinds_are_named(listening: Address) -> None:
         os.system("true")  # noqa: S605 - it is refused
 
 
+@pytest.mark.hostile
 def test_nothing_reaches_the_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         with pytest.raises(OfflineViolation), network_guard(), socket.socket() as client:
@@ -208,6 +215,7 @@ def test_nothing_reaches_the_listener() -> None:
             server.accept()
 
 
+@pytest.mark.hostile
 def test_a_library_that_swallows_the_error_does_not_get_away(listening: Address) -> None:
     went_on = []
 
@@ -222,6 +230,7 @@ def test_a_library_that_swallows_the_error_does_not_get_away(listening: Address)
     assert str(caught.value).count("getaddrinfo") == 2
 
 
+@pytest.mark.hostile
 def test_a_library_that_makes_another_error_of_it_does_not_get_away(listening: Address) -> None:
     def wrap() -> None:
         try:
@@ -239,7 +248,8 @@ def test_other_errors_pass() -> None:
         raise ZeroDivisionError
 
 
-def test_a_thread_that_is_started_inside_is_guarded(listening: Address) -> None:
+@pytest.mark.hostile
+def test_a_thread_that_a_load_starts_is_guarded(listening: Address) -> None:
     def attempt(work: Callable[[], object]) -> None:
         with contextlib.suppress(OfflineViolation):
             work()
@@ -254,7 +264,8 @@ def test_a_thread_that_is_started_inside_is_guarded(listening: Address) -> None:
             in_thread(work)
 
 
-def test_a_pool_that_is_made_inside_is_guarded(listening: Address) -> None:
+@pytest.mark.hostile
+def test_a_pool_of_threads_that_a_load_makes_is_guarded(listening: Address) -> None:
     with pytest.raises(OfflineViolation), network_guard(), ThreadPoolExecutor(1) as pool:
         assert isinstance(pool.submit(connect, listening).exception(), OfflineViolation)
 

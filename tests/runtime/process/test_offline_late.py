@@ -83,6 +83,7 @@ def ask(run_python: Run, root: Path, home: Path, order: str, **variables: str) -
         return answer, server.accepted
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 @pytest.mark.parametrize(
     "order",
@@ -171,6 +172,7 @@ def calls_home(run_python: Run, home: Path, who: str) -> tuple[bool, list[str]]:
     return any("AF_INET" in line or "events" in line for line in text.splitlines()), files
 
 
+@pytest.mark.hostile
 @pytest.mark.onnx
 def test_onnxruntime_does_not_call_home(run_python: Run, tmp_path: Path) -> None:
     assert calls_home(run_python, tmp_path / "ours", "ours") == (False, [])

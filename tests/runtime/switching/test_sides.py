@@ -84,6 +84,7 @@ def test_the_hosted_side_needs_no_bundle(hosted: Hosted, tmp_path: Path) -> None
     assert choose(hosted, ManagerConfig(root=tmp_path / "none"), REMOTE).encode(["a"]).shape == (1, 4)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -97,7 +98,7 @@ def test_the_hosted_side_needs_no_bundle(hosted: Hosted, tmp_path: Path) -> None
         ([[0.0] * 4, [1.0] * 4], "expected vectors that have a direction, found one of zeros"),
     ],
 )
-def test_an_answer_that_is_no_answer_is_refused(
+def test_vectors_of_a_hosted_provider_that_are_none_are_refused(
     hosted: Hosted, config: ManagerConfig, client: Client, answer: Any, message: str
 ) -> None:
     chosen = choose(hosted, config, REMOTE)

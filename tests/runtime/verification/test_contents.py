@@ -39,6 +39,7 @@ def test_content_that_is_as_expected(tmp_path: Path, expected: dict[str, Content
     assert {name: bytes(pages) for name, pages in contents.items()} == FILES
 
 
+@pytest.mark.hostile
 def test_other_content_is_found_by_reading_and_by_mapping(tmp_path: Path, expected: dict[str, ContentDigest]) -> None:
     change(tmp_path, "a", b"FIRST")
     change(tmp_path, "b", b"longer")
@@ -54,6 +55,7 @@ def test_other_content_is_found_by_reading_and_by_mapping(tmp_path: Path, expect
     assert set(contents) == {"a"}
 
 
+@pytest.mark.hostile
 def test_what_was_mapped_is_what_was_compared(tmp_path: Path, expected: dict[str, ContentDigest]) -> None:
     contents, _ = map_contents(tmp_path, expected, workers=1)
     (tmp_path / "a").unlink()
@@ -61,6 +63,7 @@ def test_what_was_mapped_is_what_was_compared(tmp_path: Path, expected: dict[str
     assert bytes(contents["a"]) == b"first"
 
 
+@pytest.mark.hostile
 def test_what_is_not_a_regular_file_is_named_and_never_waited_for(
     tmp_path: Path, expected: dict[str, ContentDigest]
 ) -> None:

@@ -37,6 +37,7 @@ def test_what_lies_elsewhere_does_not_count(root: Path) -> None:
     assert found(root, "mini/source", {"mini/source/a", "mini/source/deep/b"}) == []
 
 
+@pytest.mark.hostile
 def test_extra_and_missing_entries_are_named_each_once(root: Path) -> None:
     (root / "mini/source/a").unlink()
     (root / "mini/extra").mkdir()
@@ -44,6 +45,7 @@ def test_extra_and_missing_entries_are_named_each_once(root: Path) -> None:
     assert found(root) == [("mini/extra", "extra", "a directory"), ("mini/source/a", "missing", "nothing")]
 
 
+@pytest.mark.hostile
 def test_links_and_special_files_are_named_and_not_followed(root: Path) -> None:
     (root / "mini/source/a").unlink()
     (root / "mini/source/a").symlink_to("deep/b")
@@ -57,6 +59,7 @@ def test_links_and_special_files_are_named_and_not_followed(root: Path) -> None:
     ]
 
 
+@pytest.mark.hostile
 def test_a_link_in_the_place_of_a_directory_on_the_way(root: Path) -> None:
     (root / "mini").rename(root / "elsewhere")
     (root / "mini").symlink_to("elsewhere")
@@ -66,6 +69,7 @@ def test_a_link_in_the_place_of_a_directory_on_the_way(root: Path) -> None:
     assert found(root, "mini/source", expected) == [("mini", "missing", "nothing")]
 
 
+@pytest.mark.hostile
 def test_names_are_escaped_for_terminals(root: Path) -> None:
     (root / "a\x1b[2J").write_bytes(b"x")
     assert found(root) == [("a\\x1b[2J", "extra", "a file")]

@@ -29,7 +29,8 @@ def test_a_plain_file_is_opened_and_closed(tmp_path: Path) -> None:
         os.fstat(file.descriptor)
 
 
-def test_the_size_is_compared(tmp_path: Path) -> None:
+@pytest.mark.hostile
+def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     with RegularFile(tmp_path, "file") as file:
         assert file.wrong_size(ContentDigest(size=3, sha256=Digest.of(b""))) is None
@@ -38,7 +39,8 @@ def test_the_size_is_compared(tmp_path: Path) -> None:
         )
 
 
-def test_other_kinds_are_named_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.hostile
+def test_other_kinds_of_files_are_named_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     (tmp_path / "link").symlink_to("file")
     (tmp_path / "dangling").symlink_to("nowhere")

@@ -52,6 +52,7 @@ def test_it_is_found_through_a_symlink_to_the_bundle(root: Path) -> None:
     assert found_at(current).report is not None
 
 
+@pytest.mark.hostile
 def test_the_report_of_another_bundle_is_ignored_with_a_note(root: Path) -> None:
     other = Digest.of(b"other")
     path = measure(root, verify(root).manifest, bundle_digest=other)
@@ -61,6 +62,7 @@ def test_the_report_of_another_bundle_is_ignored_with_a_note(root: Path) -> None
     assert note == f"{path}: ignored: expected the report of the bundle {digest.short}, found that of {other.short}"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", ["symlink", "fifo", "directory", "malformed", "large"])
 def test_what_is_not_a_report_is_ignored_and_never_waited_for(
     root: Path, kind: str, monkeypatch: pytest.MonkeyPatch

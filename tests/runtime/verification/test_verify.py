@@ -57,6 +57,7 @@ def test_a_bundle_without_models(tmp_path: Path) -> None:
 # --- one test per attack ---
 
 
+@pytest.mark.hostile
 def test_changed_content_of_the_same_size(bundle: Path) -> None:
     before = hashlib.sha256((bundle / WEIGHTS).read_bytes()).hexdigest()
     flip_bit(bundle, WEIGHTS, offset=2999, bit=7)
@@ -66,6 +67,7 @@ def test_changed_content_of_the_same_size(bundle: Path) -> None:
     assert (problem.expected, problem.found) == (f"sha256 {before}", f"sha256 {after}")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("size", [0, 2999, 3001])
 def test_changed_size(bundle: Path, size: int) -> None:
     with opened(bundle):
@@ -75,18 +77,21 @@ def test_changed_size(bundle: Path, size: int) -> None:
     assert (problem.expected, problem.found) == ("3000 bytes", f"{size} bytes")
 
 
+@pytest.mark.hostile
 def test_a_missing_file(bundle: Path) -> None:
     with opened(bundle):
         (bundle / MODULES).unlink()
     assert problems_of(bundle) == [("missing", MODULES)]
 
 
+@pytest.mark.hostile
 def test_a_missing_directory(bundle: Path) -> None:
     with opened(bundle):
         shutil.rmtree(bundle / "mini/source/1_Pooling")
     assert problems_of(bundle) == [("missing", "mini/source/1_Pooling/config.json")]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "path", ["extra", "mini/extra", "mini/source/pytorch_model.bin", "mini/source/1_Pooling/.hidden", "é"]
 )
@@ -97,6 +102,7 @@ def test_an_extra_file(bundle: Path, path: str) -> None:
     assert (problem.kind, problem.path, problem.found) == ("extra", path, "a file")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", ["extra", "mini/source/extra", "other/.git"])
 def test_an_extra_empty_directory(bundle: Path, path: str) -> None:
     with opened(bundle):
@@ -105,6 +111,7 @@ def test_an_extra_empty_directory(bundle: Path, path: str) -> None:
     assert (problem.kind, problem.path, problem.found) == ("extra", path, "a directory")
 
 
+@pytest.mark.hostile
 def test_an_extra_name_that_is_not_text(bundle: Path) -> None:
     with opened(bundle):
         try:
@@ -114,6 +121,7 @@ def test_an_extra_name_that_is_not_text(bundle: Path) -> None:
     assert problems_of(bundle) == [("extra", "\\udcff")]
 
 
+@pytest.mark.hostile
 def test_a_symlink_in_place_of_a_file(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "same").write_bytes((bundle / MODULES).read_bytes())
     with opened(bundle):
@@ -123,6 +131,7 @@ def test_a_symlink_in_place_of_a_file(bundle: Path, tmp_path: Path) -> None:
     assert (problem.kind, problem.path, problem.found) == ("special", MODULES, "a symlink")
 
 
+@pytest.mark.hostile
 def test_a_symlink_in_place_of_a_directory(bundle: Path, tmp_path: Path) -> None:
     with opened(bundle):
         (bundle / "mini/source/1_Pooling").rename(tmp_path / "elsewhere")
@@ -133,6 +142,7 @@ def test_a_symlink_in_place_of_a_directory(bundle: Path, tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.hostile
 def test_an_extra_name_with_control_characters_cannot_command_a_terminal(bundle: Path) -> None:
     with opened(bundle):
         (bundle / "mini" / "a\x1b[2Jb\nc").write_bytes(b"")
@@ -140,12 +150,14 @@ def test_an_extra_name_with_control_characters_cannot_command_a_terminal(bundle:
     assert found.path == "mini/a\\x1b[2Jb\\nc"
 
 
+@pytest.mark.hostile
 def test_an_extra_symlink(bundle: Path) -> None:
     with opened(bundle):
         (bundle / "mini/latest").symlink_to("source")
     assert problems_of(bundle) == [("extra", "mini/latest")]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", [MODULES, "extra", "manifest.json", "SHA256SUMS"])
 def test_a_fifo_is_named_and_never_waited_for(bundle: Path, path: str) -> None:
     with opened(bundle):
@@ -156,6 +168,7 @@ def test_a_fifo_is_named_and_never_waited_for(bundle: Path, path: str) -> None:
     assert (problem.kind, problem.path, problem.found) == (kind, path, "a FIFO")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", [MODULES, "extra", "manifest.json"])
 def test_a_socket(bundle: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(bundle), socket.socket(socket.AF_UNIX) as server:
@@ -167,6 +180,7 @@ def test_a_socket(bundle: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert (problem.kind, problem.path, problem.found) == (kind, path, "a socket")
 
 
+@pytest.mark.hostile
 def test_what_is_no_file_is_not_even_opened(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening a device can do something."""
     modules: list[Any] = [import_module(f"thoth_models.verification.{name}") for name in ("verify", "contents")]
@@ -187,6 +201,7 @@ def test_what_is_no_file_is_not_even_opened(bundle: Path, monkeypatch: pytest.Mo
     assert not {MODULES, "extra"} & set(paths)
 
 
+@pytest.mark.hostile
 def test_a_directory_in_place_of_a_file(bundle: Path) -> None:
     with opened(bundle):
         (bundle / MODULES).unlink()
@@ -195,6 +210,7 @@ def test_a_directory_in_place_of_a_file(bundle: Path) -> None:
     assert (problem.kind, problem.path, problem.found) == ("special", MODULES, "a directory")
 
 
+@pytest.mark.hostile
 def test_a_file_in_place_of_a_directory(bundle: Path) -> None:
     with opened(bundle):
         shutil.rmtree(bundle / "other")
@@ -217,6 +233,7 @@ def test_what_cannot_be_read(bundle: Path) -> None:
     assert (problem.kind, problem.path, problem.found) == ("unreadable", "manifest.json", "Permission denied")
 
 
+@pytest.mark.hostile
 def test_a_read_that_fails_is_a_finding(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object) -> None:
         raise OSError(5, "Input/output error")
@@ -228,9 +245,10 @@ def test_a_read_that_fails_is_a_finding(bundle: Path, monkeypatch: pytest.Monkey
     assert found == {("unreadable", "Input/output error")}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("path", [".", MODULES, "mini/source", "manifest.json", "SHA256SUMS"])
 @pytest.mark.parametrize("bit", [0o020, 0o002])
-def test_others_may_write(bundle: Path, path: str, bit: int) -> None:
+def test_a_bundle_that_others_may_write(bundle: Path, path: str, bit: int) -> None:
     (bundle / path).chmod((bundle / path).stat().st_mode | bit)
     [warning] = verify(bundle).warnings
     assert (warning.kind, warning.path) == ("writable", path)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.hostile
+
 MODULES = "mini/source/modules.json"
 WEIGHTS = "mini/source/model.safetensors"
 

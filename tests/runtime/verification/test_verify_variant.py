@@ -55,7 +55,8 @@ def test_a_verified_variant_says_what_was_verified(bundle: Path) -> None:
         assert content.readonly
 
 
-def test_only_verification_makes_one(bundle: Path) -> None:
+@pytest.mark.hostile
+def test_only_verification_makes_a_verified_variant(bundle: Path) -> None:
     made = verified(open_bundle(bundle))
     for seal in (None, True, object(), "seal"):
         with pytest.raises(TypeError, match=r"made by thoth_models\.verification\.verify\.verify_variant only"):
@@ -78,7 +79,8 @@ def test_damage_elsewhere_does_not_count(bundle: Path) -> None:
     verified(open_bundle(bundle))
 
 
-def test_every_kind_of_damage_counts_here(bundle: Path) -> None:
+@pytest.mark.hostile
+def test_every_kind_of_damage_to_a_variant_is_refused(bundle: Path) -> None:
     opened_bundle = open_bundle(bundle)
     flip_bit(bundle, "mini/source/model.safetensors")
     with opened(bundle):
@@ -97,6 +99,7 @@ def test_every_kind_of_damage_counts_here(bundle: Path) -> None:
     ]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("place", ["mini", "mini/source"])
 def test_a_directory_that_is_missing_or_a_symlink(bundle: Path, tmp_path: Path, place: str) -> None:
     opened_bundle = open_bundle(bundle)
@@ -128,6 +131,7 @@ def test_a_large_file_is_compared_in_chunks(large_bundle: Path) -> None:
     assert content.chunks[2].hex == hashlib.sha256(third).hexdigest()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(("offset", "chunk", "length"), [(CHUNK_SIZE * 2 - 1, 1, CHUNK_SIZE), (LARGE_SIZE - 1, 4, 100)])
 def test_one_bit_of_a_large_file(large_bundle: Path, offset: int, chunk: int, length: int) -> None:
     flip_bit(large_bundle, LARGE, offset=offset)
@@ -140,6 +144,7 @@ def test_one_bit_of_a_large_file(large_bundle: Path, offset: int, chunk: int, le
     verified(open_bundle(large_bundle))
 
 
+@pytest.mark.hostile
 def test_the_size_of_a_large_file(large_bundle: Path) -> None:
     with opened(large_bundle):
         os.truncate(large_bundle / LARGE, LARGE_SIZE + 1)
@@ -148,6 +153,7 @@ def test_the_size_of_a_large_file(large_bundle: Path) -> None:
         os.truncate(large_bundle / LARGE, LARGE_SIZE)
 
 
+@pytest.mark.hostile
 def test_a_large_file_that_goes_away_meanwhile(large_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened_bundle = open_bundle(large_bundle)
     # import_module, because the package has a function of the same name.
@@ -165,6 +171,7 @@ def test_a_large_file_that_goes_away_meanwhile(large_bundle: Path, monkeypatch: 
             (large_bundle / "away too").rename(large_bundle / MODULES)
 
 
+@pytest.mark.hostile
 def test_a_digest_of_the_whole_that_lies_is_found_under_strict(large_bundle: Path) -> None:
     """The parts are what is there, the whole is not: the manifest decides, but sha256sum would say something else."""
     manifest = json.loads((large_bundle / MANIFEST_NAME).read_bytes())
@@ -180,6 +187,7 @@ def test_a_digest_of_the_whole_that_lies_is_found_under_strict(large_bundle: Pat
         verify(large_bundle, strict=True)
 
 
+@pytest.mark.hostile
 def test_a_page_that_cannot_be_read_is_a_finding(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bundle / "mini/onnx-fp32/modules.json"
     size = path.stat().st_size

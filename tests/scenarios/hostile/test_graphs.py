@@ -13,7 +13,7 @@ from thoth_models import BackendError
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.onnx
+pytestmark = [pytest.mark.onnx, pytest.mark.hostile]
 
 TENSORS = "model.onnx.tensors.json"
 

@@ -91,6 +91,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("call", LIBRARY.values(), ids=list(LIBRARY))
 def test_no_call_uses_another_bundle(
     argument: str | None, deployed: Path, another: Path, call: Callable[[Path, str | None], object]
@@ -107,6 +108,7 @@ def test_without_a_pin_any_bundle_is_used(another: Path, call: Callable[[Path, s
     call(another, None)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
 def test_no_command_uses_another_bundle(
     argument: str | None, deployed: Path, another: Path, capsys: pytest.CaptureFixture[str], command: list[str]
@@ -124,6 +126,7 @@ def test_an_argument_counts_before_the_variable(expected: str, another: Path, mo
     load_embedding(root=another, expect_digest=verify(another).bundle_digest.hex)
 
 
+@pytest.mark.hostile
 def test_the_manifest_of_another_bundle_is_not_parsed(
     expected: str, another: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +145,7 @@ def test_the_manifest_of_another_bundle_is_not_parsed(
             call()
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("value", ["sha256:" + "0" * 64, "0" * 63, "A" * 64, "0" * 64 + "\n", 5])
 def test_a_pin_that_is_no_digest_is_refused(another: Path, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
     """It would otherwise refuse every bundle, and look like an attack."""

@@ -51,8 +51,9 @@ def test_references_are_found_in_each_file_that_is_followed() -> None:
     assert code_references(files_of()) == []
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("value", ["modeling", "../modeling.Model", "a.b.Model", 5, "x/y/z--a.B"])
-def test_other_forms_are_refused(value: Any) -> None:
+def test_a_reference_to_code_outside_of_the_model_is_refused(value: Any) -> None:
     with pytest.raises(UnsupportedModelError, match=r"config\.json: auto_map\.AutoModel: expected a file and a class"):
         code_references(files_of(auto_map={"AutoModel": value}))
 

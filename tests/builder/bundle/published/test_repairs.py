@@ -86,6 +86,7 @@ def test_a_task_stays_for_code_of_the_models_own_alone() -> None:
         repairs(files_of(alone))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("key", "arguments", "says"),
     [
@@ -100,7 +101,7 @@ def test_a_task_stays_for_code_of_the_models_own_alone() -> None:
         ("config_args", ["trust_remote_code"], "config_args: expected an object"),
     ],
 )
-def test_other_arguments_are_refused_by_name(key: str, arguments: object, says: str) -> None:
+def test_other_arguments_for_loading_are_refused_by_name(key: str, arguments: object, says: str) -> None:
     with pytest.raises(UnsupportedModelError) as refused:
         repairs(files_of(changed(SETTINGS, **{key: arguments})))
     assert str(refused.value).startswith(f"{SETTINGS}: {says}")
@@ -172,6 +173,7 @@ def test_code_that_is_not_needed_is_dropped_with_its_reason_and_source() -> None
     assert facts_of(contents).dimension == 8
 
 
+@pytest.mark.hostile
 def test_code_that_is_needed_is_refused() -> None:
     with pytest.raises(UnsupportedModelError, match=r"found modeling.Own, code of the model's own"):
         repairs(files_of(changed("config.json", auto_map={"AutoModel": "modeling.Own"})))

@@ -80,6 +80,7 @@ def test_a_static_embedding_needs_the_fast_form() -> None:
     refuse_without_tokenizer(["0_Static/tokenizer.json"], "0_Static", files_of({}), is_static=True)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("files", "path", "token", "token_id"),
     [
@@ -152,6 +153,7 @@ def test_what_is_not_stated_is_not_checked(tokenizer: dict[str, Any]) -> None:
     refuse_tokens_beyond_rows(files_of({"tokenizer.json": as_json(table(a=99))}), "")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("data", [b"[]", b"{", b"[" * 100_000])
 def test_a_malformed_tokenizer_is_refused(data: bytes) -> None:
     with pytest.raises(UnsupportedModelError, match=r"tokenizer.json: expected "):

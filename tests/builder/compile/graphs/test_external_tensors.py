@@ -59,7 +59,8 @@ def test_the_list_is_what_the_library_says_of_any_graph_that_is_written(
         np.testing.assert_array_equal(tensor.view(data), arrays[tensor.name])
 
 
-def test_a_tensor_in_a_branch_is_refused(tmp_path: Path) -> None:
+@pytest.mark.hostile
+def test_external_data_in_a_branch_of_a_graph_is_refused(tmp_path: Path) -> None:
     import onnx
 
     from thoth_models_builder.compile.errors import NotExportableError

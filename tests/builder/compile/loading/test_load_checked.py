@@ -51,6 +51,7 @@ def test_a_whole_model_is_loaded_in_fp32(half_model: TinyModel) -> None:
     assert not model.training
 
 
+@pytest.mark.hostile
 def test_code_does_not_run_outside_of_the_sandbox(half_model: TinyModel) -> None:
     from thoth_models_builder.compile.errors import SandboxError
     from thoth_models_builder.compile.loading.load_checked import load_checked
@@ -59,16 +60,19 @@ def test_code_does_not_run_outside_of_the_sandbox(half_model: TinyModel) -> None
         load_checked(half_model.directory, runs_code=True)
 
 
+@pytest.mark.hostile
 def test_a_missing_tensor_is_refused_by_name(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     lost = without(wordpiece_model, tmp_path / "model", "layer.1.attention.self.key.weight")
     assert_refused(lost.directory, r"found none for 1: encoder\.layer\.1\.attention\.self\.key\.weight$")
 
 
+@pytest.mark.hostile
 def test_a_token_without_a_row_is_refused_by_name(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     model = with_token(wordpiece_model, tmp_path / "model", "[E1]")
     assert_refused(model.directory, r"found 1: '\[E1\]' with id \d+; a text with such a token has no vector$")
 
 
+@pytest.mark.hostile
 def test_a_missing_tensor_of_another_module_is_refused_by_name(tmp_path: Path) -> None:
     model = make_layered_model(tmp_path / "model")
     change_weights(
@@ -78,12 +82,14 @@ def test_a_missing_tensor_of_another_module_is_refused_by_name(tmp_path: Path) -
     assert_refused(model.directory, r"^expected a model that sentence-transformers loads, .*Dense: .*\"linear\.bias\"$")
 
 
+@pytest.mark.hostile
 def test_files_that_the_library_cannot_read_are_refused(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     model = without(wordpiece_model, tmp_path / "model", "no tensor has this name")
     (model.directory / "model.safetensors").unlink()
     assert_refused(model.directory, r"^expected a model that sentence-transformers loads, found OSError: ")
 
 
+@pytest.mark.hostile
 @pytest.mark.unmeasured
 def test_a_model_without_a_layer_is_refused_in_every_combination_of_variants(
     wordpiece_model: TinyModel, tmp_path: Path

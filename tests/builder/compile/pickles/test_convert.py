@@ -54,12 +54,14 @@ def test_shards_are_one_file_and_no_tensor_is_there_twice(tmp_path: Path) -> Non
         converted(tmp_path, {"a": torch.ones(1)}, {"a": torch.ones(1)})
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("value", [{}, [1], {"a": 5}, {"state": {"a": 5}}, {5: None}])
-def test_anything_but_tensors_by_name_is_refused(tmp_path: Path, value: Any) -> None:
+def test_a_pickle_of_anything_but_tensors_by_name_is_refused(tmp_path: Path, value: Any) -> None:
     with pytest.raises(SandboxError, match=r"pytorch_model-0\.bin: expected tensors by name, found"):
         converted(tmp_path, value)
 
 
+@pytest.mark.hostile
 def test_a_tensor_that_says_to_be_enormous_is_refused(tmp_path: Path) -> None:
     import torch
 
@@ -69,7 +71,8 @@ def test_a_tensor_that_says_to_be_enormous_is_refused(tmp_path: Path) -> None:
         converted(tmp_path, {"a": torch.ones(1).expand(10**12)})
 
 
-def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
+@pytest.mark.hostile
+def test_a_compressed_archive_of_pickles_is_refused(tmp_path: Path) -> None:
     import torch
 
     torch.save({"a": torch.zeros(1000)}, tmp_path / "plain")

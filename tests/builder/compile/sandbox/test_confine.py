@@ -8,7 +8,8 @@ from tests.support.confined_code import SOMETHING_OPEN, Workplace, run_code
 from thoth_models_builder.compile.sandbox.confine import memory_limit
 
 
-def test_it_is_a_user_without_capabilities_that_write(place: Workplace) -> None:
+@pytest.mark.hostile
+def test_the_code_of_a_model_is_a_user_without_capabilities_that_write(place: Workplace) -> None:
     code = """
 import os
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -21,6 +22,7 @@ assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2"
     assert found.error is None, found.output
 
 
+@pytest.mark.hostile
 def test_each_run_has_a_user_of_its_own_whose_processes_are_limited(place: Workplace) -> None:
     code = "import os, resource; print(os.getuid(), os.getgid(), *resource.getrlimit(resource.RLIMIT_NPROC))"
     lines = [run_code(place, code).output.splitlines()[0].split() for _ in range(2)]
@@ -31,6 +33,7 @@ def test_each_run_has_a_user_of_its_own_whose_processes_are_limited(place: Workp
         assert all(61184 <= int(line[0]) <= 65519 and line[1:] == [line[0], "1024", "1024"] for line in lines)
 
 
+@pytest.mark.hostile
 def test_what_is_private_to_root_is_read_with_one_capability_or_named(place: Workplace) -> None:
     if place.user == "unprivileged":
         pytest.skip("this user has no directories of root")
@@ -46,7 +49,8 @@ def test_what_is_private_to_root_is_read_with_one_capability_or_named(place: Wor
         assert f"{private}: expected a directory that every user may read" in found.output
 
 
-def test_it_has_neither_secrets_nor_descriptors_of_the_builder(place: Workplace) -> None:
+@pytest.mark.hostile
+def test_the_code_of_a_model_has_neither_secrets_nor_descriptors_of_the_builder(place: Workplace) -> None:
     code = """
 import os
 print({name for name in os.environ if name == "SECRET"}, {int(name) for name in os.listdir("/proc/self/fd")})
@@ -58,6 +62,7 @@ print({name for name in os.environ if name == "SECRET"}, {int(name) for name in 
     assert str(SOMETHING_OPEN) in control
 
 
+@pytest.mark.hostile
 def test_where_the_kernel_allows_it_there_is_no_network_at_all(place: Workplace) -> None:
     if place.user != "root":
         pytest.skip("whether the kernel allows it to this user is a setting")
@@ -69,7 +74,8 @@ def test_memory_is_a_share_of_what_there_is_or_is_assumed() -> None:
     assert (memory_limit(10**9), memory_limit(None)) == (8 * 10**8, int(0.8 * 2**34))
 
 
-def test_memory_is_limited(place: Workplace) -> None:
+@pytest.mark.hostile
+def test_the_memory_of_the_code_is_limited(place: Workplace) -> None:
     code = """
 import mmap
 for kind in (mmap.MAP_PRIVATE, mmap.MAP_SHARED):
@@ -86,7 +92,8 @@ held = bytearray(2**32)
     assert run_code(place, code, without=["limits"]).error is None
 
 
-def test_a_long_file_is_an_error(place: Workplace) -> None:
+@pytest.mark.hostile
+def test_a_file_of_the_code_that_is_too_long_is_an_error(place: Workplace) -> None:
     found = run_code(place, "(scratch / 'long').write_bytes(bytes(2**20 + 1))", without=["watch"])
     assert "File too large" in found.output
     control = run_code(place, "(scratch / 'long').write_bytes(bytes(2**20 + 1))", without=["watch", "limits"])

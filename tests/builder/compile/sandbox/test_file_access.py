@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 import thoth_models
 import thoth_models_builder
 from tests.support.confined_code import Workplace, run_code
 from tests.support.projects import REPOSITORY
 from thoth_models_builder.compile.sandbox.file_access import library_paths
-
-if TYPE_CHECKING:
-    import pytest
 
 OUTSIDE = (
     "(home / 'left').write_text('x')",
@@ -44,6 +42,7 @@ for attempt in attempts:
 """
 
 
+@pytest.mark.hostile
 def test_files_outside_are_out_of_reach(place: Workplace) -> None:
     kept = place.home / "kept"
     kept.write_text("secret")
@@ -55,6 +54,7 @@ def test_files_outside_are_out_of_reach(place: Workplace) -> None:
     assert kept.read_text() == "secret"
 
 
+@pytest.mark.hostile
 def test_permissions_of_files_outside_do_not_change(place: Workplace) -> None:
     """A copy of permissions must not fail, as libraries copy them; so the call does nothing."""
     kept = place.home / "kept"
@@ -85,6 +85,7 @@ assert open("/proc/self/statm").read() and open("/proc/cpuinfo").read()
     assert (place.job / "results" / "below" / "c").read_text() == "x"
 
 
+@pytest.mark.hostile
 def test_a_checkout_among_the_paths_of_modules_is_not_readable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     library = tmp_path / "site-packages"
     library.mkdir()

@@ -45,6 +45,7 @@ def decision(machine: str, number: int, *arguments: int, architecture: int | Non
             place += if_true if is_true else if_false
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_each_call_is_decided_as_listed_and_all_others_are_unknown(machine: str) -> None:
     listed: dict[int, int] = {}
@@ -61,6 +62,7 @@ def test_each_call_is_decided_as_listed_and_all_others_are_unknown(machine: str)
             assert decision(machine, number) == listed.get(number, ERROR | errno.ENOSYS), number
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_calls_of_another_architecture_kill(machine: str) -> None:
     other = next(value for name, value in ARCHITECTURES.items() if name != machine)
@@ -68,6 +70,7 @@ def test_calls_of_another_architecture_kill(machine: str) -> None:
     assert decision(machine, 0x40000000 | ALLOWED[machine]["read"]) == KILLED
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 @pytest.mark.parametrize(
     ("call", "arguments", "is_allowed"),
@@ -94,7 +97,12 @@ def test_calls_of_another_architecture_kill(machine: str) -> None:
         pytest.param("prlimit64", (0, 9, 1 << 32), False, id="set a limit from high memory"),
     ],
 )
-def test_arguments_decide(machine: str, call: str, arguments: tuple[int, ...], is_allowed: bool) -> None:  # noqa: FBT001
+def test_a_system_call_is_decided_by_its_arguments_too(
+    machine: str,
+    call: str,
+    arguments: tuple[int, ...],
+    is_allowed: bool,  # noqa: FBT001
+) -> None:
     assert (decision(machine, CONDITIONAL[machine][call], *arguments) == ALLOWED_ACTION) is is_allowed
 
 
@@ -110,6 +118,7 @@ with socket.create_connection(("127.0.0.1", {port}), timeout=5) as connection:
 """
 
 
+@pytest.mark.hostile
 def test_code_that_connects_reaches_nothing(place: Workplace) -> None:
     received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -170,11 +179,13 @@ for attempt in attempts:
 """
 
 
+@pytest.mark.hostile
 def test_calls_that_reach_outside_are_refused(place: Workplace) -> None:
     found = run_code(place, f"attempts = {REACHING_OUTSIDE!r}{TRY_EACH}")
     assert (found.error, found.output) == (None, "taken []")
 
 
+@pytest.mark.hostile
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="32-bit calls exist on x86-64")
 def test_a_call_through_the_old_door_kills(place: Workplace) -> None:
     # mov eax, 20 (getpid of i386); int 0x80; ret

@@ -20,6 +20,7 @@ def test_the_code_runs_where_all_is_refused(place: Workplace) -> None:
     assert found.output.splitlines()[0] == "it ran"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("without", "message"),
     [
@@ -41,6 +42,7 @@ def test_what_is_left_open_is_found_and_named(place: Workplace, without: str, me
     assert [path.name for path in place.job.iterdir()] == []
 
 
+@pytest.mark.hostile
 def test_capabilities_that_are_left_are_found(place: Workplace) -> None:
     if place.user == "unprivileged":
         pytest.skip("this user has none")
@@ -49,6 +51,7 @@ def test_capabilities_that_are_left_are_found(place: Workplace) -> None:
     assert "it ran" not in found.output
 
 
+@pytest.mark.hostile
 def test_a_kernel_that_keeps_capabilities_is_named(place: Workplace) -> None:
     found = run_code(place, RAN, without=["capset"])
     message = "expected to give up all capabilities, found that the kernel refuses it"
@@ -56,12 +59,14 @@ def test_a_kernel_that_keeps_capabilities_is_named(place: Workplace) -> None:
     assert "it ran" not in found.output
 
 
+@pytest.mark.hostile
 def test_a_process_without_the_proof_is_not_taken_for_confined(place: Workplace) -> None:
     found = run_code(place, RAN, without=["proof"])
     assert "AssertionError" in found.output
     assert "it ran" not in found.output
 
 
+@pytest.mark.hostile
 def test_a_kernel_without_landlock_is_named(place: Workplace) -> None:
     # The filter that the sandbox installs refuses Landlock as a kernel without it does.
     code = """

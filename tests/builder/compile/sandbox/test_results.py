@@ -32,6 +32,7 @@ def test_expected_files_are_moved_and_others_stay(scratch: Path, tmp_path: Path)
     assert not (tmp_path / "job" / "home").exists()
 
 
+@pytest.mark.hostile
 def test_a_symlink_in_the_place_of_a_result_is_refused(scratch: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (scratch / "model" / "golden.json").unlink()
@@ -43,6 +44,7 @@ def test_a_symlink_in_the_place_of_a_result_is_refused(scratch: Path, tmp_path: 
     assert take_results(scratch, tmp_path / "job", PATTERNS, frozenset({"model/golden.json"})) == []
 
 
+@pytest.mark.hostile
 def test_a_directory_that_is_a_symlink_is_refused(scratch: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.npy").write_bytes(b"x")
@@ -51,6 +53,7 @@ def test_a_directory_that_is_a_symlink_is_refused(scratch: Path, tmp_path: Path)
         take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
 
 
+@pytest.mark.hostile
 def test_a_pipe_and_a_second_name_are_refused(scratch: Path, tmp_path: Path) -> None:
     os.mkfifo(scratch / "pipe")
     with pytest.raises(SandboxError, match=r"pipe: .* found something else"):
@@ -61,12 +64,14 @@ def test_a_pipe_and_a_second_name_are_refused(scratch: Path, tmp_path: Path) -> 
         take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
 
 
-def test_too_long_a_file_is_refused(scratch: Path, tmp_path: Path) -> None:
+@pytest.mark.hostile
+def test_a_result_that_is_too_long_is_refused(scratch: Path, tmp_path: Path) -> None:
     (scratch / "model" / "golden.json").write_bytes(b"x" * 11)
     with pytest.raises(SandboxError, match=r"model/golden\.json: expected at most 10 bytes, found 11"):
         take_results(scratch, tmp_path / "job", PATTERNS, frozenset())
 
 
+@pytest.mark.hostile
 def test_a_file_that_is_replaced_while_it_is_taken_is_refused(
     scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,12 +90,14 @@ def test_a_file_that_is_replaced_while_it_is_taken_is_refused(
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
 
 
-def test_everything_is_counted(scratch: Path) -> None:
+@pytest.mark.hostile
+def test_every_file_that_the_code_leaves_is_counted(scratch: Path) -> None:
     size, entries, depth = measured(scratch)
     assert (entries, depth) == (2, 1)
     assert size >= 6
 
 
+@pytest.mark.hostile
 def test_a_file_is_as_long_as_what_it_takes_of_the_disk(scratch: Path) -> None:
     keep_size = 1
     with (scratch / "reserved").open("wb") as file:
@@ -100,6 +107,7 @@ def test_a_file_is_as_long_as_what_it_takes_of_the_disk(scratch: Path) -> None:
     assert measured(scratch)[0] >= 2**20
 
 
+@pytest.mark.hostile
 def test_a_tree_with_links_is_removed_and_what_they_lead_to_stays(scratch: Path, tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (scratch / "link").symlink_to(tmp_path / "kept")

@@ -120,6 +120,7 @@ HOSTILE = {
 """What hostile code does when it is imported, and what the build says of it."""
 
 
+@pytest.mark.hostile
 def test_hostile_code_is_stopped_and_named_and_leaves_nothing(
     tmp_path: Path, model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +173,7 @@ def processes_below(directory: Path) -> list[str]:
     return found
 
 
+@pytest.mark.hostile
 def test_code_with_another_digest_does_not_run(tmp_path: Path) -> None:
     source = tmp_path / MODEL_DIRECTORY / SOURCE_DIRECTORY
     source.mkdir(parents=True)
@@ -192,6 +194,7 @@ def test_code_with_another_digest_does_not_run(tmp_path: Path) -> None:
         run_step(Step(name="export", run=lambda *_: None), tmp_path, 1, limits_for(0, None))
 
 
+@pytest.mark.hostile
 def test_what_a_step_leaves_is_read_with_limited_memory() -> None:
     """A graph or golden vectors of a few megabytes can become gigabytes when they are parsed."""
     job = replace(job_of(), variants=("onnx-fp32",), code=("modeling.py",))
@@ -200,6 +203,7 @@ def test_what_a_step_leaves_is_read_with_limited_memory() -> None:
     assert [limit for pattern, limit in limits.items() if pattern.endswith("onnx")] == [512 * 1024**2] * 2
 
 
+@pytest.mark.hostile
 def test_every_step_of_a_model_with_code_that_computes_is_confined() -> None:
     """Also those that run no code: they parse a graph that the code may have written."""
     job = replace(job_of(), variants=("onnx-fp32", "onnx-int8"), code=("modeling.py",))

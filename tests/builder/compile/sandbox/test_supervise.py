@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SLEEP = "(scratch / str(__import__('os').getpid())).write_text('x'); import time; time.sleep(600)"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -55,13 +56,14 @@ SLEEP = "(scratch / str(__import__('os').getpid())).write_text('x'); import time
         ),
     ],
 )
-def test_too_much_is_stopped_and_named(place: Workplace, code: str, message: str) -> None:
+def test_code_that_takes_too_much_is_stopped_and_named(place: Workplace, code: str, message: str) -> None:
     found = run_code(place, code)
     assert found.error is not None
     assert f"the confined process was stopped: {message}" in found.error, found.output
     assert list(place.job.iterdir()) == []
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "code",
     [
@@ -78,6 +80,7 @@ def test_what_cannot_be_counted_is_too_much(place: Workplace, code: str) -> None
     assert list(place.job.iterdir()) == []
 
 
+@pytest.mark.hostile
 def test_files_without_a_name_leave_something_of_the_disk(place: Workplace) -> None:
     mounted = ("-t", "tmpfs", "-o", "size=16m,mode=1777", "none", str(place.job))
     place.scratch.rmdir()
@@ -101,6 +104,7 @@ time.sleep(15)
     assert "the confined process was stopped: expected to leave 8388608 bytes of the disk free, found" in found.error
 
 
+@pytest.mark.hostile
 def test_code_that_could_not_be_ended_does_not_run() -> None:
     with workplace_of("root of a container") as place:
         if place is None:
@@ -113,6 +117,7 @@ def test_code_that_could_not_be_ended_does_not_run() -> None:
     assert "it ran" not in found.output
 
 
+@pytest.mark.hostile
 def test_the_log_cannot_be_shortened(place: Workplace) -> None:
     assert "Invalid argument" in run_code(place, "import os; os.ftruncate(1, 2**20)").output
 
@@ -148,6 +153,7 @@ def is_alive(process: int) -> bool:
     return True
 
 
+@pytest.mark.hostile
 def test_cancelling_ends_code_that_sleeps_for_ever(place: Workplace) -> None:
     with start_code(place, SLEEP) as run:
         child = started(place.job, run)
@@ -158,6 +164,7 @@ def test_cancelling_ends_code_that_sleeps_for_ever(place: Workplace) -> None:
     assert list(place.job.iterdir()) == []
 
 
+@pytest.mark.hostile
 def test_code_does_not_outlive_the_process_that_watches_over_it(place: Workplace) -> None:
     with start_code(place, f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}") as run:
         child = started(place.job, run)
@@ -170,6 +177,7 @@ def test_code_does_not_outlive_the_process_that_watches_over_it(place: Workplace
                 os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.hostile
 def test_a_tree_that_is_hard_to_remove_is_removed(place: Workplace) -> None:
     code = """
 import os

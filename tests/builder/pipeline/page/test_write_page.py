@@ -63,6 +63,7 @@ def test_every_file_is_compared_and_what_differs_is_on_the_page(place: Path) -> 
     assert "Every byte verified" not in text
 
 
+@pytest.mark.hostile
 def test_golden_vectors_that_were_changed_are_not_shown(place: Path) -> None:
     """Although they are still golden vectors: only their digest says that a text is another one."""
     full_bundle(place / "new")
@@ -137,6 +138,7 @@ def test_a_bundle_compared_with_itself_changes_nothing(place: Path) -> None:
     assert "<strong>0 bytes</strong>" in text
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("output", ["new/page.html", "new/mini/page.html", "old/page.html", "new.report.json"])
 def test_no_bundle_and_no_report_is_written_over(place: Path, output: str) -> None:
     full_bundle(place / "new")

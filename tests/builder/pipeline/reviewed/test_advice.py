@@ -40,6 +40,7 @@ def test_the_refusal_names_a_commit_with_safetensors(hub: HubSimulator, project:
     assert f"{OTHER} (refs/convert/safetensors) of the same repository has model.safetensors: write it as" in found
 
 
+@pytest.mark.hostile
 def test_a_pull_request_is_named_as_what_a_stranger_may_have_opened(hub: HubSimulator, project: Project) -> None:
     found = advised(hub, project, "refs/pr/7")
     assert f"{OTHER} (refs/pr/7) has model.safetensors, but it is a pull request that is not merged" in found

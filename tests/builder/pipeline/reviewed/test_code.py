@@ -77,6 +77,7 @@ def test_the_refusal_has_the_block_that_makes_it_accepted(project: Project) -> N
     assert not [file.path for file in model.files if file.path.endswith(".py")]
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("other")
 def test_code_of_another_repository_is_pinned_to_its_commit(project: Project) -> None:
     specify(project, None)
@@ -89,14 +90,16 @@ def test_code_of_another_repository_is_pinned_to_its_commit(project: Project) ->
     assert [code.path for code in project.locked().models["mini"].code] == ["configuration.py", "modeling.py"]
 
 
-def test_its_later_commits_do_not_matter(other: HubSimulator, project: Project) -> None:
+@pytest.mark.hostile
+def test_later_commits_of_reviewed_code_do_not_matter(other: HubSimulator, project: Project) -> None:
     specify(project, digests("modeling.py", "configuration.py", prefix=f"org/code@{OTHER_COMMIT}:"))
     other.add_model("org/code", {**CODE, "modeling.py": b"evil"}, revision="d" * 40)
     project.lock()
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("own")
-def test_a_changed_file_is_refused_with_both_digests(project: Project) -> None:
+def test_a_changed_file_of_code_is_refused_with_both_digests(project: Project) -> None:
     specify(project, {**digests("configuration.py"), "modeling.py": "0" * 64})
     with pytest.raises(UnsupportedModelError) as raised:
         project.lock()
@@ -105,8 +108,9 @@ def test_a_changed_file_is_refused_with_both_digests(project: Project) -> None:
     assert not project.lock_file.exists()
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("own")
-def test_a_file_that_is_not_listed_is_refused_and_one_more_may_be(project: Project) -> None:
+def test_a_file_of_code_that_is_not_listed_is_refused_and_one_more_may_be(project: Project) -> None:
     specify(project, digests("modeling.py"))
     with pytest.raises(UnsupportedModelError, match=r"code: configuration\.py: expected it to be listed"):
         project.lock()
@@ -153,8 +157,9 @@ def test_a_job_has_the_code_and_a_configuration_that_finds_it(other: HubSimulato
     assert any(Digest.of(MODELING).hex in str(attempt) for attempt in context.attempts)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("stated", [4 * 1024**2 + 1, None])
-def test_too_long_a_file_is_refused_also_where_its_size_is_not_stated(stated: int | None) -> None:
+def test_too_long_a_file_of_code_is_refused_also_where_its_size_is_not_stated(stated: int | None) -> None:
     files = model_with_code({"AutoModel": "modeling.Model"})
     published = ModelFiles({path: Digest.of(data) for path, data in files.items()}, files.__getitem__)
     long = LockedFile(path="modeling.py", size=4 * 1024**2 + 1, sha256=Digest.of(b""))

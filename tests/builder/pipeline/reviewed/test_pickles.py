@@ -168,8 +168,9 @@ def test_the_lock_has_both_digests_and_the_bundle_has_what_was_converted(
     assert all(shipped[name].equal(expected[name]) and shipped[name].dtype == expected[name].dtype for name in expected)
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
-def test_a_build_elsewhere_converts_again_and_compares(converted: Project, tmp_path: Path) -> None:
+def test_a_build_elsewhere_converts_pickles_again_and_compares(converted: Project, tmp_path: Path) -> None:
     project = Project(tmp_path / "elsewhere")
     project.root.mkdir()
     shutil.copy(converted.file, project.file)
@@ -196,6 +197,7 @@ class Evil:
         return os.system, (f"touch {self.path}",)
 
 
+@pytest.mark.hostile
 @pytest.mark.torch
 def test_a_pickle_that_runs_code_is_refused_by_name_and_leaves_nothing(tmp_path: Path, published: Path) -> None:
     import pickle

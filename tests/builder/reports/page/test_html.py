@@ -57,6 +57,7 @@ class Elements(HTMLParser):
         self.text += data
 
 
+@pytest.mark.hostile
 def test_what_others_wrote_makes_no_element_and_no_attribute(place: Path) -> None:
     hostile, harmless = Elements(text_of(place, "hostile")), Elements(text_of(place, "full"))
     known = {(tag, name) for tag, attributes in harmless.found for name in ("", *attributes)}
@@ -75,6 +76,7 @@ def test_files_that_are_not_as_the_origin_has_them_are_listed_with_the_reasons(p
     assert text.count("Configured:") == 1
 
 
+@pytest.mark.hostile
 def test_characters_that_hide_or_turn_text_are_shown(place: Path) -> None:
     text = text_of(place, "hostile")
     assert "safe[U+202E]exe.cod" in text
@@ -82,7 +84,8 @@ def test_characters_that_hide_or_turn_text_are_shown(place: Path) -> None:
     assert not HIDDEN.search(text.replace("\n", ""))
 
 
-def test_nothing_is_fetched_and_the_policy_names_the_style(place: Path) -> None:
+@pytest.mark.hostile
+def test_the_page_fetches_nothing_and_its_policy_names_the_style(place: Path) -> None:
     elements = Elements(text_of(place, "full", "hostile"))
     names = {name for _, attributes in elements.found for name in attributes}
     assert names.isdisjoint({"src", "srcset", "style", "onload", "action"})

@@ -47,6 +47,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     make_writable(place)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", PAGES)
 def test_no_request_leaves_and_nothing_of_others_runs(chromium: Browser, pages: Path, name: str) -> None:
     with opened(chromium, pages / f"{name}.html") as seen:
@@ -82,6 +83,7 @@ def listener() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
+@pytest.mark.hostile
 def test_the_policy_alone_keeps_scripts_styles_and_images_away(
     chromium: Browser, pages: Path, tmp_path: Path, listener: tuple[str, list[str]]
 ) -> None:

@@ -74,6 +74,7 @@ def test_each_entry_of_a_name_is_compared_with_what_was_reviewed() -> None:
     assert code_differences(LISTED, (EVIL, *CODE)) == code_differences(LISTED, (*CODE, EVIL)) == expected
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -104,8 +105,9 @@ def test_what_was_converted_is_what_the_lock_has_among_the_files(converted: Conv
         Lock.from_bytes(lock.to_bytes(), "models.lock")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", ["a.txt", "../a.py", "/a.py", "org/code@main:a.py", "org/code:a.py", "a b.py"])
-def test_other_names_are_refused(name: str) -> None:
+def test_other_names_of_code_are_refused(name: str) -> None:
     with pytest.raises(SpecError, match="expected the name to be a Python file of the repository"):
         spec_of({"mini": {**SPECIFIED, "code": {name: "0" * 64}}})
 

@@ -23,6 +23,7 @@ def copied(model: TinyModel, directory: Path) -> Path:
     return without(model, directory, "no tensor has this name").directory
 
 
+@pytest.mark.hostile
 def test_a_tokenizer_without_its_vocabulary_is_a_fault(tmp_path: Path) -> None:
     """transformers makes one of special tokens alone: all texts have one vector then, or as many as lengths."""
     directory = make_headed_model(tmp_path / "model", "RobertaForMaskedLM")
@@ -34,6 +35,7 @@ def test_a_tokenizer_without_its_vocabulary_is_a_fault(tmp_path: Path) -> None:
     assert found_faults(directory) == [f"Transformer (roberta): {expected}"]
 
 
+@pytest.mark.hostile
 def test_a_vocabulary_of_which_no_text_has_words_is_a_fault(tmp_path: Path) -> None:
     directory = tiny_models.make_static_model(tmp_path / "model").directory
     assert found_faults(directory) == []

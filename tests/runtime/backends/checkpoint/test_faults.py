@@ -36,6 +36,7 @@ def test_a_whole_model_has_none(wordpiece_model: TinyModel) -> None:
     assert found_faults(wordpiece_model.directory) == []
 
 
+@pytest.mark.hostile
 def test_a_missing_layer_is_named_tensor_by_tensor(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     (fault,) = found_faults(without(wordpiece_model, tmp_path / "model", LAYER).directory)
     start = "Transformer (bert): expected weights for every tensor of the model, found none for 16: "
@@ -49,6 +50,7 @@ def test_of_many_missing_tensors_the_first_are_named(wordpiece_model: TinyModel,
     assert fault.endswith(" and 12 more")
 
 
+@pytest.mark.hostile
 def test_a_tensor_that_the_model_has_no_place_for_is_named(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     directory = changed(
         wordpiece_model, tmp_path / "model", lambda tensors: {**tensors, "adapter.weight": tensors["pooler.dense.bias"]}
@@ -58,6 +60,7 @@ def test_a_tensor_that_the_model_has_no_place_for_is_named(wordpiece_model: Tiny
     ]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("says_to_ignore", [False, True])
 def test_a_tensor_of_another_shape_is_named(
     wordpiece_model: TinyModel, tmp_path: Path, *, says_to_ignore: bool
@@ -142,6 +145,7 @@ def test_static_embeddings(tmp_path: Path, change: Callable[[Any], dict[str, Any
         assert only.startswith(fault.format(rows=sizes[0] - 3))
 
 
+@pytest.mark.hostile
 def test_a_token_without_a_row_is_named_with_its_id(wordpiece_model: TinyModel, tmp_path: Path) -> None:
     directory = with_token(wordpiece_model, tmp_path / "model", "[E1]").directory
     rows = json.loads((directory / "config.json").read_bytes())["vocab_size"]
@@ -170,6 +174,7 @@ def test_a_token_of_the_reviewed_list_is_accepted_for_its_architecture_alone(
     assert found_faults(directory) == []
 
 
+@pytest.mark.hostile
 def test_a_library_that_does_not_report_is_a_fault(wordpiece_model: TinyModel) -> None:
     assert found_faults(wordpiece_model.directory, is_collected=False) == [
         "Transformer (bert): expected the library's report about its weights, found none"
@@ -202,6 +207,7 @@ def test_an_encoder_is_found_under_any_name_in_a_module_of_the_models_own(
     assert fault == "Own: expected the library's report about its weights, or model.safetensors, found neither"
 
 
+@pytest.mark.hostile
 def test_an_architecture_whose_missing_tensors_the_library_hides_is_a_fault(
     wordpiece_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def changed(model: TinyModel, directory: Path, change: Callable[[dict[str, Any]]
     return copied.directory
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", WRONG_FORMATS)
 def test_weights_are_floating_point_numbers_of_16_bits_or_more(
     wordpiece_model: TinyModel, tmp_path: Path, kind: str
@@ -81,6 +82,7 @@ def test_positions_and_masks_keep_their_integers(wordpiece_model: TinyModel, tmp
     assert found_faults(headed) == []
 
 
+@pytest.mark.hostile
 def test_a_weight_that_is_named_like_what_the_library_ignores_is_a_weight(tmp_path: Path) -> None:
     """``attn.bias`` is ignored in a GPT-2, as a regular expression that is also found in ``c_attn.bias``."""
     import torch
