@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"])
 
 _PLACEHOLDER = re.compile(
     r"\b(?:OWNER|YOUR[-_]?[A-Z]*|COMMIT|USERNAME|CHANGEME|TODO|FIXME|XXX)\b|<your[^>]*>|example\.(?:com|org|net)"

@@ -74,7 +74,7 @@ def test_a_tensor_of_a_branch_that_the_list_lacks_is_not_read(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "location", ["tokenizer.json", "../mini/onnx-fp32/model.onnx.data", "/etc/hostname", "*/_ORT_MEM_ADDR_/*"]
 )
-def test_no_other_place_is_read_either(tmp_path: Path, location: str) -> None:
+def test_external_data_in_another_place_is_not_read(tmp_path: Path, location: str) -> None:
     files = with_branch(variant_files(tmp_path / "files"), listed="unused", location=location)
     with pytest.raises(BackendError, match=r"could not load model\.onnx: .*(hidden|[Ee]xternal data|Absolute path)"):
         load(tmp_path / "bundle", files)
