@@ -49,6 +49,7 @@ AREAS: Mapping[str, str] = {
     "tests/builder/reports": "Texts of others on pages and in comments",
     "tests/builder/cli": "Commands of the builder",
     "tests/property": "Generated input",
+    "tests/fuzz": "What fuzzing found",
     "tests/workflows": "Pull requests, and what a release takes over",
 }
 """The areas in the order of the page, by the directory of their tests; the longest that fits counts."""

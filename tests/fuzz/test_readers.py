@@ -19,6 +19,7 @@ def test_what_fuzzing_starts_from_is_valid(name: str) -> None:
         READERS[name].read(seed)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", READERS)
 def test_what_fuzzing_found_is_an_error_of_the_reader(name: str) -> None:
     for path in sorted((FOUND / name).glob("*")):
@@ -26,6 +27,7 @@ def test_what_fuzzing_found_is_an_error_of_the_reader(name: str) -> None:
             READERS[name].read(path.read_bytes())
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_cut_or_empty_is_an_error_of_the_reader(name: str) -> None:
     for seed in READERS[name].seeds:

@@ -28,6 +28,7 @@ def test_nothing_and_an_empty_directory_are_no_previous_bundle(place: Path) -> N
     assert write_tree.read_previous(place) == (None, None)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("link", [False, True])
 def test_a_change_in_place_stays_in_its_bundle_unless_links_are_asked_for(
     objects: Objects, place: Path, *, link: bool
