@@ -77,6 +77,7 @@ def test_the_error_of_a_worker_reaches_whoever_waits_for_it(
     assert done.stdout.split("\n")[:-1] == ["ModelUnavailableError mini", "VerificationError changed"], done.stderr
 
 
+@pytest.mark.hostile
 def test_a_message_lists_some_of_many_differences_and_the_error_has_all() -> None:
     paths = [f"file-{number}" for number in range(10**5)]
     problems = [Problem(kind="extra", path=path, expected="nothing", found="a file") for path in paths]
