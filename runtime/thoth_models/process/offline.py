@@ -55,7 +55,8 @@ _NETWORK_EVENTS: Final = frozenset(
 _PROGRAM_EVENTS: Final = frozenset({"os.exec", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"})
 """Not ``os.fork``: the child has the hook and the guard as well."""
 _HARMLESS: Final = frozenset({"getconf", "ldconfig", "lscpu", "sysctl", "uname"})
-"""Programs that libraries ask about the machine while they are imported."""
+"""Programs that libraries ask about the machine while they are imported; by name alone, or in these directories."""
+_SYSTEM: Final = ("", "/bin", "/sbin", "/usr/bin", "/usr/sbin")
 _THREAD_EVENTS: Final = frozenset({"_thread.start_new_thread", "_thread.start_joinable_thread"})
 
 
@@ -254,7 +255,8 @@ def _is_harmless(event: str, arguments: tuple[object, ...]) -> bool:
     """Return whether an event is the start of a program that only asks about the machine."""
     if event not in ("os.posix_spawn", "subprocess.Popen") or not arguments:
         return False
-    return _program_of(arguments[0]).rpartition("/")[2] in _HARMLESS
+    directory, _, name = _program_of(arguments[0]).rpartition("/")
+    return name in _HARMLESS and directory in _SYSTEM
 
 
 def _is_local(event: str, arguments: tuple[object, ...]) -> bool:

@@ -172,6 +172,7 @@ def test_the_message_names_the_target(listening: Address) -> None:
         (lambda: subprocess.run([sys.executable, "--version"], check=False), f"subprocess.Popen({sys.executable!r})"),
         (lambda: subprocess.run(["sh", "-c", "curl --version"], check=False), "subprocess.Popen('sh')"),
         (lambda: os.system("curl --version"), "os.system('curl')"),  # noqa: S605 - it is refused
+        (lambda: subprocess.run(["/tmp/uname"], check=False), "subprocess.Popen('/tmp/uname')"),  # noqa: S108 - not there
         (lambda: os.posix_spawn("/bin/true", ["true"], {}), "os.posix_spawn('/bin/true')"),
         (lambda: os.execv("/bin/true", ["true"]), "os.exec('/bin/true')"),  # noqa: S606 - it is refused
     ],
