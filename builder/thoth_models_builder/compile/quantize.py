@@ -30,7 +30,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from thoth_models_builder.compile.errors import NotExportableError
-from thoth_models_builder.compile.graphs.reading import names_read
+from thoth_models_builder.compile.graphs.reading import names_read, tokens_of_all
 from thoth_models_builder.compile.graphs.writing import write_graph
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ _MIN_WEIGHTS: Final = 1_024
 """Minimum size of a matrix for which quantization is worth the additional operators."""
 _TOKENS: Final = (32, 16)
 """Batch size and tokens for measuring the ranges; short, so that every encoder accepts them."""
-_STRIDE: Final = 0.6180339887498949
-"""Distance between two of those tokens, as a share of the vocabulary; the golden ratio spreads any number evenly."""
 
 _MAX_UINT8: Final = 255
 _MAX_INT8: Final = 127
@@ -136,20 +134,6 @@ class _Graph:
         """Return the constant of a product, of shape (K, N)."""
         array = numpy_helper.to_array(self._constants[product.weights])
         return np.asarray(array.T if product.transposed else array, dtype=np.float32)
-
-    def vocabulary(self) -> int | None:
-        """Return the number of rows of the table that ``input_ids`` indexes."""
-        nodes, tokens = self._model.graph.node, {"input_ids"}
-        for node in nodes:
-            # Also where unlisted tokens were replaced, or padding was moved.
-            if node.op_type in ("Where", "GatherElements") and not tokens.isdisjoint(node.input):
-                tokens.add(node.output[0])
-        rows = [
-            int(self._constants[node.input[0]].dims[0])
-            for node in nodes
-            if node.op_type == "Gather" and node.input[1] in tokens and node.input[0] in self._constants
-        ]
-        return min(rows, default=None)
 
     def rewrite(self, roundings: Mapping[str, _Rounding]) -> None:
         """Replace the products by int8 operators, and remove the constants that are not used any more."""
@@ -315,7 +299,7 @@ def _measure(folded: Path, graph: _Graph) -> dict[str, _Rounding]:
     for product in graph.products.values():
         products.setdefault(product.activations, []).append(product)
         users.setdefault(product.weights, set()).add(product.activations)
-    found = _activations(folded, list(products), graph.vocabulary())
+    found = _activations(folded, list(products))
     roundings = {}
     for name, same in products.items():
         rows = found[name].reshape(-1, found[name].shape[-1])
@@ -327,10 +311,11 @@ def _measure(folded: Path, graph: _Graph) -> dict[str, _Rounding]:
     return roundings
 
 
-def _activations(folded: Path, names: list[str], vocabulary: int | None) -> dict[str, FloatArray]:
-    if vocabulary is None:
-        raise NotExportableError("cannot be quantized: expected a table that input_ids indexes, found none")
+def _activations(folded: Path, names: list[str]) -> dict[str, FloatArray]:
     model = onnx.load(folded, load_external_data=False)
+    feeds = tokens_of_all(model.graph, _TOKENS)
+    if feeds is None:
+        raise NotExportableError("cannot be quantized: expected a table that input_ids indexes, found none")
     del model.graph.output[:]
     model.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     watched = folded.with_name("watched.onnx")
@@ -338,10 +323,6 @@ def _activations(folded: Path, names: list[str], vocabulary: int | None) -> dict
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = _session(watched, options)
-    ids = (np.arange(1, 1 + _TOKENS[0] * _TOKENS[1]) * _STRIDE % 1 * vocabulary).astype(np.int64).reshape(_TOKENS)
-    # All other inputs are masks of tokens: all count.
-    given = {"input_ids": ids, "token_type_ids": np.zeros_like(ids)}
-    feeds = {one.name: given.get(one.name, np.ones_like(ids)) for one in session.get_inputs()}
     return dict(zip(names, session.run(names, feeds), strict=True))
 
 

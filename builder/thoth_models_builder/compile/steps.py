@@ -240,12 +240,13 @@ class Workshop:
                 quantize_graph(self._work / GRAPH_NAME, graph)
             target = self._model / VARIANTS[variant].directory
             target.mkdir(exist_ok=True)
-            longest = self._job.max_seq_length
+            # Without a limit are only static embeddings, which have no layers.
+            longest = self._job.max_seq_length or 0
             finish_graph(
                 graph,
                 target / GRAPH_NAME,
                 precision=VARIANTS[variant].precision,
-                is_for_long_texts=longest is None or longest > UNDIVIDED_TOKENS,
+                is_for_long_texts=longest > UNDIVIDED_TOKENS,
             )
         except NotExportableError as error:
             self._omit(variant, error)

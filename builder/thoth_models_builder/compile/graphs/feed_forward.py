@@ -14,17 +14,27 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
 
-from thoth_models_builder.compile.graphs.reading import names_read
+from thoth_models_builder.compile.errors import NotExportableError
+from thoth_models_builder.compile.graphs.reading import names_read, tokens_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 UNDIVIDED_TOKENS: Final = 1_024
 """Tokens of a text up to which it is not divided; the second half is then empty."""
 
 _PREFIX: Final = "halves/"
+_LIMIT: Final = f"{_PREFIX}limit"
+_COMPARED: Final = (3, 47)
+"""Texts and tokens with which a graph is compared: an odd number, and enough tokens for the form for many."""
+_TOLERANCE: Final = 1e-5
+"""Largest difference relative to the largest component of a vector; usually, there is none."""
 _PRODUCTS: Final = frozenset({"MatMul", "FusedMatMul", "MatMulIntegerToFloat"})
 _BY_NUMBER: Final = frozenset(
     {
@@ -53,8 +63,13 @@ def halve_feed_forward(nodes: Sequence[onnx.NodeProto], graph: onnx.GraphProto) 
         nodes: Nodes of a graph or of a branch, in an order in which they can be run.
         graph: The graph with its constants; those that the returned nodes read besides are added.
     """
-    parts = {id(part.nodes[-1]): part for part in _Nodes(nodes, graph).parts()}
-    divided = {id(node) for part in parts.values() for node in part.nodes}
+    parts: dict[int, _Part] = {}
+    divided: set[int] = set()
+    # The last ones first: of more than two products in a row, a part holds the parts that end before it.
+    for part in reversed(list(_Nodes(nodes, graph).parts())):
+        if id(part.nodes[-1]) not in divided:
+            parts[id(part.nodes[-1])] = part
+            divided.update(map(id, part.nodes))
     found: list[onnx.NodeProto] = []
     for node in nodes:
         if id(node) in parts:
@@ -62,11 +77,53 @@ def halve_feed_forward(nodes: Sequence[onnx.NodeProto], graph: onnx.GraphProto) 
         elif id(node) not in divided:
             found.append(node)
     if parts:
-        constants = {"limit": UNDIVIDED_TOKENS, "one": 1, "two": 2}
-        graph.initializer.extend(
-            numpy_helper.from_array(np.array([value]), f"{_PREFIX}{name}") for name, value in constants.items()
-        )
+        constants = {_LIMIT: UNDIVIDED_TOKENS, f"{_PREFIX}one": 1, f"{_PREFIX}two": 2}
+        graph.initializer.extend(numpy_helper.from_array(np.array([value]), name) for name, value in constants.items())
     return found
+
+
+def compare_halves(path: Path) -> None:
+    """Refuse a graph whose vectors by halves differ from those that it has in one piece.
+
+    Golden vectors do not suffice: the text that is long enough repeats ten words, so that the mean of its tokens
+    remains nearly the same if the halves are mixed up.
+
+    Args:
+        path: The finished graph, beside its weights.
+
+    Raises:
+        NotExportableError: The vectors differ, or the graph cannot be run.
+    """
+    graph = onnx.load(path, load_external_data=False).graph
+    if all(tensor.name != _LIMIT for tensor in graph.initializer):
+        return
+    feeds = tokens_of_all(graph, _COMPARED)
+    if feeds is None:
+        raise NotExportableError("feed-forward by halves: expected a table that input_ids indexes, found none")
+    try:
+        expected, found = (_vectors(path, feeds, limit) for limit in (2**62, 1))
+    except Exception as error:  # onnxruntime has no common error class for errors of kernels
+        raise NotExportableError(f"feed-forward by halves: the graph cannot be run: {error}") from error
+    difference = np.abs(found - expected).max()
+    if not difference <= _TOLERANCE * np.abs(expected).max():
+        raise NotExportableError(
+            f"feed-forward by halves: expected the same vectors, found a difference of {difference:.2g}"
+        )
+
+
+def _vectors(path: Path, feeds: dict[str, NDArray[np.int64]], limit: int) -> NDArray[np.float32]:
+    """Return the vectors of a graph if texts up to ``limit`` are not divided."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    # It has to exist as long as the session.
+    value = onnxruntime.OrtValue.ortvalue_from_numpy(np.array([limit]))
+    options.add_initializer(_LIMIT, value)
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    (vectors,) = session.run(None, feeds)
+    return np.asarray(vectors)
 
 
 class _Nodes:
@@ -136,23 +193,29 @@ class _Nodes:
 
     def _is_by_token(self, node: onnx.NodeProto) -> bool:
         """Return whether a node computes the vector of each token from that of the same token."""
-        kind = node.op_type
-        if kind in _PRODUCTS:
-            # All its other inputs are scales and zero points.
-            return self._sides(node) != (0, 0) and all(name in self._constants for name in node.input[1:])
+        if node.op_type in _PRODUCTS:
+            return self._sides(node) != (0, 0)
+        if node.op_type in _BY_NUMBER:
+            # The same constants for all tokens.
+            return all(
+                math.prod(self._constants[name].dims[:-1]) == 1 for name in node.input if name in self._constants
+            )
+        return bool(node.input) and node.input[0] not in self._constants and self._is_along_vectors(node)
+
+    def _is_along_vectors(self, node: onnx.NodeProto) -> bool:
+        """Return whether a node that is no product takes something from each vector, or how long vectors are."""
+        kind, flags = node.op_type, {attribute.name: attribute.i for attribute in node.attribute}
         if kind in ("ReduceMax", "ReduceMin"):
-            return len(node.input) == 2 and self._is_last(node.input[1])  # noqa: PLR2004 - data and axes
+            # Without the last axis, that of the tokens would be the last one.
+            keeps_axes = bool(flags.get("keepdims", 1))
+            return keeps_axes and len(node.input) == 2 and self._is_last(node.input[1])  # noqa: PLR2004 - data and axes
         if kind == "Slice":
             return len(node.input) > _AXES and self._is_last(node.input[_AXES])
         if kind == "Shape":
-            return all(reader.op_type == "Gather" and self._is_by_token(reader) for reader in self._readers_of(node))
-        if kind == "Gather":  # how long vectors are
-            maker = self._makers.get(node.input[0])
-            return maker is not None and maker.op_type == "Shape" and self._is_last(node.input[1])
-        # The same constants for all tokens.
-        return kind in _BY_NUMBER and all(
-            math.prod(self._constants[name].dims[:-1]) == 1 for name in node.input if name in self._constants
-        )
+            # The last of all sides is the same for the halves; of some of them, the last may be the number of tokens.
+            return not any(flags.values()) and all(reader.op_type == "Gather" for reader in self._readers_of(node))
+        maker = self._makers.get(node.input[0])
+        return kind == "Gather" and maker is not None and maker.op_type == "Shape" and self._is_last(node.input[1])
 
     def _readers_of(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         return [reader for name in node.output for reader in self._readers.get(name, [])]
@@ -173,7 +236,7 @@ def _divided(part: _Part) -> Iterator[onnx.NodeProto]:
         f"{_PREFIX}{part.result}/{name}" for name in ("tokens", "is_long", "share", "first", "second", "sizes")
     )
     yield helper.make_node("Shape", [part.states], [tokens], start=-2, end=-1)
-    yield helper.make_node("Greater", [tokens, f"{_PREFIX}limit"], [is_long])
+    yield helper.make_node("Greater", [tokens, _LIMIT], [is_long])
     yield helper.make_node("Where", [is_long, f"{_PREFIX}two", f"{_PREFIX}one"], [share])
     yield helper.make_node("Div", [tokens, share], [first])
     yield helper.make_node("Sub", [tokens, first], [second])

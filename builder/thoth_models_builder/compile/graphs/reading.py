@@ -10,6 +10,7 @@ from onnx import helper
 from onnx.external_data_helper import ExternalDataInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 INPUT_NAME: Final = "input_ids"
 """Input of every graph; the other inputs depend on the model."""
 OUTPUT_NAME: Final = "sentence_embedding"
+
+_STRIDE: Final = 0.6180339887498949
+"""Distance between two tokens, as a share of the vocabulary; the golden ratio spreads any number evenly."""
 
 
 def external_weights(model: onnx.ModelProto, directory: Path) -> dict[str, NDArray[Any]]:
@@ -41,6 +45,39 @@ def external_weights(model: onnx.ModelProto, directory: Path) -> dict[str, NDArr
 
 def names_read(node: onnx.NodeProto) -> set[str]:
     """Return the names that a node reads, and those that its subgraphs read at any depth, their own values included."""
+    return set(node.input).union(*(names_read(other) for graph in _subgraphs(node) for other in graph.node))
+
+
+def tokens_of_all(graph: onnx.GraphProto, shape: tuple[int, int]) -> dict[str, NDArray[np.int64]] | None:
+    """Return inputs with tokens drawn evenly from the whole vocabulary, or None if no table has a row for each token.
+
+    Args:
+        graph: A graph of token ids. Its other inputs are masks of tokens, of which all count, and types of tokens.
+        shape: Batch size and tokens.
+    """
+    tokens, rows = {INPUT_NAME}, list[int]()
+    tables = {tensor.name: tensor for tensor in graph.initializer}
+    for node in _every_node(graph.node):
+        # Also where unlisted tokens were replaced, or padding was moved.
+        if node.op_type in ("Where", "GatherElements") and not tokens.isdisjoint(node.input):
+            tokens.add(node.output[0])
+        elif node.op_type == "Gather" and node.input[1] in tokens and node.input[0] in tables:
+            rows.append(int(tables[node.input[0]].dims[0]))
+    if not rows:
+        return None
+    ids = (np.arange(1, 1 + np.prod(shape)) * _STRIDE % 1 * min(rows)).astype(np.int64).reshape(shape)
+    given = {INPUT_NAME: ids, "token_type_ids": np.zeros_like(ids)}
+    return {one.name: given.get(one.name, np.ones_like(ids)) for one in graph.input}
+
+
+def _every_node(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Yield nodes and those of their subgraphs."""
+    for node in nodes:
+        yield node
+        for graph in _subgraphs(node):
+            yield from _every_node(graph.node)
+
+
+def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     inside = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    inside += [graph for attribute in node.attribute for graph in attribute.graphs]
-    return set(node.input).union(*(names_read(other) for graph in inside for other in graph.node))
+    return inside + [graph for attribute in node.attribute for graph in attribute.graphs]

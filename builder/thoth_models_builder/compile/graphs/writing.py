@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from thoth_models_builder.compile.graphs.external_tensors import write_tensors
-from thoth_models_builder.compile.graphs.feed_forward import halve_feed_forward
+from thoth_models_builder.compile.graphs.feed_forward import compare_halves, halve_feed_forward
 from thoth_models_builder.compile.graphs.products import arrange_products
 from thoth_models_builder.compile.graphs.reading import external_weights
 
@@ -49,6 +49,9 @@ def finish_graph(raw: Path, target: Path, *, precision: str = "fp32", is_for_lon
             need no form for few tokens.
         is_for_long_texts: Whether a text may have more than
             :data:`~thoth_models_builder.compile.graphs.feed_forward.UNDIVIDED_TOKENS` tokens.
+
+    Raises:
+        NotExportableError: The graph does not have the same vectors for long texts.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="finish-") as name:
         optimized = Path(name) / "optimized.onnx"
@@ -79,6 +82,8 @@ def finish_graph(raw: Path, target: Path, *, precision: str = "fp32", is_for_lon
             finished.graph.node.extend(nodes)
         write_graph(finished, target, weights)
     write_tensors(target)
+    if is_for_long_texts:
+        compare_halves(target)
 
 
 def write_graph(model: onnx.ModelProto, target: Path, weights: Mapping[str, NDArray[Any]] | None = None) -> None:

@@ -44,3 +44,34 @@ def test_the_names_that_a_node_reads_include_those_in_its_branches() -> None:
     branch = helper.make_graph([inner], "branch", [], [])
     node = helper.make_node("If", ["first"], ["x"], then_branch=branch, else_branch=branch)
     assert names_read(node) == {"first", "second", "deep"}
+
+
+def test_tokens_are_drawn_from_the_whole_vocabulary() -> None:
+    """Of a table at any depth, also where unlisted tokens were replaced first."""
+    from onnx import numpy_helper, parser
+
+    from thoth_models_builder.compile.graphs.reading import tokens_of_all
+
+    inputs = "int64[b, t] input_ids, int64[b, t] attention_mask, int64[b, t] token_type_ids"
+    model = parser.parse_model(
+        f"""<ir_version: 10, opset_import: ["" : 20]> g ({inputs}) => (float[b, t, w] y) {{
+            any = Equal (token_type_ids, attention_mask)
+            listed = Where (any, input_ids, unknown)
+            yes = Constant <value_int = 1> ()
+            is_so = Cast <to = 9> (yes)
+            y = If (is_so) <
+                then_branch = a () => (float[b, t, w] one) {{ one = Gather (table, listed) }},
+                else_branch = b () => (float[b, t, w] two) {{ two = Gather (types, token_type_ids) }}
+            >
+        }}"""
+    )
+    assert tokens_of_all(model.graph, (2, 3)) is None
+    tables = {"table": np.zeros((100, 4)), "types": np.zeros((2, 4)), "unknown": np.array(3)}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in tables.items())
+    drawn = tokens_of_all(model.graph, (2, 3))
+    assert drawn is not None
+    assert {name: values.tolist() for name, values in drawn.items()} == {
+        "input_ids": [[61, 23, 85], [47, 9, 70]],
+        "attention_mask": [[1, 1, 1], [1, 1, 1]],
+        "token_type_ids": [[0, 0, 0], [0, 0, 0]],
+    }
