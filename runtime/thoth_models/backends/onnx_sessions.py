@@ -6,7 +6,9 @@ The only importer of onnxruntime. Importing this module imports it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +55,11 @@ _LONG = 2_048
 later ones, which makes short runs faster."""
 
 _RETURN_MEMORY = "memory.enable_memory_arena_shrinkage", "cpu:0"
-"""Option of a run."""
+"""Option of a run. onnxruntime then returns memory to the C library, which may keep it."""
+
+_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+"""Returns what the C library keeps to the system, if it is glibc. That does not find a freed aligned block again, so it
+would keep more after every run of another length, and after runs of several threads."""
 
 _SPIN = 50
 """Microseconds that an idle thread of onnxruntime spins before it sleeps. The next operator comes sooner than that.
@@ -210,10 +216,15 @@ class Sessions:
 
     def _run(self, session: onnxruntime.InferenceSession, arrays: dict[str, Any]) -> FloatArray:
         options = onnxruntime.RunOptions()
-        if arrays["input_ids"].shape[1] > _LONG:
+        is_long = arrays["input_ids"].shape[1] > _LONG
+        if is_long:
             options.add_run_config_entry(*_RETURN_MEMORY)
         with computing():
-            (vectors,) = session.run([OUTPUT], arrays, options)
+            try:
+                (vectors,) = session.run([OUTPUT], arrays, options)
+            finally:
+                if is_long and _TRIM is not None:
+                    _TRIM(0)
         return vectors  # type: ignore[no-any-return]
 
 
