@@ -6,9 +6,7 @@ The only importer of onnxruntime. Importing this module imports it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from thoth_models.backends.onnx_external_data import TENSORS_SUFFIX, read_tensors
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.errors import BackendUnavailableError
+from thoth_models.process.free_memory import return_free_memory
 from thoth_models.process.shutdown import computing
 from thoth_models.process.signals import Signal
 
@@ -55,11 +54,8 @@ _LONG = 2_048
 later ones, which makes short runs faster."""
 
 _RETURN_MEMORY = "memory.enable_memory_arena_shrinkage", "cpu:0"
-"""Option of a run. onnxruntime then returns memory to the C library, which may keep it."""
-
-_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-"""Returns what the C library keeps to the system, if it is glibc. That does not find a freed aligned block again, so it
-would keep more after every run of another length, and after runs of several threads."""
+"""Option of a run. onnxruntime then returns memory to the C library. glibc would keep more of it after every run of
+another length, and after runs of several threads."""
 
 _SPIN = 50
 """Microseconds that an idle thread of onnxruntime spins before it sleeps. The next operator comes sooner than that.
@@ -223,8 +219,8 @@ class Sessions:
             try:
                 (vectors,) = session.run([OUTPUT], arrays, options)
             finally:
-                if is_long and _TRIM is not None:
-                    _TRIM(0)
+                if is_long:
+                    return_free_memory()
         return vectors  # type: ignore[no-any-return]
 
 

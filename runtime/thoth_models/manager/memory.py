@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 from typing import TYPE_CHECKING
+
+from thoth_models.process.free_memory import return_free_memory
 
 if TYPE_CHECKING:
     from thoth_models.bundle.manifest import Manifest
@@ -40,8 +40,7 @@ def resident_bytes(manifest: Manifest, variant: Variant) -> int:
 def give_back() -> None:
     """Return free memory of the allocator to the system, if the C library supports it.
 
-    Tokenizers consist of millions of small allocations, which glibc keeps after they were freed.
+    Tokenizers consist of millions of small allocations.
     """
     gc.collect()
-    with contextlib.suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+    return_free_memory()
