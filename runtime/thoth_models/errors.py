@@ -70,13 +70,16 @@ class Problem:
             anything else that is neither a file nor a directory, ``manifest`` for a malformed manifest, ``unreadable``
             if the system refused access, ``writable`` if users other than the owner may write, ``unsafe`` if a
             configuration refers to something outside of the verified files, ``pin`` if it is another bundle than the
-            expected one.
-        path: Path relative to the bundle root, with ``/``; ``.`` for the root itself.
+            expected one, ``signature`` if it, or a file of it, was not signed as it must be.
+        path: Path relative to the bundle root, with ``/``; ``.`` for the root itself. Absolute for a signature, which
+            is not in the bundle.
         expected: What the manifest or the bundle format requires.
         found: What was found.
     """
 
-    kind: Literal["changed", "missing", "extra", "special", "manifest", "unreadable", "writable", "unsafe", "pin"]
+    kind: Literal[
+        "changed", "missing", "extra", "special", "manifest", "unreadable", "writable", "unsafe", "pin", "signature"
+    ]
     path: str
     expected: str
     found: str

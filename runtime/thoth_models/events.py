@@ -1,5 +1,7 @@
 """Events in the log: one line for each load, fallback, eviction and refusal of a model, all by one logger.
 
+And one for each bundle that was used although its signature is missing or not trusted (``THOTH_TRUST_POLICY=warn``).
+
 A line is the event and its fields, such as ``load model=mini variant=onnx-fp32 seconds=0.091``. The fields are
 attributes of the log record as well, for structured logging.
 """
@@ -11,7 +13,7 @@ import logging
 import re
 from typing import Literal
 
-Event = Literal["load", "fallback", "eviction", "refusal"]
+Event = Literal["load", "fallback", "eviction", "refusal", "signature"]
 
 _log = logging.getLogger(__name__)
 
@@ -20,11 +22,12 @@ _LEVELS: dict[Event, int] = {
     "eviction": logging.INFO,
     "fallback": logging.WARNING,
     "refusal": logging.WARNING,
+    "signature": logging.WARNING,
 }
 
 
 def log_event(event: Event, **fields: str | float) -> None:
-    """Log an event: loads and evictions as INFO, fallbacks and refusals as WARNING."""
+    """Log an event: loads and evictions as INFO; fallbacks, refusals and missing signatures as WARNING."""
     if _log.isEnabledFor(_LEVELS[event]):
         line = " ".join((event, *(f"{name}={_written(value)}" for name, value in fields.items())))
         _log.log(_LEVELS[event], "%s", line, extra={"event": event, **fields})

@@ -14,7 +14,7 @@ GROUPS: Final = {
         "outdated",
         "schema",
     ),
-    "bundle": ("build", "verify", "inspect", "diff", "report", "sbom"),
+    "bundle": ("build", "sign", "verify", "inspect", "diff", "report", "sbom"),
     "images": ("image",),
     "store": ("gc",),
 }
@@ -44,7 +44,15 @@ EXAMPLES: Final = {
         "thoth-bundle build --strict --output release/bundle",
         "thoth-bundle build --model mini",
     ),
-    "verify": ("thoth-bundle verify", "thoth-bundle verify /models --strict"),
+    "sign": (
+        "thoth-bundle sign --key release.key",
+        "thoth-bundle sign release/bundle --key release.key --certificate release.crt --chain issuing.crt",
+    ),
+    "verify": (
+        "thoth-bundle verify",
+        "thoth-bundle verify /models --strict",
+        "thoth-bundle verify --trust release.pub",
+    ),
     "inspect": ("thoth-bundle inspect", "thoth-bundle inspect --json"),
     "diff": ("thoth-bundle diff old/bundle bundle", "thoth-bundle diff --check old/bundle bundle"),
     "report": ("thoth-bundle report", "thoth-bundle report --against old/bundle --output changes.html"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from thoth_models.cli.command import DONE, print_json, run_command
 from thoth_models.cli.command_help import add_examples, command_parser
 from thoth_models_builder import __version__
-from thoth_models_builder.cli import check_model, diff_and_sbom, page, specification_commands, terminal
+from thoth_models_builder.cli import check_model, diff_and_sbom, page, sign, specification_commands, terminal
 from thoth_models_builder.cli.examples import EXAMPLES, GROUPS
 from thoth_models_builder.cli.failures import (
     ADD_A_MIRROR,
@@ -114,12 +114,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--expect-digest", "--expect", metavar="DIGEST", help="refuse any bundle except the one of this bundle digest"
     )
+    sign.add_trust_options(command)
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("inspect", parents=[as_json], help="print the manifest and report of a bundle")
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
     command.set_defaults(run=_inspect)
 
+    sign.add_sign(commands)
     diff_and_sbom.add_diff(commands)
     page.add_report(commands)
     diff_and_sbom.add_sbom(commands)
@@ -267,7 +269,13 @@ def _image(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    report = inspect.verify(options.root, strict=options.strict, expect_digest=options.expect_digest)
+    report = inspect.verify(
+        options.root,
+        strict=options.strict,
+        expect_digest=options.expect_digest,
+        trust=options.trust,
+        signature=options.signature,
+    )
     if options.json:
         print_json({"ok": True, **dataclasses.asdict(report)})
     else:

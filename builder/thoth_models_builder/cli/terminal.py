@@ -303,6 +303,8 @@ def show_check(report: CheckReport) -> None:
     )
     console.print(f"bundle digest {report.bundle_digest}")
     console.print(f"set digest    {report.set_digest}")
+    if report.signed_by is not None:
+        console.print(escape(f"signed by     {report.signed_by}"))
 
 
 def show_image(report: ImageReport) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
 from thoth_models.bundle.digest import Digest
+from thoth_models.process.environment import Trust, stated_trust
 from thoth_models.verification.report_file import read_report
 from thoth_models.verification.verify import open_bundle
 from thoth_models.verification.verify import verify as verify_bundle
+from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci.layer_diff import STATES, LayerDiff, compare_layouts
 from thoth_models_builder.reports.bundle_diff import diff as compare_bundles
 from thoth_models_builder.reports.results import CheckReport
@@ -22,13 +25,34 @@ if TYPE_CHECKING:
 __all__ = ["STATES", "LayerDiff", "compare_layers", "diff", "inspect", "sbom", "verify"]
 
 
-def verify(root: Path, *, strict: bool, expect_digest: str | None = None) -> CheckReport:
+def verify(
+    root: Path,
+    *,
+    strict: bool,
+    expect_digest: str | None = None,
+    trust: Path | None = None,
+    signature: Path | None = None,
+) -> CheckReport:
     """Verify a whole bundle with the code of the runtime.
 
+    Args:
+        root: The bundle directory.
+        strict: As for the runtime's ``verify``.
+        expect_digest: The bundle digest; None accepts any.
+        trust: Public keys and certificates of which one must have signed; None for ``THOTH_TRUST``.
+        signature: The signature; None for the file beside the bundle.
+
     Raises:
-        BundleError: The bundle is missing, malformed or changed.
+        BundleError: The bundle is missing, malformed or changed, or not signed as it must be.
+        UsageError: A signature is named, and nothing that it is verified with.
+        EnvironmentFault: The keys and certificates cannot be used, or the extra ``signing`` is not installed.
     """
-    report = verify_bundle(root, strict=strict, expect_digest=expect_digest)
+    chosen = stated_trust() if trust is None else Trust(path=trust.absolute())
+    if signature is not None:
+        if chosen is None:
+            raise UsageError("expected --trust beside --signature, found --signature alone")
+        chosen = dataclasses.replace(chosen, signature=signature.absolute())
+    report = verify_bundle(root, strict=strict, expect_digest=expect_digest, trust=chosen)
     return CheckReport(
         output=str(report.root),
         bundle_digest=report.bundle_digest.hex,
@@ -36,6 +60,7 @@ def verify(root: Path, *, strict: bool, expect_digest: str | None = None) -> Che
         files=report.files,
         bytes=report.bytes,
         warnings=tuple(map(str, report.warnings)),
+        signed_by=report.signed_by,
         seconds=report.seconds,
     )
 

@@ -236,6 +236,29 @@ class BuildReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SignReport:
+    """The result of ``sign``.
+
+    Attributes:
+        output: Path of the signature.
+        bytes: Its length.
+        is_unchanged: Whether the file was there already, with the same bytes.
+        bundle_digest: sha256 of the manifest.
+        set_digest: sha256 of the checksum list.
+        files: Number of files that are signed, including both.
+        signed_by: Who signed, in words.
+    """
+
+    output: str
+    bytes: int
+    is_unchanged: bool
+    bundle_digest: str
+    set_digest: str
+    files: int
+    signed_by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CheckReport:
     """The result of ``verify`` for an intact bundle.
 
@@ -245,7 +268,9 @@ class CheckReport:
         set_digest: sha256 of the checksum list.
         files: Number of verified files.
         bytes: Total length of the files.
-        warnings: Files and directories that other users than their owner may write.
+        warnings: Files and directories that other users than their owner may write, and what is wrong with the
+            signature, where that is only warned of.
+        signed_by: Who signed the bundle, in words; None if that was not checked, or is not trusted.
         seconds: Time spent.
     """
 
@@ -255,6 +280,7 @@ class CheckReport:
     files: int
     bytes: int
     warnings: tuple[str, ...]
+    signed_by: str | None
     seconds: float
 
 

@@ -213,7 +213,7 @@ def check_quickly(
         ThothModelsError: There is an error in the bundle, the name or ``THOTH_MODELS_THREADS``.
     """
     threads()
-    bundle = open_bundle(place.path, expect_digest=place.expect_digest)
+    bundle = open_bundle(place.path, expect_digest=place.expect_digest, trust=place.trust)
     selection = select(bundle.manifest, name, variants=variants, same_space=same_space, expect_space=expect_space)
     attempts = list(selection.passed_over)
     for candidate in selection.candidates:
@@ -240,7 +240,7 @@ def names_to_check(place: BundlePlace, name: str | None) -> tuple[str | None, ..
     Raises:
         ThothModelsError: There is an error in the bundle.
     """
-    manifest = open_bundle(place.path, expect_digest=place.expect_digest).manifest
+    manifest = open_bundle(place.path, expect_digest=place.expect_digest, trust=place.trust).manifest
     built = tuple(model.name for model in manifest.models.values() if model.built is not None)
     return (name,) if name is not None or manifest.default is not None or not built else built
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = (
     "numpy", "onnxruntime", "tokenizers", "torch", "sentence-transformers", "transformers", "huggingface-hub",
+    "cryptography",
 )  # fmt: skip
 _SENTENCE = "thoth-models encodes this sentence to see whether the bundle answers."
 
@@ -44,12 +45,13 @@ def run_doctor(options: argparse.Namespace) -> int:
     # Printed as it is found out, so that a failure further down does not hide what came before.
     found = _environment(place)
     _print(options, found)
-    report = verify(place.path, expect_digest=place.expect_digest)
+    report = verify(place.path, expect_digest=place.expect_digest, trust=place.trust)
     measured, note = read_report(report.root, report.bundle_digest)
     print_note(note)
     bundle = {
         "bundle_digest": report.bundle_digest.hex,
         "verified": f"{report.files} files, {report.bytes:,} bytes in {report.seconds:.2f} s",
+        "signed_by": report.signed_by or "not checked, or not trusted",
         "warnings": [str(warning) for warning in report.warnings],
         "models": [
             model.name + (" (absent)" if model.built is None else "") for model in report.manifest.models.values()
@@ -127,6 +129,7 @@ def _environment(place: BundlePlace) -> dict[str, Any]:
         "offline_before_loading": offline_state(),
         "root": str(place.path),
         "expected_digest": place.expect_digest or "any",
+        "signature": "not checked" if place.trust is None else f"{place.trust.policy}, by {place.trust.path}",
     }
 
 

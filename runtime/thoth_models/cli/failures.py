@@ -22,7 +22,7 @@ from thoth_models.errors import (
     UnknownPromptError,
     VerificationError,
 )
-from thoth_models.process.environment import DIGEST_VARIABLE, ROOT_VARIABLE
+from thoth_models.process.environment import DIGEST_VARIABLE, ROOT_VARIABLE, TRUST_VARIABLE
 
 VERIFICATION_FAILED, BAD_USAGE = 1, 2
 
@@ -34,6 +34,7 @@ EXIT_CODES: Final = {
 }
 
 BUILD_AGAIN: Final = "build the bundle again with `thoth-bundle build`; if it is a copy, copy it again"
+NOT_SIGNED: Final = f"sign the bundle with `thoth-bundle sign`, or let {TRUST_VARIABLE} name the key that signed it"
 ANOTHER_BUNDLE: Final = f"mount the bundle that is expected, or expect this one: --expect-digest or {DIGEST_VARIABLE}"
 OTHER_VECTORS: Final = "do not use this variant on this machine; --variant names another, `list` has them"
 NO_STAND_IN: Final = "build the bundle again where its sources answer, or list `alternates` for it in models.yaml"
@@ -63,6 +64,8 @@ def next_step(error: Exception) -> str:
     """Return what a user can do after an error."""
     if isinstance(error, VerificationError) and any(problem.kind == "pin" for problem in error.problems):
         return ANOTHER_BUNDLE
+    if isinstance(error, VerificationError) and any(problem.kind == "signature" for problem in error.problems):
+        return NOT_SIGNED
     for kind, step in _NEXT_STEPS:
         if isinstance(error, kind):
             return step

@@ -22,7 +22,7 @@ def list_models(place: BundlePlace, *, as_json: bool) -> None:
     Raises:
         BundleError: The bundle is missing, or its manifest is malformed or changed.
     """
-    bundle = open_bundle(place.path, expect_digest=place.expect_digest)
+    bundle = open_bundle(place.path, expect_digest=place.expect_digest, trust=place.trust)
     found = read_report(bundle.root, bundle.bundle_digest)
     rows = _model_rows(bundle.manifest, found.report)
     if as_json:

@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _verify(options: argparse.Namespace) -> int:
     place = bundle_place(options.root, options.expect_digest)
-    report = verify(place.path, strict=options.strict, expect_digest=place.expect_digest)
+    report = verify(place.path, strict=options.strict, expect_digest=place.expect_digest, trust=place.trust)
     if options.json:
         print_json(
             {
@@ -145,6 +145,7 @@ def _verify(options: argparse.Namespace) -> int:
                 "root": str(report.root),
                 "bundle_digest": report.bundle_digest.hex,
                 "set_digest": report.set_digest.hex,
+                "signed_by": report.signed_by,
                 "files": report.files,
                 "bytes": report.bytes,
                 "warnings": [dataclasses.asdict(warning) for warning in report.warnings],
@@ -157,6 +158,8 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{report.root}: {report.files} files, {report.bytes:,} bytes verified in {report.seconds:.2f} s")
         print(f"bundle digest {report.bundle_digest}")
         print(f"set digest    {report.set_digest}")
+        if report.signed_by is not None:
+            print(f"signed by     {report.signed_by}")
     return DONE
 
 

@@ -76,7 +76,7 @@ class Loading(Task[T]):
         self.stage = "verifying the manifest"
         started = time.monotonic()
         try:
-            return open_bundle(self._place.path, expect_digest=self._place.expect_digest)
+            return open_bundle(self._place.path, expect_digest=self._place.expect_digest, trust=self._place.trust)
         finally:
             self.verify_seconds += time.monotonic() - started
 

@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from thoth_models.errors import EnvironmentFault, InvalidInputError
 from thoth_models.process.cgroups import ROOT, cpu_quota, memory_limit
@@ -17,6 +18,15 @@ DEFAULT_ROOT = "/models"
 
 DIGEST_VARIABLE = "THOTH_MODELS_DIGEST"
 """The bundle digest that is expected at the bundle directory; images set it to that of the bundle they were made of."""
+
+TRUST_VARIABLE = "THOTH_TRUST"
+"""A file or directory outside of the bundle, with the public keys and certificates that may have signed it."""
+
+TRUST_POLICY_VARIABLE = "THOTH_TRUST_POLICY"
+"""What to do with a bundle that none of them signed: ``require`` a signature (the default), ``warn``, or ``off``."""
+
+SIGNATURE_VARIABLE = "THOTH_MODELS_SIGNATURE"
+"""The signature of the bundle; by default it lies beside the bundle directory."""
 
 THREADS_VARIABLE = "THOTH_MODELS_THREADS"
 """Number of threads that a model computes with; by default the number of usable cores."""
@@ -47,16 +57,33 @@ def bundle_root(root: str | os.PathLike[str] | None = None) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Trust:
+    """Who must have signed the bundle.
+
+    Attributes:
+        path: A file or directory with public keys and certificates.
+        policy: ``require`` refuses a bundle that none of them signed; ``warn`` logs that, and uses it.
+        signature: The signature; None for the file beside the bundle.
+    """
+
+    path: Path
+    policy: Literal["require", "warn"] = "require"
+    signature: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BundlePlace:
-    """Where the bundle is, and which bundle it has to be.
+    """Where the bundle is, which bundle it has to be, and who must have signed it.
 
     Attributes:
         path: Absolute path of the bundle directory.
         expect_digest: The bundle digest as 64 hexadecimal digits; None accepts any bundle.
+        trust: Who must have signed it; None does not look at signatures.
     """
 
     path: Path
     expect_digest: str | None
+    trust: Trust | None
 
 
 def bundle_place(root: str | os.PathLike[str] | None = None, expect_digest: str | None = None) -> BundlePlace:
@@ -65,19 +92,44 @@ def bundle_place(root: str | os.PathLike[str] | None = None, expect_digest: str 
     Args:
         root: As for :func:`bundle_root`. Made absolute, because the working directory may change.
         expect_digest: The bundle digest; None for ``THOTH_MODELS_DIGEST``. If that is not set or empty either, any
-            bundle is accepted.
+            bundle is accepted. Who must have signed it, only variables say: see :func:`stated_trust`.
 
     Raises:
         InvalidInputError: ``root`` is not a path, or ``expect_digest`` not a sha256.
-        EnvironmentFault: The value of the variable is not a sha256.
+        EnvironmentFault: The value of a variable is not a sha256, or not a trust setting.
     """
     path = bundle_root(root).absolute()
+    trust = stated_trust()
     if expect_digest is None:
         stated = os.environ.get(DIGEST_VARIABLE, "").strip()
         if stated and not _DIGEST.fullmatch(stated):
             raise EnvironmentFault(f"{DIGEST_VARIABLE}: expected {_DIGEST_FORM}, found {stated!r:.80}")
-        return BundlePlace(path=path, expect_digest=stated or None)
-    return BundlePlace(path=path, expect_digest=checked_digest(expect_digest))
+        return BundlePlace(path=path, expect_digest=stated or None, trust=trust)
+    return BundlePlace(path=path, expect_digest=checked_digest(expect_digest), trust=trust)
+
+
+def stated_trust() -> Trust | None:
+    """Return who must have signed the bundle by ``THOTH_TRUST`` and ``THOTH_TRUST_POLICY``; None if signatures are off.
+
+    Empty variables count as not set, as with all settings. Paths are made absolute.
+
+    Raises:
+        EnvironmentFault: The policy has another value, or needs keys that are not stated.
+    """
+    place = os.environ.get(TRUST_VARIABLE, "").strip()
+    policy = os.environ.get(TRUST_POLICY_VARIABLE, "").strip() or ("require" if place else "off")
+    if policy == "off":
+        return None
+    if policy not in ("require", "warn"):
+        raise EnvironmentFault(f"{TRUST_POLICY_VARIABLE}: expected require, warn or off, found {policy!r:.80}")
+    if not place:
+        raise EnvironmentFault(
+            f"{TRUST_POLICY_VARIABLE}: expected {TRUST_VARIABLE} beside {policy!r}, found it not set"
+        )
+    signature = os.environ.get(SIGNATURE_VARIABLE, "").strip()
+    return Trust(
+        path=Path(place).absolute(), policy=policy, signature=Path(signature).absolute() if signature else None
+    )
 
 
 def checked_digest(expect_digest: object) -> str:
@@ -89,6 +141,19 @@ def checked_digest(expect_digest: object) -> str:
     if not isinstance(expect_digest, str) or not _DIGEST.fullmatch(expect_digest):
         raise InvalidInputError(f"expect_digest: expected {_DIGEST_FORM}, found {expect_digest!r:.80}")
     return expect_digest
+
+
+def checked_trust(trust: object) -> Trust | None:
+    """Return who must have signed a bundle, given a caller's path to keys and certificates; None for no check.
+
+    Raises:
+        InvalidInputError: It is neither a path nor a :class:`Trust`.
+    """
+    if trust is None or isinstance(trust, Trust):
+        return trust
+    if not isinstance(trust, (str, os.PathLike)):
+        raise InvalidInputError(f"trust: expected a path as str or PathLike, found {type(trust).__name__}")
+    return Trust(path=Path(trust).absolute())
 
 
 def available_cores() -> int:

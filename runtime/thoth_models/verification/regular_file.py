@@ -10,6 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Self
 
+from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.errors import Problem
 
 if TYPE_CHECKING:
@@ -68,6 +69,26 @@ class RegularFile:
         if self.size == content.size:
             return None
         return Problem(kind="changed", path=self.path, expected=f"{content.size} bytes", found=f"{self.size} bytes")
+
+
+def read_small(path: Path, maximum: int) -> bytes:
+    """Read a file outside of the bundle, whose content is checked by other means than its place: symlinks are followed.
+
+    Raises:
+        OSError: It cannot be read.
+        FormatError: It is not a regular file, or has more than ``maximum`` bytes.
+    """
+    try:
+        resolved = path.resolve()
+    except RuntimeError as error:  # a loop of symlinks, before Python 3.13
+        raise FormatError("expected a regular file, found a loop of symlinks") from error
+    try:
+        with RegularFile(resolved.parent, resolved.name) as file:
+            if file.size > maximum:
+                raise FormatError(f"expected at most {maximum} bytes, found {file.size}")
+            return os.pread(file.descriptor, file.size, 0)
+    except NotRegularError as error:
+        raise FormatError(f"expected a regular file, found {error}") from error
 
 
 def mode_of(path: Path) -> int | None:

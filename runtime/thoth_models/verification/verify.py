@@ -19,16 +19,18 @@ from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
 from thoth_models.bundle.unsafe_references import unsafe_references
 from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
-from thoth_models.process.environment import checked_digest, usable_cores
+from thoth_models.process.environment import checked_digest, checked_trust, usable_cores
 from thoth_models.verification.contents import check_contents, map_contents, read_compared, unread
 from thoth_models.verification.entries import check_tree, parents
 from thoth_models.verification.regular_file import NotRegularError, RegularFile, mode_of
+from thoth_models.verification.signature_file import SignatureCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from thoth_models.bundle.golden import Golden
     from thoth_models.bundle.manifest import BuiltModel, Model, Variant
+    from thoth_models.process.environment import Trust
 
 _MAX_INDEX_SIZE = 64 * 1024 * 1024
 """Maximum size of a manifest or checksum list in bytes; a real one has a few kilobytes per model."""
@@ -49,7 +51,9 @@ class VerificationReport:
         set_digest: sha256 of the checksum list's bytes; independent of how the bundle is packed.
         files: Number of files whose content was compared, including the manifest and the checksum list.
         bytes: Their total length.
-        warnings: Entries that users other than the owner may write; with ``strict`` they are errors instead.
+        warnings: Entries that users other than the owner may write; with ``strict`` they are errors instead. And what
+            is wrong with the signature, where that is only warned of.
+        signed_by: Who signed the bundle, in words; None if no trusted signature was found, or none was looked for.
         seconds: Duration.
     """
 
@@ -60,6 +64,7 @@ class VerificationReport:
     files: int
     bytes: int
     warnings: tuple[Problem, ...]
+    signed_by: str | None = None
     seconds: float
 
 
@@ -114,21 +119,29 @@ class VerifiedVariant:
         self.golden = golden
 
 
-def open_bundle(root: str | os.PathLike[str], *, expect_digest: str | None = None) -> OpenBundle:
+def open_bundle(
+    root: str | os.PathLike[str], *, expect_digest: str | None = None, trust: Trust | None = None
+) -> OpenBundle:
     """Read the manifest of the bundle at ``root`` and check it against the checksum list.
 
     Args:
         root: The bundle directory.
         expect_digest: The bundle digest, which is compared before the manifest is parsed; None accepts any.
+        trust: Who must have signed the bundle, which is verified before the manifest is parsed; None for no check.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
         ManifestError: The manifest is malformed.
-        VerificationError: It is another bundle than the expected one, or the manifest and the checksum list disagree.
+        VerificationError: It is another bundle than the expected one, it was not signed as it must be, or the manifest
+            and the checksum list disagree.
+        EnvironmentFault: The trust settings cannot be used.
     """
     path = _absolute(root)
     data, digest = _read_manifest(path, expect_digest)
+    signature = SignatureCheck(path, trust)
+    signature.check_manifest(digest)
     manifest = Manifest.from_bytes(data)
+    signature.check_files(manifest)
     if problems := list(_check_checksums(path, manifest)):
         raise VerificationError(str(path), problems)
     return OpenBundle(root=path, manifest=manifest, bundle_digest=digest)
@@ -190,7 +203,11 @@ def _parse_golden(data: bytes, built: BuiltModel, model: Model) -> Golden:
 
 
 def verify(
-    root: str | os.PathLike[str], *, strict: bool = False, expect_digest: str | None = None
+    root: str | os.PathLike[str],
+    *,
+    strict: bool = False,
+    expect_digest: str | None = None,
+    trust: Trust | str | os.PathLike[str] | None = None,
 ) -> VerificationReport:
     """Check a whole bundle: manifest, checksum list, the content of every file, and that nothing else is there.
 
@@ -199,15 +216,20 @@ def verify(
         strict: Treat entries that users other than the owner may write as errors, not as warnings; and compare the
             digest of the whole of each file over 64 MiB as well, on one core, not only the digests of its parts.
         expect_digest: The bundle digest, which is compared before anything else is read; None accepts any.
+        trust: A file or directory with the public keys and certificates of which one must have signed the bundle. None
+            for no check: variables such as ``THOTH_TRUST`` are for what loads models, and for commands.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
-        InvalidInputError: ``expect_digest`` is not a sha256.
+        InvalidInputError: ``expect_digest`` is not a sha256, or ``trust`` not a path.
         VerificationError: There are differences; has each of them, with what was expected and what was found.
+        EnvironmentFault: The keys and certificates cannot be read, or the extra ``signing`` is not installed.
     """
     started = time.monotonic()
     path = _absolute(root)
+    signature = SignatureCheck(path, checked_trust(trust))
     data, digest = _read_manifest(path, None if expect_digest is None else checked_digest(expect_digest))
+    signature.check_manifest(digest)
     try:
         manifest = Manifest.from_bytes(data)
     except ManifestError as error:
@@ -215,6 +237,7 @@ def verify(
         expected = f"sha256 {found}" if found else "a well-formed manifest"
         problem = Problem(kind="manifest", path=MANIFEST_NAME, expected=expected, found=f"sha256 {digest}: {error}")
         raise VerificationError(str(path), [problem]) from error
+    signature.check_files(manifest)
     problems = list(_check_checksums(path, manifest))
     problems += check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
     in_the_way = {problem.path for problem in problems}
@@ -238,7 +261,8 @@ def verify(
         set_digest=Digest.of(checksums),
         files=len(manifest.files) + 2,
         bytes=sum(content.size for content in manifest.files.values()) + len(data) + len(checksums),
-        warnings=warnings,
+        warnings=(*signature.warnings, *warnings),
+        signed_by=signature.signer,
         seconds=time.monotonic() - started,
     )
 

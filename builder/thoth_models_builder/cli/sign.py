@@ -1,0 +1,85 @@
+"""``thoth-bundle sign``: the signature beside a bundle; and the options of ``verify`` that ask for one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thoth_models.cli.command import DONE, print_json
+from thoth_models_builder.cli import terminal
+from thoth_models_builder.cli.options import json_option
+from thoth_models_builder.pipeline.signing import sign
+
+if TYPE_CHECKING:
+    import argparse
+
+    from thoth_models.cli.command_help import Commands
+
+
+def add_sign(commands: Commands) -> None:
+    """Add ``sign``."""
+    command = commands.add_parser(
+        "sign", parents=[json_option()], help="sign a bundle with a key, in the OpenSSF model-signing format"
+    )
+    command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
+    command.add_argument(
+        "--key",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the private key as PEM, of the curve P-256, P-384 or P-521; "
+        f"{sign.PASSWORD_VARIABLE} has the password of an encrypted one",
+    )
+    command.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of that key, as PEM")
+    command.add_argument(
+        "--chain",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="certificates between that one and an authority, as PEM; repeat for several files",
+    )
+    command.add_argument(
+        "--signature",
+        type=Path,
+        metavar="FILE",
+        help="where to write it (default: BUNDLE.sig beside the bundle, where it is looked for)",
+    )
+    command.set_defaults(run=_sign)
+
+
+def add_trust_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``verify`` that ask for a signature."""
+    command.add_argument(
+        "--trust",
+        type=Path,
+        metavar="PATH",
+        help="require a signature by one of the public keys and certificates in this file or directory "
+        "(default: THOTH_TRUST, else signatures are not looked at)",
+    )
+    command.add_argument(
+        "--signature", type=Path, metavar="FILE", help="the signature (default: BUNDLE.sig beside the bundle)"
+    )
+
+
+def _sign(options: argparse.Namespace) -> int:
+    report = sign.sign(
+        sign.SignOptions(
+            bundle=options.root,
+            key=options.key,
+            certificate=options.certificate,
+            chain=options.chain,
+            output=options.signature,
+        )
+    )
+    if options.json:
+        print_json({"ok": True, **dataclasses.asdict(report)})
+    else:
+        state = "unchanged" if report.is_unchanged else "written"
+        terminal.show_text(
+            f"{report.output}: {state}; {report.files} files signed by {report.signed_by}\n"
+            f"bundle digest {report.bundle_digest}\n"
+            f"set digest    {report.set_digest}\n"
+        )
+    return DONE

@@ -1,0 +1,1 @@
+"""``sign``: the signature beside a bundle."""
