@@ -136,7 +136,7 @@ def workspace(session: nox.Session) -> None:
 
     It keeps the file for a quick end when an older noxfile is used: remove .nox/workspace for an ordinary one.
     """
-    install(session, "./runtime", "./builder[compile,sbom]", *group("types"), *group("docs"), *group("test"))
+    install(session, "./runtime", "./builder[compile,sbom,signing]", *group("types"), *group("docs"), *group("test"))
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = session.run("python", "-c", where, silent=True)
     Path(str(packages).strip(), "quick_end.pth").write_text(f"{QUICK_END}\n", encoding="utf-8")
@@ -259,7 +259,7 @@ def runtime_tests(session: nox.Session) -> None:
     """Run the tests of the runtime's core with nothing installed but numpy."""
     give_way(session)
     install(session, "./runtime", "hypothesis", "pytest", "pytest-xdist")
-    chosen = ["-m", "not torch and not onnx", *of_the_runtime(session), SLOWEST, *session.posargs]
+    chosen = ["-m", "not torch and not onnx and not signing", *of_the_runtime(session), SLOWEST, *session.posargs]
     session.run("pytest", *spread(session), *chosen, env={"THOTH_STRESS_SECONDS": STRESS_SECONDS})
 
 
@@ -335,7 +335,7 @@ def wheel_tests(session: nox.Session) -> None:
     install(session, f"{runtime}[onnx]", f"{builder}[sbom]")
     environment = {"THOTH_TEST_WHEELS": str(wheels), "THOTH_TEST_SOURCES": str(ROOT), "PYTHONPATH": ""}
     with session.chdir(away):
-        marked = ["-m", "not torch and not onnx and not docker"]
+        marked = ["-m", "not torch and not onnx and not docker and not signing"]
         session.run("pytest", *marked, *chosen, SLOWEST, *session.posargs, env={**os.environ, **environment})
 
 

@@ -215,6 +215,7 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
             },
         ),
         ("thoth_qdrant", {"thoth_models.adapters.thoth_qdrant"}),
+        ("cryptography", {"thoth_models.verification.signers", "thoth_models_builder.trust.signing"}),
         ("cyclonedx", {"thoth_models_builder.trust.sbom"}),
         ("packageurl", {"thoth_models_builder.trust.sbom"}),
         ("rich", {"thoth_models_builder.cli.compile_progress", "thoth_models_builder.cli.terminal"}),
@@ -268,11 +269,13 @@ def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> N
     # transformers is what sentence-transformers is made of, and cannot be missing beside it.
     assert outside(graph, "thoth_models") == {
         "numpy",
+        "cryptography",
         *("onnxruntime", "tokenizers"),
         *("torch", "sentence_transformers", "transformers"),
         *FRAMEWORKS,
     }
     assert outside(graph, "thoth_models_builder") == {
+        "cryptography",
         "cyclonedx",
         "httpx2",
         "huggingface_hub",

@@ -49,7 +49,8 @@ def sign(statement: Statement, key: Path, certificate: Path | None = None, chain
     Args:
         statement: What is signed.
         key: A file with the private key as PEM; if it is encrypted, ``THOTH_KEY_PASSWORD`` has the password.
-        certificate: A file with the certificate of that key as PEM; None to sign with the key alone.
+        certificate: A file with the certificate of that key as PEM, and then maybe its chain; None to sign with the key
+            alone.
         chain: Files with the certificates between that one and an authority, in this order.
 
     Raises:
@@ -63,9 +64,9 @@ def sign(statement: Statement, key: Path, certificate: Path | None = None, chain
             "expected the extra `signing` (pip install 'thoth-models-builder[signing]'), found no cryptography"
         ) from error
     private = _load_key(key)
-    certificates = (
-        [] if certificate is None else [*_load(certificate)[:1], *(one for path in chain for one in _load(path))]
-    )
+    files = [] if certificate is None else [certificate, *chain]
+    # A file may have the chain as well, as web servers have it.
+    certificates = list(dict.fromkeys(one for path in files for one in _load(path)))
     if certificate is None and chain:
         raise UsageError("expected --certificate beside --chain, found --chain alone")
     if len(certificates) > MAX_CERTIFICATES:

@@ -40,18 +40,18 @@ def signature_path(root: Path) -> Path:
 
 
 class SignatureCheck:
-    """The check of one bundle's signature, by the policy of the process; without a policy it does nothing.
+    """The check of one bundle's signature, by the policy of the process.
 
     Args:
         root: The bundle directory, free of symlinks.
-        trust: Who must have signed; None for no check.
+        trust: Who must have signed.
 
     Attributes:
-        signer: Who signed, in words; None if that was not checked, or is not trusted.
+        signer: Who signed, in words; None before the check, and if no trusted signature was found.
         warnings: What is wrong, where the policy only warns.
     """
 
-    def __init__(self, root: Path, trust: Trust | None) -> None:
+    def __init__(self, root: Path, trust: Trust) -> None:
         self._root = root
         self._trust = trust
         self._statement: Statement | None = None
@@ -65,8 +65,6 @@ class SignatureCheck:
             VerificationError: One of both is not so, and the policy requires it.
             EnvironmentFault: The trust settings cannot be used, or the extra ``signing`` is not installed.
         """
-        if self._trust is None:
-            return
         store = read_trust_store(self._trust.path)
         if self._trust.path.resolve().is_relative_to(self._root):
             what = f"expected a place outside of the bundle, found {self._trust.path}"
@@ -104,7 +102,7 @@ class SignatureCheck:
             self._judge(problems)
 
     def _judge(self, problems: list[Problem]) -> None:
-        if self._trust is None or self._trust.policy == "require":
+        if self._trust.policy == "require":
             raise VerificationError(str(self._root), problems)
         self.warnings = tuple(problems)
         for problem in problems:

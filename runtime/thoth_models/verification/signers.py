@@ -83,9 +83,19 @@ def _is_made_with(key: EllipticCurvePublicKey, signature: Signature) -> bool:
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
-    algorithm = getattr(hashes, _HASHES[key.curve.name])()
+    class Verification(ec.ECDSA):
+        """ECDSA without its constructor, which imports all of the library to know whether it can sign repeatably."""
+
+        def __init__(self) -> None:
+            pass
+
+        @property
+        def algorithm(self) -> hashes.HashAlgorithm:
+            algorithm: hashes.HashAlgorithm = getattr(hashes, _HASHES[key.curve.name])()
+            return algorithm
+
     try:
-        key.verify(signature.signature, signature.signed_bytes(), ec.ECDSA(algorithm))
+        key.verify(signature.signature, signature.signed_bytes(), Verification())
     except InvalidSignature:
         return False
     return True

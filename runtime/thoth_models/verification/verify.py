@@ -23,7 +23,6 @@ from thoth_models.process.environment import checked_digest, checked_trust, usab
 from thoth_models.verification.contents import check_contents, map_contents, read_compared, unread
 from thoth_models.verification.entries import check_tree, parents
 from thoth_models.verification.regular_file import NotRegularError, RegularFile, mode_of
-from thoth_models.verification.signature_file import SignatureCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from thoth_models.bundle.golden import Golden
     from thoth_models.bundle.manifest import BuiltModel, Model, Variant
     from thoth_models.process.environment import Trust
+    from thoth_models.verification.signature_file import SignatureCheck
 
 _MAX_INDEX_SIZE = 64 * 1024 * 1024
 """Maximum size of a manifest or checksum list in bytes; a real one has a few kilobytes per model."""
@@ -138,10 +138,10 @@ def open_bundle(
     """
     path = _absolute(root)
     data, digest = _read_manifest(path, expect_digest)
-    signature = SignatureCheck(path, trust)
-    signature.check_manifest(digest)
+    signature = _check_signature(path, trust, digest)
     manifest = Manifest.from_bytes(data)
-    signature.check_files(manifest)
+    if signature is not None:
+        signature.check_files(manifest)
     if problems := list(_check_checksums(path, manifest)):
         raise VerificationError(str(path), problems)
     return OpenBundle(root=path, manifest=manifest, bundle_digest=digest)
@@ -227,9 +227,8 @@ def verify(
     """
     started = time.monotonic()
     path = _absolute(root)
-    signature = SignatureCheck(path, checked_trust(trust))
     data, digest = _read_manifest(path, None if expect_digest is None else checked_digest(expect_digest))
-    signature.check_manifest(digest)
+    signature = _check_signature(path, checked_trust(trust), digest)
     try:
         manifest = Manifest.from_bytes(data)
     except ManifestError as error:
@@ -237,7 +236,8 @@ def verify(
         expected = f"sha256 {found}" if found else "a well-formed manifest"
         problem = Problem(kind="manifest", path=MANIFEST_NAME, expected=expected, found=f"sha256 {digest}: {error}")
         raise VerificationError(str(path), [problem]) from error
-    signature.check_files(manifest)
+    if signature is not None:
+        signature.check_files(manifest)
     problems = list(_check_checksums(path, manifest))
     problems += check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
     in_the_way = {problem.path for problem in problems}
@@ -261,8 +261,8 @@ def verify(
         set_digest=Digest.of(checksums),
         files=len(manifest.files) + 2,
         bytes=sum(content.size for content in manifest.files.values()) + len(data) + len(checksums),
-        warnings=(*signature.warnings, *warnings),
-        signed_by=signature.signer,
+        warnings=warnings if signature is None else (*signature.warnings, *warnings),
+        signed_by=None if signature is None else signature.signer,
         seconds=time.monotonic() - started,
     )
 
@@ -292,6 +292,17 @@ def _read_manifest(root: Path, expect_digest: str | None) -> tuple[bytes, Digest
         )
         raise VerificationError(str(root), [problem])
     return data, digest
+
+
+def _check_signature(root: Path, trust: Trust | None, digest: Digest) -> SignatureCheck | None:
+    """Verify that a bundle with this digest was signed, before anything parses its manifest."""
+    if trust is None:
+        return None
+    from thoth_models.verification.signature_file import SignatureCheck  # noqa: PLC0415 - only where it is asked for
+
+    check = SignatureCheck(root, trust)
+    check.check_manifest(digest)
+    return check
 
 
 def _read_index(root: Path, name: str) -> bytes:

@@ -129,8 +129,10 @@ def test_verify(capsys: Capture, bundle: Path) -> None:
     assert [line.rsplit(maxsplit=1)[0] for line in lines[1:]] == ["bundle digest", "set digest"]
     assert main(["verify", "--strict", "--json"]) == 0
     found = report(capsys)
-    assert found.keys() == {"ok", "root", "bundle_digest", "set_digest", "files", "bytes", "warnings", "seconds"}
-    assert (found["ok"], found["files"], found["warnings"]) == (True, 14, [])
+    assert found.keys() == {
+        *("ok", "root", "bundle_digest", "set_digest", "signed_by", "files", "bytes", "warnings", "seconds"),
+    }
+    assert (found["ok"], found["files"], found["warnings"], found["signed_by"]) == (True, 14, [], None)
 
 
 def test_verify_of_a_damaged_bundle(capsys: Capture, bundle: Path) -> None:
