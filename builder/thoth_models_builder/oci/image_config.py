@@ -251,4 +251,6 @@ def _history(before: list[Any], count: int) -> list[Any]:
 
 def _comment(layer: Layer) -> str:
     count = len(layer.files)
+    if layer.kind == "signature":
+        return "the signature of the bundle"
     return f"{count} file{'' if count == 1 else 's'} of the bundle" if layer.kind != "runtime" else f"{count} wheels"

@@ -1,7 +1,8 @@
 """Decide which file of a bundle goes into which layer of an image. Pure.
 
 One layer per model and variant, one per model for files that do not belong to exactly one variant, and a small one on
-top with the manifest and the checksum list. So a change of one model changes its own layers and the top one.
+top with the manifest and the checksum list. So a change of one model changes its own layers and the top one. The
+signature of a bundle has a layer of its own above that, so that signing changes no other.
 
 Layers are sorted by name: the order changes only when models are added, removed or renamed.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+from thoth_models.bundle.signature import SIGNATURE_SUFFIX
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci import tar_headers as tar
 from thoth_models_builder.oci.descriptors import OCI_LAYER, Descriptor
@@ -42,7 +44,7 @@ _NOT_OURS = frozenset(
 _ABOVE_ROOT_MODE = 0o755
 """Mode of the directories above the root of a bundle: a base image has them too, and writes to them."""
 
-Kind = Literal["variant", "shared", "index", "runtime"]
+Kind = Literal["variant", "shared", "index", "runtime", "signature"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +89,8 @@ class Layer:
     Attributes:
         name: Name in messages and annotations, such as ``mini/onnx-fp32``.
         kind: Files of one ``variant``, files ``shared`` by variants of a model or used by none, the bundle's ``index``
-            (manifest and checksum list), or the ``runtime``.
-        directory: The deepest directory that contains all files.
+            (manifest and checksum list), the ``runtime``, or the ``signature`` beside the bundle.
+        directory: The deepest directory that contains all files; the path of a file that lies in the root.
         files: Sorted by path.
         directories: Mode of each directory above the files, by path.
         mtime: Time of every entry, in seconds since 1970.
@@ -183,6 +185,12 @@ def runtime_layer(files: Iterable[LayerFile], *, mtime: int) -> Layer:
     return _layer("runtime", "runtime", placed, top, mtime)
 
 
+def signature_layer(data: bytes, *, root: str, mtime: int) -> Layer:
+    """Return the layer of the signature of the bundle at ``root``: beside it, where the runtime looks."""
+    top = image_path(root)
+    return _layer("signature", "signature", [LayerFile.of(f"{top}{SIGNATURE_SUFFIX}", data)], top, mtime)
+
+
 def layer_descriptor(layer: Layer, digest: Digest) -> Descriptor:
     """Return the descriptor of a layer, given the digest of its archive."""
     annotations = {LAYER_NAME: layer.name, LAYER_INPUT_DIGEST: layer.input_digest.hex}
@@ -214,4 +222,11 @@ def _layer(name: str, kind: Kind, files: list[LayerFile], top: str, mtime: int) 
             path = str(parent)
             modes[path] = tar.DIRECTORY_MODE if path == top or path.startswith(f"{top}/") else _ABOVE_ROOT_MODE
     shared = [path for path in modes if all(file.path.startswith(f"{path}/") for file in ordered)]
-    return Layer(name=name, kind=kind, directory=max(shared, key=len), files=ordered, directories=modes, mtime=mtime)
+    return Layer(
+        name=name,
+        kind=kind,
+        directory=max(shared, key=len, default=ordered[0].path),
+        files=ordered,
+        directories=modes,
+        mtime=mtime,
+    )

@@ -12,13 +12,15 @@ from tests.support.images import two_models
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.oci.compose import Base, Composed, Plan, compose
 from thoth_models_builder.oci.image_config import Created, labels
-from thoth_models_builder.oci.layers import bundle_layers
+from thoth_models_builder.oci.layers import bundle_layers, signature_layer
+from thoth_models_builder.oci.modelpack import make_config, make_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from thoth_models.bundle.manifest import Manifest
+    from thoth_models_builder.oci.layers import Layer
 
 
 def table(**properties: Any) -> dict[str, Any]:
@@ -134,3 +136,18 @@ def test_layers_are_those_of_the_image(place: Path) -> None:
     assert [f"sha256:{digest}" for digest in ours] == [
         layer["digest"] for layer in json.loads(composed.manifests[0])["layers"]
     ]
+
+
+def test_a_signature_is_a_small_file_beside_the_model(place: Path) -> None:
+    layer = signature_layer(b"{}", root="/models", mtime=0)
+    config, manifest = make_manifests(two_models(place / "b"), layer)
+    (descriptor,) = json.loads(manifest)["layers"]
+    assert descriptor["mediaType"] == "application/vnd.cncf.model.weight.config.v1.tar"
+    assert descriptor["annotations"]["org.cncf.model.filepath"] == "models.sig"
+    assert json.loads(config)["modelfs"]["diffIds"] == [f"sha256:{Digest.of(b'layer')}"]
+
+
+def make_manifests(manifest: Manifest, layer: Layer) -> tuple[bytes, bytes]:
+    pairs = [(layer, Digest.of(b"layer"))]
+    config = make_config(manifest, pairs, {}, Created())
+    return config, make_manifest(manifest, config, pairs, {})

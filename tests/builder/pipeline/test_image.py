@@ -28,6 +28,7 @@ from tests.support.images import (
 )
 from tests.support.imaging import Quiet, files, make
 from tests.support.registry_server import needs
+from tests.support.signing import make_key, sign_bundle
 from thoth_models.errors import BundleNotFoundError, VerificationError
 from thoth_models.verification.verify import verify
 from thoth_models_builder.errors import (
@@ -55,6 +56,40 @@ def _no_time_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def bundle(place: Path) -> Path:
     two_models(place / "bundle")
     return place / "bundle"
+
+
+# --- the signature ---
+
+
+@pytest.mark.signing
+@pytest.mark.parametrize("root", ["/models", "/srv/acme/bundle"])
+def test_the_signature_is_beside_the_bundle_in_a_layer_of_its_own(place: Path, bundle: Path, root: str) -> None:
+    before = make(bundle, f"oci:{place}/layout", root=root)
+    key = make_key(place)
+    data = sign_bundle(bundle, key).read_bytes()
+    report = make(bundle, f"oci:{place}/layout", root=root)
+    assert [layer.name for layer in report.layers] == [*(layer.name for layer in before.layers), "signature"]
+    assert [layer.is_reused for layer in report.layers] == [True] * len(before.layers) + [False]
+    tree = place / "tree"
+    for digest in layers(place / "layout").values():
+        with tarfile.open(place / "layout" / "blobs" / "sha256" / digest.removeprefix("sha256:")) as archive:
+            archive.extractall(tree, filter="tar")
+    assert (tree / f"{root[1:]}.sig").read_bytes() == data
+    assert verify(tree / root[1:], trust=key.public_file).signed_by is not None
+    assert make(bundle, f"oci:{place}/layout", root=root).digest == report.digest
+    make_writable(tree)
+
+
+@pytest.mark.signing
+def test_the_signature_of_another_bundle_is_not_packed(place: Path, bundle: Path) -> None:
+    make_bundle(place / "other", [invented_model("mini")])
+    path = sign_bundle(place / "other", make_key(place)).rename(place / "bundle.sig")
+    with pytest.raises(UsageError, match=r"bundle\.sig: expected a signature of the bundle .*, found one of "):
+        make(bundle, f"oci:{place}/layout")
+    path.write_bytes(b"a user's own")
+    with pytest.raises(UsageError, match=r"bundle\.sig: expected the signature of the bundle or no file"):
+        make(bundle, f"oci:{place}/layout")
+    assert not (place / "layout").exists()
 
 
 # --- the same bytes ---

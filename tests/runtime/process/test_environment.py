@@ -9,9 +9,13 @@ from thoth_models.errors import EnvironmentFault
 from thoth_models.process.environment import (
     DEFAULT_ROOT,
     THREADS_VARIABLE,
+    Trust,
     available_cores,
+    bundle_place,
     bundle_root,
+    checked_trust,
     stated_threads,
+    stated_trust,
     threads,
     usable_cores,
 )
@@ -114,3 +118,58 @@ def test_what_is_no_number_of_threads(monkeypatch: pytest.MonkeyPatch, text: str
     monkeypatch.setenv(THREADS_VARIABLE, text)
     with pytest.raises(EnvironmentFault, match="THOTH_MODELS_THREADS: expected an integer from 1 to 1024, found "):
         threads()
+
+
+# --- signatures ---
+
+
+def test_without_a_trust_setting_no_signature_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("THOTH_TRUST", "THOTH_TRUST_POLICY", "THOTH_MODELS_SIGNATURE"):
+        monkeypatch.delenv(name, raising=False)
+    assert stated_trust() is None
+    monkeypatch.setenv("THOTH_TRUST", " ")
+    monkeypatch.setenv("THOTH_TRUST_POLICY", "")
+    assert stated_trust() is None
+    assert bundle_place("/b").trust is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("", "require"), ("require", "require"), (" warn ", "warn"), ("off", None)]
+)
+def test_policies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, policy: str, expected: str | None) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THOTH_TRUST", "keys")
+    monkeypatch.setenv("THOTH_TRUST_POLICY", policy)
+    monkeypatch.setenv("THOTH_MODELS_SIGNATURE", "mounted/bundle.sig")
+    trust = bundle_place("/b").trust
+    assert trust == stated_trust()
+    if expected is None:
+        assert trust is None
+    else:
+        assert trust is not None
+        assert (trust.policy, trust.path) == (expected, tmp_path / "keys")
+        assert trust.signature == tmp_path / "mounted" / "bundle.sig"
+
+
+@pytest.mark.parametrize(
+    ("place", "policy", "said"),
+    [
+        ("keys", "on", "THOTH_TRUST_POLICY: expected require, warn or off, found 'on'"),
+        ("", "on", "THOTH_TRUST_POLICY: expected require, warn or off, found 'on'"),
+        ("", "require", "THOTH_TRUST_POLICY: expected THOTH_TRUST beside 'require'"),
+        ("", "warn", "THOTH_TRUST_POLICY: expected THOTH_TRUST beside 'warn'"),
+    ],
+)
+def test_a_trust_setting_that_means_nothing_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, place: str, policy: str, said: str
+) -> None:
+    monkeypatch.setenv("THOTH_TRUST", place)
+    monkeypatch.setenv("THOTH_TRUST_POLICY", policy)
+    with pytest.raises(EnvironmentFault, match=said):
+        bundle_place("/b")
+
+
+def test_a_path_as_trust_requires_a_signature(tmp_path: Path) -> None:
+    assert checked_trust(None) is None
+    assert checked_trust(str(tmp_path)) == Trust(path=tmp_path, policy="require")
+    assert checked_trust(Trust(path=tmp_path, policy="warn")) == Trust(path=tmp_path, policy="warn")

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.findings import bounded
+from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import ContentDigest, Digest
 from thoth_models.errors import Problem
-from thoth_models.verification.regular_file import NotRegularError, RegularFile, kind_of, mode_of
+from thoth_models.verification.regular_file import NotRegularError, RegularFile, kind_of, mode_of, read_small
 
 
 def count_descriptors() -> int:
@@ -82,3 +83,18 @@ def test_nothing_there(tmp_path: Path) -> None:
 )
 def test_kinds_in_words(mode: int, kind: str) -> None:
     assert kind_of(mode) == kind
+
+
+def test_a_small_file_is_read_through_symlinks(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "fifo")
+    assert read_small(tmp_path / "link", 5) == b"12345"
+    for name, said in {"link": "expected at most 4 bytes, found 5", "fifo": "found a FIFO", ".": "a directory"}.items():
+        with pytest.raises(FormatError, match=said):
+            read_small(tmp_path / name, 4)
+    with pytest.raises((OSError, FormatError)):
+        read_small(tmp_path / "loop", 5)
+    with pytest.raises(FileNotFoundError):
+        read_small(tmp_path / "absent", 5)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.manifest import MANIFEST_NAME
 from thoth_models.bundle.signature import MAX_SIGNATURE, Signature, Statement
 from thoth_models.verification.regular_file import read_small
 from thoth_models.verification.signature_file import signature_path
@@ -19,6 +20,8 @@ from thoth_models_builder.trust import signing
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from thoth_models.verification.verify import VerificationReport
 
 PASSWORD_VARIABLE = signing.PASSWORD_VARIABLE
 
@@ -74,6 +77,30 @@ def sign(options: SignOptions) -> SignReport:
         files=len(bundle.manifest.files) + 2,
         signed_by=signed.signer,
     )
+
+
+def read_signature(bundle: VerificationReport) -> bytes | None:
+    """Return the signature beside a bundle, which must be about this bundle; None if there is none.
+
+    Who signed is not looked at: that is for those to decide who use the bundle.
+
+    Raises:
+        UsageError: Another file is there, the signature is about another bundle, or it cannot be read.
+    """
+    path = signature_path(bundle.root)
+    try:
+        data = read_small(path, MAX_SIGNATURE)
+        statement = Statement.from_bytes(Signature.from_bytes(data).payload)
+    except FileNotFoundError:
+        return None
+    except FormatError as error:
+        raise UsageError(f"{path}: expected the signature of the bundle or no file, found another: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: expected a readable file, found: {error.strerror or error}") from error
+    if statement.files != Statement.of(bundle.manifest).files:
+        signed = statement.files.get(MANIFEST_NAME)
+        raise UsageError(f"{path}: expected a signature of the bundle {bundle.bundle_digest}, found one of {signed}")
+    return data
 
 
 def _previous(path: Path) -> bytes | None:
