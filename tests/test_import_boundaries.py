@@ -215,7 +215,7 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
             },
         ),
         ("thoth_qdrant", {"thoth_models.adapters.thoth_qdrant"}),
-        ("cryptography", {"thoth_models.verification.signers", "thoth_models_builder.trust.signing"}),
+        ("cryptography", {"thoth_models.verification.signatures.signers", "thoth_models_builder.trust.signing"}),
         ("cyclonedx", {"thoth_models_builder.trust.sbom"}),
         ("packageurl", {"thoth_models_builder.trust.sbom"}),
         ("rich", {"thoth_models_builder.cli.compile_progress", "thoth_models_builder.cli.terminal"}),

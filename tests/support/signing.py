@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.bundle.manifest import Manifest
-from thoth_models.bundle.signature import Signature, Statement, pre_authentication
-from thoth_models.verification.signature_file import signature_path
-from thoth_models.verification.trust_store import fingerprint
+from thoth_models.verification.signatures.signature import Signature, Statement, pre_authentication
+from thoth_models.verification.signatures.signature_file import signature_path
+from thoth_models.verification.signatures.trust_store import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME
-from thoth_models.bundle.signature import SIGNATURE_SUFFIX
+from thoth_models.verification.signatures.signature import SIGNATURE_SUFFIX
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci import tar_headers as tar
 from thoth_models_builder.oci.descriptors import OCI_LAYER, Descriptor

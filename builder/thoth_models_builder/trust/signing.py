@@ -1,7 +1,7 @@
 """Sign the statement about a bundle with a private key, in the OpenSSF model-signing format; with its certificate too.
 
-The format, and how a signature is verified, are the runtime's: :mod:`thoth_models.bundle.signature`. The library is in
-the extra ``signing``, because builds do not need it.
+The format, and how a signature is verified, are the runtime's: :mod:`thoth_models.verification.signatures.signature`.
+The library is in the extra ``signing``, because builds do not need it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from thoth_models.bundle.canonical_json import FormatError
-from thoth_models.bundle.signature import MAX_CERTIFICATES, Signature, pre_authentication
 from thoth_models.verification.regular_file import read_small
-from thoth_models.verification.signers import RefusedSignatureError, verify_signature
-from thoth_models.verification.trust_store import CURVES, MAX_TRUST_FILE, TrustStore, fingerprint
+from thoth_models.verification.signatures.signature import MAX_CERTIFICATES, Signature, pre_authentication
+from thoth_models.verification.signatures.signers import RefusedSignatureError, verify_signature
+from thoth_models.verification.signatures.trust_store import CURVES, MAX_TRUST_FILE, TrustStore, fingerprint
 from thoth_models_builder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.x509 import Certificate
 
-    from thoth_models.bundle.signature import Statement
+    from thoth_models.verification.signatures.signature import Statement
 
 PASSWORD_VARIABLE: Final = "THOTH_KEY_PASSWORD"  # noqa: S105 - the name of a variable
 """The password of an encrypted private key. Not an option, which other users of the machine could see."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from thoth_models.bundle.golden import Golden
     from thoth_models.bundle.manifest import BuiltModel, Model, Variant
     from thoth_models.process.environment import Trust
-    from thoth_models.verification.signature_file import SignatureCheck
+    from thoth_models.verification.signatures.signature_file import SignatureCheck
 
 _MAX_INDEX_SIZE = 64 * 1024 * 1024
 """Maximum size of a manifest or checksum list in bytes; a real one has a few kilobytes per model."""
@@ -298,7 +298,7 @@ def _check_signature(root: Path, trust: Trust | None, digest: Digest) -> Signatu
     """Verify that a bundle with this digest was signed, before anything parses its manifest."""
     if trust is None:
         return None
-    from thoth_models.verification.signature_file import SignatureCheck  # noqa: PLC0415 - only where it is asked for
+    from thoth_models.verification.signatures.signature_file import SignatureCheck  # noqa: PLC0415 - only where it is asked for
 
     check = SignatureCheck(root, trust)
     check.check_manifest(digest)

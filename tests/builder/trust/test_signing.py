@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.signing import make_certificate, make_key
 from thoth_models.bundle.digest import Digest
-from thoth_models.bundle.signature import Signature, Statement
-from thoth_models.verification.signers import verify_signature
-from thoth_models.verification.trust_store import TrustStore, read_trust_store
+from thoth_models.verification.signatures.signature import Signature, Statement
+from thoth_models.verification.signatures.signers import verify_signature
+from thoth_models.verification.signatures.trust_store import TrustStore, read_trust_store
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.trust.signing import PASSWORD_VARIABLE, sign
 

@@ -17,13 +17,13 @@ from tests.support.signing import make_certificate, make_key, sign_bundle, signe
 from thoth_models import EmbeddingManager, ManagerConfig, VerificationError, load_embedding, verify
 from thoth_models.bundle import manifest as manifests
 from thoth_models.bundle.digest import Digest
-from thoth_models.bundle.signature import MAX_SIGNATURE, Signature
 from thoth_models.cli.main import main
 from thoth_models.compat.named_model import NamedModel
 from thoth_models.errors import EnvironmentFault, ModelUnavailableError
 from thoth_models.switching.choice import choose_embeddings
 from thoth_models.switching.sides import Hosted
-from thoth_models.verification import signature_file
+from thoth_models.verification.signatures import signature_file
+from thoth_models.verification.signatures.signature import MAX_SIGNATURE, Signature
 from thoth_models_builder.cli.main import main as builder
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import MANIFEST_NAME
-from thoth_models.bundle.signature import MAX_SIGNATURE, Signature, Statement
 from thoth_models.verification.regular_file import read_small
-from thoth_models.verification.signature_file import signature_path
+from thoth_models.verification.signatures.signature import MAX_SIGNATURE, Signature, Statement
+from thoth_models.verification.signatures.signature_file import signature_path
 from thoth_models.verification.verify import open_bundle
 from thoth_models_builder.errors import OutputError, UsageError
 from thoth_models_builder.reports.results import SignReport

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.signing import make_certificate, make_key
 from thoth_models.errors import EnvironmentFault
-from thoth_models.verification import trust_store
-from thoth_models.verification.trust_store import MAX_TRUST_FILE, fingerprint, point_of, read_trust_store
+from thoth_models.verification.signatures import trust_store
+from thoth_models.verification.signatures.trust_store import MAX_TRUST_FILE, fingerprint, point_of, read_trust_store
 
 if TYPE_CHECKING:
     from pathlib import Path

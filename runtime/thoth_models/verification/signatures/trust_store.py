@@ -2,7 +2,7 @@
 
 The library that reads such files, cryptography, takes longer to import for that than for all else that a signature by a
 key needs. So PEM is decoded here, keys are recognised by what all keys of a curve have in common, and certificates are
-left to the library: :mod:`thoth_models.verification.signers`.
+left to the library: :mod:`thoth_models.verification.signatures.signers`.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ import pytest
 
 from tests.support.signing import make_certificate, make_key, signed
 from thoth_models.bundle.digest import Digest
-from thoth_models.bundle.signature import Signature, Statement
 from thoth_models.errors import EnvironmentFault
-from thoth_models.verification.signers import RefusedSignatureError, verify_signature
-from thoth_models.verification.trust_store import TrustStore, fingerprint, read_trust_store
+from thoth_models.verification.signatures.signature import Signature, Statement
+from thoth_models.verification.signatures.signers import RefusedSignatureError, verify_signature
+from thoth_models.verification.signatures.trust_store import TrustStore, fingerprint, read_trust_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,9 +77,9 @@ def test_a_key_takes_only_the_curves_of_the_library() -> None:
     """The rest of it takes longer to import than all that a signature by a key needs."""
     code = (
         "import sys; from cryptography.hazmat.primitives.asymmetric import ec; before = set(sys.modules)\n"
-        "from thoth_models.bundle.signature import Signature\n"
-        "from thoth_models.verification.signers import RefusedSignatureError, verify_signature\n"
-        "from thoth_models.verification.trust_store import TrustStore, fingerprint\n"
+        "from thoth_models.verification.signatures.signature import Signature\n"
+        "from thoth_models.verification.signatures.signers import RefusedSignatureError, verify_signature\n"
+        "from thoth_models.verification.signatures.trust_store import TrustStore, fingerprint\n"
         f"key = bytes.fromhex({'3059301306072a8648ce3d020106082a8648ce3d030107034200' + POINT!r})\n"
         "try: verify_signature(Signature(payload=b'', signature=b''), TrustStore(keys={fingerprint(key): key}))\n"
         "except RefusedSignatureError: print([m for m in set(sys.modules) - before if m.startswith('cryptography')])"

@@ -14,7 +14,7 @@ from tests.support.bundles import invented_model, make_bundle
 from tests.support.signing import make_key, sign_bundle
 from thoth_models.errors import InvalidInputError
 from thoth_models.process.environment import Trust
-from thoth_models.verification.signature_file import SignatureCheck, signature_path
+from thoth_models.verification.signatures.signature_file import SignatureCheck, signature_path
 from thoth_models.verification.verify import open_bundle, verify
 
 if TYPE_CHECKING:

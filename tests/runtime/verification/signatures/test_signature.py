@@ -11,7 +11,7 @@ import pytest
 from tests.support.bundles import invented_model, make_bundle
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
-from thoth_models.bundle.signature import Signature, Statement, pre_authentication
+from thoth_models.verification.signatures.signature import Signature, Statement, pre_authentication
 
 if TYPE_CHECKING:
     from collections.abc import Callable

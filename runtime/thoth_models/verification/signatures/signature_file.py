@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.manifest import MANIFEST_NAME
-from thoth_models.bundle.signature import MAX_SIGNATURE, SIGNATURE_SUFFIX, Signature, Statement
 from thoth_models.errors import EnvironmentFault, Problem, VerificationError
 from thoth_models.events import log_event
 from thoth_models.process.environment import TRUST_VARIABLE
 from thoth_models.verification.entries import reason
 from thoth_models.verification.regular_file import read_small
-from thoth_models.verification.signers import RefusedSignatureError, verify_signature
-from thoth_models.verification.trust_store import read_trust_store
+from thoth_models.verification.signatures.signature import MAX_SIGNATURE, SIGNATURE_SUFFIX, Signature, Statement
+from thoth_models.verification.signatures.signers import RefusedSignatureError, verify_signature
+from thoth_models.verification.signatures.trust_store import read_trust_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from thoth_models.bundle.hidden_characters import escaped
-from thoth_models.bundle.signature import MAX_CERTIFICATES
 from thoth_models.errors import EnvironmentFault
 from thoth_models.process.environment import TRUST_VARIABLE
-from thoth_models.verification.trust_store import CURVES, point_of
+from thoth_models.verification.signatures.signature import MAX_CERTIFICATES
+from thoth_models.verification.signatures.trust_store import CURVES, point_of
 
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.x509.verification import Policy
 
-    from thoth_models.bundle.signature import Signature
-    from thoth_models.verification.trust_store import TrustStore
+    from thoth_models.verification.signatures.signature import Signature
+    from thoth_models.verification.signatures.trust_store import TrustStore
 
 _HASHES: Final = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 """The hash of each curve: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_common.proto."""
