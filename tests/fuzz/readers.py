@@ -26,6 +26,7 @@ from thoth_models.bundle.golden import Golden
 from thoth_models.bundle.manifest import Manifest
 from thoth_models.bundle.report import Report
 from thoth_models.errors import ManifestError
+from thoth_models.verification.signatures.signature import Signature, Statement
 from thoth_models_builder.bundle.code.references import without_code
 from thoth_models_builder.engine.archive_reader import write_layout
 from thoth_models_builder.errors import (
@@ -230,6 +231,16 @@ def _views(data: bytes) -> None:
             tensor.view(memoryview(bytes(4096)))
 
 
+def _signature(data: bytes) -> None:
+    Statement.from_bytes(Signature.from_bytes(data).payload)
+
+
+def _signatures() -> list[bytes]:
+    payload = Statement(name="fuzz", files={"manifest.json": Digest.of(b""), "mini/a": Digest.of(b"a")}).to_bytes()
+    key = Signature(payload=payload, signature=b"made", key=Digest.of(b"key"))
+    return [key.to_bytes(), Signature(payload=payload, signature=b"made", certificates=(b"one", b"two")).to_bytes()]
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
@@ -242,6 +253,7 @@ READERS: Final = {
         seeds=[Golden(texts=("a", "b"), prompts=("", "c"), vectors=np.ones((2, 2), np.float32)).to_bytes()],
         errors=(FormatError,),
     ),
+    "signature": Reader(read=_signature, seeds=_signatures(), errors=(FormatError,)),
     "tensors": Reader(read=_views, seeds=[_tensors()], errors=(FormatError,)),
     "lock": Reader(
         read=lambda data: Lock.from_bytes(data, "models.lock"),
