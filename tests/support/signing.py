@@ -84,6 +84,7 @@ def make_certificate(
     *,
     is_authority: bool = False,
     may_sign: bool = True,
+    may_issue: bool = True,
     curve: str = "SECP256R1",
     begin: int = 0,
     days: int = 365,
@@ -102,7 +103,11 @@ def make_certificate(
         ),
         False,
     )
-    usage |= {"key_cert_sign": is_authority, "digital_signature": may_sign and not is_authority}
+    usage |= {
+        "key_cert_sign": is_authority and may_issue,
+        "crl_sign": is_authority,
+        "digital_signature": may_sign and not is_authority,
+    }
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from thoth_models.bundle.digest import Digest
+from thoth_models.verification.signatures.signature_file import signature_path
 from thoth_models_builder.bundle import write_tree
 from thoth_models_builder.bundle.compose_manifest import compose
 from thoth_models_builder.bundle.write_report import refuse_foreign_report, write_report
@@ -114,6 +115,9 @@ def build(options: BuildOptions, watcher: BuildWatcher) -> BuildReport:
                 raise
             # Such as a directory that may only be read; the bundle is what was asked for.
             watcher.note(f"the measured figures are not kept: {error}")
+        signature = signature_path(options.output.resolve())
+        if previous is not None and not is_unchanged and signature.exists():
+            watcher.note(f"{signature} is that of the bundle before: `thoth-bundle sign` signs this one")
     return BuildReport(
         output=str(options.output),
         report=None if report is None else str(report),

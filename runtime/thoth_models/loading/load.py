@@ -66,8 +66,9 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
         SpaceMismatchError: Only a model of another embedding space could answer, and that is not accepted.
         BundleNotFoundError: The bundle does not exist.
         ManifestError: The manifest is malformed.
-        VerificationError: It is another bundle than the expected one, or the manifest was changed. (If model files were
-            changed, that is a failed attempt.)
+        VerificationError: It is another bundle than the expected one, ``THOTH_TRUST`` asks for a signature that it does
+            not have, or the manifest was changed. (If model files were changed, that is a failed attempt.)
+        EnvironmentFault: A setting in the environment cannot be used.
         ModelUnavailableError: None of the variants that may answer could be loaded; has each attempt.
         OfflineViolation: Loading tried to use the network.
         LoadTimeout: The deadline passed; has the stacks of all threads. The loading thread keeps running.

@@ -109,6 +109,21 @@ def test_a_file_in_the_place_of_the_report_is_kept(project: Project) -> None:
     assert notes.read_text(encoding="utf-8") == "my own"
 
 
+def test_a_signature_of_the_bundle_before_is_named(project: Project) -> None:
+    write_files(project.root / "model", model_files("mini"))
+    project.specify({"mini": {"sources": [DIRECTORY]}})
+    project.lock()
+    signature = project.output.with_name(f"{project.output.name}.sig")
+    signature.write_bytes(b"a signature")
+    project.build()
+    assert project.build().is_unchanged
+    assert not [note for note in project.watcher.notes if "thoth-bundle sign" in note]
+    project.specify({"mini": {"sources": [DIRECTORY], "aliases": ["small"]}})
+    project.build()
+    assert project.watcher.notes[-1].startswith(f"{signature} is that of the bundle before: `thoth-bundle sign`")
+    assert signature.read_bytes() == b"a signature"
+
+
 def test_the_same_bytes_from_another_source_are_the_same_bundle(
     project: Project, hub: HubSimulator, find_links: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,6 +127,13 @@ def test_a_signer_cannot_issue_certificates(tmp_path: Path, root: Certified) -> 
         verify_signature(signed(STATEMENT, forged.key, [forged, signer]), trusting(root))
 
 
+def test_an_authority_that_may_not_issue_certificates(tmp_path: Path, root: Certified) -> None:
+    authority = make_certificate(tmp_path, "authority", root, is_authority=True, may_issue=False)
+    signer = make_certificate(tmp_path, "signer", authority)
+    with pytest.raises(RefusedSignatureError, match="issued below"):
+        verify_signature(signed(STATEMENT, signer.key, [signer, authority]), trusting(root))
+
+
 def test_a_certificate_that_is_not_for_signing(tmp_path: Path, root: Certified) -> None:
     signer = make_certificate(tmp_path, "signer", root, may_sign=False)
     with pytest.raises(RefusedSignatureError, match="expected a certificate for digital signatures"):
