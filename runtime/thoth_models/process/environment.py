@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from thoth_models.errors import EnvironmentFault, InvalidInputError
 from thoth_models.process.cgroups import ROOT, cpu_quota, memory_limit
@@ -37,6 +37,7 @@ MEMORY_VARIABLE = "THOTH_MODELS_MEMORY"
 _SHARE = 0.6
 """Share of the memory for models. The rest is for the interpreter, for the batch in progress, and for the service."""
 
+_POLICIES: Final[dict[str, Literal["require", "warn"]]] = {"require": "require", "warn": "warn"}
 _DIGEST_FORM = "a bundle digest of 64 lower-case hexadecimal digits"
 _MAX_THREADS = 1024  # a larger value is a typing error, not a machine
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -120,7 +121,8 @@ def stated_trust() -> Trust | None:
     policy = os.environ.get(TRUST_POLICY_VARIABLE, "").strip() or ("require" if place else "off")
     if policy == "off":
         return None
-    if policy not in ("require", "warn"):
+    chosen = _POLICIES.get(policy)
+    if chosen is None:
         raise EnvironmentFault(f"{TRUST_POLICY_VARIABLE}: expected require, warn or off, found {policy!r:.80}")
     if not place:
         raise EnvironmentFault(
@@ -128,7 +130,7 @@ def stated_trust() -> Trust | None:
         )
     signature = os.environ.get(SIGNATURE_VARIABLE, "").strip()
     return Trust(
-        path=Path(place).absolute(), policy=policy, signature=Path(signature).absolute() if signature else None
+        path=Path(place).absolute(), policy=chosen, signature=Path(signature).absolute() if signature else None
     )
 
 

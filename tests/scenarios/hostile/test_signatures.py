@@ -17,9 +17,11 @@ from tests.support.signing import make_certificate, make_key, sign_bundle, signe
 from thoth_models import EmbeddingManager, ManagerConfig, VerificationError, load_embedding, verify
 from thoth_models.bundle import manifest as manifests
 from thoth_models.bundle.digest import Digest
+from thoth_models.cli.doctor import check_quickly
 from thoth_models.cli.main import main
 from thoth_models.compat.named_model import NamedModel
 from thoth_models.errors import EnvironmentFault, ModelUnavailableError
+from thoth_models.process.environment import bundle_place
 from thoth_models.switching.choice import choose_embeddings
 from thoth_models.switching.sides import Hosted
 from thoth_models.verification.signatures import signature_file
@@ -129,6 +131,14 @@ def test_no_command_uses_a_bundle_that_is_not_signed(
     assert f"{another}.sig: signature: expected a signature of this bundle, found nothing" in said.replace("\n", "")
     assert "hint: sign the bundle with `thoth-bundle sign`" in said
     assert command(str(bundle)) == 0
+
+
+@pytest.mark.usefixtures("trust")
+def test_a_health_check_does_not_pass_a_bundle_that_is_not_signed(bundle: Path, another: Path) -> None:
+    """The function of ``doctor --quick``, which the command calls after another one that opens the bundle."""
+    with pytest.raises(VerificationError, match="signature"):
+        check_quickly(bundle_place(another))
+    assert check_quickly(bundle_place(bundle)).model == "mini"
 
 
 def test_without_trust_any_bundle_is_used(another: Path) -> None:
