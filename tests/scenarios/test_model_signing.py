@@ -84,6 +84,7 @@ def test_we_accept_their_signature_with_a_certificate(bundle: Path, tmp_path: Pa
     assert verify(bundle, trust=root.file).signed_by == "the certificate of CN=signer"
 
 
+@pytest.mark.hostile
 def test_what_their_signature_leaves_out_is_not_accepted(bundle: Path, tmp_path: Path) -> None:
     key = make_key(tmp_path)
     finished = model_signing(

@@ -12,11 +12,13 @@ from thoth_models.verification.signatures.signature_file import signature_path
 from thoth_models.verification.signatures.trust_store import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.x509 import Certificate
+
+    from thoth_models.bundle.digest import Digest
 
 _BEGIN = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
@@ -41,8 +43,8 @@ class Key:
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec
 
-        algorithm = {256: hashes.SHA256, 384: hashes.SHA384, 521: hashes.SHA512}[self.private.curve.key_size]
-        return self.private.sign(pre_authentication(payload), ec.ECDSA(algorithm()))
+        sizes: dict[int, hashes.HashAlgorithm] = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
+        return self.private.sign(pre_authentication(payload), ec.ECDSA(sizes[self.private.curve.key_size]))
 
 
 def make_key(directory: Path, name: str = "release", curve: str = "SECP256R1", *, password: bytes | None = None) -> Key:
@@ -141,10 +143,15 @@ def statement_about(root: Path) -> Statement:
     return Statement.of(Manifest.from_bytes((root / "manifest.json").read_bytes()))
 
 
-def sign_bundle(root: Path, key: Key, certificates: Sequence[Certified] = (), **changes: object) -> Path:
+def sign_bundle(
+    root: Path,
+    key: Key,
+    certificates: Sequence[Certified] = (),
+    changes: Mapping[str, Digest | None] | None = None,
+) -> Path:
     """Write a signature beside a bundle, with some files changed in it: another digest, or None for a file left out."""
     statement = statement_about(root)
-    files: dict[str, Any] = {**statement.files, **changes}
+    files: dict[str, Digest | None] = {**statement.files, **(changes or {})}
     statement = replace(statement, files={path: digest for path, digest in files.items() if digest is not None})
     path = signature_path(root.resolve())
     path.write_bytes(signed(statement, key, certificates).to_bytes())

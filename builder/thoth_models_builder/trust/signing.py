@@ -73,9 +73,14 @@ def sign(statement: Statement, key: Path, certificate: Path | None = None, chain
         raise UsageError(f"expected at most {MAX_CERTIFICATES} certificates, found {len(certificates)}")
     if certificates and certificates[0].public_key() != private.public_key():
         raise UsageError(f"{certificate}: expected the certificate of the key in {key}, found that of another key")
-    algorithm = {"secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384, "secp521r1": hashes.SHA512}[private.curve.name]
+    algorithms: dict[str, hashes.HashAlgorithm] = {
+        "secp256r1": hashes.SHA256(),
+        "secp384r1": hashes.SHA384(),
+        "secp521r1": hashes.SHA512(),
+    }
+    algorithm = algorithms[private.curve.name]
     payload = statement.to_bytes()
-    made = private.sign(pre_authentication(payload), ec.ECDSA(algorithm(), deterministic_signing=True))
+    made = private.sign(pre_authentication(payload), ec.ECDSA(algorithm, deterministic_signing=True))
     encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     public = private.public_key().public_bytes(encoding, form)
     in_der = tuple(one.public_bytes(encoding) for one in certificates)

@@ -80,6 +80,7 @@ def test_the_signature_is_beside_the_bundle_in_a_layer_of_its_own(place: Path, b
     make_writable(tree)
 
 
+@pytest.mark.hostile
 @pytest.mark.signing
 def test_the_signature_of_another_bundle_is_not_packed(place: Path, bundle: Path) -> None:
     make_bundle(place / "other", [invented_model("mini")])

@@ -111,6 +111,7 @@ def refused(root: Path) -> str:
     return "\n".join(map(str, caught.value.problems))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
 @pytest.mark.usefixtures("trust")
 def test_no_call_uses_a_bundle_that_is_not_signed(bundle: Path, another: Path, call: Callable[[Path], object]) -> None:
@@ -121,6 +122,7 @@ def test_no_call_uses_a_bundle_that_is_not_signed(bundle: Path, another: Path, c
     call(bundle)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
 @pytest.mark.usefixtures("trust")
 def test_no_command_uses_a_bundle_that_is_not_signed(
@@ -133,6 +135,7 @@ def test_no_command_uses_a_bundle_that_is_not_signed(
     assert command(str(bundle)) == 0
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_a_health_check_does_not_pass_a_bundle_that_is_not_signed(bundle: Path, another: Path) -> None:
     """The function of ``doctor --quick``, which the command calls after another one that opens the bundle."""
@@ -151,6 +154,7 @@ def test_without_trust_any_bundle_is_used(another: Path) -> None:
 # --- one test for each attack ---
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_one_byte_of_a_weight(bundle: Path) -> None:
     flip_bit(bundle, WEIGHTS)
@@ -160,6 +164,7 @@ def test_one_byte_of_a_weight(bundle: Path) -> None:
         verify(bundle, trust=os.environ["THOTH_TRUST"])
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_an_added_file(bundle: Path) -> None:
     with opened(bundle):
@@ -170,6 +175,7 @@ def test_an_added_file(bundle: Path) -> None:
         verify(bundle, trust=os.environ["THOTH_TRUST"])
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_a_swapped_tokenizer_and_a_manifest_that_was_sealed_again(bundle: Path, another: Path) -> None:
     before, after = verify(bundle).bundle_digest, verify(another).bundle_digest
@@ -179,6 +185,7 @@ def test_a_swapped_tokenizer_and_a_manifest_that_was_sealed_again(bundle: Path, 
     )
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_another_key(bundle: Path, key: Key, tmp_path: Path) -> None:
     other = make_key(tmp_path, "other")
@@ -196,6 +203,7 @@ def test_another_key(bundle: Path, key: Key, tmp_path: Path) -> None:
         assert "expected a signature of this payload by the key" in refused(bundle)
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_a_payload_that_was_changed_after_it_was_signed(bundle: Path, another: Path) -> None:
     """The rest of the file is that of the real signature."""
@@ -205,25 +213,28 @@ def test_a_payload_that_was_changed_after_it_was_signed(bundle: Path, another: P
     assert "expected a signature of this payload by the key" in refused(another)
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_a_file_that_differs_from_what_was_signed(bundle: Path, key: Key) -> None:
     """Though the manifest is the signed one: a signer who hashed other files than those that it lists."""
     other = Digest.of(b"other")
-    sign_bundle(bundle, key, **{WEIGHTS: other})
+    sign_bundle(bundle, key, changes={WEIGHTS: other})
     assert f"{WEIGHTS}: signature: expected sha256 {other}, as it was signed, found sha256 " in refused(bundle)
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_files_that_were_not_signed_and_files_that_are_not_there(bundle: Path, key: Key) -> None:
-    sign_bundle(bundle, key, **{WEIGHTS: None, "mini/source/gone": Digest.of(b"gone")})
+    sign_bundle(bundle, key, changes={WEIGHTS: None, "mini/source/gone": Digest.of(b"gone")})
     assert refused(bundle).splitlines() == [
         "mini/source/gone: signature: expected a file of the bundle, as it was signed, found none in the manifest",
         f"{WEIGHTS}: signature: expected a file that was signed, found one that was not",
     ]
-    sign_bundle(bundle, key, **{"manifest.json": None})
+    sign_bundle(bundle, key, changes={"manifest.json": None})
     assert "found one of a directory without a manifest" in refused(bundle)
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_a_malformed_signature(bundle: Path) -> None:
     path = bundle.with_name("bundle.sig")
@@ -233,12 +244,14 @@ def test_a_malformed_signature(bundle: Path) -> None:
         assert "expected a signature in the model-signing format, found another file" in refused(bundle)
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_a_huge_signature_is_not_read(bundle: Path) -> None:
     os.truncate(bundle.with_name("bundle.sig"), MAX_SIGNATURE + 1)
     assert f"expected at most {MAX_SIGNATURE} bytes, found {MAX_SIGNATURE + 1}" in refused(bundle)
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_a_signature_that_is_no_regular_file(bundle: Path) -> None:
     path = bundle.with_name("bundle.sig")
@@ -247,6 +260,7 @@ def test_a_signature_that_is_no_regular_file(bundle: Path) -> None:
     assert "expected a regular file, found a FIFO" in refused(bundle)
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_an_older_bundle_that_was_signed_too_does_not_pass_the_pin_of_a_newer_one(
     bundle: Path, another: Path, key: Key, monkeypatch: pytest.MonkeyPatch
@@ -260,6 +274,7 @@ def test_an_older_bundle_that_was_signed_too_does_not_pass_the_pin_of_a_newer_on
     load_embedding(root=bundle)
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("trust")
 def test_the_manifest_of_a_bundle_that_is_not_signed_is_not_parsed(
     another: Path, monkeypatch: pytest.MonkeyPatch
@@ -271,6 +286,7 @@ def test_the_manifest_of_a_bundle_that_is_not_signed_is_not_parsed(
     refused(another)
 
 
+@pytest.mark.hostile
 def test_a_certificate_of_another_authority(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = (make_certificate(tmp_path, name, is_authority=True) for name in ("ours", "theirs"))
     monkeypatch.setenv("THOTH_TRUST", str(ours.file))

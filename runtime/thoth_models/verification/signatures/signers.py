@@ -131,12 +131,13 @@ def _verify_with_certificates(signature: Signature, store: TrustStore) -> str:
 def _check_usage(signer: x509.Certificate) -> None:
     """Check that a certificate is meant for signing, as the reference implementation does."""
     from cryptography import x509  # noqa: PLC0415
+    from cryptography.x509.oid import ExtendedKeyUsageOID  # noqa: PLC0415
 
     for extension in signer.extensions:
         value = extension.value
         if isinstance(value, x509.KeyUsage) and value.digital_signature:
             return
-        if isinstance(value, x509.ExtendedKeyUsage) and x509.ExtendedKeyUsageOID.CODE_SIGNING in value:
+        if isinstance(value, x509.ExtendedKeyUsage) and ExtendedKeyUsageOID.CODE_SIGNING in value:
             return
     raise RefusedSignatureError("a certificate for digital signatures or for signing code", "one for neither")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -53,9 +53,12 @@ def test_a_bundle_is_signed_and_stays_as_it_is(bundle: Path, key: Key) -> None:
 def test_no_model_file_is_read(bundle: Path, key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     real = os.open
-    monkeypatch.setattr(
-        os, "open", lambda path, *rest, **more: [opened.append(str(path)), real(path, *rest, **more)][1]
-    )
+
+    def note(path: str, *rest: Any, **more: Any) -> int:
+        opened.append(str(path))
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", note)
     sign(SignOptions(bundle=bundle, key=key.file))
     in_the_bundle = {path.removeprefix(f"{bundle}/") for path in opened if path.startswith(f"{bundle}/")}
     assert in_the_bundle == {"manifest.json", "SHA256SUMS"}

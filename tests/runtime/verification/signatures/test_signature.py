@@ -83,6 +83,7 @@ MATERIAL = "verificationMaterial"
 ENVELOPE = "dsseEnvelope"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -110,6 +111,7 @@ def test_a_file_that_is_no_signature(change: Callable[[dict[str, Any]], None], s
 RESOURCES = ("predicate", "resources")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -60,9 +60,8 @@ def test_a_check_says_who_signed_after_the_manifest_was_found_to_be_signed(bundl
     key = make_key(tmp_path)
     sign_bundle(bundle, key)
     check = SignatureCheck(bundle, Trust(path=key.public_file))
-    assert check.signer is None
     opened = open_bundle(bundle)
     check.check_manifest(opened.bundle_digest)
     check.check_files(opened.manifest)
-    assert check.signer is not None
+    assert (check.signer or "").startswith("the key ")
     assert check.warnings == ()

@@ -113,6 +113,7 @@ def signer_of(directory: Path) -> Certified:
     return make_certificate(directory, "root", is_authority=True)
 
 
+@pytest.mark.hostile
 def test_a_chain_that_brings_its_own_authority_is_not_trusted(tmp_path: Path, root: Certified) -> None:
     fake = signer_of(tmp_path)
     signer = make_certificate(tmp_path, "signer", fake)
@@ -120,6 +121,7 @@ def test_a_chain_that_brings_its_own_authority_is_not_trusted(tmp_path: Path, ro
         verify_signature(signed(STATEMENT, signer.key, [signer, fake]), trusting(root))
 
 
+@pytest.mark.hostile
 def test_a_signer_cannot_issue_certificates(tmp_path: Path, root: Certified) -> None:
     signer = make_certificate(tmp_path, "signer", root)
     forged = make_certificate(tmp_path, "forged", signer)
@@ -127,6 +129,7 @@ def test_a_signer_cannot_issue_certificates(tmp_path: Path, root: Certified) -> 
         verify_signature(signed(STATEMENT, forged.key, [forged, signer]), trusting(root))
 
 
+@pytest.mark.hostile
 def test_an_authority_that_may_not_issue_certificates(tmp_path: Path, root: Certified) -> None:
     authority = make_certificate(tmp_path, "authority", root, is_authority=True, may_issue=False)
     signer = make_certificate(tmp_path, "signer", authority)
@@ -134,12 +137,14 @@ def test_an_authority_that_may_not_issue_certificates(tmp_path: Path, root: Cert
         verify_signature(signed(STATEMENT, signer.key, [signer, authority]), trusting(root))
 
 
+@pytest.mark.hostile
 def test_a_certificate_that_is_not_for_signing(tmp_path: Path, root: Certified) -> None:
     signer = make_certificate(tmp_path, "signer", root, may_sign=False)
     with pytest.raises(RefusedSignatureError, match="expected a certificate for digital signatures"):
         verify_signature(signed(STATEMENT, signer.key, [signer]), trusting(root))
 
 
+@pytest.mark.hostile
 def test_a_signature_by_another_key_than_that_of_the_certificate(tmp_path: Path, root: Certified) -> None:
     signer = make_certificate(tmp_path, "signer", root)
     with pytest.raises(RefusedSignatureError, match="expected a signature of this payload with the certificate of CN="):
@@ -155,6 +160,7 @@ def test_a_certificate_is_checked_at_the_moment_when_it_began(tmp_path: Path, ro
         verify_signature(signed(STATEMENT, later.key, [later]), trusting(root))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("data", [b"", b"\x30\x03", b"no certificate"])
 def test_bytes_that_are_no_certificate(tmp_path: Path, root: Certified, data: bytes) -> None:
     key = make_key(tmp_path)
@@ -165,6 +171,7 @@ def test_bytes_that_are_no_certificate(tmp_path: Path, root: Certified, data: by
         verify_signature(signature, read_trust_store(key.public_file))
 
 
+@pytest.mark.hostile
 def test_a_certificate_of_a_key_of_another_kind(tmp_path: Path, root: Certified) -> None:
     other = make_certificate(tmp_path, "other", root, curve="SECP256K1")
     signature = Signature(payload=b"", signature=b"", certificates=(other.der,))

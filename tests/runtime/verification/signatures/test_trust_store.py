@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.signing import make_certificate, make_key
+from thoth_models.bundle.digest import Digest
 from thoth_models.errors import EnvironmentFault
 from thoth_models.verification.signatures import trust_store
 from thoth_models.verification.signatures.trust_store import MAX_TRUST_FILE, fingerprint, point_of, read_trust_store
@@ -91,7 +92,7 @@ def test_keys_of_each_curve_are_read_as_the_library_writes_them(tmp_path: Path, 
 
     key = make_key(tmp_path, curve=curve)
     store = read_trust_store(key.public_file)
-    assert store.keys == {trust_store.Digest.of(key.public_file.read_bytes()): key.der}
+    assert store.keys == {Digest.of(key.public_file.read_bytes()): key.der}
     point = key.private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     assert point_of(key.der) == (curve.lower(), point)
 
