@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.bundle.manifest import Manifest
@@ -152,7 +152,7 @@ def sign_bundle(
     """Write a signature beside a bundle, with some files changed in it: another digest, or None for a file left out."""
     statement = statement_about(root)
     files: dict[str, Digest | None] = {**statement.files, **(changes or {})}
-    statement = replace(statement, files={path: digest for path, digest in files.items() if digest is not None})
+    statement = statement._replace(files={path: digest for path, digest in files.items() if digest is not None})
     path = signature_path(root.resolve())
     path.write_bytes(signed(statement, key, certificates).to_bytes())
     return path

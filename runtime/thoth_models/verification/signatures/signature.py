@@ -13,11 +13,9 @@ depend on who signed.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from thoth_models.bundle.canonical_json import canonical_json, parse_json, safe_path
 from thoth_models.bundle.digest import Digest
@@ -45,8 +43,7 @@ _PREDICATE_TYPE: Final = "https://model_signing/signature/v1.0"
 _METHOD: Final = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What is signed.
 
     Attributes:
@@ -114,8 +111,7 @@ def _digest_of_all(files: Mapping[str, Digest]) -> Digest:
     return Digest(hashlib.sha256(b"".join(bytes.fromhex(digest.hex) for digest in files.values())).hexdigest())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """A signed statement, and whose signature it claims to be. Nothing in it may be believed before it was verified.
 
     Attributes:
@@ -197,11 +193,11 @@ def _read_material(node: Node) -> tuple[Digest | None, tuple[bytes, ...]]:
 
 
 def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 def _bytes(node: Node) -> bytes:
     try:
-        return base64.b64decode(node.text(), validate=True)
-    except (binascii.Error, ValueError):
+        return binascii.a2b_base64(node.text(), strict_mode=True)
+    except ValueError:  # binascii.Error is one, and so is a text that is not ASCII
         raise node.wrong("base64") from None

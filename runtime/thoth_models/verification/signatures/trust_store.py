@@ -7,12 +7,10 @@ left to the library: :mod:`thoth_models.verification.signatures.signers`.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
@@ -45,8 +43,7 @@ _CURVES: Final = {
 CURVES = "the curve P-256, P-384 or P-521"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrustStore:
+class TrustStore(NamedTuple):
     """Whose signatures are accepted.
 
     Attributes:
@@ -64,7 +61,7 @@ class TrustStore:
 
 def fingerprint(key: bytes) -> Digest:
     """Return the fingerprint of a public key in DER, as the format has it: the sha256 of its PEM."""
-    text = base64.b64encode(key).decode()
+    text = binascii.b2a_base64(key, newline=False).decode()
     lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
     return Digest.of(f"-----BEGIN {_KEY}-----\n{lines}\n-----END {_KEY}-----\n".encode())
 
@@ -124,7 +121,7 @@ def _read(path: Path) -> bytes:
 
 def _decoded(path: Path, text: bytes) -> bytes:
     try:
-        return base64.b64decode(b"".join(text.split()), validate=True)
+        return binascii.a2b_base64(b"".join(text.split()), strict_mode=True)
     except binascii.Error as error:
         raise EnvironmentFault(f"{TRUST_VARIABLE}: {path}: expected {_FORM}, found one that is not base64") from error
 
