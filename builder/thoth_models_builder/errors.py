@@ -1,6 +1,7 @@
 """All errors of the builder, in one tree that is split by who has to act.
 
-- The author of models.yaml: :class:`SpecError`, :class:`LockError`, :class:`UnsupportedModelError`.
+- The author of models.yaml: :class:`SpecError`, :class:`LockError`, :class:`UnsupportedModelError`,
+  :class:`LicenceError`.
 - The operator of a mirror or network: :class:`SourceError` and its subclasses, :class:`SourcesFailedError`.
 - The owner of the build machine: :class:`StoreError`, :class:`OutputError`, :class:`EngineError`.
 - The operator of a registry or of the network to it: :class:`RegistryError`.
@@ -94,6 +95,41 @@ class UnsupportedModelError(BuildError):
 
 class UnsupportedKeyError(UnsupportedModelError):
     """A key of models.yaml does not fit the files of a model, or lacks although they need it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LicenceViolation:
+    """A model whose licence models.yaml does not permit.
+
+    Attributes:
+        model: Name of the model.
+        published: Licence as published; None if none is stated.
+        spdx: The same as an expression of SPDX; None if none is stated.
+        reason: Expected and found licence.
+    """
+
+    model: str
+    published: str | None
+    spdx: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        """Return the violation as one line."""
+        return f"{self.model}: {self.reason}"
+
+
+class LicenceError(BuildError):
+    """Models have licences that `licences` in models.yaml does not permit.
+
+    Attributes:
+        violations: All such models.
+    """
+
+    def __init__(self, violations: Sequence[LicenceViolation]) -> None:
+        """Keep all ``violations`` and list each in the message."""
+        self.violations = tuple(violations)
+        lines = "\n".join(f"  {violation}" for violation in self.violations)
+        super().__init__(f"`licences` in models.yaml does not permit:\n{lines}")
 
 
 class SourceError(BuildError):

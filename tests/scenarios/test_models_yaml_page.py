@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import yaml
 
 from tests.support.bundles import make_writable
-from tests.support.projects import REPOSITORY, is_intact, model_files, spec_of
+from tests.support.projects import COMMIT, REPOSITORY, is_intact, model_files, spec_of
 from thoth_models_builder.cli.main import main
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
+    from tests.support.builder_fixtures import Outcome
     from tests.support.hub_simulator import HubSimulator
     from tests.support.projects import Project
 
@@ -30,6 +33,23 @@ def test_the_examples_of_the_page_are_accepted() -> None:
     for text in examples:
         settings = {"sources": [{"hub": "org/mini"}], "golden": True, "variants": ["onnx-fp32"], **yaml.safe_load(text)}
         spec_of({"mini": settings})
+
+
+def test_the_licences_of_the_page_are_refused_as_it_shows(
+    hub: HubSimulator, project: Project, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = PAGE.read_text(encoding="utf-8").split("\n## Licences\n")[1].split("\n### ")[0]
+    (_, policy), (_, shown) = re.findall(r"^```(text|console)\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    licences = {"reader": "gpl-3.0", "writer": "cc-by-nc-4.0", "drafts": None, "plain": "apache-2.0"}
+    for name, licence in licences.items():
+        hub.add_model(f"org/{name}", model_files(name), revision=COMMIT, license=licence)
+    project.specify({name: {"sources": [{"hub": f"org/{name}"}]} for name in licences}, **yaml.safe_load(policy))
+    monkeypatch.chdir(project.root)
+    outcome = command("lock", f"--store={project.store}")
+    assert outcome.code == 1
+    prompt, *lines = shown.splitlines()
+    assert prompt == "$ thoth-bundle lock"
+    assert outcome.err.splitlines()[-len(lines) :] == lines  # after the progress of transfers
 
 
 def test_the_example_of_the_page(

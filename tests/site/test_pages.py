@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.support.public import PUBLIC
-from thoth_models_builder.spec.models_yaml import ModelSpec, parse_spec
+from thoth_models_builder.spec.models_yaml import LicencePolicy, ModelSpec, parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,8 @@ def test_the_page_about_models_yaml_shows_two() -> None:
 def test_the_page_about_models_yaml_has_every_key() -> None:
     page = (DOCS / "models-yaml.md").read_text(encoding="utf-8")
     named = {name for row in rows(page, "key") for name in re.findall(r"`([a-z0-9_.]+)`", row)}
-    assert named >= {*ModelSpec.model_fields, "version", "bundle.name", "bundle.default"}
+    licences = {f"licences.{key}" for key in LicencePolicy.model_fields}
+    assert named >= {*ModelSpec.model_fields, "version", "bundle.name", "bundle.default", *licences}
 
 
 # --- docs/ci.md ---

@@ -110,12 +110,13 @@ def write_wheel(directory: Path, name: str, version: str, below: str, files: Map
     return wheel
 
 
-def specification(models: Mapping[str, Mapping[str, Any]], *, default: str | None = None) -> str:
+def specification(models: Mapping[str, Mapping[str, Any]], *, default: str | None = None, **keys: Any) -> str:
     """Return a models.yaml; JSON is YAML. Each model ships ``torch-fp32`` without a proof unless it says otherwise."""
     document = {
         "version": 1,
         "bundle": {"name": "test-bundle", "default": default or next(iter(models))},
         "models": {name: {"variants": ["torch-fp32"], "golden": False, **model} for name, model in models.items()},
+        **keys,
     }
     return json.dumps(document, indent=2)
 
@@ -197,9 +198,9 @@ class Project:
     def store(self) -> Path:
         return self.root / "store"
 
-    def specify(self, models: Mapping[str, Mapping[str, Any]], *, default: str | None = None) -> None:
+    def specify(self, models: Mapping[str, Mapping[str, Any]], *, default: str | None = None, **keys: Any) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(specification(models, default=default), encoding="utf-8")
+        self.file.write_text(specification(models, default=default, **keys), encoding="utf-8")
 
     def lock(self, **changes: Any) -> LockReport:
         options = {"limits": FAST, "watcher": self.watcher, **changes}

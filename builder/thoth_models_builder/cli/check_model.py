@@ -76,7 +76,8 @@ def _lines(report: ModelCheckReport) -> Iterator[str]:
 
 def _facts(report: ModelCheckReport) -> Iterator[tuple[str, str]]:
     yield "source", report.source if report.revision is None else f"{report.source}, commit {report.revision}"
-    yield "licence", report.license or "not stated"
+    spdx = "" if report.spdx is None else f" (SPDX: {report.spdx})"
+    yield "licence", f"{report.license or 'not stated'}{spdx}"
     yield "architecture", f"{report.architecture} ({', '.join(report.modules)})"
     yield "dimension", str(report.dimension)
     maximum = "no limit" if report.max_seq_length is None else f"{report.max_seq_length} tokens"

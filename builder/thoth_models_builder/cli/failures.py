@@ -18,6 +18,7 @@ from thoth_models_builder.errors import (
     ImageNotFoundError,
     ImageReferenceError,
     LayoutError,
+    LicenceError,
     LockError,
     LockOutOfDateError,
     NoDirectoryError,
@@ -41,7 +42,7 @@ VERIFICATION_FAILED, BAD_INPUT, SOURCE_FAILED = 1, 2, 3
 
 EXIT_CODES: Final = {
     DONE: "done",
-    VERIFICATION_FAILED: "a check failed: verification, lock against models.yaml, accuracy, `--check`",
+    VERIFICATION_FAILED: "a check failed: verification, lock against models.yaml, licences, accuracy, `--check`",
     BAD_INPUT: "wrong usage, models.yaml or models.lock, or a model that a bundle cannot contain",
     SOURCE_FAILED: "a source failed",
     FAILED: "anything else",
@@ -73,6 +74,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (UsageError, "`thoth-bundle COMMAND --help` has the options, with examples"),
     (UnsupportedKeyError, "change the key in models.yaml as the message says; docs/models-yaml.md has every key"),
     (UnsupportedModelError, "choose another revision, or a model whose files a bundle can contain"),
+    (LicenceError, "choose another model, or change `licences` in models.yaml, if those who decide on licences agree"),
     (AlternateError, "change `alternates` in models.yaml"),
     (WrongContentError, "ask the operator of that source; a mirror may have the locked bytes"),
     (NoDirectoryError, "check the path of the directory; in models.yaml, it is relative to that file"),
@@ -110,7 +112,7 @@ def next_step(error: Exception) -> str:
 
 def exit_code(error: Exception) -> int:
     """Return the exit code for an error."""
-    if isinstance(error, (VerificationError, ManifestError, LockOutOfDateError, AccuracyError)):
+    if isinstance(error, (VerificationError, ManifestError, LockOutOfDateError, LicenceError, AccuracyError)):
         return VERIFICATION_FAILED
     if isinstance(error, (SpecError, LockError, UsageError, AlternateError, UnsupportedModelError)):
         return BAD_INPUT

@@ -40,6 +40,7 @@ from thoth_models_builder.cli.options import (
 )
 from thoth_models_builder.errors import BuildError
 from thoth_models_builder.pipeline import build, image, inputs, inspect, lock, store_directory
+from thoth_models_builder.pipeline.specification.check_lock import check_lock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -200,7 +201,7 @@ def _label(text: str) -> tuple[str, str]:
 
 def _lock(options: argparse.Namespace) -> int:
     if options.check:
-        differences = lock.check_lock(options.file, lock_path(options))
+        differences = check_lock(options.file, lock_path(options))
         if options.json:
             print_json({"ok": not differences, "differences": differences})
         else:
@@ -315,7 +316,7 @@ def _report_error(error: Exception, *, as_json: bool) -> int:
     if as_json:
         details = {
             name: [item if isinstance(item, str) else dataclasses.asdict(item) for item in items]
-            for name in ("findings", "differences", "attempts", "problems")
+            for name in ("findings", "differences", "attempts", "problems", "violations")
             if (items := getattr(error, name, None)) is not None
         }
         print_json({"ok": False, "error": type(error).__name__, "message": str(error), **details})

@@ -14,6 +14,7 @@ from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci.descriptors import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 from thoth_models_builder.oci.tar_headers import LATEST_TIME
+from thoth_models_builder.spec.licences.names import joined_spdx
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +117,7 @@ def labels(
 ) -> dict[str, str]:
     """Return the labels that describe the bundle of an image; those in ``more`` are added, or replace them."""
     built = {name: model.built for name, model in sorted(manifest.models.items()) if model.built is not None}
-    licenses = sorted({model.license for model in built.values() if model.license})
+    licenses = {model.license for model in built.values()}
     found = {
         TITLE: manifest.name,
         DESCRIPTION: f"Embedding models, verified: {', '.join(built) or 'none'}",
@@ -127,9 +128,8 @@ def labels(
     }
     if manifest.default is not None:
         found[f"{PREFIX}.default"] = manifest.default
-    if licenses:
-        # In parentheses, so that an expression such as "MIT OR Apache-2.0" keeps its meaning.
-        found[LICENSES] = " AND ".join(f"({name})" if " " in name else name for name in licenses)
+    if text := joined_spdx(licenses):
+        found[LICENSES] = text
     for name, model in built.items():
         found[f"{PREFIX}.model.{name}.space"] = f"sha256:{model.space}"
         found[f"{PREFIX}.model.{name}.variants"] = " ".join(variant.name for variant in model.variants)

@@ -14,6 +14,7 @@ from thoth_models.bundle.digest import Digest
 from thoth_models_builder.oci.descriptors import OCI_MANIFEST, Descriptor
 from thoth_models_builder.oci.image_config import DESCRIPTION, REVISION, SOURCE, TITLE, VERSION, encode
 from thoth_models_builder.oci.layers import layer_descriptor
+from thoth_models_builder.spec.licences.names import spdx_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ def make_config(
         "version": texts.get(VERSION),
         "sourceURL": texts.get(SOURCE),
         "revision": texts.get(REVISION),
-        "licenses": sorted({model.license for model in built if model.license}) or None,
+        "licenses": sorted({text for model in built if (text := spdx_of(model.license))}) or None,
         "createdAt": str(created) if created.is_stated else None,
     }
     formats = {variant.backend for variant in variants}

@@ -21,6 +21,7 @@ from thoth_models_builder.reports.results import BuildReport
 from thoth_models_builder.sources.limits import Limits
 from thoth_models_builder.spec.plan import plan_models, stand_ins
 from thoth_models_builder.storage.store import Store
+from thoth_models_builder.trust.licence_policy import refuse_licences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ def build(options: BuildOptions, watcher: BuildWatcher) -> BuildReport:
     Raises:
         SpecError, LockError, LockOutOfDateError, UsageError, AlternateError: The specification, the lock or an option
             is wrong.
+        LicenceError: The specification does not permit the licence that a model has in the lock.
         UnsupportedModelError: A bundle cannot contain the files of a model, or with ``strict`` a variant cannot be
             compiled.
         CompilerUnavailableError, CompileError: A variant cannot be compiled on this machine.
@@ -81,6 +83,7 @@ def build(options: BuildOptions, watcher: BuildWatcher) -> BuildReport:
     _refuse_nesting(options.output, options.store)
     spec = read_spec(options.file)
     planned = plan_models(spec, read_lock(options.lock), options.models, str(options.lock))
+    refuse_licences(spec.licences, {model.name: model.locked.license for model in planned})
     store = Store(options.store)
     context = FetchContext(store=store, base=options.file.parent, limits=options.limits, watcher=watcher)
     with store.in_use(), write_tree.claim(options.output, store.root / "locks"):

@@ -21,9 +21,9 @@ from thoth_models_builder.bundle.published.tokenizers import (
     refuse_without_tokenizer,
     vocabularies,
 )
-from thoth_models_builder.errors import SourceError, UnsupportedModelError
+from thoth_models_builder.errors import LicenceError, SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext, partial_files
-from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_lock, read_spec
+from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_spec
 from thoth_models_builder.pipeline.reviewed.advice import advice_on
 from thoth_models_builder.pipeline.reviewed.code import CodeFinder
 from thoth_models_builder.pipeline.reviewed.pickles import lock_converted
@@ -41,6 +41,7 @@ from thoth_models_builder.spec.reviewed.conversion import plan_conversions
 from thoth_models_builder.spec.variants import MODULES_FILE, choose_files, is_configuration, path_in
 from thoth_models_builder.storage.files import replace_file
 from thoth_models_builder.storage.store import Store
+from thoth_models_builder.trust.licence_policy import refuse_licences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,25 +51,15 @@ if TYPE_CHECKING:
     from thoth_models.bundle.model import ConfiguredFile
     from thoth_models_builder.bundle.configure import Configuration
     from thoth_models_builder.bundle.describe import ModelFacts, Module
-    from thoth_models_builder.errors import SourceAttempt
+    from thoth_models_builder.errors import LicenceViolation, SourceAttempt
     from thoth_models_builder.sources.limits import Limits
     from thoth_models_builder.sources.source import Listing, RemoteFile, Source
-    from thoth_models_builder.spec.models_yaml import ModelSpec
+    from thoth_models_builder.spec.models_yaml import LicencePolicy, ModelSpec
     from thoth_models_builder.spec.reviewed.records import ConvertedFile, LockedCode
     from thoth_models_builder.spec.variants import FileChoice
     from thoth_models_builder.watcher import Watcher
 
 _log = logging.getLogger(__name__)
-
-
-def check_lock(file: Path, lock: Path) -> list[str]:
-    """Return each difference between ``lock`` and the specification in ``file``, without asking a source.
-
-    Raises:
-        SpecError: The specification has errors.
-        LockError: The lock is missing or cannot be read.
-    """
-    return differences(read_spec(file), read_lock(lock))
 
 
 def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: Watcher) -> LockReport:
@@ -78,6 +69,7 @@ def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: W
         SpecError: The specification has errors.
         LockError: The existing lock cannot be read; it is never overwritten silently.
         UnsupportedModelError: A model needs something that bundles refuse; the lock was not changed.
+        LicenceError: The specification does not permit the licence of a model; the lock was not changed.
     """
     spec = read_spec(file)
     before = existing_lock_bytes(lock_file)
@@ -85,12 +77,19 @@ def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: W
     context = FetchContext(store=Store(store), base=file.parent, limits=limits, watcher=watcher)
     models = {}
     reports: list[LockedModelReport] = []
+    violations: list[LicenceViolation] = []
     with context.store.in_use():
         for name, model in spec.models.items():
-            entry, report = _lock_model(name, model, existing.models.get(name), context)
+            try:
+                entry, report = _lock_model(name, model, existing.models.get(name), spec.licences, context)
+            except LicenceError as error:
+                violations += error.violations  # of all models, so that one look at them is enough
+                continue
             reports.append(report)
             if entry is not None:
                 models[name] = entry
+    if violations:
+        raise LicenceError(violations)
     reports += [LockedModelReport(name=name, state="removed") for name in existing.models if name not in spec.models]
     result = Lock(models=models)
     after = result.to_bytes()
@@ -107,7 +106,7 @@ def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: W
 
 
 def _lock_model(
-    name: str, model: ModelSpec, existing: LockedModel | None, context: FetchContext
+    name: str, model: ModelSpec, existing: LockedModel | None, licences: LicencePolicy, context: FetchContext
 ) -> tuple[LockedModel | None, LockedModelReport]:
     """Resolve one model through the first of its sources that answers.
 
@@ -119,6 +118,7 @@ def _lock_model(
 
     Raises:
         UnsupportedModelError: The model needs something that bundles refuse.
+        LicenceError: Its licence is not permitted.
     """
     attempts: list[SourceAttempt] = []
     fits = existing is not None and not entry_differences(name, model, existing)
@@ -127,7 +127,7 @@ def _lock_model(
             if index and (fits or not _is_interchangeable(model)):
                 break
             try:
-                found = resolve(name, model, source, context)
+                found = resolve(name, model, source, licences, context)
             except SourceError as error:
                 attempts.append(context.failed(name, source, None, error))
             else:
@@ -145,6 +145,7 @@ def _lock_model(
                 return found.entry, report
     if existing is None:
         return None, LockedModelReport(name=name, state="missing", attempts=tuple(attempts))
+    refuse_licences(licences, {name: existing.license})
     report = LockedModelReport(
         name=name, state="kept", files=len(existing.files), bytes=existing.size, attempts=tuple(attempts)
     )
@@ -173,15 +174,16 @@ class Resolved(NamedTuple):
     notes: tuple[str, ...]
 
 
-def resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> Resolved:
+def resolve(name: str, model: ModelSpec, source: Source, licences: LicencePolicy, context: FetchContext) -> Resolved:
     """Return the lock entry of a model as one of its sources has it, and what a build will change in its files.
 
     Raises:
         SourceError: The source failed.
         UnsupportedModelError: The model needs something that bundles refuse.
+        LicenceError: Its licence is not permitted.
     """
     try:
-        return _resolve(name, model, source, context)
+        return _resolve(name, model, source, licences, context)
     except UnsupportedModelError as error:
         advice = "" if model.code else advice_on(model, finder_of(name, model, source, context))
         raise type(error)(f"{name} ({source.label}): {error}{advice}") from error
@@ -192,8 +194,9 @@ def finder_of(name: str, model: ModelSpec, source: Source, context: FetchContext
     return CodeFinder(source, model.code, context, lambda place, files: ingest(name, place, files, context))
 
 
-def _resolve(name: str, model: ModelSpec, source: Source, context: FetchContext) -> Resolved:
+def _resolve(name: str, model: ModelSpec, source: Source, licences: LicencePolicy, context: FetchContext) -> Resolved:
     found = recognise(name, model, source, context)
+    refuse_licences(licences, {name: found.listing.license})
     modules, choice, remote = found.modules, found.choice, found.remote
     tokens = vocabularies(remote, found.directory)
     locked = {path: file for path, file in found.small.items() if path in choice.included}

@@ -119,6 +119,7 @@ class ModelCheckReport:
         source: Label of its source.
         revision: Commit of a repository of the Hub, else None.
         license: Its licence, or None if it states none.
+        spdx: What SPDX calls its licence, if that is more than another case; else None.
         architecture: Its ``model_type``, or the kind of its first module.
         modules: The steps of its pipeline.
         dimension: Length of a vector.
@@ -142,6 +143,7 @@ class ModelCheckReport:
     source: str
     revision: str | None
     license: str | None
+    spdx: str | None
     architecture: str
     modules: tuple[str, ...]
     dimension: int

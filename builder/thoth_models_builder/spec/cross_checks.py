@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thoth_models_builder.errors import Finding
+from thoth_models_builder.spec.licences.lists import check_lists
 from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, VARIANTS
 from thoth_models_builder.spec.yaml_document import KeyPath, YamlDocument, key_path_text
 
@@ -20,6 +21,7 @@ def cross_checks(document: YamlDocument) -> Iterator[Finding]:
     models = _mapping(document.value, "models")
     yield from _check_version(document)
     yield from _check_default(document, models)
+    yield from check_lists(document)
     yield from _check_names(document, models)
     for name, model in models.items():
         yield from _check_variants(document, name, model)

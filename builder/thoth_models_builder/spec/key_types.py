@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from thoth_models.inputs import MAX_CHARACTERS
+from thoth_models_builder.spec.licences.lists import MAX_LICENCES
+from thoth_models_builder.spec.licences.names import MAX_NAME_LENGTH
 from thoth_models_builder.spec.reviewed.records import CODE_MEANING, CODE_PATTERN
 
 POOLING_MODES: Final = ("cls", "lasttoken", "max", "mean", "mean_sqrt_len_tokens", "weightedmean")
@@ -132,6 +134,41 @@ Normalize = Annotated[
             "was published for another similarity than cosine and does not do so itself",
         }
     ),
+]
+
+
+def _licences(value: object) -> object:
+    if not isinstance(value, list) or len(value) > MAX_LICENCES:
+        raise WrongValueError(f"a list of at most {MAX_LICENCES} licences")
+    if not all(isinstance(one, str) for one in value):
+        raise WrongValueError("a list of strings")
+    return value
+
+
+def _allowed(value: object) -> object:
+    if value == []:
+        raise WrongValueError("at least one licence; leave the key out to allow any")
+    return _licences(value)
+
+
+def _licence_list(description: str, **more: int) -> Any:  # noqa: ANN401 - a part of an annotation
+    items = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH}
+    length = {**more, "maxItems": MAX_LICENCES}
+    return WithJsonSchema({"type": "array", "items": items, **length, "uniqueItems": True, "description": description})
+
+
+AllowedLicences = Annotated[
+    list[str] | None,
+    BeforeValidator(_allowed),
+    _licence_list("SPDX ids, or published names without one, that models may have; any without this key", minItems=1),
+]
+DeniedLicences = Annotated[
+    list[str],
+    BeforeValidator(_licences),
+    _licence_list("SPDX ids, or published names without one, that no model may have, whatever `allow` has"),
+]
+Unstated = Annotated[
+    Literal["refuse", "accept"], Field(description="what to do with a model whose publisher states no licence")
 ]
 Code = Annotated[
     dict[

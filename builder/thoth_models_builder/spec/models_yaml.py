@@ -15,8 +15,10 @@ from thoth_models_builder.errors import Finding, SpecError
 from thoth_models_builder.spec.cross_checks import cross_checks
 from thoth_models_builder.spec.key_types import (
     SHA256_PATTERN,
+    AllowedLicences,
     Code,
     DefaultPromptName,
+    DeniedLicences,
     MaxSeqLength,
     Normalize,
     Pickle,
@@ -24,6 +26,7 @@ from thoth_models_builder.spec.key_types import (
     Prompts,
     Task,
     TruncateDim,
+    Unstated,
 )
 from thoth_models_builder.spec.reviewed.records import CODE_MEANING, CODE_PATTERN
 from thoth_models_builder.spec.variants import VARIANTS
@@ -198,11 +201,26 @@ class BundleSpec(_Strict):
     default: Annotated[Name, Field(description="model that answers when no name is asked for")]
 
 
+class LicencePolicy(_Strict):
+    """Which licences the models may have, as their publishers state them."""
+
+    allow: AllowedLicences = None
+    deny: DeniedLicences = []
+    unstated: Unstated = "refuse"
+
+
+ANY_LICENCE = LicencePolicy(unstated="accept")
+"""The policy of a file that has none."""
+
+
 class Spec(_Strict):
     """What a bundle ships."""
 
     version: Literal[1]
     bundle: BundleSpec
+    licences: LicencePolicy = Field(
+        default_factory=lambda: ANY_LICENCE, description="which licences the models may have; any without this key"
+    )
     models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
 
 

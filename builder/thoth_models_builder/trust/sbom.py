@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder import __version__
 from thoth_models_builder.errors import UsageError
+from thoth_models_builder.spec.licences.names import licence_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -153,10 +154,17 @@ def _hash(digest: Digest) -> HashType:
 
 
 def _licenses(text: str | None) -> list[License]:
-    """Return a licence in CycloneDX form: an SPDX identifier or expression if it is one, else its name."""
-    from cyclonedx.contrib.license.factories import LicenseFactory  # noqa: PLC0415
+    """Return a licence in CycloneDX form: an SPDX identifier or expression if it is one, else its name as published."""
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression  # noqa: PLC0415
+    from cyclonedx.spdx import is_supported_id  # noqa: PLC0415
 
-    return [] if not text else [LicenseFactory().make_from_string(text)]
+    licence = licence_of(text)
+    if licence is None:
+        return []
+    if licence.is_name:
+        return [DisjunctiveLicense(name=licence.published)]
+    # The schema has a list of its own, in which an id may be missing; an expression may contain any.
+    return [DisjunctiveLicense(id=licence.spdx) if is_supported_id(licence.spdx) else LicenseExpression(licence.spdx)]
 
 
 def _purl(origin: Origin) -> PackageURL | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.bundles import invented_model, make_bundle
 from tests.support.images import two_models
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import UsageError
@@ -69,7 +71,7 @@ def test_labels_say_what_is_in_the_image(manifest: Manifest) -> None:
         "org.opencontainers.image.title": "test-bundle",
         "org.opencontainers.image.description": "Embedding models, verified: mini, other",
         "org.opencontainers.image.version": ONE.short,
-        "org.opencontainers.image.licenses": "apache-2.0",
+        "org.opencontainers.image.licenses": "Apache-2.0",
         "thoth-models.bundle-digest": f"sha256:{ONE}",
         "thoth-models.set-digest": f"sha256:{TWO}",
         "thoth-models.models": "mini other",
@@ -84,6 +86,28 @@ def test_labels_say_what_is_in_the_image(manifest: Manifest) -> None:
         "thoth-models.model.other.origin": found["thoth-models.model.other.origin"],
     }
     assert found["thoth-models.model.mini.origin"].endswith("@1110a243fdf4706b3f48f1d95db1a4f5529b4d41")
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [
+        (("gpl-3.0", "gemma"), "GPL-3.0-only AND LicenseRef-gemma"),
+        (("mit or apache-2.0", "MIT"), "MIT AND (MIT OR Apache-2.0)"),
+        ((None, "mit or apache-2.0"), "MIT OR Apache-2.0"),
+        ((None, "unknown"), None),
+    ],
+)
+def test_the_licences_are_one_expression_of_spdx(
+    published: tuple[str | None, str | None], expected: str | None, place: Path
+) -> None:
+    models = [
+        replace(invented_model(name), license=text) for name, text in zip(("mini", "other"), published, strict=True)
+    ]
+    found = labels(make_bundle(place / "licences", models), ONE, TWO, Created(), {})
+    assert found.get("org.opencontainers.image.licenses") == expected
+    assert [found[f"thoth-models.model.{name}.license"] for name in ("mini", "other")] == [
+        text or "not stated" for text in published
+    ]
 
 
 def test_the_caller_knows_better(manifest: Manifest) -> None:

@@ -104,7 +104,7 @@ def test_the_configuration_is_one_of_a_model(place: Path) -> None:
             "title": "test-bundle",
             "description": "Embedding models, verified: mini, other",
             "version": Digest.of(b"1").short,
-            "licenses": ["apache-2.0"],
+            "licenses": ["Apache-2.0"],
         },
         "config": {
             "format": "safetensors",

@@ -22,7 +22,7 @@ from tests.support.projects import (
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.cli.main import main
 from thoth_models_builder.errors import LockError, LockOutOfDateError, UnsupportedModelError
-from thoth_models_builder.pipeline import lock as locking
+from thoth_models_builder.pipeline.specification.check_lock import check_lock
 from thoth_models_builder.reports.bundle_diff import diff
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def test_keys_that_change_no_entry_need_no_new_lock(plain: Project) -> None:
     plain.lock()
     before = snapshot(plain.lock_file)
     specify(plain, pooling="cls", prompts={"query": "q: "}, max_seq_length=9, normalize="auto")
-    assert locking.check_lock(plain.file, plain.lock_file) == []
+    assert check_lock(plain.file, plain.lock_file) == []
     assert not plain.lock().is_rewritten
     assert snapshot(plain.lock_file) == before
 
@@ -151,21 +151,21 @@ def test_a_key_that_changes_the_dimension_needs_one(plain: Project) -> None:
     specify(plain, pooling="mean")
     plain.lock()
     specify(plain, pooling="mean", truncate_dim=5)
-    assert locking.check_lock(plain.file, plain.lock_file) == ["mini: dimension: expected 5 (`truncate_dim`), found 8"]
+    assert check_lock(plain.file, plain.lock_file) == ["mini: dimension: expected 5 (`truncate_dim`), found 8"]
     with pytest.raises(LockOutOfDateError):
         plain.build()
     plain.lock()
     assert plain.locked().models["mini"].truncate_dim == 5
     specify(plain, pooling="mean")
     line = "mini: truncate_dim: expected none, found 5, which decided the dimension"
-    assert locking.check_lock(plain.file, plain.lock_file) == [line]
+    assert check_lock(plain.file, plain.lock_file) == [line]
     with pytest.raises(LockOutOfDateError):
         plain.build()
     plain.lock()
     assert b"truncate_dim" not in plain.lock_file.read_bytes()
     # Only the files say what these modes make of the dimension, and the check reads none.
     specify(plain, pooling=["mean", "cls"])
-    assert locking.check_lock(plain.file, plain.lock_file) == []
+    assert check_lock(plain.file, plain.lock_file) == []
     with pytest.raises(LockError, match="mini: dimension: expected 8, as locked, found 16"):
         plain.build()
 

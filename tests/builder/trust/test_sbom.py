@@ -142,7 +142,13 @@ def test_an_origin_has_a_package_url_where_there_is_such_a_thing(
     [
         ("cc-by-nc-4.0", [{"license": {"id": "CC-BY-NC-4.0"}}]),
         ("Apache-2.0 OR MIT", [{"expression": "Apache-2.0 OR MIT"}]),
+        ("gpl-3.0", [{"license": {"id": "GPL-3.0-only"}}]),
+        ("odc-by", [{"license": {"id": "ODC-By-1.0"}}]),
+        ("MIT AND gemma", [{"expression": "MIT AND LicenseRef-gemma"}]),
+        ("gpl-2.0 with classpath-exception-2.0", [{"expression": "GPL-2.0-only WITH Classpath-exception-2.0"}]),
         ("llama3 community", [{"license": {"name": "llama3 community"}}]),
+        ("Gemma", [{"license": {"name": "Gemma"}}]),
+        ("unknown", None),
         (None, None),
     ],
 )

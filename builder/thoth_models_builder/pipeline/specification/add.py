@@ -18,10 +18,11 @@ from thoth_models_builder.pipeline.specification.both_files import Places, repla
 from thoth_models_builder.reports.results import EditReport, LockedModelReport
 from thoth_models_builder.spec import edit
 from thoth_models_builder.spec.lockfile import Lock, differences, locked_sources
-from thoth_models_builder.spec.models_yaml import DirectorySource, HubSource, parse_spec
+from thoth_models_builder.spec.models_yaml import ANY_LICENCE, DirectorySource, HubSource, parse_spec
 from thoth_models_builder.spec.new_model import default_alias, default_name, new_model, source_of
 from thoth_models_builder.spec.starter import first_file
 from thoth_models_builder.storage.store import Store
+from thoth_models_builder.trust.licence_policy import refuse_licences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +91,7 @@ def add(places: Places, models: Sequence[NewModelOptions], *, limits: Limits, wa
         LockError: The lock cannot be read.
         SourceError: A source failed.
         UnsupportedModelError: A model needs something that bundles refuse.
+        LicenceError: The specification does not permit the licence of a model.
         OutputError: The files cannot be written.
         (After each of them, both files are as before.)
     """
@@ -110,6 +112,7 @@ def add(places: Places, models: Sequence[NewModelOptions], *, limits: Limits, wa
     if data is None:
         raise UsageError("expected at least one model to add, found none")
     spec: Spec = parse_spec(data, str(file))
+    refuse_licences(spec.licences, {name: entries[name].license for name in sources})
     lock = Lock(models=entries)
     replace_both(file, lock_file, (before, lock_before), (data, lock.to_bytes()))
     return EditReport(
@@ -155,7 +158,7 @@ def _resolve(name: str, model: ModelSpec, context: FetchContext) -> tuple[Locked
     """Check a model, and pin a repository to its commit."""
     with context.store.in_use(), context.sources(model, None) as (source,):
         try:
-            found = resolve(name, model, source, context)
+            found = resolve(name, model, source, ANY_LICENCE, context)  # add() looks at the policy
         except SourceError as error:
             kind = type(error) if isinstance(error, SourceUnreachableError) else SourceError
             raise kind(f"{name} from {source.label}: {error}; nothing was written") from error

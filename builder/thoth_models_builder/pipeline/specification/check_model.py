@@ -19,6 +19,7 @@ from thoth_models_builder.pipeline.fetch import FetchContext, partial_files
 from thoth_models_builder.pipeline.lock import finder_of, ingest, recognise
 from thoth_models_builder.pipeline.reviewed.advice import advice_on
 from thoth_models_builder.reports.results import ModelCheckReport
+from thoth_models_builder.spec.licences.names import other_spdx
 from thoth_models_builder.spec.models_yaml import HubSource
 from thoth_models_builder.spec.new_model import block_entry, default_alias, default_name, new_model, source_of
 from thoth_models_builder.spec.variants import VARIANTS, is_configuration
@@ -104,6 +105,7 @@ def check_model(options: CheckOptions, store: Path, *, limits: Limits, watcher: 
         source=origin.label,
         revision=commit,
         license=found.listing.license,
+        spdx=other_spdx(found.listing.license),
         architecture=architecture if isinstance(architecture, str) else modules[0].kind,
         modules=tuple(module.kind for module in modules),
         dimension=facts.dimension,

@@ -9,7 +9,7 @@ from thoth_models_builder.bundle.configure import configure, has_unit_length
 from thoth_models_builder.bundle.describe import describe
 from thoth_models_builder.bundle.model_files import ModelFiles
 from thoth_models_builder.bundle.space_of import space_of
-from thoth_models_builder.errors import SourceError, UnsupportedModelError
+from thoth_models_builder.errors import LicenceError, SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import read_lock, read_spec
 from thoth_models_builder.pipeline.lock import resolve
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from thoth_models_builder.sources.limits import Limits
     from thoth_models_builder.sources.source import Source
     from thoth_models_builder.spec.lockfile import LockedFile, LockedModel
+    from thoth_models_builder.spec.models_yaml import LicencePolicy
     from thoth_models_builder.spec.plan import PlannedModel
     from thoth_models_builder.watcher import Watcher
 
@@ -46,13 +47,14 @@ def outdated(places: Places, *, limits: Limits, watcher: Watcher) -> tuple[Outda
         LockError, LockOutOfDateError: The lock cannot be read, or does not fit the specification.
         UnsupportedModelError: The locked files are not of a model that a bundle can contain.
     """
-    planned = plan_models(read_spec(places.file), read_lock(places.lock), None, str(places.lock))
+    spec = read_spec(places.file)
+    planned = plan_models(spec, read_lock(places.lock), None, str(places.lock))
     context = FetchContext(store=Store(places.store), base=places.file.parent, limits=limits, watcher=watcher)
     with context.store.in_use():
-        return tuple(_compare(model, context) for model in planned)
+        return tuple(_compare(model, spec.licences, context) for model in planned)
 
 
-def _compare(model: PlannedModel, context: FetchContext) -> OutdatedModelReport:
+def _compare(model: PlannedModel, licences: LicencePolicy, context: FetchContext) -> OutdatedModelReport:
     origin = model.spec.sources[0]
     if not isinstance(origin, HubSource):
         return OutdatedModelReport(name=model.name, state="not asked", source=str(model.locked.origin))
@@ -72,10 +74,12 @@ def _compare(model: PlannedModel, context: FetchContext) -> OutdatedModelReport:
             if report.upstream == model.locked.revision:
                 return report
             try:
-                entry = resolve(model.name, newest, source, context).entry
+                entry = resolve(model.name, newest, source, licences, context).entry
                 space = _space(model, entry, source, context)
             except UnsupportedModelError as error:
                 return replace(report, state="refused", reason=str(error))
+            except LicenceError as error:
+                return replace(report, state="refused", reason=error.violations[0].reason)
             with context.sources(model.spec, model.locked.revision) as (before, *_others):
                 is_same = space == _space(model, model.locked, before, context)
     except UnsupportedModelError as error:

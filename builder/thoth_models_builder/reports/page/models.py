@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from thoth_models.bundle.selection import select
 from thoth_models.errors import CallerError
 from thoth_models_builder.reports.page.dot_plot import DotPlot, dot_plot
+from thoth_models_builder.spec.licences.names import other_spdx
 from thoth_models_builder.spec.variants import SOURCE_DIRECTORY
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class PageBuilt:
 
     Attributes:
         license: Licence as published, or None.
+        spdx: What SPDX calls it, if that is more than another case; else None.
         space: Identity of its embedding space.
         max_tokens: Longest input in tokens, or None for no limit.
         pooling: How token vectors become one.
@@ -121,6 +123,7 @@ class PageBuilt:
     """
 
     license: str | None
+    spdx: str | None
     space: str
     max_tokens: int | None
     pooling: str
@@ -220,6 +223,7 @@ def _built(manifest: Manifest, name: str, built: BuiltModel, report: Report | No
     record = built.record
     return PageBuilt(
         license=built.license,
+        spdx=other_spdx(built.license),
         space=built.space.hex,
         max_tokens=built.max_seq_length,
         pooling=built.pooling,

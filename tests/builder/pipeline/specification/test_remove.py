@@ -7,7 +7,7 @@ import pytest
 from tests.support.projects import Project, model_files, write_files
 from thoth_models_builder.errors import LockError, SpecNotFoundError, UsageError
 from thoth_models_builder.pipeline.inputs import read_spec
-from thoth_models_builder.pipeline.lock import check_lock
+from thoth_models_builder.pipeline.specification.check_lock import check_lock
 from thoth_models_builder.pipeline.specification.remove import remove
 
 TEXT = """\

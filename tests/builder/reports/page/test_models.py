@@ -77,6 +77,7 @@ def test_a_model_has_what_a_service_has_to_know(root: Path) -> None:
     facts = built(model)
     assert (model.dimension, model.aliases, model.is_default) == (8, ("legacy", "mini-v1"), False)
     assert (facts.license, facts.max_tokens, facts.pooling, facts.is_unit_length) == ("apache-2.0", 16, "mean", True)
+    assert facts.spdx is None  # it differs only in case
     assert facts.space == Digest.of(b"one").hex
     assert facts.prompts == (("document", "", False), ("query", "query: ", False))
     assert [variant.name for variant in facts.variants] == ["onnx-fp32", "onnx-int8", "torch-fp32"]
@@ -142,6 +143,12 @@ def test_cosines_of_more_or_fewer_texts_stand_beside_no_text(root: Path) -> None
     manifest = full_bundle(root)
     report_on(root, manifest, {"onnx-fp32": EXACT[1:], "onnx-int8": (*ROUNDED, 1.0)})
     assert built(described(root, manifest)["mini"]).unmeasured == NO_COSINES
+
+
+def test_what_spdx_calls_a_licence_otherwise(root: Path) -> None:
+    plan = replace(plain_plan(), license="gpl-3.0")
+    facts = built(described(root, make_bundle(root, [plan]))["plain"])
+    assert (facts.license, facts.spdx) == ("gpl-3.0", "GPL-3.0-only")
 
 
 def test_a_model_without_limits_or_licence_has_none(root: Path) -> None:

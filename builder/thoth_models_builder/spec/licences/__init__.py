@@ -1,0 +1,1 @@
+"""Licences: their names, and the lists of them in models.yaml."""
