@@ -48,6 +48,7 @@ def test_names_match_as_published_and_as_in_a_bill_of_materials(published: str, 
 @pytest.mark.parametrize(
     ("published", "entry"),
     [("openrail++", "openrail"), ("openrail", "openrail++"), ("llama3.1", "llama3"), ("LicenseRef-MIT", "MIT"),
+     ("LicenseRef-MIT-TC", "MIT"),
      ("MIT-0", "MIT"), ("GPL-3.0-only", "GPL-2.0-only"), ("许可", "协议"), ("LicenseRef-None", "MIT")],
 )  # fmt: skip
 def test_other_names_do_not_match(published: str, entry: str) -> None:

@@ -172,8 +172,8 @@ def similar_ids(name: str) -> tuple[str, ...]:
     if term.name is None or _WRITTEN_REFERENCE.match(name) or term.name in _FAMILIES:
         return ()
     ids = _ids().licences
-    if same := {found for known, found in ids.items() if _plain(known) == _plain(name) and known != "gpl"}:
-        return tuple(sorted(same))
+    if (same := _plain_ids().get(_plain(name))) is not None:
+        return (same,)
     if longer := {found for known, found in ids.items() if known.startswith(f"{term.name}-")}:
         return tuple(sorted(longer, key=lambda found: (len(found), found))[:_MAX_SIMILAR])
     return tuple(ids[known] for known in difflib.get_close_matches(term.name, ids, n=1, cutoff=_CLOSE))
@@ -245,7 +245,11 @@ class _Ids(NamedTuple):
     exceptions: Mapping[str, str]
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.cache
+def _plain_ids() -> Mapping[str, str]:
+    return {_plain(known): found for known, found in _ids().licences.items() if known != "gpl"}  # which has no version
+
+
 def _plain(name: str) -> str:
     """Return a name without what people add or leave out: ``GPLv3`` and ``gpl-3.0`` are both ``gpl3``."""
     letters = re.sub(r"\blicen[cs]e\b|\bversion\b|\bthe\b|[^a-z0-9.+]", "", name.casefold())

@@ -33,9 +33,10 @@ def test_with_the_key_a_licence_has_to_be_stated() -> None:
 
 
 def test_ids_names_and_exceptions_are_listed() -> None:
-    policy = {"allow": ["mit", "gemma", "other", "openrail++", "LicenseRef-apache2.0", "MIT-0"],
-              "deny": ["gpl-2.0 WITH Classpath-exception-2.0", "GPL-3.0"], "unstated": "accept"}  # fmt: skip
-    assert parsed(licences=policy).licences == LicencePolicy(**policy)
+    allow = ["mit", "gemma", "other", "openrail++", "LicenseRef-apache2.0", "MIT-0"]
+    deny = ["gpl-2.0 WITH Classpath-exception-2.0", "GPL-3.0"]
+    found = parsed(licences={"allow": allow, "deny": deny, "unstated": "accept"}).licences
+    assert found == LicencePolicy(allow=allow, deny=deny, unstated="accept")
 
 
 @pytest.mark.parametrize(
