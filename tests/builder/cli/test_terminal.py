@@ -290,7 +290,14 @@ def test_a_lock_tells_what_became_of_each_model(capsys: pytest.CaptureFixture[st
 
 def test_a_verification(capsys: pytest.CaptureFixture[str]) -> None:
     report = CheckReport(
-        output="/b", bundle_digest="a" * 64, set_digest="b" * 64, files=12, bytes=34_567, warnings=("[w]",), seconds=0.5
+        output="/b",
+        bundle_digest="a" * 64,
+        set_digest="b" * 64,
+        files=12,
+        bytes=34_567,
+        warnings=("[w]",),
+        signed_by=None,
+        seconds=0.5,
     )
     progress.show_check(report)
     assert capsys.readouterr().out.splitlines() == [
