@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tests.property.test_any_small_file import BASES, HEADER, KEYS, described
 from tests.support.bundles import golden_of, invented_model, make_bundle, make_writable, proved
 from tests.support.described import files_of
+from tests.support.small_files import BASES, HEADER, KEYS, described
 from thoth_models.backends.onnx_external_data import ExternalTensor, read_tensors, tensors_document
 from thoth_models.bundle.accuracy import Accuracy
 from thoth_models.bundle.canonical_json import FormatError
