@@ -282,7 +282,7 @@ class CheckReport:
     files: int
     bytes: int
     warnings: tuple[str, ...]
-    signed_by: str | None
+    signed_by: str | None = None
     seconds: float
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
@@ -306,6 +307,8 @@ def test_a_verification(capsys: pytest.CaptureFixture[str]) -> None:
         f"bundle digest {'a' * 64}",
         f"set digest    {'b' * 64}",
     ]
+    progress.show_check(dataclasses.replace(report, signed_by="the certificate of CN=[acme]"))
+    assert capsys.readouterr().out.splitlines()[-1] == "signed by     the certificate of CN=[acme]"
 
 
 def test_an_inspection_is_the_manifest_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
