@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.support.described import Files
 from tests.support.projects import as_json, model_files, spec_of
 from tests.support.published_configs import GTE_EN, NOMIC
 from thoth_models_builder.bundle.configure import configure, notes_on
@@ -15,6 +14,7 @@ from thoth_models_builder.bundle.published.tokenizers import refuse_tokens_beyon
 from thoth_models_builder.bundle.space_of import space_of
 
 if TYPE_CHECKING:
+    from tests.support.described import Files
     from thoth_models_builder.bundle.model_files import ModelFiles
 
 USUAL: Final = model_files("x")
