@@ -22,7 +22,7 @@ class EmbeddingInfo:
         bundle_digest: sha256 of the bundle's manifest, 64 hexadecimal digits.
         fallback: None if the requested model answers, else why another one does.
         attempts: Every variant that was considered before and not used, each with its reason.
-        golden_cosine: Smallest cosine between the vectors that this process computed for a few golden texts, when it
+        golden_cosine: Smallest cosine between the vectors that this process computed for two golden texts, when it
             loaded the model, and their references; None for a model without golden vectors.
         verify_seconds: Time spent comparing files with the manifest, failed attempts included.
         load_seconds: Time spent importing libraries and making the model, failed attempts included.

@@ -43,7 +43,7 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
     """Load an embedding model from a verified bundle, offline, within a deadline.
 
     The variants of the model are tried in order, then those of its alternates. Each is compared with the manifest, byte
-    for byte, before it is loaded, and must then give a few golden texts the vectors that they had when the bundle was
+    for byte, before it is loaded, and must then give two golden texts the vectors that they had when the bundle was
     built. If a variant fails, the next one is tried, and :attr:`Embedding.info` has the reason.
 
     Args:

@@ -96,7 +96,7 @@ class Loading(Task[T]):
         return wrap_backend(backend, reload)
 
     def load_once(self, bundle: OpenBundle, candidate: Candidate) -> tuple[Backend, VerifiedVariant, float | None]:
-        """Verify the files of one variant, create its backend, and check it with a few golden texts.
+        """Verify the files of one variant, create its backend, and check it with two golden texts.
 
         Returns:
             The parts of a :class:`Loaded`.
@@ -219,7 +219,7 @@ def _content(bundle: OpenBundle, candidate: Candidate) -> object:
 
 
 def _check_golden(backend: Backend, verified: VerifiedVariant, bundle_digest: Digest) -> float | None:
-    """Return the smallest cosine of a few golden texts' vectors to their references; this also warms up the backend.
+    """Return the smallest cosine of two golden texts' vectors to their references; this also warms up the backend.
 
     Raises:
         BackendError: The vector differs: a library reads the files differently, or the processor computes wrongly.
@@ -242,7 +242,7 @@ def _check_golden(backend: Backend, verified: VerifiedVariant, bundle_digest: Di
                 batch_size=None,
                 show_progress_bar=False,
             )
-            # The first is longer than the others, which would be padded to it.
+            # The first is longer than the other, which would be padded to it.
             for places in (chosen[:1], chosen[1:])
             if places
         ]

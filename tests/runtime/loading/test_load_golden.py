@@ -85,7 +85,7 @@ def not_installed(_dimension: int) -> FakeBackend:
 
 
 @pytest.mark.usefixtures("backends")
-def test_a_load_encodes_a_few_golden_texts(root: Path) -> None:
+def test_a_load_encodes_two_golden_texts(root: Path) -> None:
     embedding = load_embedding(root=root)
     assert embedding.info.golden_cosine == pytest.approx(1)
     assert embedding.info.attempts == ()
@@ -111,7 +111,7 @@ def test_a_variant_that_gives_other_vectors_is_refused(
 def test_a_variant_that_gives_another_vector_for_another_golden_text_is_refused(
     root: Path, backends: dict[str, Callable[[int], Any]]
 ) -> None:
-    """The bundle digest chooses a few texts besides the first; this bundle has no other one without a prompt."""
+    """The bundle digest chooses a text besides the first; this bundle has one without a prompt."""
     backends["onnx-fp32"] = lambda dimension: Drifted(dimension, spared=("first",))
     embedding = load_embedding(root=root)
     (attempt,) = embedding.info.attempts
@@ -254,7 +254,7 @@ def test_doctor_says_that_the_golden_vectors_come_out_right(root: Path, capsys: 
     assert "golden: other/torch-fp32: unproved: the model has no golden vectors" in capsys.readouterr().out
 
 
-def test_doctor_finds_a_drift_that_the_few_vectors_of_loading_do_not_show(
+def test_doctor_finds_a_drift_that_the_two_vectors_of_loading_do_not_show(
     root: Path, backends: dict[str, Callable[[int], Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     backends["onnx-fp32"] = lambda dimension: Drifted(dimension, spared=("first", "third"))
