@@ -94,9 +94,9 @@ def test_a_relative_root_is_made_absolute(
 ) -> None:
     roots: list[Path] = []
 
-    def record(root: Path, *, expect_digest: str | None) -> OpenBundle:
+    def record(root: Path, **options: Any) -> OpenBundle:
         roots.append(root)
-        return open_bundle(root, expect_digest=expect_digest)
+        return open_bundle(root, **options)
 
     monkeypatch.setattr(tasks, "open_bundle", record)
     monkeypatch.chdir(bundle)
