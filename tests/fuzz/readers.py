@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import tarfile
 import tempfile
 import zipfile
 from contextlib import suppress
@@ -17,6 +16,7 @@ import numpy as np
 
 from tests.support.bundles import golden_of, invented_model, make_bundle, make_writable, proved
 from tests.support.described import files_of
+from tests.support.docker_archives import archive
 from tests.support.small_files import BASES, HEADER, KEYS, described
 from thoth_models.backends.onnx_external_data import ExternalTensor, read_tensors, tensors_document
 from thoth_models.bundle.accuracy import Accuracy
@@ -171,10 +171,10 @@ def _wheel(data: bytes, place: Path) -> None:
 
 def _some_wheel() -> bytes:
     written = io.BytesIO()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("mini/model/README.md", "---\nlicense: mit\n---\n")
-        archive.writestr("mini/model/config.json", "{}")
-        archive.writestr("mini-1.dist-info/METADATA", "Name: mini\n")
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr("mini/model/README.md", "---\nlicense: mit\n---\n")
+        wheel.writestr("mini/model/config.json", "{}")
+        wheel.writestr("mini-1.dist-info/METADATA", "Name: mini\n")
     return written.getvalue()
 
 
@@ -183,22 +183,15 @@ def _archive(data: bytes, place: Path) -> None:
 
 
 def _some_archive() -> bytes:
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w"):
-        pass
-    digest = Digest.of(layer.getvalue()).hex
-    files = {
-        "manifest.json": json.dumps([{"Config": "config.json", "Layers": ["layer.tar"]}]).encode(),
-        "config.json": json.dumps({"rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]}}).encode(),
-        "layer.tar": layer.getvalue(),
-    }
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w") as archive:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    return written.getvalue()
+    layer = archive({})
+    digest = Digest.of(layer).hex
+    return archive(
+        {
+            "manifest.json": _json([{"Config": "config.json", "Layers": ["layer.tar"]}]),
+            "config.json": _json({"rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]}}),
+            "layer.tar": layer,
+        }
+    )
 
 
 def _index(data: bytes, place: Path) -> None:

@@ -309,7 +309,7 @@ def test_every_image_is_signed_by_digest_and_the_signature_checked(place: Path) 
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("wrong", ["", "latest", "sha256:12", f"sha256:{'A' * 64}", f"sha256:{'a' * 64} --key x"])
-def test_nothing_is_signed_where_one_is_no_digest(place: Path, wrong: str) -> None:
+def test_nothing_is_signed_where_one_has_not_the_form_of_a_digest(place: Path, wrong: str) -> None:
     assert signing(place, digests=[*DIGESTS[:-1], wrong]) == (1, [])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.verification.regular_file import read_small
 from thoth_models.verification.signatures.signature import MAX_CERTIFICATES, Signature, pre_authentication
-from thoth_models.verification.signatures.signers import RefusedSignatureError, verify_signature
+from thoth_models.verification.signatures.signers import HASHES, RefusedSignatureError, verify_signature
 from thoth_models.verification.signatures.trust_store import CURVES, MAX_TRUST_FILE, TrustStore, fingerprint
 from thoth_models_builder.errors import UsageError
 
@@ -73,12 +73,7 @@ def sign(statement: Statement, key: Path, certificate: Path | None = None, chain
         raise UsageError(f"expected at most {MAX_CERTIFICATES} certificates, found {len(certificates)}")
     if certificates and certificates[0].public_key() != private.public_key():
         raise UsageError(f"{certificate}: expected the certificate of the key in {key}, found that of another key")
-    algorithms: dict[str, hashes.HashAlgorithm] = {
-        "secp256r1": hashes.SHA256(),
-        "secp384r1": hashes.SHA384(),
-        "secp521r1": hashes.SHA512(),
-    }
-    algorithm = algorithms[private.curve.name]
+    algorithm: hashes.HashAlgorithm = getattr(hashes, HASHES[private.curve.name])()
     payload = statement.to_bytes()
     made = private.sign(pre_authentication(payload), ec.ECDSA(algorithm, deterministic_signing=True))
     encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -118,7 +113,7 @@ def _load_key(path: Path) -> EllipticCurvePrivateKey:
     except (ValueError, UnsupportedAlgorithm):
         # Without what the library says, and without a chain: the file may be anything, a password included.
         raise UsageError(f"{expected}, found something else") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in ("secp256r1", "secp384r1", "secp521r1"):
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in HASHES:
         raise UsageError(f"{expected} of {CURVES}, found one of another kind")
     return key
 

@@ -234,17 +234,13 @@ def _check_golden(backend: Backend, verified: VerifiedVariant, bundle_digest: Di
     if golden is None or gate is None:
         return None
     chosen = checked_at_load(golden, bundle_digest)
+    # One by one: the first is longer than the other, which would be padded to it.
     vectors = np.concatenate(
         [
             backend.encode(
-                [golden.texts[place] for place in places],
-                prompt=golden.prompts[places[0]],
-                batch_size=None,
-                show_progress_bar=False,
+                [golden.texts[place]], prompt=golden.prompts[place], batch_size=None, show_progress_bar=False
             )
-            # The first is longer than the other, which would be padded to it.
-            for places in (chosen[:1], chosen[1:])
-            if places
+            for place in chosen
         ]
     )
     agreement = compare(golden.vectors[list(chosen)], vectors)

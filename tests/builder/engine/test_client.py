@@ -165,7 +165,7 @@ def test_nothing_at_the_socket_is_no_engine(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.mark.hostile
-def test_a_socket_that_accepts_and_stays_silent_is_no_engine_soon(
+def test_a_socket_that_accepts_and_stays_silent_is_refused_soon(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("e") / "s"
@@ -183,7 +183,7 @@ def test_a_socket_that_accepts_and_stays_silent_is_no_engine_soon(
 
 
 @pytest.mark.hostile
-def test_an_answer_that_drips_is_no_engine_soon(fake: FakeEngine) -> None:
+def test_an_answer_that_drips_is_refused_soon(fake: FakeEngine) -> None:
     def drip(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
@@ -210,7 +210,7 @@ def test_an_answer_that_drips_is_no_engine_soon(fake: FakeEngine) -> None:
         send(b" " * 5_000_000),
     ],
 )
-def test_something_else_that_answers_is_no_engine(
+def test_something_else_that_answers_is_refused(
     answer: Callable[[BaseHTTPRequestHandler], None], fake: FakeEngine
 ) -> None:
     assert engine.available() is not None

@@ -110,7 +110,7 @@ def test_a_model_that_is_gone_from_the_list_is_removed(hub: HubSimulator, projec
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("fault", [Silence(), SlowDrip(5)])
-def test_a_hub_that_never_finishes_its_answer_is_given_up(
+def test_a_hub_that_never_finishes_its_answer_is_a_failed_attempt(
     fault: Silence | SlowDrip, hub: HubSimulator, project: Project
 ) -> None:
     hub.add_model("org/mini", model_files("mini"), revision=COMMIT)

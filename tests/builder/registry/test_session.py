@@ -149,7 +149,7 @@ def test_a_page_of_a_registry_that_forbids_it(layout: Path, guarded: RegistrySer
 
 
 @pytest.mark.hostile
-def test_a_page_of_a_captive_portal_that_challenges_nobody(layout: Path, guarded: RegistryServer) -> None:
+def test_a_page_of_a_captive_portal_without_a_challenge(layout: Path, guarded: RegistryServer) -> None:
     with FaultyProxy(guarded.host) as proxy:
         proxy.faults.append(Fault("GET", "/v2/$", status(401, HTML, PAGE)))
         with pytest.raises(RegistryError, match=r"a challenge for Basic or Bearer, found an HTML page, as a captive"):
@@ -369,7 +369,7 @@ def test_a_registry_token_is_shown_as_it_is(configured: Any, layout: Path, trust
 
 
 @pytest.mark.hostile
-def test_tls_with_a_certificate_that_nobody_trusts(
+def test_tls_with_a_certificate_that_is_not_trusted(
     tmp_path: Path, layout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, chain = certificate(tmp_path / "tls")

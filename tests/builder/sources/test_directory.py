@@ -85,7 +85,7 @@ def test_a_directory_may_itself_be_reached_through_a_symlink(tree: DirectoryTree
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("kind", ["pipe", "dangling", "loop", "directory"])
-def test_what_is_no_file_is_refused_and_not_waited_for(tree: DirectoryTree, store: Store, kind: str) -> None:
+def test_anything_but_a_file_is_refused_and_not_waited_for(tree: DirectoryTree, store: Store, kind: str) -> None:
     path = tree.path / "odd"
     match kind:
         case "pipe":

@@ -144,7 +144,7 @@ def test_a_server_that_cannot_continue_starts_over(downloads: Downloads, fault: 
 
 
 @pytest.mark.hostile
-def test_a_server_that_cannot_continue_and_always_cuts_is_given_up(downloads: Downloads) -> None:
+def test_a_server_that_cannot_continue_and_always_cuts_is_an_error(downloads: Downloads) -> None:
     for _ in range(4):
         downloads.spoil(LARGE, faults.CutAfter(MIDDLE), times=1)
         downloads.spoil(LARGE, faults.WrongRange(), times=1)

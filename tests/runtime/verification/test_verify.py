@@ -181,7 +181,7 @@ def test_a_socket(bundle: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.hostile
-def test_what_is_no_file_is_not_even_opened(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_special_file_is_not_even_opened(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening a device can do something."""
     modules: list[Any] = [import_module(f"thoth_models.verification.{name}") for name in ("verify", "contents")]
     plain_file, paths = modules[0].RegularFile, []

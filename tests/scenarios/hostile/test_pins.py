@@ -147,7 +147,7 @@ def test_the_manifest_of_another_bundle_is_not_parsed(
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("value", ["sha256:" + "0" * 64, "0" * 63, "A" * 64, "0" * 64 + "\n", 5])
-def test_a_pin_that_is_no_digest_is_refused(another: Path, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
+def test_a_pin_of_another_form_is_refused(another: Path, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
     """It would otherwise refuse every bundle, and look like an attack."""
     calls: list[Callable[[], object]] = [
         lambda: load_embedding(root=another, expect_digest=value),  # type: ignore[arg-type]

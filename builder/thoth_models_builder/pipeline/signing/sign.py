@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
@@ -18,10 +18,13 @@ from thoth_models_builder.storage.files import replace_file
 from thoth_models_builder.trust import signing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from thoth_models.verification.verify import VerificationReport
+    from thoth_models_builder.errors import BuildError
+
+T = TypeVar("T")
 
 PASSWORD_VARIABLE = signing.PASSWORD_VARIABLE
 
@@ -88,15 +91,15 @@ def read_signature(bundle: VerificationReport) -> bytes | None:
         UsageError: Another file is there, the signature is about another bundle, or it cannot be read.
     """
     path = signature_path(bundle.root)
-    try:
-        data = read_small(path, MAX_SIGNATURE)
-        statement = Statement.from_bytes(Signature.from_bytes(data).payload)
-    except FileNotFoundError:
+    found = _read(
+        path,
+        lambda data: Statement.from_bytes(Signature.from_bytes(data).payload),
+        expected="the signature of the bundle",
+        kind=UsageError,
+    )
+    if found is None:
         return None
-    except FormatError as error:
-        raise UsageError(f"{path}: expected the signature of the bundle or no file, found another: {error}") from error
-    except OSError as error:
-        raise UsageError(f"{path}: expected a readable file, found: {error.strerror or error}") from error
+    data, statement = found
     if statement.files != Statement.of(bundle.manifest).files:
         signed = statement.files.get(MANIFEST_NAME)
         raise UsageError(f"{path}: expected a signature of the bundle {bundle.bundle_digest}, found one of {signed}")
@@ -109,13 +112,18 @@ def _previous(path: Path) -> bytes | None:
     Raises:
         OutputError: Another file is in the place of the signature, or it cannot be read.
     """
+    found = _read(path, Signature.from_bytes, expected="an earlier signature", kind=OutputError)
+    return None if found is None else found[0]
+
+
+def _read(path: Path, parse: Callable[[bytes], T], *, expected: str, kind: type[BuildError]) -> tuple[bytes, T] | None:
+    """Return the bytes of a file and what they mean; None if it does not exist. All else is an error of ``kind``."""
     try:
         data = read_small(path, MAX_SIGNATURE)
-        Signature.from_bytes(data)
+        return data, parse(data)
     except FileNotFoundError:
         return None
     except FormatError as error:
-        raise OutputError(f"{path}: expected an earlier signature or no file, found another: {error}") from error
+        raise kind(f"{path}: expected {expected} or no file, found another: {error}") from error
     except OSError as error:
-        raise OutputError(f"{path}: expected a readable file, found: {error.strerror or error}") from error
-    return data
+        raise kind(f"{path}: expected a readable file, found: {error.strerror or error}") from error

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from thoth_models.verification.signatures.signature import Signature
     from thoth_models.verification.signatures.trust_store import TrustStore
 
-_HASHES: Final = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
+HASHES: Final = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 """The hash of each curve: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_common.proto."""
 
 
@@ -91,7 +91,7 @@ def _is_made_with(key: EllipticCurvePublicKey, signature: Signature) -> bool:
 
         @property
         def algorithm(self) -> hashes.HashAlgorithm:
-            algorithm: hashes.HashAlgorithm = getattr(hashes, _HASHES[key.curve.name])()
+            algorithm: hashes.HashAlgorithm = getattr(hashes, HASHES[key.curve.name])()
             return algorithm
 
     try:
@@ -119,7 +119,7 @@ def _verify_with_certificates(signature: Signature, store: TrustStore) -> str:
         _check_usage(signer)
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise RefusedSignatureError("certificates in DER", f"something else ({error})") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _HASHES:
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in HASHES:
         raise RefusedSignatureError(f"a certificate of a key of {CURVES}", "one of another key")
     _check_chain(signer, others, store)
     name = escaped(signer.subject.rfc4514_string())

@@ -128,7 +128,7 @@ RESOURCES = ("predicate", "resources")
         (put("subject", 0, "digest", "sha256", value="0" * 64), "the digest of the digests below"),
     ],
 )
-def test_a_payload_that_is_no_statement_about_files(change: Callable[[dict[str, Any]], None], said: str) -> None:
+def test_a_payload_without_a_statement_about_files(change: Callable[[dict[str, Any]], None], said: str) -> None:
     document = json.loads(STATEMENT.to_bytes())
     change(document)
     with pytest.raises(FormatError, match=said):
