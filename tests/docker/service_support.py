@@ -203,7 +203,7 @@ class Images:
     # --- the images ---
 
     def runtime(self, variant: str = "onnx") -> str:
-        """Return the runtime base: ``onnx``, or ``onnx,torch``."""
+        """Return the runtime base with extras: ``onnx``, ``onnx,torch`` or ``onnx,signing``."""
         name = f"runtime-{variant.replace(',', '-')}"
         if name not in self._made:
             context = self.context("runtime", self.wheelhouse(name, f"./runtime[{variant}]"))
