@@ -9,6 +9,7 @@ import contextlib
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -31,7 +32,7 @@ except Exception as error:
 from thoth_models.process.parallel import parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from thoth_models.bundle.canonical_json import Node
     from thoth_models.types import FloatArray
@@ -130,18 +131,23 @@ class OnnxBackend:
         with _reported("settings.json cannot be read"):
             self._settings = Settings.from_bytes(bytes(content(verified, "settings.json")))
 
+        with _reported("onnxruntime could not load model.onnx"):
+            graph = Graph.of(verified)
+
         def make_tokenizer() -> Any:  # noqa: ANN401 - the library has no types
             with _reported("tokenizer.json cannot be read"):
                 return tokenizers.Tokenizer.from_buffer(bytes(content(verified, "tokenizer.json")))
 
-        def make_sessions() -> Sessions:
+        def make_session(count: int) -> Any:  # noqa: ANN401 - the library has no types
             with _reported("onnxruntime could not load model.onnx"):
-                return Sessions(Graph.of(verified), count)
+                return graph.session(count)
 
-        # In parallel: both libraries release the interpreter lock while they read.
-        made: list[Any] = parallel(lambda make: make(), (make_tokenizer, make_sessions), workers=2)
-        self._tokenizer = made[0]
-        self._sessions: Sessions = made[1]
+        # A session first: it releases the interpreter lock while it is made, which a tokenizer does not. All are made
+        # now, although a service with one caller may never need the second session: onnxruntime checks that the weight
+        # file exists, and after loading, nothing may depend on storage that may disappear or stop answering.
+        makers: list[Callable[[], Any]] = [partial(make_session, count), make_tokenizer, partial(make_session, 1)]
+        wide, self._tokenizer, *narrow = parallel(lambda make: make(), makers[: 2 if count == 1 else 3], workers=2)
+        self._sessions = Sessions(graph, wide, narrow[0] if narrow else wide, count)
         self._dimension = verified.model.dimension
         self._check(verified)
         self._prompt_lengths: dict[str, int] = {}

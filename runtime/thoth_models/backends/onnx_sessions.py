@@ -134,16 +134,17 @@ class Sessions:
 
     Args:
         graph: The graph.
+        wide: Its session with ``count`` threads.
+        narrow: Its session with one thread; the same one if ``count`` is 1.
         count: Threads to use.
     """
 
-    def __init__(self, graph: Graph, count: int) -> None:
+    def __init__(
+        self, graph: Graph, wide: onnxruntime.InferenceSession, narrow: onnxruntime.InferenceSession, count: int
+    ) -> None:
         self._graph = graph  # keeps the pages of the weights alive
         self._count = count
-        # All created now, although a service with one caller may never need some: onnxruntime checks that the weight
-        # file exists, and after loading, nothing may depend on storage that may disappear or stop answering.
-        self._wide = graph.session(count)
-        self._narrow = self._wide if count == 1 else graph.session(1)
+        self._wide, self._narrow = wide, narrow
         # By thread: if a signal handler raises in the main thread, a call may not be removed. The next call of that
         # thread corrects the entry, while a plain counter would stay wrong for ever.
         self._callers: dict[int, int] = {}

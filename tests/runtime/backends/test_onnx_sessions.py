@@ -100,7 +100,7 @@ def test_only_long_texts_return_their_memory(callers: int, threads: int) -> None
     numpy = pytest.importorskip("numpy")
     sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
     graph = _FakeGraph()
-    made = sessions.Sessions(graph, 2)
+    made = sessions.Sessions(graph, graph.session(2), graph.session(1), 2)
     made._callers = {-number: 1 for number in range(callers)}
     for shape in ((64, 100), (1, sessions._LONG), (1, sessions._LONG + 1)):
         made.run({"input_ids": numpy.zeros(shape)})
@@ -144,7 +144,8 @@ graph = helper.make_graph(
     [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
 )
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-sessions = Sessions(Graph(model=model.SerializeToString(), weights={}, precision="fp32"), 2)
+graph = Graph(model=model.SerializeToString(), weights={}, precision="fp32")
+sessions = Sessions(graph, graph.session(2), graph.session(1), 2)
 arrays = {"input_ids": numpy.ones((1, 3000), numpy.int64)}
 before = memory("RssAnon")
 open("/proc/self/clear_refs", "w").write("5")
@@ -188,7 +189,8 @@ g (int64[batch, tokens] input_ids) => (float[batch, 500] sentence_embedding) {
 }''')
 constants = {"shape": [1, 1, 500], "inner": [2], "ends": [1], "table": numpy.zeros(2, numpy.float32)}
 model.graph.initializer.extend(numpy_helper.from_array(numpy.array(value), name) for name, value in constants.items())
-sessions = Sessions(Graph(model=model.SerializeToString(), weights={}, precision="fp32"), 2)
+graph = Graph(model=model.SerializeToString(), weights={}, precision="fp32")
+sessions = Sessions(graph, graph.session(2), graph.session(1), 2)
 sessions.run({"input_ids": numpy.zeros((1, 9), numpy.int64)})
 left = [memory()]
 for length, fails in zip(numpy.random.default_rng(0).integers(2_049, 8_000, 24), 12 * [False, True]):
@@ -217,7 +219,7 @@ def test_a_lone_caller_uses_all_threads(lengths: list[int], threads: int) -> Non
     numpy = pytest.importorskip("numpy")
     sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
     graph = _FakeGraph()
-    made = sessions.Sessions(graph, 2)
+    made = sessions.Sessions(graph, graph.session(2), graph.session(1), 2)
     with made.calling(lengths) as (workers, _):
         made.run({"input_ids": numpy.zeros((1, lengths[0]))})
     assert (workers, graph.runs[0][0]) == (2 // threads, threads)
@@ -236,7 +238,8 @@ def test_a_lone_caller_uses_all_threads(lengths: list[int], threads: int) -> Non
 )
 def test_a_lone_callers_texts_are_divided_evenly_among_threads(lengths: list[int], expected: int) -> None:
     sessions = pytest.importorskip("thoth_models.backends.onnx_sessions")
-    made = sessions.Sessions(_FakeGraph(), 2)
+    graph = _FakeGraph()
+    made = sessions.Sessions(graph, graph.session(2), graph.session(1), 2)
     with made.calling(lengths) as (workers, most_tokens):
         runs = list(batches(lengths, most_tokens=most_tokens))
     assert workers == min(expected, 2)
