@@ -70,7 +70,8 @@ class Problem:
             anything else that is neither a file nor a directory, ``manifest`` for a malformed manifest, ``unreadable``
             if the system refused access, ``writable`` if users other than the owner may write, ``unsafe`` if a
             configuration refers to something outside of the verified files, ``pin`` if it is another bundle than the
-            expected one, ``signature`` if it, or a file of it, was not signed as it must be.
+            expected one, ``signature`` if it, or a file of it, was not signed as it must be, ``space`` if a variant's
+            files and settings are those of another embedding space than the stated one.
         path: Path relative to the bundle root, with ``/``; ``.`` for the root itself. Absolute for a signature, which
             is not in the bundle.
         expected: What the manifest or the bundle format requires.
@@ -78,7 +79,17 @@ class Problem:
     """
 
     kind: Literal[
-        "changed", "missing", "extra", "special", "manifest", "unreadable", "writable", "unsafe", "pin", "signature"
+        "changed",
+        "missing",
+        "extra",
+        "special",
+        "manifest",
+        "unreadable",
+        "writable",
+        "unsafe",
+        "pin",
+        "signature",
+        "space",
     ]
     path: str
     expected: str
@@ -89,7 +100,7 @@ class Problem:
         return f"{self.path}: {self.kind}: expected {self.expected}, found {self.found}"
 
 
-_SHOWN = 50
+MAX_SHOWN = 50
 """How many differences a message lists: a directory may have any number of files that do not belong there."""
 
 
@@ -106,8 +117,8 @@ class VerificationError(BundleError):
         self.root = root
         self.problems = tuple(problems)
         count = len(self.problems)
-        shown = [str(problem) for problem in self.problems[:_SHOWN]]
-        shown += [f"and {count - _SHOWN} more"] if count > _SHOWN else []
+        shown = [str(problem) for problem in self.problems[:MAX_SHOWN]]
+        shown += [f"and {count - MAX_SHOWN} more"] if count > MAX_SHOWN else []
         lines = "\n".join(f"  {line}" for line in shown)
         super().__init__(f"{root}: verification failed, {count} problem{'' if count == 1 else 's'}\n{lines}")
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from thoth_models.bundle.accuracy import MAX_DRIFT
 from thoth_models.bundle.selection import select
-from thoth_models.errors import Attempt, BackendUnavailableError, ModelUnavailableError, SpaceMismatchError
+from thoth_models.errors import (
+    MAX_SHOWN,
+    Attempt,
+    BackendUnavailableError,
+    ModelUnavailableError,
+    SpaceMismatchError,
+)
 from thoth_models.loading.load import load_embedding
 from thoth_models.process.environment import threads
 from thoth_models.verification.contents import unread
@@ -28,8 +34,6 @@ if TYPE_CHECKING:
     from thoth_models.process.environment import BundlePlace
     from thoth_models.verification.verify import OpenBundle
 
-_SHOWN = 50
-"""How many differences a reason lists."""
 _LIBRARIES = {"onnx": ("onnxruntime", "tokenizers"), "torch": ("torch", "sentence_transformers")}
 """Libraries of the backends; only checked for, not imported."""
 
@@ -218,7 +222,7 @@ def check_quickly(
     attempts = list(selection.passed_over)
     for candidate in selection.candidates:
         paths = _paths(candidate)
-        problems = [str(problem) for problem in islice(_differences(bundle, candidate, paths), _SHOWN)]
+        problems = [str(problem) for problem in islice(_differences(bundle, candidate, paths), MAX_SHOWN)]
         libraries = _LIBRARIES.get(candidate.variant.backend, ())
         problems += [f"{library} is not installed" for library in libraries if find_spec(library) is None]
         if not problems:
