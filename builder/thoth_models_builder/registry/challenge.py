@@ -15,9 +15,10 @@ from urllib.parse import urlencode
 from thoth_models_builder.errors import CredentialsError, RegistryError
 from thoth_models_builder.net.proxies import server_address
 from thoth_models_builder.oci.references import is_loopback
+from thoth_models_builder.registry.token_servers import VARIABLE, is_reachable, may_get_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from thoth_models_builder.registry.credentials import Credentials
 
@@ -80,14 +81,30 @@ def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
     return challenges
 
 
-def token_request(
-    challenge: Challenge, credentials: Credentials | None, scopes: Sequence[str], *, registry: str, plain_http: bool
+def token_request(  # noqa: PLR0913 - what makes up a request
+    challenge: Challenge,
+    credentials: Credentials | None,
+    scopes: Sequence[str],
+    *,
+    registry: str,
+    plain_http: bool,
+    named: Collection[str] = (),
 ) -> TokenRequest:
     """Return the request to the token server of a challenge.
 
+    Args:
+        challenge: The challenge.
+        credentials: The credentials for the registry, or None.
+        scopes: Scopes to request a token for.
+        registry: Host and port of the registry.
+        plain_http: Whether the user asked for HTTP without TLS.
+        named: Hosts that the user trusts with credentials.
+
     Raises:
-        RegistryError: The challenge has no address of a token server.
-        CredentialsError: The password would be sent without TLS although the user did not ask for plain HTTP.
+        RegistryError: The challenge has no address of a token server, or leads a public registry's client to an
+            internal one.
+        CredentialsError: The password would be sent without TLS although the user did not ask for plain HTTP, or to a
+            host that neither belongs to the registry nor is named.
     """
     realm = challenge.parameters.get("realm", "")
     address = server_address(realm, ("http", "https"))
@@ -95,10 +112,18 @@ def token_request(
         raise RegistryError(
             f"{registry}: expected the address of a token server in its challenge, found {realm!r:.200}"
         )
+    host = address.hostname or ""
+    if not is_reachable(host, registry, named):
+        raise RegistryError(f"{registry}: expected a token server with a public address, found {host!r:.200}")
     is_secret = credentials is not None and bool(credentials.basic or credentials.identity_token)
-    if is_secret and address.scheme == "http" and not (plain_http or is_loopback(address.hostname or "")):
+    if is_secret and address.scheme == "http" and not (plain_http or is_loopback(host)):
         raise CredentialsError(
             f"{registry}: expected a token server with https to send credentials to, found {realm!r:.200}"
+        )
+    if is_secret and not may_get_credentials(host, registry, named):
+        raise CredentialsError(
+            f"{registry}: expected a token server of this registry to send credentials to, found {host!r:.200}; "
+            f"if it is the right one, name it in {VARIABLE}"
         )
     wanted = list(scopes)
     wanted += [scope for scope in challenge.parameters.get("scope", "").split() if not _is_covered(scope, wanted)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -30,12 +31,15 @@ from thoth_models_builder.oci.references import DOCKER_HUB, is_loopback
 from thoth_models_builder.registry.challenge import Challenge, parse_challenges, read_token, token_request
 from thoth_models_builder.registry.credentials import find_credentials
 from thoth_models_builder.registry.limits import Limits
+from thoth_models_builder.registry.token_servers import named_token_servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
     from thoth_models_builder.errors import BuildError
     from thoth_models_builder.registry.credentials import Credentials
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _DOCKER_HUB_HOST = "registry-1.docker.io"
@@ -335,7 +339,12 @@ class Session:
     async def _fetch_token(self, challenge: Challenge) -> float:
         wanted = [*self._scopes, *self._optional_scopes]
         asked = token_request(
-            challenge, self._credentials, wanted, registry=self.registry, plain_http=self._is_plain_asked_for
+            challenge,
+            self._credentials,
+            wanted,
+            registry=self.registry,
+            plain_http=self._is_plain_asked_for,
+            named=named_token_servers(),
         )
         try:
             url = httpx2.URL(asked.url)
@@ -343,6 +352,8 @@ class Session:
             raise RegistryError(
                 f"{self.registry}: expected the address of a token server, found {asked.url!r:.200}"
             ) from None
+        shown = "with credentials" if asked.headers else "without credentials"
+        _log.info("%s: asking %s for a token, %s", self.registry, url.host, shown)
         method = "GET" if asked.form is None else "POST"
         response = await self._send(method, url, asked.headers, asked.form, None)
         try:

@@ -20,7 +20,8 @@ def test_a_password_is_not_sent_to_a_token_server_without_tls() -> None:
         token_request(challenge, credentials, [], registry="registry.example.org", plain_http=False)
     # Nothing is given away without credentials, or where plain HTTP was asked for.
     token_request(challenge, None, [], registry="registry.example.org", plain_http=False)
-    token_request(challenge, credentials, [], registry="registry.example.org", plain_http=True)
+    named = ["tokens.example.org"]
+    token_request(challenge, credentials, [], registry="registry.example.org", plain_http=True, named=named)
 
 
 @pytest.mark.hostile

@@ -399,7 +399,7 @@ def test_a_challenge_whose_token_server_has_no_address(
 ) -> None:
     """One that no parser takes, and one whose host name is none."""
     with FaultyProxy(guarded.host) as proxy:
-        configured(auths={proxy.host: basic("builder", WORD)})
+        configured()
         proxy.faults.append(Fault("GET", "/v2/$", status(401, {"WWW-Authenticate": f'Bearer realm="{realm}"'})))
         with pytest.raises(RegistryError, match=r"token server|registry\.test|expected an answer"):
             push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
@@ -409,10 +409,23 @@ def test_a_challenge_whose_token_server_has_no_address(
 def test_a_registry_on_loopback_sends_no_password_elsewhere_without_tls(
     layout: Path, guarded: RegistryServer, configured: Any
 ) -> None:
-    """Plain HTTP is taken for granted there; that is no reason to speak it with others."""
+    """Plain HTTP is taken for granted there; that is no reason to speak it with others, nor to entrust them with it."""
     with FaultyProxy(guarded.host) as proxy:
         configured(auths={proxy.host: basic("builder", WORD)})
         challenge = {"WWW-Authenticate": 'Bearer realm="http://tokens.example.org/token"'}
         proxy.faults.append(Fault("GET", "/v2/$", status(401, challenge)))
         with pytest.raises(CredentialsError, match="expected a token server with https"):
             push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
+        challenge["WWW-Authenticate"] = 'Bearer realm="https://tokens.example.org/token"'
+        proxy.faults.append(Fault("GET", "/v2/$", status(401, challenge)))
+        with pytest.raises(CredentialsError, match=r"found 'tokens\.example\.org'; .* name it in THOTH_TOKEN_SERVERS"):
+            push(layout, f"{proxy.host}/acme/app:1", limits=QUICK)
+
+
+def test_the_log_says_which_token_server_is_asked(
+    layout: Path, trusting: RegistryServer, configured: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    configured(auths={trusting.host: basic("builder", WORD)})
+    with caplog.at_level(logging.INFO, "thoth_models_builder"):
+        push(layout, f"{trusting.host}/acme/app:1")
+    assert f"{trusting.host}: asking 127.0.0.1 for a token, with credentials" in caplog.messages
