@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -24,9 +25,12 @@ from typing import IO, TYPE_CHECKING
 from thoth_models.bundle.digest import READ_SIZE, ContentDigest, ContentHasher, Digest, hash_file
 from thoth_models_builder.errors import SourceError, StoreError, WrongContentError
 from thoth_models_builder.storage.files import open_regular, replace_file, sync_directory
+from thoth_models_builder.storage.permissions import other_owner, writable_by_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+_log = logging.getLogger(__name__)
 
 _OBJECT_MODE = 0o444
 _LOCK_SECONDS = 60.0
@@ -57,6 +61,7 @@ class Store:
         self._partial = root / "partial"
         self._records = root / "records"
         self.scratch = root / "scratch"
+        self._has_warned = False
 
     def prepare(self) -> None:
         """Create the directories of the store."""
@@ -149,8 +154,18 @@ class Store:
             raise StoreError(f"{self.path(digest)}: expected a readable object: {error.strerror}") from error
 
     def read_record(self, key: Digest) -> bytes | None:
-        """Return the data that :meth:`write_record` stored under a key, or None. Its content is not verified."""
+        """Return the data that :meth:`write_record` stored under a key, or None.
+
+        Its content is not verified, so what every user may have written is left out; see :mod:`.permissions`.
+        """
         path = self._records / key.hex
+        places = (self.root, self._records, path)
+        refused = writable_by_all(places)
+        if (found := refused or other_owner(places)) is not None and not self._has_warned:
+            self._has_warned = True  # there is a record for each model
+            _log.warning("%s; earlier compilations in the store are %s", found, "not used" if refused else "used")
+        if refused is not None:
+            return None
         try:
             data = path.read_bytes()
             with contextlib.suppress(OSError):
