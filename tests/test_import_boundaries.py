@@ -238,7 +238,10 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
                 "thoth_models_builder.spec.yaml_document",
             },
         ),
-        ("safetensors", {"thoth_models_builder.compile.pickles.convert"}),
+        (
+            "safetensors",
+            {"thoth_models.backends.checkpoint.formats", "thoth_models_builder.compile.pickles.convert"},
+        ),
         ("platformdirs", {"thoth_models_builder.pipeline.store_directory"}),
     ],
 )
@@ -267,12 +270,12 @@ def test_no_types_are_taken_from_what_mypy_does_not_read() -> None:
 
 
 def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> None:
-    # transformers is what sentence-transformers is made of, and cannot be missing beside it.
+    # transformers and safetensors are what sentence-transformers is made of, and cannot be missing beside it.
     assert outside(graph, "thoth_models") == {
         "numpy",
         "cryptography",
         *("onnxruntime", "tokenizers"),
-        *("torch", "sentence_transformers", "transformers"),
+        *("torch", "sentence_transformers", "transformers", "safetensors"),
         *FRAMEWORKS,
     }
     assert outside(graph, "thoth_models_builder") == {

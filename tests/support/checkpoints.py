@@ -249,6 +249,29 @@ def with_token(model: TinyModel, directory: Path, token: str) -> TinyModel:
     return copied
 
 
+def split(expression: str) -> dict[str, Any]:
+    """Return a pre-tokenizer that cuts where a regular expression matches."""
+    return {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
+
+
+def changed_tokenizer(document: bytes, changes: Mapping[str, Any]) -> bytes:
+    """Return a tokenizer.json with some of its parts changed; keys of a model without a type are added to its model."""
+    values = json.loads(document)
+    for key, value in changes.items():
+        values[key] = {**values[key], **value} if key == "model" and "type" not in value else value
+    return json.dumps(values).encode()
+
+
+def with_tokenizer(model: TinyModel, directory: Path, changes: Mapping[str, Any]) -> TinyModel:
+    """Copy a model, change parts of its tokenizer.json, and have the library use that as it is."""
+    copied = _copy(model, directory)
+    path, settings = copied.directory / "tokenizer.json", copied.directory / "tokenizer_config.json"
+    path.write_bytes(changed_tokenizer(path.read_bytes(), changes))
+    stated = {**json.loads(settings.read_bytes()), "tokenizer_class": "PreTrainedTokenizerFast"}
+    settings.write_text(json.dumps(stated), encoding="utf-8")
+    return copied
+
+
 def make_unmarked_model(directory: Path) -> TinyModel:
     """Like GPT: a decoder whose tokenizer adds no special tokens, so that an empty text has no tokens."""
     import torch

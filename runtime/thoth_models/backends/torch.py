@@ -15,6 +15,7 @@ import numpy as np
 
 from thoth_models.backends.batching import batches, blocks
 from thoth_models.backends.checkpoint.faults import faults
+from thoth_models.backends.checkpoint.formats import unreadable_weights
 from thoth_models.backends.checkpoint.reports import load_reports
 from thoth_models.backends.failing_text import expect_tokens, run_texts
 from thoth_models.backends.tokenizer_threads import is_panic, is_refusal, with_or_without_threads
@@ -108,18 +109,19 @@ class TorchBackend:
         self._thread = DaemonExecutor(1, "thoth-models-torch", around=computing)
         try:
             self._model = self._thread.submit(make_model).result()
+            # Static embeddings give zeros for a text without tokens.
+            self._adds_tokens = self._thread.submit(
+                lambda: getattr(self._model[0], "auto_model", None) is None or self._tokens(None, "") > 0
+            ).result()
         except ThothModelsError:
             raise
-        except Exception as error:
-            raise BackendError(
-                f"sentence-transformers could not load the model: {type(error).__name__}: {error}"
-            ) from error
+        except BaseException as error:
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
+            reasons = unreadable_weights(verified.directory) or [f"{type(error).__name__}: {error}"]
+            raise BackendError(f"sentence-transformers could not load the model: {'; '.join(reasons)}") from error
         self._dimension = verified.model.dimension
         self._most_tokens = verified.built.max_seq_length or sys.maxsize
-        # Static embeddings give zeros for a text without tokens.
-        self._adds_tokens = self._thread.submit(
-            lambda: getattr(self._model[0], "auto_model", None) is None or self._tokens(None, "") > 0
-        ).result()
         self._check(verified)
 
     def _check(self, verified: VerifiedVariant) -> None:

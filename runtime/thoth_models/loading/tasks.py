@@ -246,7 +246,7 @@ def _check_golden(backend: Backend, verified: VerifiedVariant, bundle_digest: Di
     agreement = compare(golden.vectors[list(chosen)], vectors)
     if not agreement.reaches(gate.required_cosine):
         raise BackendError(
-            f"golden vector of {golden.texts[chosen[agreement.worst]]!r}: expected a cosine of at least "
+            f"golden vector of {golden.texts[chosen[agreement.worst]]!r:.80}: expected a cosine of at least "
             f"{gate.required_cosine:.5f} to the reference that was computed when the bundle was built, and its length; "
             f"found {agreement}"
         )

@@ -10,7 +10,9 @@ from sentence_transformers import SentenceTransformer
 from transformers import PreTrainedModel
 
 from thoth_models.backends.checkpoint.faults import faults
+from thoth_models.backends.checkpoint.formats import unreadable_weights
 from thoth_models.backends.checkpoint.reports import load_reports
+from thoth_models.backends.tokenizer_threads import is_panic
 from thoth_models_builder.compile.errors import SandboxError, UnusableModelError
 from thoth_models_builder.compile.loading.older_code import for_older_code
 from thoth_models_builder.compile.sandbox.proof import is_confined
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OF_THE_FILES: Final = (AttributeError, IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError)
-"""What the library raises for files that make no model. Not ImportError, which is about this environment."""
+"""What the library raises for files that make no model, beside panics of its parts in Rust, and what safetensors
+raises for weights. Not ImportError, which is about this environment."""
 
 
 def load_checked(directory: Path, *, runs_code: bool = False, **model_options: Any) -> SentenceTransformer:  # noqa: ANN401 - those of the library
@@ -46,12 +49,15 @@ def load_checked(directory: Path, *, runs_code: bool = False, **model_options: A
                 trust_remote_code=runs_code,
                 model_kwargs={"dtype": torch.float32, "use_safetensors": True, **model_options},
             )
-        except _OF_THE_FILES as error:
-            raise UnusableModelError(
-                f"expected a model that sentence-transformers loads, found {type(error).__name__}: {_line(error)}"
-            ) from error
-    if found := faults(model, directory, reports):
-        raise UnusableModelError("\n".join(found))
+            wrong = faults(model, directory, reports)
+        except BaseException as error:
+            reasons = unreadable_weights(directory) if isinstance(error, Exception) else []
+            if not (reasons or isinstance(error, _OF_THE_FILES) or is_panic(error)):
+                raise
+            found = "; ".join(reasons) or f"{type(error).__name__}: {_line(error)}"
+            raise UnusableModelError(f"expected a model that sentence-transformers loads, found {found}") from error
+    if wrong:
+        raise UnusableModelError("\n".join(wrong))
     # `dtype` does not apply to modules other than the transformer.
     model.float()
     model.eval()

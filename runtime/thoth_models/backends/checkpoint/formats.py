@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _MAX_LISTED: Final = 20
 """How many tensors or tokens a message names; a missing layer of BERT has 16 tensors."""
 
+_MAX_HEADER: Final = 100_000_000
+"""Longest header in bytes, the limit of safetensors itself
+(https://github.com/huggingface/safetensors/blob/main/safetensors/src/tensor.rs)."""
+
 _FLOATS: Final = ("BF16", "F16", "F32", "F64")
 """Number formats of weights, by their names in safetensors. What is stored in another one is read as if its integers
 were the weights, while their scale is in other tensors or in a configuration."""
@@ -41,8 +45,15 @@ def format_faults(module: Any, place: Path, directory: Path) -> Iterator[str]:  
     if not weights.floating:
         return
     for file in _files(place):
-        if wrong := {name: kind for name, kind in stored_formats(file).items() if not weights.may_be(name, kind)}:
-            shown, names = file.relative_to(directory).as_posix(), listed(f"{name} as {wrong[name]}" for name in wrong)
+        shown = file.relative_to(directory).as_posix()
+        try:
+            stored = stored_formats(file)
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            # The library has not read it either, or it would have refused it.
+            yield f"{shown}: expected a file of safetensors, found another one ({error})"
+            continue
+        if wrong := {name: kind for name, kind in stored.items() if not weights.may_be(name, kind)}:
+            names = listed(f"{name} as {wrong[name]}" for name in wrong)
             yield f"{shown}: expected weights as {', '.join(_FLOATS)}, found {names}"
 
 
@@ -101,10 +112,31 @@ def stored_formats(file: Path) -> dict[str, str]:
     """Return the number format of each tensor of a safetensors file, by name, from its header.
 
     The file: the length of the header in eight bytes, little-endian; the header, which is JSON; the data.
+
+    Raises:
+        ValueError: The header is longer than safetensors allows, or not JSON. Other errors of reading a value of
+            another type are not converted.
     """
     with file.open("rb") as data:
-        header = json.loads(data.read(int.from_bytes(data.read(8), "little")))
+        length = int.from_bytes(data.read(8), "little")
+        if length > _MAX_HEADER:
+            raise ValueError(f"a header of {length} bytes")
+        header = json.loads(data.read(length))
     return {name: str(tensor["dtype"]) for name, tensor in header.items() if name != "__metadata__"}
+
+
+def unreadable_weights(directory: Path) -> list[str]:
+    """Return a line for each file of weights that safetensors refuses; its own errors do not name the file."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - only after a load has failed
+
+    found = []
+    for file in sorted(directory.rglob("*.safetensors")):
+        try:
+            with safe_open(file, framework="np"):
+                pass
+        except (OSError, SafetensorError) as error:
+            found.append(f"{file.relative_to(directory).as_posix()}: expected a file of safetensors, found {error}")
+    return found
 
 
 def listed(names: Iterable[str]) -> str:
