@@ -5,6 +5,7 @@ import contextlib
 import functools
 import http.client
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -374,6 +375,25 @@ def fuzz(session: nox.Session) -> None:
     listed = "from tests.fuzz.readers import READERS; print(*READERS)"
     for name in names or str(session.run("python", "-c", listed, silent=True)).split():
         session.run("python", "-m", "tests.fuzz.run", name, seconds, str(Path(".nox") / "fuzz-corpus"))
+
+
+@nox.session(requires=["workspace"])
+def audit(session: nox.Session) -> None:
+    """Ask a database of known faults about all dependencies; arguments after -- go to pip-audit, such as -s osv.
+
+    Not part of any other run: it needs the network, and its answer changes without a change of this repository.
+    """
+    session.install("--quiet", "-c", str(CONSTRAINTS), "pip-audit")
+    (place,) = PROGRAMS.parent.glob("lib/python3.*/site-packages")
+    ours = ("--exclude", "thoth-models", "--exclude", "thoth-models-builder")
+    listed = session.run("python", "-m", "pip", "list", "--format=freeze", "--path", str(place), *ours, silent=True)
+    installed = Path(session.create_tmp()) / "installed.txt"
+    # Databases do not know the builds of a version, such as torch's for the CPU.
+    installed.write_text(re.sub(r"\+\w+", "", str(listed)), encoding="utf-8")
+    for file in (installed, CONSTRAINTS):
+        # Strict: a package that the database does not know would otherwise count as one without faults.
+        options = ("--strict", "--progress-spinner=off", "--no-deps", "--disable-pip", *session.posargs)
+        session.run("pip-audit", "--requirement", str(file), *options)
 
 
 @nox.session

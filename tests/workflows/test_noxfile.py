@@ -1,4 +1,4 @@
-"""Which torch the sessions of nox install: the CPU build where its index answers, else what pip finds."""
+"""Which torch the sessions of nox install: the CPU build where its index answers, else what pip finds; the audit."""
 
 from __future__ import annotations
 
@@ -216,3 +216,27 @@ def test_a_name_that_is_looked_up_for_minutes_costs_seconds(probing: Any, monkey
     assert not probing.answers("http://slow.example.org/")
     assert time.monotonic() - started < 30
     ended.set()
+
+
+def test_an_audit_asks_for_every_package_and_fails_for_unknown_ones(
+    noxfile: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that knows none of them would otherwise say that there is no fault."""
+    (tmp_path / "lib/python3.13/site-packages").mkdir(parents=True)
+    monkeypatch.setattr(noxfile, "PROGRAMS", tmp_path / "bin")
+    audits: list[tuple[str, ...]] = []
+
+    def run(*command: str, silent: bool = False) -> str:
+        if command[0] == "pip-audit":
+            audits.append(command)
+        return "idna==3.20\ntorch==2.13.0+cpu\n" if silent else ""
+
+    session = SimpleNamespace(
+        posargs=["-s", "osv"], run=run, install=lambda *_arguments: None, create_tmp=lambda: str(tmp_path)
+    )
+    noxfile.audit(session)
+    assert (tmp_path / "installed.txt").read_text(encoding="utf-8") == "idna==3.20\ntorch==2.13.0\n"
+    assert [Path(command[2]).name for command in audits] == ["installed.txt", "constraints.txt"]
+    for command in audits:
+        assert {"--strict", "--no-deps", "--disable-pip"} <= set(command)
+        assert command[-2:] == ("-s", "osv")
