@@ -33,6 +33,7 @@ from thoth_models.bundle.manifest import (
     Variant,
 )
 from thoth_models.bundle.report import Report
+from thoth_models.bundle.space import possible_spaces
 from thoth_models.embedding import Embedding
 from thoth_models.info import EmbeddingInfo
 from thoth_models.verification.report_file import report_path
@@ -86,7 +87,7 @@ class ModelPlan:
     similarity: str = "cosine"
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
-    space: str | None = None  # any text; models with equal texts share a space; None for one of its own
+    space: str | None = None  # any text; models with equal texts share a space; None for that of its files, if any
     license: str | None = "apache-2.0"
     revision: str | None = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
     golden: Golden | None = None
@@ -364,6 +365,36 @@ def _model(plan: ModelPlan) -> Model:
 
 
 def _built(plan: ModelPlan) -> BuiltModel:
+    built = _without_space(plan)
+    if plan.space is not None:
+        return built
+    for variant in plan.variants.values():
+        if variant.backend == "torch":
+            # Invented files are not JSON, and have no space.
+            with contextlib.suppress(TypeError, ValueError):
+                return replace(built, space=space_of(variant.files, built, plan.dimension))
+    return built
+
+
+def space_of(files: Mapping[str, Content], built: BuiltModel, dimension: int) -> Digest:
+    """Return the space of the files of a model, with what its manifest says of them."""
+
+    def data(path: str) -> bytes:
+        content = files[path]
+        return content if isinstance(content, bytes) else content.read_bytes() if isinstance(content, Path) else b""
+
+    def read(path: str, kind: type[Any]) -> Any:
+        value = json.loads(data(path))
+        if not isinstance(value, kind):
+            raise TypeError(path)
+        return value
+
+    if "modules.json" in files:
+        read("modules.json", list)
+    return next(possible_spaces({path: Digest.of(data(path)) for path in files}, read, built, dimension))
+
+
+def _without_space(plan: ModelPlan) -> BuiltModel:
     return BuiltModel(
         origin=Origin(kind="hub", id=f"tests/{plan.name}", revision=plan.revision),
         license=plan.license,

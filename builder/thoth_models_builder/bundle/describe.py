@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from thoth_models.bundle.space import has_normalize
 from thoth_models.bundle.unsafe_references import MODULE_KINDS, SENTENCE_CONFIG, module_kind, unsafe_references
 from thoth_models_builder.errors import UnsupportedKeyError, UnsupportedModelError
 from thoth_models_builder.spec.variants import BUILT_IN_PROMPTS, MODULES_FILE, SENTENCE_TRANSFORMERS_FILE, path_in
@@ -178,7 +179,8 @@ def describe(files: ModelFiles) -> ModelFacts:
         dimension=kept if kept is not None and is_truncated else width,
         max_seq_length=max_seq_length,
         pooling=mode,
-        has_normalize=_ends_normalized(files, rest) and not is_truncated,
+        has_normalize=not is_truncated
+        and has_normalize([(module.kind, module.directory) for module in rest], files.digests, files.json),
         similarity=similarity,
         prompts=prompts,
         default_prompt_name=default_prompt_name,
@@ -246,15 +248,6 @@ def read_pooling_modes(files: ModelFiles, modules: Sequence[Module]) -> tuple[st
     if modules[0].kind == "StaticEmbedding":
         return ("mean",)
     return _modes(files, modules[1].path("config.json"))
-
-
-def _ends_normalized(files: ModelFiles, modules: Sequence[Module]) -> bool:
-    """Return whether vectors have unit length; a Normalize that is followed by a Dense does not count."""
-    kept = [module for module in modules if module.kind != "Dropout"]
-    if not kept or kept[-1].kind != "Normalize":
-        return False
-    config = files.optional_object(kept[-1].path("config.json"))
-    return all(config.get(key) in (None, "sentence_embedding") for key in ("module_input_name", "module_output_name"))
 
 
 def _in(path: str, directory: str) -> bool:

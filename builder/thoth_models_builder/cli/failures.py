@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from thoth_models.cli.command import DONE, FAILED
-from thoth_models.errors import BundleError, ManifestError, ThothModelsError, VerificationError
+from thoth_models.errors import BundleError, LoadTimeout, ManifestError, ThothModelsError, VerificationError
 from thoth_models_builder.errors import (
     AccuracyError,
     AlternateError,
@@ -62,6 +62,10 @@ _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (VerificationError, BUILD_AGAIN),
     (ManifestError, BUILD_AGAIN),
     (BundleError, "`thoth-bundle build` makes ./bundle; another directory is named as an argument"),
+    (
+        LoadTimeout,
+        "the stacks above show what waits, as for storage; `verify --timeout SECONDS` allows more time",
+    ),
     (ThothModelsError, "`thoth-models doctor` shows the environment of the runtime"),
     (
         SpecNotFoundError,

@@ -115,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--expect-digest", "--expect", metavar="DIGEST", help="refuse any bundle except the one of this bundle digest"
     )
+    command.add_argument(
+        "--timeout", type=positive, default=3600.0, help="deadline of the command, in seconds (default: 3600)"
+    )
     sign.add_trust_options(command)
     command.set_defaults(run=_verify)
 
@@ -276,6 +279,7 @@ def _verify(options: argparse.Namespace) -> int:
         expect_digest=options.expect_digest,
         trust=options.trust,
         signature=options.signature,
+        timeout=options.timeout,
     )
     if options.json:
         print_json({"ok": True, **dataclasses.asdict(report)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from thoth_models.bundle.digest import Digest, hash_file
@@ -16,12 +18,14 @@ from thoth_models.bundle.manifest import (
     Origin,
     Variant,
 )
+from thoth_models.bundle.space import possible_spaces
 from thoth_models.loading.load import load_embedding
 from thoth_models_builder.spec.compile_job import MODEL_DIRECTORY
 from thoth_models_builder.spec.variants import SOURCE_DIRECTORY, VARIANTS
 from thoth_models_builder.storage.files import link_or_copy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from thoth_models import Embedding
@@ -56,7 +60,7 @@ def load_variant(job: CompileJob, model: Path, variant: str, root: Path) -> Embe
     golden = f"{MODEL_DIRECTORY}/{GOLDEN_NAME}"
     nothing = Digest.of(b"")
     built = BuiltModel(
-        # These two do not affect the measurement.
+        # These do not affect the measurement.
         origin=Origin(kind="directory", id=SOURCE_DIRECTORY, revision=None),
         license=None,
         space=nothing,
@@ -77,8 +81,19 @@ def load_variant(job: CompileJob, model: Path, variant: str, root: Path) -> Embe
             ),
         ),
     )
+    if not kind.is_compiled:
+        built = replace(built, space=_space_of(job, built, model / SOURCE_DIRECTORY, paths))
     described = Model(name=MODEL_DIRECTORY, aliases=(), alternates=(), dimension=job.dimension, built=built)
     manifest = Manifest(name="compile", default=MODEL_DIRECTORY, models={MODEL_DIRECTORY: described}, files=files)
     (root / MANIFEST_NAME).write_bytes(manifest.to_bytes())
     (root / CHECKSUMS_NAME).write_bytes(manifest.checksums())
     return load_embedding(root=root, variants=[variant], timeout=_LOAD_SECONDS)
+
+
+def _space_of(job: CompileJob, built: BuiltModel, source: Path, paths: Iterable[Path]) -> Digest:
+    """Return the space of the source files, which the runtime compares with that of the manifest."""
+    names = [str(path.relative_to(source)) for path in paths]
+    digests = {name: job.source[name].sha256 for name in names}
+    return next(
+        possible_spaces(digests, lambda name, _kind: json.loads((source / name).read_bytes()), built, job.dimension)
+    )

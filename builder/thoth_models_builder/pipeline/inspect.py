@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["STATES", "LayerDiff", "compare_layers", "diff", "inspect", "sbom", "verify"]
 
 
-def verify(
+def verify(  # noqa: PLR0913 - keyword arguments with defaults
     root: Path,
     *,
     strict: bool,
     expect_digest: str | None = None,
     trust: Path | None = None,
     signature: Path | None = None,
+    timeout: float = 3600.0,
 ) -> CheckReport:
     """Verify a whole bundle with the code of the runtime.
 
@@ -41,10 +42,12 @@ def verify(
         expect_digest: The bundle digest; None accepts any.
         trust: Public keys and certificates of which one must have signed; None for ``THOTH_TRUST``.
         signature: The signature; None for the file beside the bundle.
+        timeout: As for the runtime's ``verify``.
 
     Raises:
         BundleError: The bundle is missing, malformed or changed, or not signed as it must be.
         UsageError: A signature is named, and nothing that it is verified with.
+        LoadTimeout: The deadline passed.
         EnvironmentFault: The keys and certificates cannot be used, or the extra ``signing`` is not installed.
     """
     chosen = stated_trust() if trust is None else Trust(path=trust.absolute())
@@ -52,7 +55,7 @@ def verify(
         if chosen is None:
             raise UsageError("expected --trust beside --signature, found --signature alone")
         chosen = dataclasses.replace(chosen, signature=signature.absolute())
-    report = verify_bundle(root, strict=strict, expect_digest=expect_digest, trust=chosen)
+    report = verify_bundle(root, strict=strict, expect_digest=expect_digest, trust=chosen, timeout=timeout)
     return CheckReport(
         output=str(report.root),
         bundle_digest=report.bundle_digest.hex,

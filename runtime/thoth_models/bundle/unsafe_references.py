@@ -34,7 +34,7 @@ repositories, or ``flash_attention_2`` and the like, for which transformers look
 _IMPLEMENTATION_KEY = re.compile(r"(.*_)?(attn|attention|experts)_implementation(_internal)?", re.DOTALL)
 _KERNEL_KEYS = frozenset({"use_kernels", "kernel_config"})
 
-_MODULES_FILE = "modules.json"
+MODULES_FILE = "modules.json"
 _LIBRARY = "sentence_transformers"
 _MODULE_HOMES = {
     "Transformer": "base.modules.transformer",
@@ -107,7 +107,7 @@ def unsafe_references(paths: Collection[str], read: Callable[[str, type[Any]], A
         UnsafeReference(path=path, expected=expected, found=found)
         for path in sorted(paths)
         if (check := _check_for(path)) is not None
-        for expected, found in check(path, read(path, list if path == _MODULES_FILE else dict), paths)
+        for expected, found in check(path, read(path, list if path == MODULES_FILE else dict), paths)
     ]
 
 
@@ -115,7 +115,7 @@ _Findings: TypeAlias = "Iterator[tuple[str, str]]"
 
 
 def _check_for(path: str) -> Callable[[str, Any, Collection[str]], _Findings] | None:
-    if path == _MODULES_FILE:
+    if path == MODULES_FILE:
         return _check_modules
     name = path.rpartition("/")[2]
     return _check_sentence_config if SENTENCE_CONFIG.fullmatch(name) else _CHECKS.get(name)

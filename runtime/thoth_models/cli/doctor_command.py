@@ -17,6 +17,7 @@ from thoth_models.errors import Attempt, FallbackWarning, InvalidInputError
 from thoth_models.process.cgroups import cpu_quota, memory_limit
 from thoth_models.process.environment import available_cores, bundle_place, usable_cores
 from thoth_models.process.offline import offline_state
+from thoth_models.process.task import call_within
 from thoth_models.verification.report_file import read_report
 from thoth_models.verification.verify import verify
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thoth_models.bundle.report import Report
-    from thoth_models.cli.doctor import GoldenCheck
+    from thoth_models.cli.doctor import GoldenCheck, QuickCheck
     from thoth_models.process.environment import BundlePlace
 
 _LIBRARIES = (
@@ -45,7 +46,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     # Printed as it is found out, so that a failure further down does not hide what came before.
     found = _environment(place)
     _print(options, found)
-    report = verify(place.path, expect_digest=place.expect_digest, trust=place.trust)
+    report = verify(place.path, expect_digest=place.expect_digest, trust=place.trust, timeout=options.verify_timeout)
     measured, note = read_report(report.root, report.bundle_digest)
     print_note(note)
     bundle = {
@@ -148,16 +149,20 @@ def _version(name: str) -> str:
 
 def _quick(options: argparse.Namespace) -> int:
     place = bundle_place(options.root, options.expect_digest)
-    checks = [
-        check_quickly(
-            place,
-            name,
-            variants=options.variant,
-            same_space=options.same_space,
-            expect_space=options.expect_space,
-        )
-        for name in names_to_check(place, options.model)
-    ]
+
+    def check_all() -> list[QuickCheck]:
+        return [
+            check_quickly(
+                place,
+                name,
+                variants=options.variant,
+                same_space=options.same_space,
+                expect_space=options.expect_space,
+            )
+            for name in names_to_check(place, options.model)
+        ]
+
+    checks = call_within(options.timeout, f"checking {place.path}", "looking at its files", check_all)
     if options.json:
         # A bundle with a default has one check; without a default, every model has to be able to answer.
         found = [dataclasses.asdict(check) for check in checks]

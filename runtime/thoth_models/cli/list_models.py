@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from thoth_models.cli.command import print_json, print_note
+from thoth_models.process.task import call_within
 from thoth_models.verification.report_file import read_report
 from thoth_models.verification.verify import open_bundle
 
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
     from thoth_models.bundle.manifest import Manifest
     from thoth_models.bundle.report import Report
     from thoth_models.process.environment import BundlePlace
+    from thoth_models.verification.report_file import FoundReport
+    from thoth_models.verification.verify import OpenBundle
+
+
+_SECONDS: Final = 60.0
+"""Deadline of reading a manifest, that of loading a model by default."""
+
+
+def _read(place: BundlePlace) -> tuple[OpenBundle, FoundReport]:
+    bundle = open_bundle(place.path, expect_digest=place.expect_digest, trust=place.trust)
+    return bundle, read_report(bundle.root, bundle.bundle_digest)
 
 
 def list_models(place: BundlePlace, *, as_json: bool) -> None:
@@ -21,9 +33,9 @@ def list_models(place: BundlePlace, *, as_json: bool) -> None:
 
     Raises:
         BundleError: The bundle is missing, or its manifest is malformed or changed.
+        LoadTimeout: The manifest could not be read in time.
     """
-    bundle = open_bundle(place.path, expect_digest=place.expect_digest, trust=place.trust)
-    found = read_report(bundle.root, bundle.bundle_digest)
+    bundle, found = call_within(_SECONDS, f"listing {place.path}", "reading the manifest", lambda: _read(place))
     rows = _model_rows(bundle.manifest, found.report)
     if as_json:
         print_json(

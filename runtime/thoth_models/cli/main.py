@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--strict", action="store_true", help="files that users other than the owner may write are errors"
     )
+    command.add_argument(
+        "--timeout", type=float, default=3600.0, help="deadline of the command, in seconds (default: 3600)"
+    )
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("list", parents=[common], help="list the models of the bundle")
@@ -108,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
         help="for health checks: whether the files of a variant that can answer are present; exits with 0 or 1",
     )
     command.add_argument("--strict", action="store_true", help="with --all: an absent model is an error")
+    command.add_argument(
+        "--verify-timeout",
+        type=float,
+        default=3600.0,
+        help="deadline of comparing the files of the bundle, in seconds (default: 3600)",
+    )
     command.set_defaults(run=run_doctor)
 
     command = commands.add_parser("embed", parents=[common, model], help="encode texts")
@@ -137,7 +146,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _verify(options: argparse.Namespace) -> int:
     place = bundle_place(options.root, options.expect_digest)
-    report = verify(place.path, strict=options.strict, expect_digest=place.expect_digest, trust=place.trust)
+    report = verify(
+        place.path,
+        strict=options.strict,
+        expect_digest=place.expect_digest,
+        trust=place.trust,
+        timeout=options.timeout,
+    )
     if options.json:
         print_json(
             {

@@ -168,6 +168,36 @@ class Task(ABC, Generic[T]):
             self._ended.wait_until(lambda: self._has_ended, seconds)
 
 
+class _Call(Task[T]):
+    """A task that calls a function."""
+
+    def __init__(self, what: str, stage: str, seconds: float, function: Callable[[], T]) -> None:
+        super().__init__(what, seconds)
+        self.stage = stage
+        self._function = function
+
+    def do(self) -> T:
+        return self._function()
+
+
+def call_within(seconds: float, what: str, stage: str, function: Callable[[], T]) -> T:
+    """Return what ``function`` returns, called in a thread of its own.
+
+    Args:
+        seconds: How long to wait.
+        what: The task in words, for error messages.
+        stage: What it is meanwhile, in words.
+        function: What to call.
+
+    Raises:
+        LoadTimeout: The deadline passed; has the stacks of all threads. The thread keeps running.
+        InvalidInputError: ``seconds`` is not a positive, finite number.
+        EnvironmentFault: The system allows this process no more threads.
+        BaseException: The error that ``function`` raised.
+    """
+    return _Call(what, stage, checked_seconds(seconds), function).result()
+
+
 def checked_seconds(timeout: object) -> float:
     """Return ``timeout`` if it is a valid number of seconds.
 

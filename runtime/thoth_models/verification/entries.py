@@ -1,4 +1,4 @@
-"""Compare the entries of a bundle with the expected ones: names and kinds, not content. Symlinks are refused here.
+"""Compare the entries of a bundle with the expected ones: names, kinds and modes, not content. Symlinks are refused.
 
 Used by :mod:`thoth_models.verification.verify`, and by :mod:`thoth_models.cli.doctor` for checks without content.
 """
@@ -16,6 +16,9 @@ from thoth_models.verification.regular_file import kind_of, mode_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def check_tree(root: Path, below: str, expected: set[str]) -> Iterator[Problem]:
@@ -58,6 +61,19 @@ def _check_entry(path: str, mode: int | None, expected: set[str], directories: s
     if mode is None or not stat.S_ISREG(mode):
         return Problem(kind="special", path=path, expected="a regular file", found=kind_of(mode))
     return None
+
+
+def check_permissions(root: Path, paths: set[str]) -> Iterator[Problem]:
+    """Find files, and directories on the way to them, that users other than the owner may write."""
+    for path in [".", *sorted(paths | parents(paths))]:
+        mode = mode_of(root / path)
+        if mode is not None and not stat.S_ISLNK(mode) and mode & _OTHERS_MAY_WRITE:
+            yield Problem(
+                kind="writable",
+                path=path,
+                expected="no write permission for group and others",
+                found=f"mode {stat.S_IMODE(mode):04o}",
+            )
 
 
 def parents(paths: Iterable[str]) -> set[str]:

@@ -6,23 +6,22 @@ manifest, and exactly the files of one variant.
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
-from thoth_models.bundle.unsafe_references import unsafe_references
 from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
 from thoth_models.process.environment import checked_digest, checked_trust, usable_cores
+from thoth_models.process.task import call_within
+from thoth_models.verification.configurations import check_all_configurations, check_configurations
 from thoth_models.verification.contents import check_contents, map_contents, read_compared, unread
-from thoth_models.verification.entries import check_tree, parents
-from thoth_models.verification.regular_file import NotRegularError, RegularFile, mode_of
+from thoth_models.verification.entries import check_permissions, check_tree
+from thoth_models.verification.regular_file import NotRegularError, RegularFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 _MAX_INDEX_SIZE = 64 * 1024 * 1024
 """Maximum size of a manifest or checksum list in bytes; a real one has a few kilobytes per model."""
-
-_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 _SEAL: Final = object()
 
@@ -173,7 +170,9 @@ def verify_variant(
     wanted = {path: bundle.manifest.files[path] for path in variant.files if path not in in_the_way}
     contents, changed = map_contents(bundle.root, wanted, workers=max(usable_cores() - spare_cores, 1))
     # Configurations are read only after their digests were compared.
-    problems += changed or _check_references(bundle.root, variant)
+    problems += changed
+    if not problems:
+        problems += check_configurations(bundle.manifest, model, built, variant, lambda path: bytes(contents[path]))
     golden: bytes | Problem | None = None
     if built.record is not None:
         golden = read_compared(bundle.root, built.record.golden, bundle.manifest.files[built.record.golden])
@@ -208,6 +207,7 @@ def verify(
     strict: bool = False,
     expect_digest: str | None = None,
     trust: Trust | str | os.PathLike[str] | None = None,
+    timeout: float = 3600.0,
 ) -> VerificationReport:
     """Check a whole bundle: manifest, checksum list, the content of every file, and that nothing else is there.
 
@@ -218,17 +218,28 @@ def verify(
         expect_digest: The bundle digest, which is compared before anything else is read; None accepts any.
         trust: A file or directory with the public keys and certificates of which one must have signed the bundle. None
             for no check: variables such as ``THOTH_TRUST`` are for what loads models, and for commands.
+        timeout: Seconds until :class:`LoadTimeout`, for everything together. An hour is enough for 100 GB at 30 MB/s.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
         InvalidInputError: ``expect_digest`` is not a sha256, or ``trust`` not a path.
         VerificationError: There are differences; has each of them, with what was expected and what was found.
+        LoadTimeout: The deadline passed, as on storage that stopped answering; has the stacks of all threads.
         EnvironmentFault: The keys and certificates cannot be read, or the extra ``signing`` is not installed.
     """
+    expected = None if expect_digest is None else checked_digest(expect_digest)
+    signers = checked_trust(trust)
+    what = f"verifying {os.fspath(root)}"
+    return call_within(timeout, what, "comparing files", lambda: _verify(root, expected, signers, strict=strict))
+
+
+def _verify(
+    root: str | os.PathLike[str], expect_digest: str | None, trust: Trust | None, *, strict: bool
+) -> VerificationReport:
     started = time.monotonic()
     path = _absolute(root)
-    data, digest = _read_manifest(path, None if expect_digest is None else checked_digest(expect_digest))
-    signature = _check_signature(path, checked_trust(trust), digest)
+    data, digest = _read_manifest(path, expect_digest)
+    signature = _check_signature(path, trust, digest)
     try:
         manifest = Manifest.from_bytes(data)
     except ManifestError as error:
@@ -244,10 +255,8 @@ def verify(
     wanted = {name: content for name, content in manifest.files.items() if name not in in_the_way}
     problems += check_contents(path, wanted, workers=usable_cores(), whole=strict)
     if not problems:
-        models = manifest.models.values()
-        variants = [variant for model in models if model.built is not None for variant in model.built.variants]
-        problems += [problem for variant in variants for problem in _check_references(path, variant)]
-    warnings = tuple(_check_permissions(path, manifest))
+        problems += check_all_configurations(path, manifest)
+    warnings = tuple(check_permissions(path, {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME}))
     if strict:
         problems += warnings
     if problems:
@@ -358,34 +367,3 @@ def _listed(checksums: bytes, name: str) -> str | None:
         if line.endswith(suffix):
             return line.removesuffix(suffix).decode(errors="replace")
     return None
-
-
-def _check_references(root: Path, variant: Variant) -> list[Problem]:
-    """Yield the references in configurations that would lead a library out of the verified files."""
-    prefix = f"{variant.directory}/"
-
-    def read(path: str, kind: type[Any]) -> Any:  # noqa: ANN401 - of that kind
-        try:
-            value = json.loads(_read_index(root, prefix + path))
-        except (ValueError, RecursionError):
-            return kind()  # the library cannot read it either
-        return value if isinstance(value, kind) else kind()
-
-    unsafe = unsafe_references([path.removeprefix(prefix) for path in variant.files], read)
-    return [
-        Problem(kind="unsafe", path=prefix + finding.path, expected=finding.expected, found=finding.found)
-        for finding in unsafe
-    ]
-
-
-def _check_permissions(root: Path, manifest: Manifest) -> Iterator[Problem]:
-    paths = {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME}
-    for path in [".", *sorted(paths | parents(paths))]:
-        mode = mode_of(root / path)
-        if mode is not None and not stat.S_ISLNK(mode) and mode & _OTHERS_MAY_WRITE:
-            yield Problem(
-                kind="writable",
-                path=path,
-                expected="no write permission for group and others",
-                found=f"mode {stat.S_IMODE(mode):04o}",
-            )

@@ -24,7 +24,6 @@ from tests.support.bundles import (
     embedding_of,
     make_bundle,
     make_writable,
-    replace_manifest,
     tiny_plan,
 )
 from tests.support.checkpoints import make_sentencepiece_model, make_unmarked_model, with_token, without
@@ -212,18 +211,18 @@ def test_similarity_is_that_of_sentence_transformers(tiny_bundle: Path, measure:
 @pytest.mark.hostile
 @pytest.mark.torch
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("stated", "message"),
     [
-        (b'"dimension":32', b'"dimension":31', r"dimension: expected 31 \(the manifest\), found 32"),
-        (b'"max_seq_length":64', b'"max_seq_length":65', r"max_seq_length: expected 65 \(the manifest\), found 64"),
+        ({"dimension": 31}, r"dimension: expected 31 \(the manifest\), found 32"),
+        ({"max_seq_length": 65}, r"max_seq_length: expected 65 \(the manifest\), found 64"),
     ],
 )
 def test_a_model_that_is_not_the_one_of_the_manifest(
-    tiny_bundle: Path, tmp_path: Path, old: bytes, new: bytes, message: str
+    tmp_path: Path, wordpiece_model: TinyModel, stated: dict[str, Any], message: str
 ) -> None:
-    root = copy_bundle(tiny_bundle, tmp_path / "bundle")
-    data = (root / "manifest.json").read_bytes()
-    replace_manifest(root, data.replace(old, new), adjust_checksums=True)
+    """Though its space is the one of these files with what the manifest says of them."""
+    root = tmp_path / "bundle"
+    make_bundle(root, [replace(tiny_plan("mini", wordpiece_model), **stated)])
     with pytest.raises(ModelUnavailableError, match=message):
         load_embedding("mini", root=root)
     make_writable(root)

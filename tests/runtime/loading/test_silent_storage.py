@@ -74,6 +74,32 @@ def test_a_file_that_never_answers_ends_at_the_deadline(
     assert turns > 20, "no other thread could do anything meanwhile"
 
 
+VERIFY = """
+import sys
+from thoth_models import LoadTimeout, verify
+try:
+    verify(sys.argv[1], timeout=1.5)
+except LoadTimeout as error:
+    sys.exit(str(error))
+"""
+COMMANDS = {
+    "verify": ["-m", "thoth_models", "verify", "--timeout", "1.5", "--root"],
+    "doctor": ["-m", "thoth_models", "doctor", "--verify-timeout", "1.5", "--root"],
+    "doctor --quick": ["-m", "thoth_models", "doctor", "--quick", "--timeout", "1.5", "--root"],
+    "thoth-bundle verify": ["-m", "thoth_models_builder", "verify", "--timeout", "1.5"],
+    "the function": ["-c", VERIFY],
+}
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
+def test_verification_ends_at_its_deadline(storage: Path, tmp_path: Path, run_python: Run, command: list[str]) -> None:
+    with mounted(storage, tmp_path / "mounted", silent="manifest.json") as root:
+        done = run_python(*command, str(root))
+    assert done.returncode in (1, 4)
+    assert f"{root} did not finish within 1.5 s; it was " in done.stderr.replace("\n", " ")
+
+
 @pytest.mark.parametrize("direct", [False, True])
 def test_one_that_answers_is_loaded_from(storage: Path, tmp_path: Path, run_python: Run, *, direct: bool) -> None:
     """The positive control; and pages that are not kept, as on mounts of object stores, do as well."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from thoth_models import EnvironmentFault, LoadTimeout
-from thoth_models.process.task import Task, stacks
+from thoth_models.process.task import Task, call_within, stacks
 
 if TYPE_CHECKING:
     import subprocess
@@ -70,6 +70,16 @@ def test_the_stage_and_the_stacks_are_in_the_error() -> None:
     while not task.has_ended and time.monotonic() < deadline:
         time.sleep(0.01)
     assert task.result() == 1
+
+
+def test_a_function_is_called_within_a_deadline() -> None:
+    assert call_within(60, "adding", "at it", lambda: 1 + 1) == 2
+    ended = threading.Event()
+    with pytest.raises(LoadTimeout, match=r"waiting did not finish within 0\.1 s; it was at it"):
+        call_within(0.1, "waiting", "at it", lambda: ended.wait(60))
+    ended.set()
+    with pytest.raises(ZeroDivisionError):
+        call_within(60, "dividing", "at it", lambda: 1 // 0)
 
 
 def test_a_thread_that_ended_has_no_stack() -> None:
