@@ -84,9 +84,6 @@ except LoadTimeout as error:
 """
 COMMANDS = {
     "verify": ["-m", "thoth_models", "verify", "--timeout", "1.5", "--root"],
-    "doctor": ["-m", "thoth_models", "doctor", "--verify-timeout", "1.5", "--root"],
-    "doctor --quick": ["-m", "thoth_models", "doctor", "--quick", "--timeout", "1.5", "--root"],
-    "thoth-bundle verify": ["-m", "thoth_models_builder", "verify", "--timeout", "1.5"],
     "the function": ["-c", VERIFY],
 }
 
@@ -96,7 +93,7 @@ COMMANDS = {
 def test_verification_ends_at_its_deadline(storage: Path, tmp_path: Path, run_python: Run, command: list[str]) -> None:
     with mounted(storage, tmp_path / "mounted", silent="manifest.json") as root:
         done = run_python(*command, str(root))
-    assert done.returncode in (1, 4)
+    assert done.returncode != 0
     assert f"{root} did not finish within 1.5 s; it was " in done.stderr.replace("\n", " ")
 
 
