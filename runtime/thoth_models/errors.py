@@ -144,10 +144,10 @@ class OfflineViolation(EnvironmentFault):
 
 
 class LoadTimeout(EnvironmentFault, TimeoutError):  # noqa: N818 - named after TimeoutError's own family
-    """Loading did not finish within its deadline.
+    """Loading, or verifying a bundle, did not finish within its deadline.
 
     Attributes:
-        stacks: The stack of every thread at the moment the deadline passed, as text, the loading thread first.
+        stacks: The stack of every thread at the moment the deadline passed, as text, the one that did it first.
     """
 
     def __init__(self, message: str, stacks: str = "") -> None:
