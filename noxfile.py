@@ -137,7 +137,9 @@ def workspace(session: nox.Session) -> None:
 
     It keeps the file for a quick end when an older noxfile is used: remove .nox/workspace for an ordinary one.
     """
-    install(session, "./runtime", "./builder[compile,sbom,signing]", *group("types"), *group("docs"), *group("test"))
+    install(
+        session, "./runtime", "./builder[compile,sbom,signing,keyless]", *group("types"), *group("docs"), *group("test")
+    )
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = session.run("python", "-c", where, silent=True)
     Path(str(packages).strip(), "quick_end.pth").write_text(f"{QUICK_END}\n", encoding="utf-8")

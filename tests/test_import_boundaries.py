@@ -215,7 +215,19 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
             },
         ),
         ("thoth_qdrant", {"thoth_models.adapters.thoth_qdrant"}),
-        ("cryptography", {"thoth_models.verification.signatures.signers", "thoth_models_builder.trust.signing"}),
+        (
+            "cryptography",
+            {
+                "thoth_models.verification.signatures.keyless",  # what a certificate states
+                "thoth_models.verification.signatures.signers",
+                "thoth_models_builder.trust.signing",
+            },
+        ),
+        (
+            "sigstore",
+            {"thoth_models.verification.signatures.keyless", "thoth_models_builder.trust.keyless_signing"},
+        ),
+        ("sigstore_models", {"thoth_models.verification.signatures.keyless"}),
         ("cyclonedx", {"thoth_models_builder.trust.sbom"}),
         ("packageurl", {"thoth_models_builder.trust.sbom"}),
         ("license_expression", {"thoth_models_builder.spec.licences.names"}),
@@ -274,6 +286,7 @@ def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> N
     assert outside(graph, "thoth_models") == {
         "numpy",
         "cryptography",
+        *("sigstore", "sigstore_models"),
         *("onnxruntime", "tokenizers"),
         *("torch", "sentence_transformers", "transformers", "safetensors"),
         *FRAMEWORKS,
@@ -290,6 +303,7 @@ def test_each_distribution_needs_what_it_declares(graph: grimp.ImportGraph) -> N
         "platformdirs",
         "pydantic",
         "rich",
+        "sigstore",
         "yaml",
         # The extra `compile`, which brings the runtime's extras `onnx` and `torch`.
         *(

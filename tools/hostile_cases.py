@@ -46,6 +46,7 @@ AREAS: Mapping[str, str] = {
     "tests/builder/oci": "Image documents and layers",
     "tests/builder/registry": "Registries",
     "tests/builder/engine": "The Docker engine and its archives",
+    "tests/builder/trust": "Signing",
     "tests/builder/reports": "Texts of others on pages and in comments",
     "tests/builder/cli": "Commands of the builder",
     "tests/property": "Generated input",

@@ -6,6 +6,7 @@
 - The owner of the build machine: :class:`StoreError`, :class:`OutputError`, :class:`EngineError`.
 - The operator of a registry or of the network to it: :class:`RegistryError`.
 - The owner of the credentials for a registry: :class:`CredentialsError`.
+- The owner of the identity that signs, and the operator of a Sigstore instance: :class:`SigningServiceError`.
 - The caller that named an image: :class:`ImageReferenceError`, :class:`ImageNotFoundError`.
 
 A message says what was expected, what was found, and where.
@@ -241,6 +242,10 @@ class RegistryUnreachableError(RegistryError):
 
 class CredentialsError(BuildError):
     """A registry rejects the credentials or requires some, or they cannot be read; the message contains no secret."""
+
+
+class SigningServiceError(BuildError):
+    """A service for signatures without a key failed, refused or did not answer in time; without the token."""
 
 
 class LayoutError(BuildError):

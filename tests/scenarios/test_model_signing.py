@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,8 +11,9 @@ import pytest
 
 from tests.support.bundles import flip_bit, invented_model, make_bundle, make_writable
 from tests.support.signing import make_certificate, make_key
+from tests.support.sigstore_simulator import IDENTITY, ISSUER, Sigstore, serve
 from thoth_models import VerificationError, verify
-from thoth_models_builder.pipeline.signing.sign import SignOptions, sign
+from thoth_models_builder.pipeline.signing.sign import KeylessOptions, SignOptions, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +84,43 @@ def test_we_accept_their_signature_with_a_certificate(bundle: Path, tmp_path: Pa
     )
     assert finished.returncode == 0, finished.stderr
     assert verify(bundle, trust=root.file).signed_by == "the certificate of CN=signer"
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[tuple[Path, Path, Sigstore]]:
+    """A Sigstore instance: its configuration, a file with a token, and itself."""
+    sigstore = Sigstore()
+    with serve(sigstore) as url:
+        config, token = tmp_path / "sigstore.json", tmp_path / "token"
+        config.write_text(json.dumps(sigstore.trust_config(url)))
+        token.write_text(sigstore.token())
+        yield config, token, sigstore
+
+
+def test_they_accept_our_signature_as_an_identity(bundle: Path, instance: tuple[Path, Path, Sigstore]) -> None:
+    config, token, _ = instance
+    report = sign(SignOptions(bundle=bundle, keyless=KeylessOptions(token=token, trust_config=config)))
+    arguments = ("verify", "sigstore", bundle, "--signature", report.output, "--trust_config", config)
+    finished = model_signing(*arguments, "--identity", IDENTITY, "--identity_provider", ISSUER)
+    assert (finished.returncode, finished.stdout) == (0, "Verification succeeded\n"), finished.stderr
+    finished = model_signing(*arguments, "--identity", f"{IDENTITY}x", "--identity_provider", ISSUER)
+    assert finished.returncode == 1
+
+
+def test_we_accept_their_signature_as_an_identity(
+    bundle: Path, tmp_path: Path, instance: tuple[Path, Path, Sigstore]
+) -> None:
+    config, token, sigstore = instance
+    finished = model_signing(
+        *("sign", "sigstore", bundle, "--trust_config", config, "--identity_token", token.read_text()),
+        *("--signature", tmp_path / "bundle.sig"),
+    )
+    assert finished.returncode == 0, finished.stderr
+    trust = sigstore.write_trust(tmp_path / "trust")
+    assert verify(bundle, trust=trust).signed_by == f"the identity {IDENTITY} (issuer {ISSUER})"
+    sigstore.write_trust(trust, {"identity": IDENTITY, "issuer": "https://gitlab.example"})
+    with pytest.raises(VerificationError, match="found one by"):
+        verify(bundle, trust=trust)
 
 
 @pytest.mark.hostile

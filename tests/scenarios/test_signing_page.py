@@ -1,7 +1,8 @@
-"""The section of docs/bundle.md on signatures: its commands, run one after the other, and what they print."""
+"""The sections of docs/bundle.md on signatures: their commands, run one after the other, and what they print."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -14,15 +15,13 @@ import pytest
 
 from tests.support.bundles import invented_model, make_bundle, make_writable
 from tests.support.projects import REPOSITORY
+from tests.support.sigstore_simulator import Sigstore, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.signing
-SECTION = (
-    (REPOSITORY / "docs" / "bundle.md").read_text(encoding="utf-8").split("## Sign a bundle\n")[1].split("\n## ")[0]
-)
-BLOCKS = re.findall(r"^```console\n(.*?)^```$", SECTION, re.DOTALL | re.MULTILINE)
+PAGE = (REPOSITORY / "docs" / "bundle.md").read_text(encoding="utf-8")
 WITH_EXIT_CODE_1 = "thoth-models verify --root unsigned"
 
 
@@ -35,10 +34,11 @@ def place(tmp_path: Path) -> Iterator[Path]:
     make_writable(tmp_path / "unsigned")
 
 
-def steps() -> list[tuple[str, list[str]]]:
-    """Return the commands of the section, each with the lines that it prints."""
+def steps(section: str) -> list[tuple[str, list[str]]]:
+    """Return the commands of a section, each with the lines that it prints."""
     found: list[tuple[str, list[str]]] = []
-    for line in "".join(BLOCKS).splitlines():
+    text = PAGE.split(f"## {section}\n")[1].split("\n## ")[0]
+    for line in "".join(re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)).splitlines():
         if line.startswith("$ "):
             found.append((line.removeprefix("$ "), []))
         else:
@@ -52,11 +52,9 @@ def normal(line: str, place: str) -> str:
     return re.sub(r"\d[\d,.]* (files|bytes|s)\b", r"N \1", line)
 
 
-def test_each_command_of_the_section_prints_what_the_section_says(place: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("THOTH_")}
-    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONWARNINGS": "ignore"}
-    assert len(steps()) == 9
-    for command, printed in steps():
+def run(section: str, place: Path, environment: dict[str, str]) -> None:
+    """Run the commands of a section, and compare what they print."""
+    for command, printed in steps(section):
         if command.startswith("export "):
             name, _, value = shlex.split(command)[1].partition("=")
             environment[name] = value
@@ -68,6 +66,31 @@ def test_each_command_of_the_section_prints_what_the_section_says(place: Path) -
         if not command.startswith("openssl"):
             said = [normal(line, str(place)) for line in (finished.stdout + finished.stderr).splitlines()]
             assert said == [normal(line, str(place)) for line in printed], command
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("THOTH_")}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONWARNINGS": "ignore"}
+
+
+def test_each_command_of_the_section_prints_what_the_section_says(place: Path, environment: dict[str, str]) -> None:
+    assert len(steps("Sign a bundle")) == 9
+    run("Sign a bundle", place, environment)
     # The last command signed as another tool does, and the runtime accepts that as well.
     verify = [sys.executable, "-m", "thoth_models", "verify", "--root", "bundle"]
     subprocess.run(verify, cwd=place, env=environment, check=True, capture_output=True, timeout=60)
+
+
+def test_each_command_of_the_section_without_a_key(place: Path, environment: dict[str, str]) -> None:
+    """As a job of GitHub Actions, with a Sigstore instance of its own."""
+    sigstore = Sigstore()
+    assert len(steps("Sign a bundle without a key")) == 5
+    with serve(sigstore) as url:
+        (place / "sigstore.json").write_text(json.dumps(sigstore.trust_config(url)))
+        job = {
+            "GITHUB_ACTIONS": "true",
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{url}/job-token",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-job",
+        }
+        run("Sign a bundle without a key", place, environment | job)

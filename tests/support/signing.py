@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from thoth_models import VerificationError, load_embedding, verify
 from thoth_models.bundle.manifest import Manifest
 from thoth_models.verification.signatures.signature import Signature, Statement, pre_authentication
 from thoth_models.verification.signatures.signature_file import signature_path
@@ -141,6 +143,19 @@ def signed(statement: Statement, key: Key, certificates: Sequence[Certified] = (
 def statement_about(root: Path) -> Statement:
     """Return what is signed of the bundle at ``root``."""
     return Statement.of(Manifest.from_bytes((root / "manifest.json").read_bytes()))
+
+
+def refused(root: Path) -> str:
+    """Return what is said of a bundle that is neither loaded nor verified by ``THOTH_TRUST``, the same for both."""
+    import pytest
+
+    with pytest.raises(VerificationError) as caught:
+        load_embedding(root=root)
+    with pytest.raises(VerificationError) as verified:
+        verify(root, trust=os.environ["THOTH_TRUST"])
+    assert caught.value.problems == verified.value.problems
+    assert {problem.kind for problem in caught.value.problems} == {"signature"}
+    return "\n".join(map(str, caught.value.problems))
 
 
 def sign_bundle(

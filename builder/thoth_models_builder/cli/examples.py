@@ -46,6 +46,7 @@ EXAMPLES: Final = {
     ),
     "sign": (
         "thoth-bundle sign --key release.key",
+        "thoth-bundle sign --keyless --write-trust trust",
         "thoth-bundle sign release/bundle --key release.key --certificate release.crt --chain issuing.crt",
     ),
     "verify": (

@@ -187,6 +187,13 @@ def _add_image(commands: Commands, as_json: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--models-root", default=image.DEFAULT_ROOT, help=f"path of the bundle (default: {image.DEFAULT_ROOT})"
     )
+    command.add_argument(
+        "--trust",
+        type=Path,
+        metavar="PATH",
+        help="with --base: put the keys, certificates or identities in this file or directory into the image, which "
+        "requires their signature then",
+    )
     command.add_argument("--name", metavar="NAME:TAG", help="in an engine or archive (default: the bundle's, latest)")
     command.add_argument(
         "--label", type=_label, action="append", default=[], metavar="KEY=VALUE", help="a label; repeat for several"
@@ -259,6 +266,7 @@ def _image(options: argparse.Namespace) -> int:
             platforms=options.platform,
             format=options.format,
             root=options.models_root,
+            trust=options.trust,
             name=options.name,
             labels=dict(options.label),
             plain_http=options.plain_http,

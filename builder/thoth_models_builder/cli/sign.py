@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from thoth_models.cli.command import DONE, print_json
 from thoth_models_builder.cli import terminal
 from thoth_models_builder.cli.options import json_option
+from thoth_models_builder.errors import UsageError
 from thoth_models_builder.pipeline.signing import sign
 
 if TYPE_CHECKING:
@@ -20,16 +21,24 @@ if TYPE_CHECKING:
 def add_sign(commands: Commands) -> None:
     """Add ``sign``."""
     command = commands.add_parser(
-        "sign", parents=[json_option()], help="sign a bundle with a key, in the OpenSSF model-signing format"
+        "sign",
+        parents=[json_option()],
+        help="sign a bundle with a key or an identity, in the OpenSSF model-signing format",
     )
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
-    command.add_argument(
+    how = command.add_mutually_exclusive_group(required=True)
+    how.add_argument(
         "--key",
         type=Path,
-        required=True,
         metavar="FILE",
         help="the private key as PEM, of the curve P-256, P-384 or P-521; "
         f"{sign.PASSWORD_VARIABLE} has the password of an encrypted one",
+    )
+    how.add_argument(
+        "--keyless",
+        action="store_true",
+        help="sign as the identity of this CI job, or of --identity-token, with a certificate and a log of Sigstore; "
+        f"fails after {sign.SIGNING_DEADLINE:g} s",
     )
     command.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of that key, as PEM")
     command.add_argument(
@@ -39,6 +48,24 @@ def add_sign(commands: Commands) -> None:
         default=[],
         metavar="FILE",
         help="certificates between that one and an authority, as PEM; repeat for several files",
+    )
+    command.add_argument(
+        "--identity-token",
+        type=Path,
+        metavar="FILE",
+        help="with --keyless: the identity token (default: that of the CI system)",
+    )
+    command.add_argument(
+        "--trust-config",
+        type=Path,
+        metavar="FILE",
+        help="with --keyless: services and trust root of a Sigstore instance (default: the public one)",
+    )
+    command.add_argument(
+        "--write-trust",
+        type=Path,
+        metavar="DIR",
+        help="with --keyless: write the identity and the trust root there, for THOTH_TRUST",
     )
     command.add_argument(
         "--signature",
@@ -55,7 +82,7 @@ def add_trust_options(command: argparse.ArgumentParser) -> None:
         "--trust",
         type=Path,
         metavar="PATH",
-        help="require a signature by one of the public keys and certificates in this file or directory "
+        help="require a signature by one of the public keys, certificates and identities in this file or directory "
         "(default: THOTH_TRUST, else signatures are not looked at)",
     )
     command.add_argument(
@@ -64,10 +91,16 @@ def add_trust_options(command: argparse.ArgumentParser) -> None:
 
 
 def _sign(options: argparse.Namespace) -> int:
+    keyless = sign.KeylessOptions(
+        token=options.identity_token, trust_config=options.trust_config, write_trust=options.write_trust
+    )
+    if not options.keyless and keyless != sign.KeylessOptions():
+        raise UsageError("expected --keyless beside --identity-token, --trust-config and --write-trust, found --key")
     report = sign.sign(
         sign.SignOptions(
             bundle=options.root,
             key=options.key,
+            keyless=keyless if options.keyless else None,
             certificate=options.certificate,
             chain=options.chain,
             output=options.signature,

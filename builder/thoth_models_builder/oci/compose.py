@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from thoth_models.process.environment import DIGEST_VARIABLE, ROOT_VARIABLE
+from thoth_models.process.environment import DIGEST_VARIABLE, ROOT_VARIABLE, TRUST_POLICY_VARIABLE, TRUST_VARIABLE
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci import image_config as image
 from thoth_models_builder.oci import modelpack
 from thoth_models_builder.oci.descriptors import OCI_INDEX, OCI_MANIFEST, Descriptor, platform_name, unique
-from thoth_models_builder.oci.layers import layer_descriptor
+from thoth_models_builder.oci.layers import TRUST_ROOT, layer_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +129,9 @@ def config_for(plan: Plan, base: BaseImage, digests: Sequence[Digest]) -> bytes:
     pairs = list(zip(plan.layers, digests, strict=True))
     # The digest, so that another bundle in a volume mounted over it is refused.
     bundle = {ROOT_VARIABLE: plan.root, DIGEST_VARIABLE: plan.bundle_digest.hex}
+    if any(layer.kind == "trust" for layer in plan.layers):
+        # The policy too, so that one of the base does not switch it off.
+        bundle |= {TRUST_VARIABLE: TRUST_ROOT, TRUST_POLICY_VARIABLE: "require"}
     return image.make_config(base, pairs, _texts(plan, base), plan.created, bundle)
 
 

@@ -165,7 +165,7 @@ def make_config(
         layers: Each layer with the digest of its archive, lowest first.
         texts: Labels.
         created: Time of creation.
-        bundle: Variables that say where the bundle is, and which one.
+        bundle: Variables that say where the bundle is, which one, and who must have signed it.
     """
     document = dict(base.config)
     settings = dict(document.get("config") or {})
@@ -253,4 +253,6 @@ def _comment(layer: Layer) -> str:
     count = len(layer.files)
     if layer.kind == "signature":
         return "the signature of the bundle"
+    if layer.kind == "trust":
+        return "whose signatures are accepted"
     return f"{count} file{'' if count == 1 else 's'} of the bundle" if layer.kind != "runtime" else f"{count} wheels"

@@ -2,7 +2,8 @@
 
 One layer per model and variant, one per model for files that do not belong to exactly one variant, and a small one on
 top with the manifest and the checksum list. So a change of one model changes its own layers and the top one. The
-signature of a bundle has a layer of its own above that, so that signing changes no other.
+signature of a bundle has a layer of its own above that, so that signing changes no other, and so has what says whose
+signatures a service accepts.
 
 Layers are sorted by name: the order changes only when models are added, removed or renamed.
 """
@@ -34,6 +35,9 @@ LAYER_INPUT_DIGEST = "thoth-models.input-digest"
 
 DEFAULT_ROOT = "/models"
 RUNTIME_ROOT = "/models-runtime"
+TRUST_ROOT = "/etc/thoth-models/trust"
+"""Outside of the bundle, where a volume that is mounted over the bundle does not hide it."""
+
 
 _INPUT_VERSION = 1
 
@@ -44,7 +48,7 @@ _NOT_OURS = frozenset(
 _ABOVE_ROOT_MODE = 0o755
 """Mode of the directories above the root of a bundle: a base image has them too, and writes to them."""
 
-Kind = Literal["variant", "shared", "index", "runtime", "signature"]
+Kind = Literal["variant", "shared", "index", "runtime", "signature", "trust"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +93,8 @@ class Layer:
     Attributes:
         name: Name in messages and annotations, such as ``mini/onnx-fp32``.
         kind: Files of one ``variant``, files ``shared`` by variants of a model or used by none, the bundle's ``index``
-            (manifest and checksum list), the ``runtime``, or the ``signature`` beside the bundle.
+            (manifest and checksum list), the ``runtime``, the ``signature`` beside the bundle, or whose signatures to
+            ``trust``.
         directory: The deepest directory that contains all files; the path of a file that lies in the root.
         files: Sorted by path.
         directories: Mode of each directory above the files, by path.
@@ -189,6 +194,12 @@ def signature_layer(data: bytes, *, root: str, mtime: int) -> Layer:
     """Return the layer of the signature of the bundle at ``root``: beside it, where the runtime looks."""
     top = image_path(root)
     return _layer("signature", "signature", [LayerFile.of(f"{top}{SIGNATURE_SUFFIX}", data)], top, mtime)
+
+
+def trust_layer(files: Mapping[str, bytes], *, mtime: int) -> Layer:
+    """Return the layer of keys, certificates and identities, given the content of each file by its name."""
+    top = image_path(TRUST_ROOT)
+    return _layer("trust", "trust", [LayerFile.of(f"{top}/{name}", data) for name, data in files.items()], top, mtime)
 
 
 def layer_descriptor(layer: Layer, digest: Digest) -> Descriptor:

@@ -15,13 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thoth_models.bundle.digest import Digest, hash_file
+from thoth_models.verification.signatures.trust_store import read_trust_files
 from thoth_models.verification.verify import open_bundle, verify
 from thoth_models_builder.engine.archive_writer import largest_size
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci.base_image import join_bases, read_bases
 from thoth_models_builder.oci.compose import Base, Plan, compose, refuse_bundle, refuse_many_layers
 from thoth_models_builder.oci.image_config import PREFIX, BaseImage, Created, labels
-from thoth_models_builder.oci.layers import DEFAULT_ROOT, LayerFile, bundle_layers, runtime_layer, signature_layer
+from thoth_models_builder.oci.layers import (
+    DEFAULT_ROOT,
+    TRUST_ROOT,
+    LayerFile,
+    bundle_layers,
+    runtime_layer,
+    signature_layer,
+    trust_layer,
+)
 from thoth_models_builder.oci.layout import claim, find_layers, workspace
 from thoth_models_builder.pipeline.deliver import Run, deliver, write_layouts
 from thoth_models_builder.pipeline.destinations import parse_all, parse_base
@@ -63,6 +72,7 @@ class ImageOptions:
         platforms: Platforms, such as ``linux/amd64``; empty for all of the base, or :data:`DEFAULT_PLATFORMS`.
         format: ``image``, or ``modelpack`` for an artifact by the specification of the CNCF.
         root: Path of the bundle in the image.
+        trust: A file or directory that says who must have signed the bundle, for a service that requires it; or None.
         name: ``NAME:TAG`` for destinations without a name; None for the name of the bundle and ``latest``.
         labels: Additional labels; they replace generated ones of the same name.
         plain_http: Use HTTP without TLS also for registries on other computers.
@@ -75,6 +85,7 @@ class ImageOptions:
     platforms: Sequence[str] = ()
     format: Format = "image"
     root: str = DEFAULT_ROOT
+    trust: Path | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     plain_http: bool = False
@@ -84,7 +95,9 @@ def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
     """Pack a bundle as an image, and deliver it to each destination.
 
     Raises:
-        BundleNotFoundError, ManifestError, VerificationError: The bundle is missing or not intact, or it changed.
+        BundleNotFoundError, ManifestError, VerificationError: The bundle is missing or not intact, or it changed; or
+            none of those signed it whom the image is to trust.
+        EnvironmentFault: What says who must have signed it cannot be used.
         UsageError: The options contradict each other, or the signature beside the bundle is that of another one.
         NotEnoughSpaceError: A disk does not have enough space; nothing was written.
         OutputError: A destination cannot be written.
@@ -96,7 +109,7 @@ def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
     name = options.name or f"{open_bundle(options.bundle).manifest.name}:latest"
     targets = parse_all(options.to, name)
     _refuse_contradictions(options, targets)
-    bundle = verify(options.bundle)
+    bundle = verify(options.bundle, trust=options.trust)
     layers = _plan_layers(options, bundle, created)
     with contextlib.ExitStack() as stack:
         run = Run(
@@ -159,9 +172,10 @@ def _refuse_contradictions(options: ImageOptions, targets: Sequence[Destination]
         for target in targets:
             if target.kind in ("docker", "docker-archive"):
                 raise UsageError(f"expected oci: or registry: for a ModelPack artifact, found {target.text}")
-        for option, value in (("--base", options.bases), ("--platform", options.platforms)):
+        for option, value in (("--base", options.bases), ("--platform", options.platforms), ("--trust", options.trust)):
             if value:
                 raise UsageError(f"expected no {option} for a ModelPack artifact, which is not a runnable image")
+    _refuse_trust_without_use(options)
     if own := sorted(name for name in options.labels if name.startswith(f"{PREFIX}.")):
         raise UsageError(f"expected labels other than those that say what the bundle is, found {', '.join(own)}")
     if len(set(options.platforms)) < len(options.platforms):
@@ -170,6 +184,16 @@ def _refuse_contradictions(options: ImageOptions, targets: Sequence[Destination]
         if not _PLATFORM.fullmatch(text):
             raise UsageError(f"expected a platform such as linux/amd64, found {text!r}")
     _refuse_places_within(options, targets)
+
+
+def _refuse_trust_without_use(options: ImageOptions) -> None:
+    """Refuse ``--trust`` where no process would read it, or would read it in the bundle."""
+    if options.trust is None:
+        return
+    if not options.bases:
+        raise UsageError("expected --base beside --trust, found none: an image without one runs nothing")
+    if Path(TRUST_ROOT).is_relative_to(options.root):
+        raise UsageError(f"expected a root of the bundle that {TRUST_ROOT} is not in, found {options.root}")
 
 
 def _refuse_places_within(options: ImageOptions, targets: Sequence[Destination]) -> None:
@@ -189,6 +213,9 @@ def _plan_layers(options: ImageOptions, bundle: VerificationReport, created: Cre
     wheels = [runtime_layer(_wheels(options.wheels), mtime=created.seconds)] if options.wheels else []
     data = read_signature(bundle)
     above = [] if data is None else [signature_layer(data, root=options.root, mtime=created.seconds)]
+    if options.trust is not None:
+        files = {path.name: content for path, content in read_trust_files(options.trust).items()}
+        above.append(trust_layer(files, mtime=created.seconds))
     return (*models, *wheels, top, *above)
 
 

@@ -62,7 +62,7 @@ class Trust:
     """Who must have signed the bundle.
 
     Attributes:
-        path: A file or directory with public keys and certificates.
+        path: A file or directory with public keys, certificates, or identities and their trust root.
         policy: ``require`` refuses a bundle that none of them signed; ``warn`` logs that, and uses it.
         signature: The signature; None for the file beside the bundle.
     """

@@ -50,6 +50,35 @@ def test_with_a_certificate(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out)["signed_by"] == "the certificate of CN=signer"
 
 
+def test_as_an_identity(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.support.sigstore_simulator import IDENTITY, ISSUER, Sigstore, serve
+
+    sigstore = Sigstore()
+    (place / "token").write_text(sigstore.token())
+    with serve(sigstore) as url:
+        (place / "sigstore.json").write_text(json.dumps(sigstore.trust_config(url)))
+        arguments = ["sign", "--keyless", "--identity-token", "token", "--trust-config", "sigstore.json"]
+        assert main([*arguments, "--write-trust", "trust"]) == 0
+        assert f"6 files signed by the identity {IDENTITY} (issuer {ISSUER})\n" in capsys.readouterr().out
+        assert main(["verify", "--trust", "trust", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["signed_by"] == f"the identity {IDENTITY} (issuer {ISSUER})"
+        (place / "token").write_text(Sigstore().token())
+        assert main(arguments) == 4
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "asking for a certificate for repo:acme/models" in said
+    assert "hint: check the token" in said
+
+
+def test_a_key_and_an_identity_are_two_ways(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sign", "--key", "release.key", "--trust-config", "x"]) == 2
+    assert "expected --keyless beside --identity-token" in capsys.readouterr().err
+    for arguments in (["sign"], ["sign", "--key", "release.key", "--keyless"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+    assert not (place / "bundle.sig").exists()
+
+
 def test_verify_of_a_bundle_that_another_key_signed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_key(place, "other")
     assert main(["sign", "--key", "other.key", "--signature", "elsewhere.sig"]) == 0

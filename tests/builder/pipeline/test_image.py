@@ -80,6 +80,60 @@ def test_the_signature_is_beside_the_bundle_in_a_layer_of_its_own(place: Path, b
     make_writable(tree)
 
 
+@pytest.mark.signing
+def test_whom_a_service_trusts_is_in_the_image_and_its_environment(place: Path, bundle: Path) -> None:
+    maker = LayoutMaker(place / "base")
+    stated = {"Env": ["PATH=/usr/bin", "THOTH_TRUST_POLICY=off", "THOTH_TRUST=/elsewhere"]}
+    base = maker.finish(
+        maker.image("amd64", config={"config": stated}), maker.image("arm64", config={"config": stated})
+    )
+    key = make_key(place)
+    sign_bundle(bundle, key)
+    trust = place / "trust"
+    trust.mkdir()
+    shutil.copy(key.public_file, trust)
+    (trust / ".hidden").write_bytes(b"not read")
+    without = make(bundle, f"oci:{place}/layout", bases=[f"oci:{base}"])
+    report = make(bundle, f"oci:{place}/layout", bases=[f"oci:{base}"], trust=trust)
+    assert [layer.name for layer in report.layers] == [*(layer.name for layer in without.layers), "trust"]
+    for manifest, config in zip(manifests(place / "layout"), configs(place / "layout"), strict=True):
+        assert [entry for entry in config["config"]["Env"] if entry.startswith("THOTH_TRUST")] == [
+            "THOTH_TRUST=/etc/thoth-models/trust",
+            "THOTH_TRUST_POLICY=require",
+        ]
+        nodes = unpacked([blob(place / "layout", layer["digest"]) for layer in manifest["layers"]])
+        top = "etc/thoth-models/trust"
+        assert {path: node.mode for path, node in nodes.items() if path.startswith(top)} == {
+            top: 0o555,
+            f"{top}/release.pub": 0o444,
+        }
+        assert nodes[f"{top}/release.pub"].content == key.public_file.read_bytes()
+        assert nodes["etc"].mode == 0o755
+        assert "etc/os-release" in nodes
+    again = make(bundle, f"oci:{place}/again", bases=[f"oci:{base}"], trust=key.public_file)
+    assert again.digest == report.digest
+
+
+@pytest.mark.hostile
+@pytest.mark.signing
+def test_an_image_does_not_trust_whose_signature_its_bundle_does_not_have(place: Path, bundle: Path) -> None:
+    base = f"oci:{two_platforms(place / 'base')}"
+    key, other = make_key(place), make_key(place, "other")
+    with pytest.raises(VerificationError, match="expected a signature of this bundle, found nothing"):
+        make(bundle, f"oci:{place}/layout", bases=[base], trust=key.public_file)
+    sign_bundle(bundle, other)
+    with pytest.raises(VerificationError, match="found one by the key"):
+        make(bundle, f"oci:{place}/layout", bases=[base], trust=key.public_file)
+    for options, said in (
+        ({}, "expected --base beside --trust"),
+        ({"format": "modelpack"}, "expected no --trust for a ModelPack"),
+        ({"bases": [base], "root": "/etc/thoth-models"}, "expected a root of the bundle that"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            make(bundle, f"oci:{place}/layout", trust=other.public_file, **options)
+    assert not (place / "layout").exists()
+
+
 @pytest.mark.hostile
 @pytest.mark.signing
 def test_the_signature_of_another_bundle_is_not_packed(place: Path, bundle: Path) -> None:

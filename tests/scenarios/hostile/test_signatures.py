@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.bundles import FakeBackend, flip_bit, invented_model, make_bundle, opened, put_backend
-from tests.support.signing import make_certificate, make_key, sign_bundle, signed, statement_about
+from tests.support.signing import make_certificate, make_key, refused, sign_bundle, signed, statement_about
 from thoth_models import EmbeddingManager, ManagerConfig, VerificationError, load_embedding, verify
 from thoth_models.bundle import manifest as manifests
 from thoth_models.bundle.digest import Digest
@@ -98,17 +98,6 @@ COMMANDS: dict[str, Callable[[str], int]] = {
     "embed": lambda root: main(["embed", "--text", "text", "--root", root]),
     "thoth-bundle verify": lambda root: builder(["verify", root]),
 }
-
-
-def refused(root: Path) -> str:
-    """Return what is said of a bundle that is neither loaded nor verified, which is the same for both."""
-    with pytest.raises(VerificationError) as caught:
-        load_embedding(root=root)
-    with pytest.raises(VerificationError) as verified:
-        verify(root, trust=os.environ["THOTH_TRUST"])
-    assert caught.value.problems == verified.value.problems
-    assert {problem.kind for problem in caught.value.problems} == {"signature"}
-    return "\n".join(map(str, caught.value.problems))
 
 
 @pytest.mark.hostile

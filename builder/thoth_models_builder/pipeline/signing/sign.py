@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
@@ -15,7 +16,7 @@ from thoth_models.verification.verify import open_bundle
 from thoth_models_builder.errors import OutputError, UsageError
 from thoth_models_builder.reports.results import SignReport
 from thoth_models_builder.storage.files import replace_file
-from thoth_models_builder.trust import signing
+from thoth_models_builder.trust import keyless_signing, signing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,22 +28,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PASSWORD_VARIABLE = signing.PASSWORD_VARIABLE
+SIGNING_DEADLINE = keyless_signing.SIGNING_DEADLINE
+
+IDENTITIES_NAME: Final = "identities.json"
+TRUSTED_ROOT_NAME: Final = "trusted_root.json"
+"""Names of the files that ``--write-trust`` writes; the runtime reads them under any name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeylessOptions:
+    """How ``sign`` signs as an identity.
+
+    Attributes:
+        token: A file with the identity token; None for that of the CI system.
+        trust_config: The services and the trust root of a Sigstore instance; None for the public one.
+        write_trust: A directory for the identity and the trust root, for a service that shall trust them; or None.
+    """
+
+    token: Path | None = None
+    trust_config: Path | None = None
+    write_trust: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignOptions:
-    """Options of ``sign``.
+    """Options of ``sign``: a key, or an identity without one.
 
     Attributes:
         bundle: The bundle directory.
-        key: The private key.
-        certificate: Its certificate, or None to sign with the key alone.
+        key: The private key; None to sign as an identity.
+        keyless: How an identity signs; None to sign with a key.
+        certificate: The certificate of the key, or None to sign with the key alone.
         chain: The certificates between that one and an authority.
         output: Where to write the signature; None for the file beside the bundle that the runtime looks for.
     """
 
     bundle: Path
-    key: Path
+    key: Path | None = None
+    keyless: KeylessOptions | None = None
     certificate: Path | None = None
     chain: Sequence[Path] = ()
     output: Path | None = None
@@ -53,8 +76,9 @@ def sign(options: SignOptions) -> SignReport:
 
     Raises:
         BundleError: The bundle is missing, or its manifest is malformed or changed.
-        UsageError: A key or certificate cannot be used, or the signature would be in the bundle.
+        UsageError: A key, certificate, token or option cannot be used, or something would be written into the bundle.
         OutputError: The signature cannot be written, or another file is in its place.
+        SigningServiceError: A service failed that an identity signs with.
     """
     bundle = open_bundle(options.bundle)
     path = options.output or signature_path(bundle.root)
@@ -62,7 +86,13 @@ def sign(options: SignOptions) -> SignReport:
     if place.is_relative_to(bundle.root):
         raise UsageError(f"expected --signature outside of the bundle {bundle.root}, found {path}")
     previous = _previous(place)
-    signed = signing.sign(Statement.of(bundle.manifest), options.key, options.certificate, options.chain)
+    statement = Statement.of(bundle.manifest)
+    if options.keyless is not None:
+        signed = _sign_keyless(statement, bundle.root, options, options.keyless)
+    elif options.key is not None:
+        signed = signing.sign(statement, options.key, options.certificate, options.chain)
+    else:
+        raise UsageError("expected a key or an identity to sign with, found neither")
     data = signed.signature.to_bytes()
     if len(data) > MAX_SIGNATURE:
         raise OutputError(f"{path}: expected at most {MAX_SIGNATURE} bytes, found {len(data)}")
@@ -80,6 +110,33 @@ def sign(options: SignOptions) -> SignReport:
         files=len(bundle.manifest.files) + 2,
         signed_by=signed.signer,
     )
+
+
+def _sign_keyless(statement: Statement, root: Path, options: SignOptions, keyless: KeylessOptions) -> signing.Signed:
+    if options.key is not None or options.certificate is not None or options.chain:
+        raise UsageError("expected no key and no certificate beside --keyless, found one")
+    place = keyless.write_trust
+    # All of this before: an entry of the log cannot be taken back.
+    if place is not None:
+        if place.resolve().is_relative_to(root):
+            raise UsageError(f"expected --write-trust outside of the bundle {root}, found {place}")
+        for name in (IDENTITIES_NAME, TRUSTED_ROOT_NAME):
+            if (place / name).exists():
+                raise OutputError(f"{place / name}: expected no file, found one; what is trusted is not replaced")
+    made = keyless_signing.sign_keyless(statement, keyless.token, keyless.trust_config)
+    if place is not None:
+        identity = {"identity": made.identity.name, "issuer": made.identity.issuer}
+        files = {
+            IDENTITIES_NAME: json.dumps({"identities": [identity]}, indent=2).encode() + b"\n",
+            TRUSTED_ROOT_NAME: made.trusted_root + b"\n",
+        }
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                replace_file(place / name, content)
+        except OSError as error:
+            raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from error
+    return signing.Signed(signature=made.signature, signer=f"the identity {made.identity}")
 
 
 def read_signature(bundle: VerificationReport) -> bytes | None:

@@ -120,12 +120,15 @@ class Signature(NamedTuple):
         key: Fingerprint of the public key that verifies it: the sha256 of the key as PEM. None if it is not stated.
         certificates: Certificates in DER: that of the signer, then those between it and an authority. Empty if a key
             without a certificate signed.
+        keyless: The whole file, if it has a certificate that was issued for an identity, and the entry of a log; the
+            library that verifies these reads it again. Empty otherwise.
     """
 
     payload: bytes
     signature: bytes
     key: Digest | None = None
     certificates: tuple[bytes, ...] = ()
+    keyless: bytes = b""
 
     def signed_bytes(self) -> bytes:
         """Return what was signed: the payload with its type and length, the PAE of DSSE."""
@@ -133,6 +136,8 @@ class Signature(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return the JSON of the file."""
+        if self.keyless:
+            return self.keyless
         material: dict[str, object] = {"tlogEntries": []}
         if self.certificates:
             chain = [{"rawBytes": _base64(certificate)} for certificate in self.certificates]
@@ -156,19 +161,22 @@ class Signature(NamedTuple):
         """Read the JSON of the file; the payload is not parsed.
 
         Raises:
-            FormatError: It is not a Sigstore bundle with one signature by a key or a certificate.
+            FormatError: It is not a Sigstore bundle with one signature by a key, a certificate or an identity.
         """
         root = parse_json(data)
         root["mediaType"].one_of(_MEDIA_TYPE)
         envelope = root["dsseEnvelope"]
         envelope["payloadType"].one_of(_PAYLOAD_TYPE)
         (signature,) = envelope["signatures"].items(maximum=1) or [envelope["signatures"]]
-        key, certificates = _read_material(root["verificationMaterial"])
+        material = root["verificationMaterial"]
+        is_keyless = "certificate" in material
+        key, certificates = (None, ()) if is_keyless else _read_material(material)
         return cls(
             payload=_bytes(envelope["payload"]),
             signature=_bytes(signature["sig"]),
             key=key,
             certificates=certificates,
+            keyless=data if is_keyless else b"",
         )
 
 
@@ -187,9 +195,7 @@ def _read_material(node: Node) -> tuple[Digest | None, tuple[bytes, ...]]:
         if not found:
             raise certificates.wrong("at least one certificate")
         return None, tuple(found)
-    # Here a later release reads the certificate of a signature without a key, and its entry in a log.
-    found_instead = "one of keyless signing, which this release does not verify" if "certificate" in node else "another"
-    raise node.wrong("a signature by a key or with a certificate chain", found=found_instead)
+    raise node.wrong("a signature by a key, with a certificate chain or by an identity", found="another")
 
 
 def _base64(data: bytes) -> str:

@@ -63,7 +63,7 @@ class SignatureCheck:
 
         Raises:
             VerificationError: One of both is not so, and the policy requires it.
-            EnvironmentFault: The trust settings cannot be used, or the extra ``signing`` is not installed.
+            EnvironmentFault: The trust settings cannot be used, or an extra is not installed.
         """
         store = read_trust_store(self._trust.path)
         if self._trust.path.resolve().is_relative_to(self._root):

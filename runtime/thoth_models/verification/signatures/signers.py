@@ -1,6 +1,6 @@
 """Verify who signed: a trusted key, or a certificate below a trusted one.
 
-The only importer of cryptography in the runtime, which is the extra ``signing``. Each function imports what it needs,
+cryptography is the extra ``signing``. Each function imports what it needs,
 because the library's support for certificates takes several times as long to import as that for keys.
 """
 
@@ -12,7 +12,7 @@ from thoth_models.bundle.hidden_characters import escaped
 from thoth_models.errors import EnvironmentFault
 from thoth_models.process.environment import TRUST_VARIABLE
 from thoth_models.verification.signatures.signature import MAX_CERTIFICATES
-from thoth_models.verification.signatures.trust_store import CURVES, point_of
+from thoth_models.verification.signatures.trust_store import CURVES, RefusedSignatureError, point_of
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -22,31 +22,23 @@ if TYPE_CHECKING:
     from thoth_models.verification.signatures.signature import Signature
     from thoth_models.verification.signatures.trust_store import TrustStore
 
+__all__ = ["HASHES", "RefusedSignatureError", "verify_signature"]
+
 HASHES: Final = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 """The hash of each curve: https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_common.proto."""
-
-
-class RefusedSignatureError(Exception):
-    """A signature is not that of a trusted key or certificate.
-
-    Attributes:
-        expected: What was expected, in words.
-        found: What was found.
-    """
-
-    def __init__(self, expected: str, found: str) -> None:
-        self.expected = expected
-        self.found = found
-        super().__init__(f"expected {expected}, found {found}")
 
 
 def verify_signature(signature: Signature, store: TrustStore) -> str:
     """Verify a signature, and return in words who made it.
 
     Raises:
-        RefusedSignatureError: It is not that of a trusted key or certificate.
-        EnvironmentFault: The extra ``signing`` is not installed.
+        RefusedSignatureError: It is not that of a trusted key, certificate or identity.
+        EnvironmentFault: The extra ``signing`` is not installed, or ``keyless`` for an identity.
     """
+    if signature.keyless:
+        from thoth_models.verification.signatures.keyless import verify_keyless  # noqa: PLC0415
+
+        return verify_keyless(signature, store)
     try:
         import cryptography  # noqa: F401, PLC0415 - the extra
     except ImportError as error:

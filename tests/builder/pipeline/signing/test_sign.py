@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +14,7 @@ from tests.support.signing import make_key
 from thoth_models import VerificationError, verify
 from thoth_models_builder.errors import OutputError, UsageError
 from thoth_models_builder.pipeline.signing import sign as module
-from thoth_models_builder.pipeline.signing.sign import SignOptions, sign
+from thoth_models_builder.pipeline.signing.sign import KeylessOptions, SignOptions, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +107,33 @@ def test_a_signature_that_would_not_be_read_is_not_written(
     with pytest.raises(OutputError, match="expected at most 100 bytes"):
         sign(SignOptions(bundle=bundle, key=key.file))
     assert not bundle.with_name("bundle.sig").exists()
+
+
+# --- as an identity; the services are in tests/builder/trust ---
+
+
+def test_trust_is_written_once_and_a_key_is_not_used_beside(bundle: Path, key: Key, tmp_path: Path) -> None:
+    from tests.support.sigstore_simulator import Sigstore, serve
+
+    sigstore = Sigstore()
+    token, config, trust = (tmp_path / name for name in ("token", "sigstore.json", "trust"))
+    token.write_text(sigstore.token())
+    with serve(sigstore) as url:
+        config.write_text(json.dumps(sigstore.trust_config(url)))
+        keyless = KeylessOptions(token=token, trust_config=config, write_trust=trust)
+        report = sign(SignOptions(bundle=bundle, keyless=keyless))
+        assert sorted(path.name for path in trust.iterdir()) == ["identities.json", "trusted_root.json"]
+        assert verify(bundle, trust=trust).signed_by == report.signed_by
+        asked = list(sigstore.requests)
+        for options, said in (
+            (SignOptions(bundle=bundle, keyless=keyless), "what is trusted is not replaced"),
+            (SignOptions(bundle=bundle, keyless=keyless, key=key.file), "expected no key and no certificate beside"),
+            (SignOptions(bundle=bundle, keyless=replace(keyless, write_trust=bundle / "x")), "outside of the bundle"),
+            (SignOptions(bundle=bundle), "expected a key or an identity"),
+        ):
+            with pytest.raises((UsageError, OutputError), match=said):
+                sign(options)
+        assert sigstore.requests == asked
 
 
 def test_a_place_that_cannot_be_written(bundle: Path, key: Key, tmp_path: Path) -> None:

@@ -67,6 +67,16 @@ def test_a_key_need_not_be_named() -> None:
         assert Signature.from_bytes(json.dumps(document).encode()).key is None
 
 
+def test_a_signature_of_an_identity_is_kept_as_it_is() -> None:
+    """Certificate, entry of the log and proofs are the library's to read."""
+    document = json.loads(SIGNATURE.to_bytes())
+    document["verificationMaterial"] = {"certificate": {"rawBytes": ""}, "tlogEntries": []}
+    data = json.dumps(document, indent=1).encode()
+    found = Signature.from_bytes(data)
+    assert (found.key, found.certificates, found.payload, found.keyless) == (None, (), SIGNATURE.payload, data)
+    assert found.to_bytes() == data
+
+
 def put(*path: str | int, value: object) -> Callable[[dict[str, Any]], None]:
     """Return a change of a document."""
 
@@ -88,8 +98,7 @@ ENVELOPE = "dsseEnvelope"
     ("change", "said"),
     [
         (put("mediaType", value="application/json"), "mediaType: expected"),
-        (put(MATERIAL, value={}), "expected a signature by a key or with a certificate chain, found another"),
-        (put(MATERIAL, value={"certificate": {"rawBytes": ""}}), "keyless signing, which this release does not"),
+        (put(MATERIAL, value={}), "by a key, with a certificate chain or by an identity, found another"),
         (put(MATERIAL, "publicKey", value={"hint": "abc"}), "hint: expected a sha256"),
         (put(MATERIAL, value={"x509CertificateChain": {"certificates": []}}), "expected at least one certificate"),
         (put(MATERIAL, value={"x509CertificateChain": {"certificates": [{"rawBytes": ""}] * 9}}), "at most 8 items"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,13 @@ from tests.support.signing import make_certificate, make_key
 from thoth_models.bundle.digest import Digest
 from thoth_models.errors import EnvironmentFault
 from thoth_models.verification.signatures import trust_store
-from thoth_models.verification.signatures.trust_store import MAX_TRUST_FILE, fingerprint, point_of, read_trust_store
+from thoth_models.verification.signatures.trust_store import (
+    MAX_TRUST_FILE,
+    Identity,
+    fingerprint,
+    point_of,
+    read_trust_store,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +70,77 @@ def test_a_file_that_cannot_be_used_is_an_error(tmp_path: Path, content: bytes, 
     (tmp_path / "a.pub").write_bytes(pem(KEY))
     (tmp_path / "b.pub").write_bytes(content)
     with pytest.raises(EnvironmentFault, match=rf"THOTH_TRUST: .*/b\.pub: .*{said}"):
+        read_trust_store(tmp_path)
+
+
+ROOT = b'{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}'
+TAGS = "https://github.com/acme/models/.github/workflows/release.yml@refs/tags/"
+
+
+def identities(*each: object) -> bytes:
+    return json.dumps({"identities": each}).encode()
+
+
+def test_identities_beside_keys_and_the_trust_root(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(identities({"identity": "release@acme.example", "issuer": "https://a.example"}))
+    (tmp_path / "b.json").write_bytes(b"\n" + identities({"identity_prefix": TAGS, "issuer": "https://b.example"}))
+    (tmp_path / "release.pub").write_bytes(pem(KEY))
+    (tmp_path / "root").write_bytes(ROOT)
+    found = read_trust_store(tmp_path)
+    assert found.identities == (
+        Identity("release@acme.example", "https://a.example"),
+        Identity(TAGS, "https://b.example", is_prefix=True),
+    )
+    assert (found.trusted_root, list(found.keys.values())) == (ROOT, [KEY])
+    assert str(found) == "1 public keys, 0 certificates and 2 identities"
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("name", "issuer"),
+    [
+        (f"{TAGS}v1", "https://b.example/"),
+        (f"{TAGS[:-1]}-other/v1", "https://b.example"),
+        (f"x{TAGS}v1", "https://b.example"),
+        (TAGS.removesuffix("/"), "https://b.example"),
+    ],
+)
+def test_a_prefix_is_that_of_a_name_by_the_same_issuer(name: str, issuer: str) -> None:
+    trusted, tag = Identity(TAGS, "https://b.example", is_prefix=True), Identity(f"{TAGS}v1", "https://b.example")
+    assert trusted.accepts(tag)
+    assert not trusted._replace(is_prefix=False).accepts(tag)
+    assert not trusted.accepts(Identity(name, issuer))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "expected JSON in UTF-8"),
+        (b"{}", "the key 'identities'"),
+        (b'{"identities": [], "identity": "x"}', "expected only the keys"),
+        (identities({"identity": "x"}), "the key 'issuer'"),
+        (identities({"identity": "x", "identity_prefix": "x", "issuer": "y"}), "expected only the keys"),
+        (identities({"identity": "", "issuer": "y"}), "a text without spaces"),
+        (identities({"identity": "x y", "issuer": "y"}), "a text without spaces"),
+        (identities({"identity_prefix": TAGS[:-1], "issuer": "y"}), "a URI with a path that ends with a slash"),
+        (identities({"identity_prefix": "https://github.com/", "issuer": "y"}), "a URI with a path that ends"),
+        (identities(*[{"identity": "x", "issuer": "y"}] * 257), "at most 256 items"),
+        (b'{"mediaType": "application/json"}', "mediaType: expected"),
+        (identities({"identity": "x", "issuer": "y"}), "found identities alone"),
+        (ROOT, "found a trust root alone"),
+        (identities(), "identities: expected at least one identity"),
+    ],
+)
+def test_identities_that_cannot_be_used_are_an_error(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "identities.json").write_bytes(content)
+    with pytest.raises(EnvironmentFault, match=said):
+        read_trust_store(tmp_path / "identities.json")
+
+
+def test_two_trust_roots_are_an_error(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_bytes(ROOT)
+    with pytest.raises(EnvironmentFault, match=r"expected one trust root, found .*a\.json and .*b\.json"):
         read_trust_store(tmp_path)
 
 

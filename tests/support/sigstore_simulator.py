@@ -1,0 +1,470 @@
+"""A Sigstore instance of the tests: an authority, logs of certificates and of signatures, and tokens for identities.
+
+All of it follows the public services: RFC 6962 for the logs, Fulcio's profile of certificates, and Rekor's entries of
+the kind ``dsse``. :meth:`Sigstore.bundle` makes a signature with them, and an attacker's by its arguments;
+:func:`serve` speaks as much of the services' HTTP as clients use.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import struct
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from thoth_models.verification.signatures.signature import pre_authentication
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+IDENTITY: Final = "https://github.com/acme/models/.github/workflows/release.yml@refs/heads/main"
+ISSUER: Final = "https://token.actions.githubusercontent.com"
+
+_ISSUER_OID, _ISSUER_OID_BEFORE = "1.3.6.1.4.1.57264.1.8", "1.3.6.1.4.1.57264.1.1"
+_SCT_OID = "1.3.6.1.4.1.11129.2.4.2"
+_YEAR: Final = dt.timedelta(days=365)
+_SHA256_ECDSA = b"\x04\x03"
+_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _spki(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _sign(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
+    return key.sign(data, ec.ECDSA(hashes.SHA256()))
+
+
+def _der(tag: int, data: bytes) -> bytes:
+    length = bytes([len(data)]) if len(data) < 128 else b"\x82" + struct.pack("!H", len(data))
+    return bytes([tag]) + length + data
+
+
+def _usage(*names: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{name: name in names for name in _USAGES})
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def _tree(leaves: list[bytes]) -> bytes:
+    """Return the root of a tree of hashes, by section 2.1 of RFC 6962."""
+    if len(leaves) == 1:
+        return leaves[0]
+    middle = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return _node(_tree(leaves[:middle]), _tree(leaves[middle:]))
+
+
+def _path(index: int, leaves: list[bytes]) -> list[bytes]:
+    """Return the proof that a leaf is in a tree, by section 2.1.1 of RFC 6962."""
+    if len(leaves) == 1:
+        return []
+    middle = 1 << ((len(leaves) - 1).bit_length() - 1)
+    if index < middle:
+        return [*_path(index, leaves[:middle]), _tree(leaves[middle:])]
+    return [*_path(index - middle, leaves[middle:]), _tree(leaves[:middle])]
+
+
+class Authority:
+    """A root that issues one other authority, and the certificates that this one issues for minutes."""
+
+    def __init__(self, begin: dt.datetime) -> None:
+        self.root_key, self.key = _new_key(), _new_key()
+        self.root = self._certificate("root", None, self.root_key, begin)
+        self.issuing = self._certificate("issuing", self.root, self.key, begin)
+
+    def _certificate(
+        self, name: str, issuer: x509.Certificate | None, key: ec.EllipticCurvePrivateKey, begin: dt.datetime
+    ) -> x509.Certificate:
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.root_key.public_key())
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject if issuer is None else issuer.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begin)
+            .not_valid_after(begin + dt.timedelta(days=3650))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(authority_key, critical=False)
+            .sign(self.root_key, hashes.SHA256())
+        )
+
+
+@dataclass
+class Sigstore:
+    """An instance with keys of its own.
+
+    Attributes:
+        begin: When its authority and logs began; a year before it was made.
+        entries: Bodies of the entries of its log; two are there from the start.
+        requests: Paths that were asked for by HTTP.
+        is_silent: Whether requests are accepted and never answered.
+    """
+
+    begin: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC).replace(microsecond=0) - _YEAR)
+    entries: list[bytes] = field(default_factory=lambda: [b"the first", b"the second"])
+    requests: list[str] = field(default_factory=list)
+    is_silent: bool = False
+
+    def __post_init__(self) -> None:
+        self.authority = Authority(self.begin)
+        self.certificate_log, self.log, self.tokens = _new_key(), _new_key(), _new_key()
+        self.closing = threading.Event()
+
+    # --- the authority ---
+
+    def certificate(
+        self,
+        key: ec.EllipticCurvePublicKey,
+        name: str = IDENTITY,
+        issuer: str = ISSUER,
+        *,
+        begin: dt.datetime | None = None,
+        log: ec.EllipticCurvePrivateKey | None = None,
+        is_logged: bool = True,
+    ) -> x509.Certificate:
+        """Return a certificate for an identity of ten minutes, with the promise of a log of certificates."""
+        authority = self.authority
+        begin = begin or dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(seconds=5)
+        named: x509.GeneralName = x509.RFC822Name(name) if "://" not in name else x509.UniformResourceIdentifier(name)
+        extensions: list[tuple[x509.ExtensionType, bool]] = [
+            (_usage("digital_signature"), True),
+            (x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CODE_SIGNING]), False),
+            (x509.SubjectKeyIdentifier.from_public_key(key), False),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), False),
+            (x509.SubjectAlternativeName([named]), True),
+            (x509.UnrecognizedExtension(x509.ObjectIdentifier(_ISSUER_OID_BEFORE), issuer.encode()), False),
+            (x509.UnrecognizedExtension(x509.ObjectIdentifier(_ISSUER_OID), _der(0x0C, issuer.encode())), False),
+        ]
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([]))
+            .issuer_name(authority.issuing.subject)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begin)
+            .not_valid_after(begin + dt.timedelta(minutes=10))
+        )
+        for extension, is_critical in extensions:
+            builder = builder.add_extension(extension, critical=is_critical)
+        before = builder.sign(authority.key, hashes.SHA256())
+        if not is_logged:
+            return before
+        promise = self._promise(before.tbs_certificate_bytes, begin, log or self.certificate_log)
+        listed = _der(0x04, struct.pack("!HH", len(promise) + 2, len(promise)) + promise)
+        promised = x509.UnrecognizedExtension(x509.ObjectIdentifier(_SCT_OID), listed)
+        return builder.add_extension(promised, critical=False).sign(authority.key, hashes.SHA256())
+
+    def _promise(self, body: bytes, time: dt.datetime, log: ec.EllipticCurvePrivateKey) -> bytes:
+        """Return the signed timestamp of a log of certificates, by section 3.2 of RFC 6962."""
+        stamp = int(time.timestamp() * 1000)
+        issuer = hashlib.sha256(_spki(self.authority.key)).digest()
+        entry = issuer + len(body).to_bytes(3, "big") + body
+        signature = _sign(log, struct.pack("!BBQH", 0, 0, stamp, 1) + entry + struct.pack("!H", 0))
+        log_id = hashlib.sha256(_spki(self.certificate_log)).digest()
+        return (
+            struct.pack("!B32sQH", 0, log_id, stamp, 0) + _SHA256_ECDSA + struct.pack("!H", len(signature)) + signature
+        )
+
+    # --- the log ---
+
+    @property
+    def log_id(self) -> bytes:
+        return hashlib.sha256(_spki(self.log)).digest()
+
+    def add_entry(self, body: bytes, time: dt.datetime | None = None) -> dict[str, Any]:
+        """Add an entry to the log, and return it as the service does."""
+        self.entries.append(body)
+        leaves = [hashlib.sha256(b"\x00" + entry).digest() for entry in self.entries]
+        index, size, root = len(leaves) - 1, len(leaves), _tree(leaves)
+        note = f"simulator - 1\n{size}\n{b64(root)}\n"
+        signature = b64(self.log_id[:4] + _sign(self.log, note.encode()))
+        entry = {
+            "body": b64(body),
+            "integratedTime": int((time or dt.datetime.now(dt.UTC)).timestamp()),
+            "logID": self.log_id.hex(),
+            "logIndex": index,
+        }
+        canonical = json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+        proof = {
+            "checkpoint": f"{note}\n\u2014 simulator {signature}\n",
+            "hashes": [one.hex() for one in _path(index, leaves)],
+            "logIndex": index,
+            "rootHash": root.hex(),
+            "treeSize": size,
+        }
+        promise = b64(_sign(self.log, canonical))
+        return {**entry, "verification": {"inclusionProof": proof, "signedEntryTimestamp": promise}}
+
+    @staticmethod
+    def body(payload: bytes, signature: bytes, certificate: bytes) -> bytes:
+        """Return the body of an entry about a signed payload, given the certificate as PEM."""
+        digest = {"algorithm": "sha256", "value": hashlib.sha256(payload).hexdigest()}
+        spec = {
+            "envelopeHash": digest,  # of JSON that is not canonical, so that no client compares it
+            "payloadHash": digest,
+            "signatures": [{"signature": b64(signature), "verifier": b64(certificate)}],
+        }
+        document = {"apiVersion": "0.0.1", "kind": "dsse", "spec": spec}
+        return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+    # --- signatures ---
+
+    def bundle(
+        self,
+        payload: bytes,
+        name: str = IDENTITY,
+        issuer: str = ISSUER,
+        *,
+        time: dt.datetime | None = None,
+        begin: dt.datetime | None = None,
+        certificate_log: ec.EllipticCurvePrivateKey | None = None,
+        is_certificate_logged: bool = True,
+    ) -> dict[str, Any]:
+        """Return a signature of a payload as a document.
+
+        Args:
+            payload: What is signed.
+            name: Whose certificate it is.
+            issuer: Who vouched for that.
+            time: The time of the entry in the log; None for now.
+            begin: The first moment of the certificate; None for now.
+            certificate_log: Another key that promises to log the certificate.
+            is_certificate_logged: Whether the certificate has such a promise.
+        """
+        key = _new_key()
+        certificate = self.certificate(
+            key.public_key(), name, issuer, begin=begin, log=certificate_log, is_logged=is_certificate_logged
+        )
+        signature = _sign(key, pre_authentication(payload))
+        entry = self.add_entry(self.body(payload, signature, certificate.public_bytes(Encoding.PEM)), time)
+        return {
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {
+                "certificate": {"rawBytes": b64(certificate.public_bytes(Encoding.DER))},
+                "tlogEntries": [_in_bundle(entry)],
+            },
+            "dsseEnvelope": {
+                "payload": b64(payload),
+                "payloadType": "application/vnd.in-toto+json",
+                "signatures": [{"sig": b64(signature)}],
+            },
+        }
+
+    # --- what clients are given ---
+
+    def write_trust(self, directory: Path, *identities: dict[str, str]) -> Path:
+        """Write a directory for ``THOTH_TRUST``: the trust root, and identities, by default the usual one."""
+        directory.mkdir(exist_ok=True)
+        trusted = {"identities": list(identities) or [{"identity": IDENTITY, "issuer": ISSUER}]}
+        (directory / "identities.json").write_text(json.dumps(trusted))
+        (directory / "trusted_root.json").write_text(json.dumps(self.trusted_root()))
+        return directory
+
+    def trusted_root(self, end: dt.datetime | None = None) -> dict[str, Any]:
+        """Return the trust root; ``end`` is when authority and logs stopped counting."""
+        period = {"start": self.begin.isoformat()} | ({} if end is None else {"end": end.isoformat()})
+
+        def log(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
+            public = {"rawBytes": b64(_spki(key)), "keyDetails": "PKIX_ECDSA_P256_SHA_256", "validFor": period}
+            log_id = {"keyId": b64(hashlib.sha256(_spki(key)).digest())}
+            return {
+                "baseUrl": "http://log.invalid",
+                "hashAlgorithm": "SHA2_256",
+                "publicKey": public,
+                "logId": log_id,
+            }
+
+        chain = [
+            {"rawBytes": b64(one.public_bytes(Encoding.DER))} for one in (self.authority.issuing, self.authority.root)
+        ]
+        authority = {
+            "subject": {"organization": "simulator", "commonName": "simulator"},
+            "uri": "http://authority.invalid",
+            "certChain": {"certificates": chain},
+            "validFor": period,
+        }
+        return {
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": [log(self.log)],
+            "certificateAuthorities": [authority],
+            "ctlogs": [log(self.certificate_log)],
+            "timestampAuthorities": [],
+        }
+
+    def trust_config(self, url: str) -> dict[str, Any]:
+        """Return the trust root with the services, which are all at one address."""
+        service = {
+            "url": url,
+            "majorApiVersion": 1,
+            "validFor": {"start": self.begin.isoformat()},
+            "operator": "simulator",
+        }
+        return {
+            "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
+            "trustedRoot": self.trusted_root(),
+            "signingConfig": {
+                "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+                "caUrls": [service],
+                "oidcUrls": [service],
+                "rekorTlogUrls": [service],
+                "rekorTlogConfig": {"selector": "ANY"},
+                "tsaUrls": [],
+                "tsaConfig": {"selector": "ANY"},
+            },
+        }
+
+    def token(self, name: str = IDENTITY, issuer: str = ISSUER, **claims: object) -> str:
+        """Return the token of an identity, as a job of GitHub Actions gets it."""
+        now = int(dt.datetime.now(dt.UTC).timestamp())
+        stated = {
+            "iss": issuer,
+            "sub": "repo:acme/models:ref:refs/heads/main",
+            "aud": "sigstore",
+            "iat": now,
+            "exp": now + 600,
+            "job_workflow_ref": name.removeprefix("https://github.com/"),
+        }
+        return jwt.encode({**stated, **claims}, self.tokens, algorithm="ES256")
+
+
+def _in_bundle(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of the log as bundles have it."""
+    proof = entry["verification"]["inclusionProof"]
+    return {
+        "logIndex": str(entry["logIndex"]),
+        "logId": {"keyId": b64(bytes.fromhex(entry["logID"]))},
+        "kindVersion": {"kind": "dsse", "version": "0.0.1"},
+        "integratedTime": str(entry["integratedTime"]),
+        "inclusionPromise": {"signedEntryTimestamp": entry["verification"]["signedEntryTimestamp"]},
+        "inclusionProof": {
+            "logIndex": str(proof["logIndex"]),
+            "rootHash": b64(bytes.fromhex(proof["rootHash"])),
+            "treeSize": str(proof["treeSize"]),
+            "hashes": [b64(bytes.fromhex(one)) for one in proof["hashes"]],
+            "checkpoint": {"envelope": proof["checkpoint"]},
+        },
+        "canonicalizedBody": entry["body"],
+    }
+
+
+# --- the services ---
+
+
+@contextlib.contextmanager
+def serve(sigstore: Sigstore) -> Iterator[str]:
+    """Serve an instance on this computer for a block, and yield its address."""
+
+    class Handler(_Handler):
+        instance = sigstore
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        sigstore.closing.set()
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print nothing: a client that waited long enough is gone."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    instance: Sigstore
+
+    def do_GET(self) -> None:
+        path, _, query = self._begin().partition("?")
+        if path == "/.well-known/openid-configuration":
+            url = f"http://{self.headers['Host']}"
+            self._answer(200, {"authorization_endpoint": f"{url}/auth", "token_endpoint": f"{url}/token"})
+        elif path == "/job-token" and self.headers["Authorization"] == "bearer of-the-job":
+            self._answer(200, {"value": self.instance.token(aud=query.removeprefix("audience="))})
+        else:
+            self._answer(404, {"code": 404, "message": "not found"})
+
+    def do_POST(self) -> None:
+        path = self._begin()
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if path == "/api/v2/signingCert":
+            self._answer_with_certificate(request)
+        elif path == "/api/v1/log/entries":
+            proposed = request["spec"]["proposedContent"]
+            envelope = json.loads(proposed["envelope"])
+            signature = base64.b64decode(envelope["signatures"][0]["sig"])
+            (certificate,) = (base64.b64decode(one) for one in proposed["verifiers"])
+            body = self.instance.body(base64.b64decode(envelope["payload"]), signature, certificate)
+            entry = self.instance.add_entry(body)
+            self._answer(201, {hashlib.sha256(body).hexdigest(): entry})
+        else:
+            self._answer(404, {"code": 404, "message": "not found"})
+
+    def _answer_with_certificate(self, request: dict[str, Any]) -> None:
+        token = self.headers["Authorization"].removeprefix("Bearer ")
+        try:
+            key = self.instance.tokens.public_key()
+            claims = jwt.decode(token, key, algorithms=["ES256"], audience="sigstore")
+        except jwt.InvalidTokenError:
+            self._answer(403, {"code": 7, "message": "the token is not of a known issuer"})
+            return
+        asked = x509.load_pem_x509_csr(base64.b64decode(request["certificateSigningRequest"]))
+        public = asked.public_key()
+        if not asked.is_signature_valid or not isinstance(public, ec.EllipticCurvePublicKey):
+            self._answer(400, {"code": 3, "message": "the request is not signed"})
+            return
+        name = f"https://github.com/{claims['job_workflow_ref']}"
+        certificate = self.instance.certificate(public, name, claims["iss"])
+        authority = self.instance.authority
+        chain = [one.public_bytes(Encoding.PEM).decode() for one in (certificate, authority.issuing, authority.root)]
+        self._answer(200, {"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}})
+
+    def _begin(self) -> str:
+        self.instance.requests.append(self.path)
+        if self.instance.is_silent:
+            self.instance.closing.wait(60)
+        return self.path
+
+    def _answer(self, status: int, document: object) -> None:
+        data = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Print nothing."""
