@@ -13,22 +13,25 @@ import datetime as dt
 import hashlib
 import json
 import struct
+import subprocess
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from thoth_models.verification.signatures.signature import pre_authentication
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 IDENTITY: Final = "https://github.com/acme/models/.github/workflows/release.yml@refs/heads/main"
 ISSUER: Final = "https://token.actions.githubusercontent.com"
@@ -90,33 +93,66 @@ def _path(index: int, leaves: list[bytes]) -> list[bytes]:
     return [*_path(index - middle, leaves[middle:]), _tree(leaves[:middle])]
 
 
+_CLOCK: Final = """
+[tsa]
+default_tsa = clock
+[clock]
+serial = serial
+default_policy = 1.2.3.4
+signer_digest = sha256
+digests = sha256
+ess_cert_id_alg = sha256
+"""
+
+
 class Authority:
-    """A root that issues one other authority, and the certificates that this one issues for minutes."""
+    """A root, and below it an authority that issues certificates for minutes, and one that signs the time."""
 
     def __init__(self, begin: dt.datetime) -> None:
-        self.root_key, self.key = _new_key(), _new_key()
-        self.root = self._certificate("root", None, self.root_key, begin)
-        self.issuing = self._certificate("issuing", self.root, self.key, begin)
+        self.root_key, self.key, self.clock_key = _new_key(), _new_key(), _new_key()
+        self._begin = begin
+        issues = (x509.BasicConstraints(ca=True, path_length=None), _usage("key_cert_sign", "crl_sign"))
+        stamps = (_usage("digital_signature"), x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]))
+        self.root = self._certificate("root", self.root_key, *issues)
+        self.issuing = self._certificate("issuing", self.key, *issues)
+        self.clock = self._certificate("clock", self.clock_key, *stamps)
 
     def _certificate(
-        self, name: str, issuer: x509.Certificate | None, key: ec.EllipticCurvePrivateKey, begin: dt.datetime
+        self, name: str, key: ec.EllipticCurvePrivateKey, *critical: x509.ExtensionType
     ) -> x509.Certificate:
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.root_key.public_key())
-        return (
+        builder = (
             x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject if issuer is None else issuer.subject)
+            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "root")]))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(begin)
-            .not_valid_after(begin + dt.timedelta(days=3650))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
+            .not_valid_before(self._begin)
+            .not_valid_after(self._begin + dt.timedelta(days=3650))
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(authority_key, critical=False)
-            .sign(self.root_key, hashes.SHA256())
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.root_key.public_key()), critical=False
+            )
         )
+        for extension in critical:
+            builder = builder.add_extension(extension, critical=True)
+        return builder.sign(self.root_key, hashes.SHA256())
+
+    def stamp(self, query: bytes) -> bytes:
+        """Answer a query of RFC 3161 about the time, which OpenSSL has a command for."""
+        with tempfile.TemporaryDirectory() as place:
+            pem = Encoding.PEM
+            files = {
+                "query": query,
+                "key": self.clock_key.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()),
+                "certificate": self.clock.public_bytes(pem),
+                "settings": _CLOCK.encode(),
+            }
+            for name, content in files.items():
+                Path(place, name).write_bytes(content)
+            stated = ("-inkey", "key", "-signer", "certificate", "-config", "settings")
+            command = ("openssl", "ts", "-reply", "-queryfile", "query", *stated, "-out", "answer")
+            subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=60)
+            return Path(place, "answer").read_bytes()
 
 
 @dataclass
@@ -145,8 +181,8 @@ class Sigstore:
     def certificate(
         self,
         key: ec.EllipticCurvePublicKey,
-        name: str = IDENTITY,
-        issuer: str = ISSUER,
+        names: tuple[str, ...],
+        issuer: str,
         *,
         begin: dt.datetime | None = None,
         log: ec.EllipticCurvePrivateKey | None = None,
@@ -155,13 +191,15 @@ class Sigstore:
         """Return a certificate for an identity of ten minutes, with the promise of a log of certificates."""
         authority = self.authority
         begin = begin or dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(seconds=5)
-        named: x509.GeneralName = x509.RFC822Name(name) if "://" not in name else x509.UniformResourceIdentifier(name)
+        named: list[x509.GeneralName] = [
+            x509.UniformResourceIdentifier(name) if "://" in name else x509.RFC822Name(name) for name in names
+        ]
         extensions: list[tuple[x509.ExtensionType, bool]] = [
             (_usage("digital_signature"), True),
-            (x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CODE_SIGNING]), False),
+            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), False),
             (x509.SubjectKeyIdentifier.from_public_key(key), False),
             (x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), False),
-            (x509.SubjectAlternativeName([named]), True),
+            (x509.SubjectAlternativeName(named), True),
             (x509.UnrecognizedExtension(x509.ObjectIdentifier(_ISSUER_OID_BEFORE), issuer.encode()), False),
             (x509.UnrecognizedExtension(x509.ObjectIdentifier(_ISSUER_OID), _der(0x0C, issuer.encode())), False),
         ]
@@ -249,6 +287,7 @@ class Sigstore:
         begin: dt.datetime | None = None,
         certificate_log: ec.EllipticCurvePrivateKey | None = None,
         is_certificate_logged: bool = True,
+        more_names: tuple[str, ...] = (),
     ) -> dict[str, Any]:
         """Return a signature of a payload as a document.
 
@@ -260,10 +299,16 @@ class Sigstore:
             begin: The first moment of the certificate; None for now.
             certificate_log: Another key that promises to log the certificate.
             is_certificate_logged: Whether the certificate has such a promise.
+            more_names: Other names in the certificate.
         """
         key = _new_key()
         certificate = self.certificate(
-            key.public_key(), name, issuer, begin=begin, log=certificate_log, is_logged=is_certificate_logged
+            key.public_key(),
+            (name, *more_names),
+            issuer,
+            begin=begin,
+            log=certificate_log,
+            is_logged=is_certificate_logged,
         )
         signature = _sign(key, pre_authentication(payload))
         entry = self.add_entry(self.body(payload, signature, certificate.public_bytes(Encoding.PEM)), time)
@@ -304,25 +349,25 @@ class Sigstore:
                 "logId": log_id,
             }
 
-        chain = [
-            {"rawBytes": b64(one.public_bytes(Encoding.DER))} for one in (self.authority.issuing, self.authority.root)
-        ]
-        authority = {
-            "subject": {"organization": "simulator", "commonName": "simulator"},
-            "uri": "http://authority.invalid",
-            "certChain": {"certificates": chain},
-            "validFor": period,
-        }
+        def authority(certificate: x509.Certificate) -> dict[str, Any]:
+            chain = [certificate, self.authority.root]
+            return {
+                "subject": {"organization": "simulator", "commonName": "simulator"},
+                "uri": "http://authority.invalid",
+                "certChain": {"certificates": [{"rawBytes": b64(one.public_bytes(Encoding.DER))} for one in chain]},
+                "validFor": period,
+            }
+
         return {
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
             "tlogs": [log(self.log)],
-            "certificateAuthorities": [authority],
+            "certificateAuthorities": [authority(self.authority.issuing)],
             "ctlogs": [log(self.certificate_log)],
-            "timestampAuthorities": [],
+            "timestampAuthorities": [authority(self.authority.clock)],
         }
 
-    def trust_config(self, url: str) -> dict[str, Any]:
-        """Return the trust root with the services, which are all at one address."""
+    def trust_config(self, url: str, *, has_clock: bool = False) -> dict[str, Any]:
+        """Return the trust root with the services, all at one address; ``has_clock`` adds one for the time."""
         service = {
             "url": url,
             "majorApiVersion": 1,
@@ -338,7 +383,7 @@ class Sigstore:
                 "oidcUrls": [service],
                 "rekorTlogUrls": [service],
                 "rekorTlogConfig": {"selector": "ANY"},
-                "tsaUrls": [],
+                "tsaUrls": [{**service, "url": f"{url}/timestamp"}] if has_clock else [],
                 "tsaConfig": {"selector": "ANY"},
             },
         }
@@ -419,7 +464,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         path = self._begin()
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if path == "/timestamp":
+            self._answer(200, self.instance.authority.stamp(data))
+            return
+        request = json.loads(data)
         if path == "/api/v2/signingCert":
             self._answer_with_certificate(request)
         elif path == "/api/v1/log/entries":
@@ -447,7 +496,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(400, {"code": 3, "message": "the request is not signed"})
             return
         name = f"https://github.com/{claims['job_workflow_ref']}"
-        certificate = self.instance.certificate(public, name, claims["iss"])
+        certificate = self.instance.certificate(public, (name,), claims["iss"])
         authority = self.instance.authority
         chain = [one.public_bytes(Encoding.PEM).decode() for one in (certificate, authority.issuing, authority.root)]
         self._answer(200, {"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}})
@@ -459,9 +508,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self.path
 
     def _answer(self, status: int, document: object) -> None:
-        data = json.dumps(document).encode()
+        data = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

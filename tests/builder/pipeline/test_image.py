@@ -84,9 +84,8 @@ def test_the_signature_is_beside_the_bundle_in_a_layer_of_its_own(place: Path, b
 def test_whom_a_service_trusts_is_in_the_image_and_its_environment(place: Path, bundle: Path) -> None:
     maker = LayoutMaker(place / "base")
     stated = {"Env": ["PATH=/usr/bin", "THOTH_TRUST_POLICY=off", "THOTH_TRUST=/elsewhere"]}
-    base = maker.finish(
-        maker.image("amd64", config={"config": stated}), maker.image("arm64", config={"config": stated})
-    )
+    images = [maker.image(architecture, config={"config": stated}) for architecture in ("amd64", "arm64")]
+    base = maker.finish(maker.index(*images))
     key = make_key(place)
     sign_bundle(bundle, key)
     trust = place / "trust"

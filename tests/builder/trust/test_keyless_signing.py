@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from thoth_models.bundle.digest import Digest
-from thoth_models.verification.signatures.signature import Statement
+from thoth_models.verification.signatures.signature import Signature, Statement
 from thoth_models.verification.signatures.signers import verify_signature
-from thoth_models.verification.signatures.trust_store import Identity, TrustStore
+from thoth_models.verification.signatures.trust_store import Identity, RefusedSignatureError, TrustStore
 from thoth_models_builder.errors import SigningServiceError, UsageError
 from thoth_models_builder.trust.keyless_signing import KeylessSignature, sign_keyless
 
@@ -79,6 +79,31 @@ def test_two_services_are_asked_and_the_runtime_accepts_the_signature(
     assert made.identity == Identity(IDENTITY, ISSUER)
     assert Statement.from_bytes(made.signature.payload) == STATEMENT
     assert signer_of(made) == f"the identity {IDENTITY} (issuer {ISSUER})"
+
+
+def test_the_time_is_signed_as_well_where_the_instance_has_a_service_for_it(
+    sigstore: Sigstore, url: str, config: Path, token: Path
+) -> None:
+    """As the public instance has. Its time counts beside that of the log."""
+    config.write_text(json.dumps(sigstore.trust_config(url, has_clock=True)))
+    made = sign_keyless(STATEMENT, token, config)
+    assert sigstore.requests == ["/api/v2/signingCert", "/timestamp", "/api/v1/log/entries"]
+    signer_of(made)
+    document = json.loads(made.signature.keyless)
+    assert len(document["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"]) == 1
+    # Without the log's own time, that of the service alone counts.
+    (entry,) = document["verificationMaterial"]["tlogEntries"]
+    del entry["inclusionPromise"]
+    stamped = made._replace(signature=Signature.from_bytes(json.dumps(document).encode()))
+    signer_of(stamped)
+    root = json.loads(made.trusted_root)
+    root["certificateAuthorities"][0]["validFor"]["end"] = sigstore.begin.isoformat()
+    del entry["integratedTime"]
+    stamped = KeylessSignature(
+        Signature.from_bytes(json.dumps(document).encode()), made.identity, json.dumps(root).encode()
+    )
+    with pytest.raises(RefusedSignatureError, match="certificates not found in trusted root"):
+        signer_of(stamped)
 
 
 def test_a_job_of_github_actions_brings_its_token(

@@ -120,6 +120,14 @@ def test_a_trusted_mail_address_and_any_tag_of_a_workflow(sigstore: Sigstore, bu
 
 
 @pytest.mark.hostile
+@pytest.mark.usefixtures("trust")
+def test_a_certificate_with_another_name_beside_the_trusted_one(sigstore: Sigstore, bundle: Path) -> None:
+    for other in ("https://github.com/evil", "release@acme.example"):
+        write(bundle, sigstore.bundle(statement_about(bundle).to_bytes(), more_names=(other,)))
+        assert "expected a certificate with one name, a URI or a mail address, found one with 2" in refused(bundle)
+
+
+@pytest.mark.hostile
 def test_a_certificate_of_another_authority(sigstore: Sigstore, bundle: Path, signed: Document) -> None:
     """With the same logs, and names."""
     other = Sigstore()

@@ -89,7 +89,7 @@ def verified_identity(signature: Signature, trusted_root: bytes, trusted: Sequen
         raise
     except Exception as error:
         # The library has no list of what malformed certificates, entries and proofs raise beside its own errors.
-        said = escaped(" ".join(f"{error or type(error).__name__}".split()))[:_MAX_REASON]
+        said = escaped(" ".join((str(error) or type(error).__name__).split()))[:_MAX_REASON]
         raise RefusedSignatureError(
             "a signature by an identity that Sigstore's checks accept", f"one that they refuse: {said}"
         ) from error

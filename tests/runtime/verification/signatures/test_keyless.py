@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,8 +27,8 @@ def sigstore() -> Sigstore:
     return Sigstore()
 
 
-def made(sigstore: Sigstore, payload: bytes = b"{}", **more: str) -> Signature:
-    return Signature.from_bytes(json.dumps(sigstore.bundle(payload, **more)).encode())
+def made(sigstore: Sigstore, **more: Any) -> Signature:
+    return Signature.from_bytes(json.dumps(sigstore.bundle(b"{}", **more)).encode())
 
 
 def root_of(sigstore: Sigstore) -> bytes:
