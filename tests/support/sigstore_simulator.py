@@ -488,7 +488,8 @@ class _Handler(BaseHTTPRequestHandler):
             key = self.instance.tokens.public_key()
             claims = jwt.decode(token, key, algorithms=["ES256"], audience="sigstore")
         except jwt.InvalidTokenError:
-            self._answer(403, {"code": 7, "message": "the token is not of a known issuer"})
+            # As a server may that keeps no secrets: clients show this line.
+            self._answer(403, {"code": 7, "message": "unknown issuer"}, f"Forbidden for {token}")
             return
         asked = x509.load_pem_x509_csr(base64.b64decode(request["certificateSigningRequest"]))
         public = asked.public_key()
@@ -507,9 +508,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.instance.closing.wait(60)
         return self.path
 
-    def _answer(self, status: int, document: object) -> None:
+    def _answer(self, status: int, document: object, reason: str | None = None) -> None:
         data = document if isinstance(document, bytes) else json.dumps(document).encode()
-        self.send_response(status)
+        self.send_response(status, reason)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

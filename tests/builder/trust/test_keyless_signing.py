@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,7 +151,8 @@ def test_a_token_that_is_refused_is_in_no_message(sigstore: Sigstore, config: Pa
     (tmp_path / "token").write_text(secret)
     with pytest.raises(SigningServiceError, match=r"asking for a certificate for repo:acme/models.*403") as caught:
         sign_keyless(STATEMENT, tmp_path / "token", config)
-    assert secret not in str(caught.value)
+    assert "Forbidden for ***" in str(caught.value)
+    assert secret[:20] not in str(caught.value)
     assert caught.value.__cause__ is None
     assert sigstore.requests == ["/api/v2/signingCert"]
 
@@ -158,8 +160,10 @@ def test_a_token_that_is_refused_is_in_no_message(sigstore: Sigstore, config: Pa
 @pytest.mark.hostile
 def test_services_that_do_not_answer_are_not_waited_for(sigstore: Sigstore, config: Path, token: Path) -> None:
     sigstore.is_silent = True
+    started = time.monotonic()
     with pytest.raises(SigningServiceError, match="expected a signature within 2 s, but was still asking for a cert"):
         sign_keyless(STATEMENT, token, config, deadline=2)
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.hostile

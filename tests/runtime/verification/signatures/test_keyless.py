@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +13,16 @@ import pytest
 from thoth_models.errors import EnvironmentFault
 from thoth_models.verification.signatures.keyless import verified_identity, verify_keyless
 from thoth_models.verification.signatures.signature import Signature
-from thoth_models.verification.signatures.trust_store import Identity, RefusedSignatureError, TrustStore
+from thoth_models.verification.signatures.trust_store import (
+    Identity,
+    RefusedSignatureError,
+    TrustStore,
+    read_trust_store,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.sigstore_simulator import Sigstore
 
 pytestmark = pytest.mark.signing
@@ -52,6 +60,19 @@ def test_a_trust_root_that_is_none_is_an_error(sigstore: Sigstore) -> None:
     for content in (b"", b"{}", b"[]"):
         with pytest.raises(EnvironmentFault, match="expected a trust root of Sigstore, found another"):
             verified_identity(made(sigstore), content, None)
+
+
+def test_the_trust_root_of_the_public_instance_is_read(sigstore: Sigstore, tmp_path: Path) -> None:
+    """A real one, which the library has for its first start."""
+    (found,) = (
+        place / "trusted_root.json"
+        for place in resources.files("sigstore._store").iterdir()
+        if place.name.endswith("sigstore.dev")
+    )
+    (tmp_path / "trusted_root.json").write_bytes(found.read_bytes())
+    (tmp_path / "identities.json").write_text('{"identities": [{"identity": "a@b.example", "issuer": "x"}]}')
+    with pytest.raises(RefusedSignatureError, match="failed to build timestamp certificate chain"):
+        verify_keyless(made(sigstore), read_trust_store(tmp_path))
 
 
 def test_many_trusted_identities_are_not_all_listed(sigstore: Sigstore) -> None:
