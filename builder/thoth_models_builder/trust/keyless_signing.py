@@ -95,7 +95,7 @@ class _Signing(Task[KeylessSignature]):
     def do(self) -> KeylessSignature:
         try:
             return self._sign()
-        except (UsageError, SigningServiceError):
+        except UsageError:
             raise
         except RefusedSignatureError as error:
             raise SigningServiceError(f"the services made a signature that would be refused: {error}") from error

@@ -109,6 +109,12 @@ def test_whom_a_service_trusts_is_in_the_image_and_its_environment(place: Path, 
         assert nodes[f"{top}/release.pub"].content == key.public_file.read_bytes()
         assert nodes["etc"].mode == 0o755
         assert "etc/os-release" in nodes
+    tree = place / "tree"
+    for digest in layers(place / "layout").values():
+        with tarfile.open(place / "layout" / "blobs" / "sha256" / digest.removeprefix("sha256:")) as archive:
+            archive.extractall(tree, filter="tar")
+    assert verify(tree / "models", trust=tree / "etc/thoth-models/trust").signed_by is not None
+    make_writable(tree)
     again = make(bundle, f"oci:{place}/again", bases=[f"oci:{base}"], trust=key.public_file)
     assert again.digest == report.digest
 
@@ -431,8 +437,8 @@ def test_a_damaged_bundle_is_not_packed(place: Path, bundle: Path) -> None:
 def test_a_file_that_changes_after_it_was_verified(place: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = verify
 
-    def verify_then_change(root: Path) -> object:
-        report = real(root)
+    def verify_then_change(root: Path, **options: Any) -> object:
+        report = real(root, **options)
         flip_bit(root, "other/source/model.safetensors", offset=99)
         return report
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from thoth_models.verification.verify import VerificationReport
     from thoth_models_builder.errors import BuildError
+    from thoth_models_builder.trust.keyless_signing import KeylessSignature
 
 T = TypeVar("T")
 
@@ -87,8 +88,11 @@ def sign(options: SignOptions) -> SignReport:
         raise UsageError(f"expected --signature outside of the bundle {bundle.root}, found {path}")
     previous = _previous(place)
     statement = Statement.of(bundle.manifest)
+    made, trust = None, None
     if options.keyless is not None:
-        signed = _sign_keyless(statement, bundle.root, options, options.keyless)
+        trust = options.keyless.write_trust
+        made = _sign_keyless(statement, bundle.root, options, options.keyless)
+        signed = signing.Signed(signature=made.signature, signer=f"the identity {made.identity}")
     elif options.key is not None:
         signed = signing.sign(statement, options.key, options.certificate, options.chain)
     else:
@@ -101,6 +105,8 @@ def sign(options: SignOptions) -> SignReport:
             replace_file(place, data)  # a symlink stays
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    if made is not None and trust is not None:
+        _write_trust(trust, made)
     return SignReport(
         output=str(path),
         bytes=len(data),
@@ -112,31 +118,32 @@ def sign(options: SignOptions) -> SignReport:
     )
 
 
-def _sign_keyless(statement: Statement, root: Path, options: SignOptions, keyless: KeylessOptions) -> signing.Signed:
+def _sign_keyless(statement: Statement, root: Path, options: SignOptions, keyless: KeylessOptions) -> KeylessSignature:
+    """Sign as an identity, after everything that could be refused: an entry of the log cannot be taken back."""
     if options.key is not None or options.certificate is not None or options.chain:
         raise UsageError("expected no key and no certificate beside --keyless, found one")
-    place = keyless.write_trust
-    # All of this before: an entry of the log cannot be taken back.
-    if place is not None:
+    if (place := keyless.write_trust) is not None:
         if place.resolve().is_relative_to(root):
             raise UsageError(f"expected --write-trust outside of the bundle {root}, found {place}")
         for name in (IDENTITIES_NAME, TRUSTED_ROOT_NAME):
             if (place / name).exists():
                 raise OutputError(f"{place / name}: expected no file, found one; what is trusted is not replaced")
-    made = keyless_signing.sign_keyless(statement, keyless.token, keyless.trust_config)
-    if place is not None:
-        identity = {"identity": made.identity.name, "issuer": made.identity.issuer}
-        files = {
-            IDENTITIES_NAME: json.dumps({"identities": [identity]}, indent=2).encode() + b"\n",
-            TRUSTED_ROOT_NAME: made.trusted_root + b"\n",
-        }
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            for name, content in files.items():
-                replace_file(place / name, content)
-        except OSError as error:
-            raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from error
-    return signing.Signed(signature=made.signature, signer=f"the identity {made.identity}")
+    return keyless_signing.sign_keyless(statement, keyless.token, keyless.trust_config)
+
+
+def _write_trust(place: Path, made: KeylessSignature) -> None:
+    """Write what verifies a signature: who made it, and the trust root."""
+    identity = {"identity": made.identity.name, "issuer": made.identity.issuer}
+    files = {
+        IDENTITIES_NAME: json.dumps({"identities": [identity]}, indent=2).encode() + b"\n",
+        TRUSTED_ROOT_NAME: made.trusted_root + b"\n",
+    }
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            replace_file(place / name, content)
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from error
 
 
 def read_signature(bundle: VerificationReport) -> bytes | None:

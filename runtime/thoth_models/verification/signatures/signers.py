@@ -1,7 +1,7 @@
 """Verify who signed: a trusted key, or a certificate below a trusted one.
 
-cryptography is the extra ``signing``. Each function imports what it needs,
-because the library's support for certificates takes several times as long to import as that for keys.
+cryptography is the extra ``signing``. Each function imports what it needs, because the library's support for
+certificates takes several times as long to import as that for keys.
 """
 
 from __future__ import annotations

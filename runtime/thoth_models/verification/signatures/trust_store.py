@@ -137,20 +137,11 @@ def read_trust_store(path: Path) -> TrustStore:
         EnvironmentFault: It cannot be read, has something else in it, or nothing; or identities and trust root are not
             there together.
     """
-    return parse_trust_files(read_trust_files(path))
-
-
-def parse_trust_files(files: Mapping[Path, bytes]) -> TrustStore:
-    """Return what the files of :func:`read_trust_files` say.
-
-    Raises:
-        EnvironmentFault: As for :func:`read_trust_store`.
-    """
     keys: dict[Digest, bytes] = {}
     authorities: list[bytes] = []
     identities: list[Identity] = []
     roots: dict[Path, bytes] = {}
-    for file, content in files.items():
+    for file, content in read_trust_files(path).items():
         if content.lstrip()[:1] == b"{":
             found = _read_json(file, content)
             identities += found or []
