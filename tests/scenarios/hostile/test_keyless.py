@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -226,8 +227,7 @@ def forged_checkpoint(document: Document) -> None:
     proof["checkpoint"]["envelope"] = f"{note}\n\n\u2014 simulator {signature}\n"
 
 
-def checkpoint_of_another_tree(document: Document) -> None:
-    """Signed by the log, when it had one entry less."""
+def another_root_of_the_tree(document: Document) -> None:
     proof = entry_of(document)["inclusionProof"]
     proof["rootHash"] = base64.b64encode(bytes(32)).decode()
 
@@ -250,7 +250,7 @@ def another_place_in_the_tree(document: Document) -> None:
         (forged_promise, "SET: invalid inclusion promise"),
         (another_time, "SET: invalid inclusion promise"),
         (forged_checkpoint, "checkpoint: invalid signature"),
-        (checkpoint_of_another_tree, "inclusion proof contains invalid root hash"),
+        (another_root_of_the_tree, "inclusion proof contains invalid root hash"),
         (another_place_in_the_tree, "inclusion proof"),
     ],
 )
@@ -262,6 +262,39 @@ def test_an_entry_of_the_log_that_is_missing_or_forged(
     found = refused(bundle)
     assert "expected a signature by an identity that Sigstore's checks accept, found one that they refuse" in found
     assert said in found
+
+
+@pytest.mark.hostile
+def test_a_checkpoint_of_another_tree(sigstore: Sigstore, bundle: Path, signed: Document) -> None:
+    """Which the log signed as well, with one entry more."""
+    later = entry_of(sigstore.bundle(b"{}"))["inclusionProof"]
+    entry_of(signed)["inclusionProof"]["checkpoint"] = later["checkpoint"]
+    write(bundle, signed)
+    assert "Inclusion proof contains invalid root hash signature" in refused(bundle)
+
+
+def many_hashes(document: Document) -> None:
+    entry_of(document)["inclusionProof"]["hashes"] = [base64.b64encode(bytes(32)).decode()] * 30_000
+
+
+def many_timestamps(document: Document) -> None:
+    stamps = [{"signedTimestamp": "AAAA"}] * 30_000
+    document[MATERIAL]["timestampVerificationData"] = {"rfc3161Timestamps": stamps}
+
+
+def long_checkpoint(document: Document) -> None:
+    entry_of(document)["inclusionProof"]["checkpoint"]["envelope"] = "\n\n" + "\u2014 a" * 600_000 + "\n"
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("change", [many_hashes, many_timestamps, long_checkpoint])
+def test_a_huge_entry_is_refused_soon(bundle: Path, signed: Document, change: Callable[[Document], None]) -> None:
+    change(signed)
+    write(bundle, signed)
+    started = time.monotonic()
+    with pytest.raises(VerificationError, match="found one that they refuse"):
+        verify(bundle, trust=os.environ["THOTH_TRUST"])
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.hostile
