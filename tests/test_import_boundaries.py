@@ -228,8 +228,16 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
             {"thoth_models.verification.signatures.keyless", "thoth_models_builder.trust.keyless_signing"},
         ),
         ("sigstore_models", {"thoth_models.verification.signatures.keyless"}),
-        ("cyclonedx", {"thoth_models_builder.trust.sbom"}),
-        ("packageurl", {"thoth_models_builder.trust.sbom"}),
+        (
+            "cyclonedx",
+            {
+                "thoth_models_builder.trust.bill.document",
+                "thoth_models_builder.trust.bill.models",
+                "thoth_models_builder.trust.bill.packages",
+                "thoth_models_builder.trust.bill.parts",
+            },
+        ),
+        ("packageurl", {"thoth_models_builder.trust.bill.packages", "thoth_models_builder.trust.bill.parts"}),
         ("license_expression", {"thoth_models_builder.spec.licences.names"}),
         ("rich", {"thoth_models_builder.cli.compile_progress", "thoth_models_builder.cli.terminal"}),
         ("jinja2", {"thoth_models_builder.reports.page.html"}),

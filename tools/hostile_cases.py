@@ -43,6 +43,7 @@ AREAS: Mapping[str, str] = {
     "tests/builder/compile/sandbox": "Code of a model, in the sandbox",
     "tests/builder/compile": "Compiling, and converting pickles",
     "tests/builder/storage": "The store",
+    "tests/builder/trust": "Bills of materials",
     "tests/builder/oci": "Image documents and layers",
     "tests/builder/registry": "Registries",
     "tests/builder/engine": "The Docker engine and its archives",

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pushes the images of ./bundle to IMAGE: TAG is the base for services, TAG-data has only the models, TAG-modelpack is
 # the artifact. The first two are indexes over linux/amd64 and linux/arm64; runtime-*.tar are the bases that base_image.sh
-# saved. Digests are outputs of the step; digests.py describes them.
+# saved. Each has its bill of materials in a file beside them. Digests are outputs of the step; digests.py describes them.
 set -euo pipefail
 
 name=${IMAGE,,} # registries take lower case only
@@ -20,7 +20,7 @@ done
 push() {
     local output=$1 reference=$2
     shift 2
-    thoth-bundle image bundle --to "registry:$reference" "${labels[@]}" "$@" --json >"$output.json"
+    thoth-bundle image bundle --to "registry:$reference" "${labels[@]}" --sbom "$output.cdx.json" "$@" --json >"$output.json"
     cat "$output.json"
 }
 

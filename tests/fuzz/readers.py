@@ -261,9 +261,13 @@ READERS: Final = {
     ),
     "card": Reader(
         read=license_of,
-        seeds=[b"---\nlicense: mit\ntags:\n- a\n---\n# A model\n", b"---\na: &a {b: c}\nd: *a\nlicense: x\n---\n"],
+        seeds=[
+            b"---\nlicense: mit\ntags:\n- a\n---\n# A model\n",
+            b"---\na: &a {b: c}\nd: *a\nlicense: x\n---\n",
+            b"---\nlicense: other\nlicense_name: x\nlicense_link: LICENSE\n---\n",
+        ],
         errors=(),
-        words=["---\n", "license: ", "<<: *a", "&a ", "*a", "1:20:30"],
+        words=["---\n", "license: ", "license_name: ", "license_link: https://", "<<: *a", "&a ", "*a", "1:20:30"],
     ),
     "small-files": Reader(
         read=_small_file,

@@ -31,6 +31,7 @@ def models(draw: st.DrawFn) -> LockedModel:
                 key=lambda file: file.path,
             )
         ),
+        license_link=draw(st.none() | texts),
     )
 
 

@@ -101,6 +101,7 @@ def built_models(draw: st.DrawFn, directory: str, files: dict[str, ContentDigest
             ConfiguredFile(path=path, origin=draw(st.none() | digests), reasons=(draw(texts),))
             for path in sorted(draw(st.sets(parts, max_size=2)))
         ),
+        license_link=draw(st.none() | texts),
     )
 
 

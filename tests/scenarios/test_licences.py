@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.bills import component
 from tests.support.hub_simulator import Status
 from tests.support.projects import (
     COMMIT,
@@ -21,6 +22,8 @@ from tests.support.projects import (
     write_files,
 )
 from thoth_models_builder.errors import LicenceError
+from thoth_models_builder.pipeline.inspect import sbom
+from thoth_models_builder.pipeline.page.write_page import PageOptions, write_page
 from thoth_models_builder.pipeline.specification import add
 from thoth_models_builder.pipeline.specification.both_files import Places
 from thoth_models_builder.pipeline.specification.outdated import outdated
@@ -204,3 +207,28 @@ def test_check_model_says_what_spdx_calls_a_licence(
     assert "  licence       apache-2.0\n" in command("check-model", "org/free", *arguments).out
     assert "  licence       not stated\n" in command("check-model", "org/silent", *arguments).out
     assert json.loads(command("check-model", "org/copyleft", "--json", *arguments).out)["spdx"] == "GPL-3.0-only"
+
+
+def test_a_name_beside_other_counts_from_the_lock_to_the_bill_of_materials(hub: HubSimulator, project: Project) -> None:
+    card = {"license_name": "Acme Terms", "license_link": "LICENSE.md"}
+    hub.add_model("org/named", model_files("named"), revision=COMMIT, license="other", card=card)
+    models = {"named": {"sources": [{"hub": "org/named", "revision": COMMIT}]}}
+    project.specify(models, licences={"allow": ["mit", "other"]})
+    with pytest.raises(LicenceError, match=r"found other \(Acme Terms\) \(no SPDX id\)"):
+        project.lock()
+    project.specify(models, licences={"deny": ["LicenseRef-Acme-Terms"]})
+    with pytest.raises(LicenceError, match="expected none of"):
+        project.lock()
+    project.specify(models, licences={"allow": ["acme terms"]})
+    project.lock()
+    project.build()
+    entry = project.locked().models["named"]
+    assert (entry.license, entry.license_link) == ("other (Acme Terms)", "LICENSE.md")
+    (licence,) = component(json.loads(sbom(project.output)), "named")["licenses"]
+    assert licence["license"] == {
+        "acknowledgement": "declared",
+        "name": "Acme Terms",
+        "url": f"https://huggingface.co/org/named/blob/{COMMIT}/LICENSE.md",
+    }
+    write_page(PageOptions(bundle=project.output, output=project.root / "page.html"))
+    assert "other (Acme Terms)" in (project.root / "page.html").read_text(encoding="utf-8")

@@ -120,6 +120,7 @@ class _Snapshot:
     commit: str
     license: str | None
     files: Mapping[str, _StoredFile]
+    card: Mapping[str, object]
 
 
 @dataclass
@@ -245,6 +246,7 @@ class HubSimulator:
         revision: str = DEFAULT_COMMIT,
         branches: Mapping[str, str] | None = None,
         license: str | None = "apache-2.0",  # noqa: A002  # the Hub's word
+        card: Mapping[str, object] | None = None,
         lfs: Callable[[str], bool] | None = None,
         gated: bool = False,
         token: str | None = None,
@@ -259,7 +261,7 @@ class HubSimulator:
             repository = self._repositories.setdefault(repo_id, _Repository(token, gated))
             repository.token, repository.gated = token, gated
             repository.branches.update({"main": revision} if branches is None else branches)
-            repository.snapshots[revision] = _Snapshot(revision, license, stored)
+            repository.snapshots[revision] = _Snapshot(revision, license, stored, card or {})
         return revision
 
     def fault(
@@ -370,7 +372,8 @@ class HubSimulator:
             "siblings": [stored.sibling(name, blobs=blobs) for name, stored in snapshot.files.items()],
         }
         if snapshot.license is not None:
-            info |= {"cardData": {"license": snapshot.license}, "tags": ["safetensors", f"license:{snapshot.license}"]}
+            card = {"license": snapshot.license, **snapshot.card}
+            info |= {"cardData": card, "tags": ["safetensors", f"license:{snapshot.license}"]}
         return Reply(200, {"Content-Type": "application/json"}, Content.of(json.dumps(info).encode()))
 
     def _refs(self, match: re.Match[str], request: RecordedRequest) -> Reply:

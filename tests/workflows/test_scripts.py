@@ -245,12 +245,13 @@ def test_three_images_are_pushed_under_a_name_that_registries_take(place: Path) 
     )
     name = "ghcr.io/acme/models"
     bases = "--base docker:thoth-models-runtime:amd64 --base docker:thoth-models-runtime:arm64"
+    artifact = "--sbom modelpack.cdx.json --format modelpack"
     assert log.read_text().splitlines() == [
         "docker load --input runtime-amd64.tar",
         "docker load --input runtime-arm64.tar",
-        f"thoth-bundle image bundle --to registry:{name}:v1 {labels} {bases} --json",
-        f"thoth-bundle image bundle --to registry:{name}:v1-data {labels} --json",
-        f"thoth-bundle image bundle --to registry:{name}:v1-modelpack {labels} --format modelpack --json",
+        f"thoth-bundle image bundle --to registry:{name}:v1 {labels} --sbom base.cdx.json {bases} --json",
+        f"thoth-bundle image bundle --to registry:{name}:v1-data {labels} --sbom data.cdx.json --json",
+        f"thoth-bundle image bundle --to registry:{name}:v1-modelpack {labels} {artifact} --json",
     ]
     found = outputs(place)
     expected = {
@@ -266,6 +267,9 @@ def test_three_images_are_pushed_under_a_name_that_registries_take(place: Path) 
     assert found["base"] == f"sha256:{'b' * 64}"
     assert {image["name"]: image["digest"] for image in json.loads(found["images"])} == {
         image: f"sha256:{digest}" for image, digest in expected.items()
+    }
+    assert {image["name"]: image["sbom"] for image in json.loads(found["images"])} == {
+        image: f"{image.partition('-')[0]}.cdx.json" for image in expected
     }
     assert found["digests"].split() == [f"sha256:{digest}" for digest in expected.values()]
 

@@ -99,6 +99,7 @@ def _built(inputs: ModelInputs) -> BuiltModel:
     return BuiltModel(
         origin=Origin(kind=model.locked.origin.kind, id=model.locked.origin.id, revision=model.locked.revision),
         license=model.locked.license,
+        license_link=model.locked.license_link,
         max_seq_length=facts.max_seq_length,
         pooling=facts.pooling,
         normalize=has_unit_length(model.spec, facts),

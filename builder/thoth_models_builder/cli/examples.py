@@ -62,6 +62,7 @@ EXAMPLES: Final = {
         "thoth-bundle image --to oci:image",
         "thoth-bundle image --base docker:thoth-models-runtime --to docker:thoth-models:1",
         "thoth-bundle image --to registry:ghcr.io/acme/thoth-models:1",
+        "thoth-bundle image --to oci:image --sbom image.cdx.json",
     ),
     "gc": ("thoth-bundle gc --dry-run", "thoth-bundle gc --unused-days 30"),
 }

@@ -199,6 +199,7 @@ def _add_image(commands: Commands, as_json: argparse.ArgumentParser) -> None:
         "--label", type=_label, action="append", default=[], metavar="KEY=VALUE", help="a label; repeat for several"
     )
     command.add_argument("--plain-http", action="store_true", help="use HTTP without TLS for every registry")
+    command.add_argument("--sbom", type=Path, metavar="FILE", help="also write the bill of materials of the image")
     command.set_defaults(run=_image)
 
 
@@ -270,6 +271,7 @@ def _image(options: argparse.Namespace) -> int:
             name=options.name,
             labels=dict(options.label),
             plain_http=options.plain_http,
+            sbom=options.sbom,
         ),
         terminal.TerminalWatcher(),
     )

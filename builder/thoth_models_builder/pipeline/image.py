@@ -18,7 +18,7 @@ from thoth_models.bundle.digest import Digest, hash_file
 from thoth_models.verification.signatures.trust_store import read_trust_files
 from thoth_models.verification.verify import open_bundle, verify
 from thoth_models_builder.engine.archive_writer import largest_size
-from thoth_models_builder.errors import UsageError
+from thoth_models_builder.errors import OutputError, UsageError
 from thoth_models_builder.oci.base_image import join_bases, read_bases
 from thoth_models_builder.oci.compose import Base, Plan, compose, refuse_bundle, refuse_many_layers
 from thoth_models_builder.oci.image_config import PREFIX, BaseImage, Created, labels
@@ -32,12 +32,15 @@ from thoth_models_builder.oci.layers import (
     trust_layer,
 )
 from thoth_models_builder.oci.layout import claim, find_layers, workspace
+from thoth_models_builder.pipeline.bill.bundle_bill import image_sbom
+from thoth_models_builder.pipeline.bill.image_wheels import wheels_of_image
 from thoth_models_builder.pipeline.deliver import Run, deliver, write_layouts
 from thoth_models_builder.pipeline.destinations import parse_all, parse_base
 from thoth_models_builder.pipeline.signing.sign import read_signature
 from thoth_models_builder.reports.results import ImageLayerReport, ImageManifestReport, ImageReport
 from thoth_models_builder.storage.disk_space import Need, require_space
-from thoth_models_builder.storage.files import open_regular
+from thoth_models_builder.storage.files import open_regular, replace_file
+from thoth_models_builder.trust.sbom import ImageContent, require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,6 +79,7 @@ class ImageOptions:
         name: ``NAME:TAG`` for destinations without a name; None for the name of the bundle and ``latest``.
         labels: Additional labels; they replace generated ones of the same name.
         plain_http: Use HTTP without TLS also for registries on other computers.
+        sbom: The file for the bill of materials of the image, or None.
     """
 
     bundle: Path
@@ -89,6 +93,7 @@ class ImageOptions:
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     plain_http: bool = False
+    sbom: Path | None = None
 
 
 def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
@@ -109,6 +114,8 @@ def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
     name = options.name or f"{open_bundle(options.bundle).manifest.name}:latest"
     targets = parse_all(options.to, name)
     _refuse_contradictions(options, targets)
+    if options.sbom is not None:
+        require_extra()
     bundle = verify(options.bundle, trust=options.trust)
     layers = _plan_layers(options, bundle, created)
     with contextlib.ExitStack() as stack:
@@ -144,6 +151,8 @@ def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
         if digests is None:
             raise RuntimeError("an image was delivered nowhere")
         composed = compose(plan, digests)
+        if options.sbom is not None:
+            _write_sbom(options.sbom, plan, name, composed.entry.digest, bundle, watcher)
     return ImageReport(
         format=options.format,
         digest=composed.entry.digest.hex,
@@ -206,6 +215,28 @@ def _refuse_places_within(options: ImageOptions, targets: Sequence[Destination])
             raise UsageError(f"expected the path of a file, or of none yet, found something else at {target.text}")
         if target.kind in ("oci", "docker-archive") and any(place.is_relative_to(other) for other in kept):
             raise UsageError(f"expected a destination outside of the bundle and of the base, found {target.text}")
+    kept += [Path(target.place).resolve() for target in targets if target.kind in ("oci", "docker-archive")]
+    if options.sbom is not None and any(options.sbom.resolve().is_relative_to(other) for other in kept):
+        raise UsageError(f"expected a bill of materials outside of bundle, base and destinations, found {options.sbom}")
+    if options.sbom is not None and not options.sbom.resolve().parent.is_dir():
+        raise UsageError(f"expected a file in a directory that exists for the bill of materials, found {options.sbom}")
+
+
+def _write_sbom(  # noqa: PLR0913, PLR0917 - what the bill is about
+    path: Path, plan: Plan, name: str, digest: Digest, bundle: VerificationReport, watcher: Watcher
+) -> None:
+    content = ImageContent(
+        name=name,
+        digest=digest,
+        is_runnable=plan.format == "image",
+        wheels=wheels_of_image(plan.base, plan.layers, watcher),
+        is_complete=not plan.base.layers,
+    )
+    text = image_sbom(content, bundle.root, bundle.manifest, bundle.bundle_digest)
+    try:
+        replace_file(path, text.encode())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _plan_layers(options: ImageOptions, bundle: VerificationReport, created: Created) -> tuple[Layer, ...]:

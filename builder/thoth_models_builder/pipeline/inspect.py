@@ -13,9 +13,9 @@ from thoth_models.verification.verify import open_bundle
 from thoth_models.verification.verify import verify as verify_bundle
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci.layer_diff import STATES, LayerDiff, compare_layouts
+from thoth_models_builder.pipeline.bill.bundle_bill import sbom
 from thoth_models_builder.reports.bundle_diff import diff as compare_bundles
 from thoth_models_builder.reports.results import CheckReport
-from thoth_models_builder.trust import sbom as bill_of_materials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,14 +105,3 @@ def compare_layers(before: Path, after: Path) -> tuple[LayerDiff, ...]:
         LayoutError: One of them is not a layout, or a document in it is missing or wrong.
     """
     return compare_layouts(before, after)
-
-
-def sbom(root: Path) -> str:
-    """Return the bill of materials of a bundle, derived from its manifest; model files are not read.
-
-    Raises:
-        BundleError: The bundle is missing, or its manifest is malformed or changed.
-        UsageError: The extra ``sbom`` is not installed.
-    """
-    bundle = open_bundle(root)
-    return bill_of_materials.sbom(bundle.manifest, bundle.bundle_digest)

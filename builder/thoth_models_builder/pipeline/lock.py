@@ -230,6 +230,7 @@ def _resolve(name: str, model: ModelSpec, source: Source, licences: LicencePolic
         variants=tuple(sorted(model.variants)),
         revision=_revision(model, found.listing),
         license=found.listing.license,
+        license_link=found.listing.license_link,
         dimension=facts.dimension,
         files=tuple(locked[path] for path in sorted(locked)),
         code=code,

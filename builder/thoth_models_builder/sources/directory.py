@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from thoth_models.bundle.canonical_json import FormatError, Node, safe_path
 from thoth_models.bundle.digest import READ_SIZE
 from thoth_models_builder.errors import NoDirectoryError, SourceError
-from thoth_models_builder.sources.model_card import MAX_CARD_SIZE, license_of
+from thoth_models_builder.sources.model_card import MAX_CARD_SIZE, StatedLicense, license_of
 from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class DirectoryTree:
         files = tuple(
             RemoteFile(path=path, size=target.stat().st_size) for path, target in sorted(self._walk(root, root))
         )
-        return Listing(revision=None, license=self._license(), files=files)
+        stated = self._license()
+        return Listing(revision=None, license=stated.text, license_link=stated.link, files=files)
 
     def read_beginning(self, file: RemoteFile, size: int) -> bytes:
         """Return the first bytes of a file."""
@@ -71,10 +72,10 @@ class DirectoryTree:
                 failures.append(Failure(file=file, error=SourceError(reason)))
         return failures
 
-    def _license(self) -> str | None:
+    def _license(self) -> StatedLicense:
         card = self.path / "README.md"
         if not card.is_file():
-            return None
+            return StatedLicense(None, None)
         try:
             with card.open("rb") as file:
                 return license_of(file.read(MAX_CARD_SIZE))

@@ -25,7 +25,7 @@ from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.redirects import refused_redirect
 from thoth_models_builder.net.retry import RetryableError, retried
 from thoth_models_builder.sources.http import Downloader
-from thoth_models_builder.sources.model_card import plain_license
+from thoth_models_builder.sources.model_card import stated_license
 from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ class HubRepository:
         card = info.card_data or {}
         if not hasattr(card, "get"):
             raise SourceError(f"expected the Hub to state the model card's data as an object, found {card!r}")
-        stated = card.get("license")
-        return Listing(revision=info.sha, license=plain_license(stated), files=files)
+        stated = stated_license(card.get)
+        return Listing(revision=info.sha, license=stated.text, license_link=stated.link, files=files)
 
     def read_beginning(self, file: RemoteFile, size: int) -> bytes:
         """Return the first bytes of a file, by a request for this range."""

@@ -42,11 +42,13 @@ class Listing:
         revision: Commit that the files belong to, where the kind has commits.
         license: The licence as published, or None.
         files: All files, in any order.
+        license_link: Where the text of a licence is that the Hub does not know: an address, a path, or None.
     """
 
     revision: str | None
     license: str | None
     files: tuple[RemoteFile, ...]
+    license_link: str | None = None
 
 
 class Sink(Protocol):

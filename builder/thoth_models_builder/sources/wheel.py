@@ -21,7 +21,7 @@ from thoth_models.bundle.digest import READ_SIZE
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.net.proxies import refuse_malformed_proxies
 from thoth_models_builder.net.redact import without_secrets
-from thoth_models_builder.sources.model_card import MAX_CARD_SIZE, license_of
+from thoth_models_builder.sources.model_card import MAX_CARD_SIZE, StatedLicense, license_of
 from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
 
 if TYPE_CHECKING:
@@ -75,9 +75,11 @@ class WheelArchive:
             if not members:
                 raise SourceError(f"expected files below {self._prefix} in {self.requirement}, found none")
             card = members.get("README.md")
-            stated = license_of(_read(archive, card)) if card and card.file_size <= MAX_CARD_SIZE else None
+            stated = StatedLicense(None, None)
+            if card is not None and card.file_size <= MAX_CARD_SIZE:
+                stated = license_of(_read(archive, card))
             files = tuple(RemoteFile(path=path, size=info.file_size) for path, info in sorted(members.items()))
-        return Listing(revision=None, license=stated, files=files)
+        return Listing(revision=None, license=stated.text, license_link=stated.link, files=files)
 
     def read_beginning(self, file: RemoteFile, size: int) -> bytes:
         """Return the first bytes of a member, without unpacking the rest."""

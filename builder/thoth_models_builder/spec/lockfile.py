@@ -113,6 +113,7 @@ class LockedModel:
         code: Python files that were reviewed, and that only a build runs; sorted by name.
         converted: Weights that were made from pickles, which are among ``files``; sorted by path.
         truncate_dim: The key of models.yaml where it shortens vectors, else None.
+        license_link: Where the text of a licence is that the Hub does not know, as published, or None.
     """
 
     sources: tuple[LockedSource, ...]
@@ -124,12 +125,14 @@ class LockedModel:
     code: tuple[LockedCode, ...] = ()
     converted: tuple[ConvertedFile, ...] = ()
     truncate_dim: int | None = None
+    license_link: str | None = None
 
     def to_lines(self) -> str:
         """Return the JSON value, with one file and one source per line, indented for the lock."""
         files = ",\n".join(f"        {_compact(file.to_document())}" for file in self.files)
         sources = ",\n".join(f"        {_compact(source.to_document())}" for source in self.sources)
         truncate_dim = "" if self.truncate_dim is None else f'      "truncate_dim": {self.truncate_dim},\n'
+        link = "" if self.license_link is None else f'      "license_link": {_compact(self.license_link)},\n'
         return (
             "{\n"
             f"{_list_lines('code', self.code)}"
@@ -137,6 +140,7 @@ class LockedModel:
             f'      "dimension": {self.dimension},\n'
             f'      "files": [\n{files}\n      ],\n'
             f'      "license": {_compact(self.license)},\n'
+            f"{link}"
             f'      "revision": {_compact(self.revision)},\n'
             f'      "sources": [\n{sources}\n      ],\n'
             f"{truncate_dim}"
@@ -149,7 +153,7 @@ class LockedModel:
         """Read the JSON value."""
         keys = node.members(
             *("dimension", "files", "license", "revision", "sources", "variants"),
-            optional=("code", "converted", "truncate_dim"),
+            optional=("code", "converted", "license_link", "truncate_dim"),
         )
         files = tuple(LockedFile.from_node(item) for item in keys["files"].items())
         paths = [file.path for file in files]
@@ -178,6 +182,7 @@ class LockedModel:
             code=code,
             converted=converted,
             truncate_dim=keys["truncate_dim"].integer(minimum=1) if "truncate_dim" in keys else None,
+            license_link=keys["license_link"].text() if "license_link" in keys else None,
         )
 
     @property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from thoth_models_builder.errors import LicenceError, LicenceViolation
 from thoth_models_builder.spec.licences.lists import listed
-from thoth_models_builder.spec.licences.names import licence_of
+from thoth_models_builder.spec.licences.names import OTHER, licence_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +52,11 @@ def _reason(policy: LicencePolicy, published: str | None, licence: Licence | Non
     deny = _terms(policy.deny)
 
     def is_denied(term: Term) -> bool:
-        return any(term.is_covered_by(other, any_version=True) for other in deny)
+        if any(term.is_covered_by(other, any_version=True) for other in deny):
+            return True
+        # To the safe side: `other` also with a name, and a name that is an id, though neither permits anything.
+        readings = map(licence_of, (OTHER, term.name)) if term.is_other else ()
+        return any(reading is not None and not reading.holds(lambda one: not is_denied(one)) for reading in readings)
 
     def is_allowed(term: Term) -> bool:
         return allow is None or any(term.is_covered_by(other, any_version=False) for other in allow)

@@ -247,6 +247,8 @@ class BuiltModel:
         record: How the variants were built and measured, or None for a model without golden vectors.
         configured: Source files that differ from those of the origin, sorted by path. The JSON has this key only if
             there are any, so manifests of earlier releases have the same form.
+        license_link: Where the text of a licence is that the Hub does not know: an address, or a path in the
+            repository, as published. The JSON has this key only then.
     """
 
     origin: Origin
@@ -261,6 +263,7 @@ class BuiltModel:
     variants: tuple[Variant, ...]
     record: BuildRecord | None = None
     configured: tuple[ConfiguredFile, ...] = ()
+    license_link: str | None = None
 
     def to_document(self) -> dict[str, object]:
         """Return the JSON value."""
@@ -279,6 +282,8 @@ class BuiltModel:
         }
         if self.configured:
             document["configured"] = [file.to_document() for file in self.configured]
+        if self.license_link is not None:
+            document["license_link"] = self.license_link
         return document
 
     @classmethod
@@ -296,7 +301,7 @@ class BuiltModel:
             "space",
             "variants",
             "record",
-            optional=("configured",),
+            optional=("configured", "license_link"),
         )
         length, record = keys["max_seq_length"], keys["record"]
         built = cls(
@@ -312,6 +317,7 @@ class BuiltModel:
             variants=tuple(Variant.from_node(item, listed) for item in keys["variants"].items()),
             record=None if record.value is None else BuildRecord.from_node(record, listed),
             configured=_read_configured(keys["configured"]) if "configured" in keys else (),
+            license_link=keys["license_link"].text() if "license_link" in keys else None,
         )
         if built.default_prompt_name is not None and built.default_prompt_name not in built.prompts:
             raise keys["default_prompt_name"].wrong("the name of a prompt of this model")

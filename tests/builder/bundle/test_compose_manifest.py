@@ -39,6 +39,7 @@ def planned_models(models: dict[str, dict[str, Any]], dimensions: dict[str, int]
                 variants=("torch-fp32",),
                 revision=None,
                 license="mit",
+                license_link="LICENSE.md",
                 dimension=dimensions.get(name, 8),
                 files=(LockedFile(path="a", size=1, sha256=Digest.of(b"a")),),
             ),
@@ -84,6 +85,7 @@ def test_a_manifest_says_what_was_specified_locked_and_found() -> None:
     built = manifest.models["b"].built
     assert built is not None
     assert (built.license, built.origin.kind, built.origin.id, built.origin.revision) == ("mit", "directory", "b", None)
+    assert built.license_link == "LICENSE.md"
     assert [(variant.name, variant.directory, variant.files) for variant in built.variants] == [
         ("torch-fp32", "b/source", ("b/source/a",))
     ]

@@ -42,6 +42,12 @@ def test_a_directory_is_listed_and_read(tree: DirectoryTree, store: Store) -> No
     assert all(store.find(Digest.of(data), len(data)) for data in FILES.values())
 
 
+def test_other_has_the_name_and_the_link_beside_it(tree: DirectoryTree) -> None:
+    card = "---\nlicense: other\nlicense_name: acme\nlicense_link: LICENSE.md\n---\n"
+    (tree.path / "README.md").write_text(card, encoding="utf-8")
+    assert (tree.list_files().license, tree.list_files().license_link) == ("other (acme)", "LICENSE.md")
+
+
 def test_a_directory_without_a_card_states_no_licence(tree: DirectoryTree) -> None:
     (tree.path / "README.md").unlink()
     assert tree.list_files().license is None

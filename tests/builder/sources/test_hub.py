@@ -73,6 +73,12 @@ def test_a_model_without_a_licence_has_none(hub: HubSimulator) -> None:
     assert repository().list_files().license is None
 
 
+def test_other_has_the_name_and_the_link_beside_it(hub: HubSimulator) -> None:
+    hub.add_model(REPOSITORY, FILES, license="other", card={"license_name": "acme", "license_link": "LICENSE.md"})
+    listing = repository().list_files()
+    assert (listing.license, listing.license_link) == ("other (acme)", "LICENSE.md")
+
+
 def test_a_branch_is_resolved_once_and_then_stays(model: HubSimulator, store: Store) -> None:
     source = repository()
     listing = source.list_files()

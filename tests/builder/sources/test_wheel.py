@@ -81,6 +81,14 @@ def write_zip(path: Path, members: Mapping[str, bytes], **options: Any) -> Path:
     return path
 
 
+def test_other_has_the_name_and_the_link_beside_it(store: Store, links: Path) -> None:
+    card = b"---\nlicense: other\nlicense_name: acme\nlicense_link: LICENSE.md\n---\n"
+    write_wheel(links, "tiny-mirror", "1.0", BELOW, {**FILES, "README.md": card})
+    with opened(store) as archive:
+        listing = archive.list_files()
+    assert (listing.license, listing.license_link) == ("other (acme)", "LICENSE.md")
+
+
 def test_a_wheel_is_listed_and_read(store: Store, links: Path) -> None:
     write_wheel(links, "tiny-mirror", "1.0", BELOW, FILES)
     with opened(store) as archive:

@@ -57,6 +57,14 @@ def test_the_one_spelling() -> None:
     assert Lock.from_bytes(TEXT.encode(), "models.lock") == LOCK
 
 
+def test_the_link_of_a_licence_is_there_only_where_one_was_published() -> None:
+    lock = Lock(models={"mini": replace(MODEL, license="other (acme)", license_link="LICENSE.md")})
+    text = TEXT.replace('"apache-2.0"', '"other (acme)"')
+    text = text.replace('      "revision": "', '      "license_link": "LICENSE.md",\n      "revision": "', 1)
+    assert lock.to_bytes().decode() == text
+    assert Lock.from_bytes(text.encode(), "models.lock") == lock
+
+
 def test_an_empty_lock() -> None:
     assert Lock(models={}).to_bytes() == b'{\n  "models": {},\n  "version": 1\n}\n'
     assert Lock.from_bytes(Lock(models={}).to_bytes(), "models.lock") == Lock(models={})

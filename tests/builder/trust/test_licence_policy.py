@@ -113,6 +113,44 @@ def test_expressions(published: str, policy: dict[str, Any], *, expected: bool) 
     assert is_permitted(published, **policy) is expected
 
 
+@pytest.mark.parametrize("entry", ["acme terms", "Acme Terms", "LicenseRef-acme-terms", "other (acme terms)"])
+def test_a_licence_beside_other_matches_by_its_name(entry: str) -> None:
+    assert is_permitted("other (Acme Terms)", allow=[entry])
+    assert not is_permitted("other (Acme Terms)", deny=[entry])
+    assert not is_permitted("other (else)", allow=[entry])
+    assert is_permitted("other (else)", deny=[entry])
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("published", "entry"),
+    [
+        ("other (MIT)", "MIT"),
+        ("other (gpl-3.0)", "GPL-3.0-or-later"),
+        ("other (x OR MIT)", "MIT"),
+        ("other (acme)", "other"),
+        ("other (other (gpl-3.0))", "GPL-3.0"),
+    ],
+)
+def test_a_name_beside_other_never_permits_what_it_looks_like(published: str, entry: str) -> None:
+    assert not is_permitted(published, allow=[entry])
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    ("published", "entry"),
+    [
+        ("other (MIT)", "MIT"),
+        ("other (gpl-3.0)", "GPL-3.0-or-later"),
+        ("other (gpl-3.0 AND mit)", "GPL-3.0"),
+        ("other (acme)", "other"),
+        ("other (other (gpl-3.0))", "GPL-3.0"),
+    ],
+)
+def test_a_name_beside_other_is_denied_as_what_it_looks_like(published: str, entry: str) -> None:
+    assert not is_permitted(published, deny=[entry])
+
+
 @pytest.mark.parametrize("published", [None, "", "unknown", "NOASSERTION"])
 def test_a_licence_that_is_not_stated(published: str | None) -> None:
     assert not is_permitted(published)

@@ -1,4 +1,4 @@
-"""The bill of materials: valid by CycloneDX's own schema, complete, and the same every time."""
+"""The bill of materials of a bundle: valid by CycloneDX's own schema, complete, and the same every time."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
-from tests.support.bundles import invented_model, make_bundle, make_writable
+from tests.support.bills import FACTS, VALIDATOR, changed, compiled_bundle, component, materials, properties
+from tests.support.bundles import make_writable, measure
 from thoth_models.bundle.digest import Digest
-from thoth_models.bundle.manifest import ConfiguredFile, Manifest, Origin
+from thoth_models.bundle.manifest import Origin
+from thoth_models.bundle.report import Report
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.pipeline import inspect as reporting
-from thoth_models_builder.trust.sbom import sbom
+from thoth_models_builder.trust.sbom import as_text, sbom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from thoth_models.bundle.manifest import Manifest
 
 
 @pytest.fixture
@@ -33,35 +35,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def manifest(place: Path) -> Manifest:
-    models = [
-        invented_model("mini", variants=("onnx-fp32", "torch-fp32"), aliases=("small",)),
-        replace(invented_model("gone", alternates=(("mini", "accept"),)), variants={}),
-    ]
-    return make_bundle(place / "bundle", models, default="mini")
-
-
-def materials(manifest: Manifest) -> dict[str, Any]:
-    text = sbom(manifest, Digest.of(manifest.to_bytes()))
-    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
-    assert error is None, str(error)[:2000]
-    return json.loads(text)  # type: ignore[no-any-return]
-
-
-def component(document: dict[str, Any], name: str) -> dict[str, Any]:
-    (found,) = [part for part in document["components"] if part["name"] == name]
-    return dict(found)
-
-
-def properties(part: dict[str, Any]) -> dict[str, str]:
-    return {fact["name"].removeprefix("thoth-models:"): fact["value"] for fact in part["properties"]}
-
-
-def changed(manifest: Manifest, **changes: Any) -> Manifest:
-    """The manifest with another origin or licence of `mini`."""
-    model = manifest.models["mini"]
-    assert model.built is not None
-    built = replace(model.built, **changes)
-    return replace(manifest, models={**manifest.models, "mini": replace(model, built=built)})
+    return compiled_bundle(place / "bundle")
 
 
 def test_every_file_of_the_bundle_is_there_with_its_hash(manifest: Manifest) -> None:
@@ -77,41 +51,6 @@ def test_every_file_of_the_bundle_is_there_with_its_hash(manifest: Manifest) -> 
     }
 
 
-def test_a_model_says_what_it_is_and_where_it_comes_from(manifest: Manifest) -> None:
-    model = component(materials(manifest), "mini")
-    built = manifest.models["mini"].built
-    assert built is not None
-    assert model["type"] == "machine-learning-model"
-    assert model["version"] == built.origin.revision
-    assert model["licenses"] == [{"license": {"id": "Apache-2.0"}}]
-    facts = properties(model)
-    assert facts["space"] == built.space.hex
-    assert facts["variants"] == "onnx-fp32, torch-fp32"
-    assert facts["aliases"] == "small"
-    assert (facts["dimension"], facts["state"], facts["unit-length"]) == ("8", "present", "yes")
-
-
-def test_a_file_that_is_not_as_the_origin_has_it_is_named_with_the_reasons(tmp_path: Path) -> None:
-    file = ConfiguredFile(path="modules.json", origin=None, reasons=("pooling: cls", "another"))
-    manifest = make_bundle(tmp_path / "bundle", [replace(invented_model("mini"), configured=(file,))], default="mini")
-    assert properties(component(materials(manifest), "mini"))["configured:modules.json"] == "pooling: cls; another"
-    make_writable(tmp_path)
-
-
-def test_the_hash_of_a_model_can_be_made_with_coreutils(manifest: Manifest, place: Path) -> None:
-    script = "grep '  mini/' SHA256SUMS | sha256sum"
-    finished = subprocess.run(["sh", "-c", script], cwd=place / "bundle", capture_output=True, check=True)
-    (found,) = component(materials(manifest), "mini")["hashes"]
-    assert finished.stdout.split()[0].decode() == found["content"]
-
-
-def test_a_model_that_is_absent_is_told_as_absent(manifest: Manifest) -> None:
-    model = component(materials(manifest), "gone")
-    assert properties(model)["state"] == "absent"
-    assert "hashes" not in model
-    assert "components" not in model
-
-
 def test_the_bundle_is_what_the_bill_is_about_and_depends_on_its_models(manifest: Manifest) -> None:
     document = materials(manifest)
     digest = hashlib.sha256(manifest.to_bytes()).hexdigest()
@@ -122,48 +61,9 @@ def test_the_bundle_is_what_the_bill_is_about_and_depends_on_its_models(manifest
     assert depends[about["bom-ref"]] == ["model:gone", "model:mini"]
 
 
-@pytest.mark.parametrize(
-    ("origin", "purl"),
-    [
-        (Origin(kind="hub", id="acme/mini", revision="1" * 40), f"pkg:huggingface/acme/mini@{'1' * 40}"),
-        (Origin(kind="hub", id="mini", revision=None), "pkg:huggingface/mini"),
-        (Origin(kind="wheel", id="Some_Models==0.1.0", revision=None), "pkg:pypi/some-models@0.1.0"),
-        (Origin(kind="directory", id="./models", revision=None), None),
-    ],
-)
-def test_an_origin_has_a_package_url_where_there_is_such_a_thing(
-    manifest: Manifest, origin: Origin, purl: str | None
-) -> None:
-    assert component(materials(changed(manifest, origin=origin)), "mini").get("purl") == purl
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("cc-by-nc-4.0", [{"license": {"id": "CC-BY-NC-4.0"}}]),
-        ("Apache-2.0 OR MIT", [{"expression": "Apache-2.0 OR MIT"}]),
-        ("gpl-3.0", [{"license": {"id": "GPL-3.0-only"}}]),
-        ("odc-by", [{"license": {"id": "ODC-By-1.0"}}]),
-        ("MIT AND gemma", [{"expression": "MIT AND LicenseRef-gemma"}]),
-        ("gpl-2.0 with classpath-exception-2.0", [{"expression": "GPL-2.0-only WITH Classpath-exception-2.0"}]),
-        ("llama3 community", [{"license": {"name": "llama3 community"}}]),
-        ("Gemma", [{"license": {"name": "Gemma"}}]),
-        ("unknown", None),
-        (None, None),
-    ],
-)
-def test_a_licence_is_an_identifier_an_expression_or_a_name(
-    manifest: Manifest, text: str | None, expected: list[dict[str, Any]] | None
-) -> None:
-    found = component(materials(changed(manifest, license=text)), "mini").get("licenses")
-    if found and "expression" in found[0]:
-        found = [{"expression": found[0]["expression"]}]
-    assert found == expected
-
-
-def test_the_same_bundle_has_the_same_bill_in_another_process(manifest: Manifest, place: Path) -> None:
+def test_the_same_bundle_has_the_same_bill_in_another_process(place: Path, manifest: Manifest) -> None:
     text = reporting.sbom(place / "bundle")
-    assert text == sbom(manifest, Digest.of(manifest.to_bytes()))
+    assert json.loads(text)["components"] == materials(manifest, facts=FACTS)["components"]
     program = f"from pathlib import Path; from thoth_models_builder.pipeline import inspect; print(inspect.sbom(Path({str(place / 'bundle')!r})), end='')"  # noqa: E501
     for seed in ("1", "2"):
         finished = subprocess.run(
@@ -176,20 +76,74 @@ def test_the_same_bundle_has_the_same_bill_in_another_process(manifest: Manifest
         assert finished.stdout == text
 
 
-def test_another_bundle_has_another_serial_number(manifest: Manifest) -> None:
-    other = changed(manifest, license="mit")
-    assert materials(manifest)["serialNumber"] == materials(manifest)["serialNumber"]
-    assert materials(other)["serialNumber"] != materials(manifest)["serialNumber"]
+def test_another_bundle_or_other_figures_have_another_serial_number(manifest: Manifest, place: Path) -> None:
+    report = Report.from_bytes(measure(place / "bundle", manifest).read_bytes())
+    numbers = [
+        materials(manifest)["serialNumber"],
+        materials(manifest, report)["serialNumber"],
+        materials(changed(manifest, license="mit"))["serialNumber"],
+    ]
+    assert len(set(numbers)) == len(numbers)
+    assert [number[:9] for number in numbers] == ["urn:uuid:"] * len(numbers)
+    assert "timestamp" not in materials(manifest)["metadata"]
 
 
-def test_without_the_extra_one_is_told_which(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_of_another_bundle_is_refused(manifest: Manifest, place: Path) -> None:
+    path = measure(place / "bundle", manifest, bundle_digest=Digest.of(b"another"))
+    with pytest.raises(UsageError, match="expected the report of the bundle"):
+        sbom(manifest, Report.from_bytes(path.read_bytes()))
+
+
+def test_without_the_extra_the_error_says_which(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    sbom(manifest)
+    monkeypatch.delitem(sys.modules, "thoth_models_builder.trust.bill.document")
+    monkeypatch.delattr("thoth_models_builder.trust.bill.document")
     monkeypatch.setitem(sys.modules, "cyclonedx.model.bom", None)
     with pytest.raises(UsageError, match=r"thoth-models-builder\[sbom\].*found no cyclonedx"):
-        sbom(manifest, Digest.of(manifest.to_bytes()))
+        sbom(manifest)
 
 
 def test_the_schema_does_refuse(manifest: Manifest) -> None:
-    """The positive control of every test above."""
-    document = materials(manifest)
-    document["components"][0]["type"] = "no such type"
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is not None
+    """The positive control of every test that validates."""
+    for part, value in (("type", "no such type"), ("modelCard", {"modelParameters": {"task": 1}})):
+        document = materials(manifest)
+        document["components"][0][part] = value
+        assert VALIDATOR.validate_str(json.dumps(document)) is not None
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("text", ["MIT\u202e", "a\x1b[2Jb", "a\u2028b", "a\U000e0041b", "\x00", '"}], "x": [{"'])
+def test_characters_that_are_not_seen_are_escaped_in_a_bill(manifest: Manifest, text: str) -> None:
+    written = as_text(sbom(changed(manifest, license=text, license_link="https://example.org/" + text)))
+    assert all(character.isprintable() or character == "\n" for character in written)
+    assert json.loads(written)["specVersion"] == "1.6"
+    found = component(json.loads(written), "mini")["licenses"][0]["license"]
+    assert found["name"] == text.strip()
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    "origin",
+    [
+        Origin(kind="hub", id="", revision=None),
+        Origin(kind="hub", id="org/", revision="../../x"),
+        Origin(kind="hub", id="/", revision="1" * 40),
+        Origin(kind="hub", id="a b/c?d#e\u202e", revision="x y"),
+        Origin(kind="wheel", id="==", revision=None),
+        Origin(kind="wheel", id="a==b c/../", revision=None),
+        Origin(kind="directory", id="/etc", revision="1"),
+    ],
+)
+def test_an_origin_of_any_form_gives_a_valid_bill(manifest: Manifest, origin: Origin) -> None:
+    document = materials(changed(manifest, origin=origin, configured=(), converted={"model.safetensors": {"x": "no"}}))
+    assert component(document, "mini")["modelCard"]
+    addresses = [link["url"] for link in component(document, "mini").get("externalReferences", [])]
+    assert not any(" " in address or "?" in address or "#" in address for address in addresses)
+
+
+def test_a_bundle_of_models_that_are_all_absent_has_a_bill(manifest: Manifest) -> None:
+    document = materials(
+        replace(manifest, default=None, models={"gone": replace(manifest.models["gone"], alternates=())})
+    )
+    assert [part["name"] for part in document["components"]] == ["gone"]
+    assert "formulation" not in document

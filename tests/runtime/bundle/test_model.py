@@ -59,6 +59,7 @@ BUILT = BuiltModel(
     variants=(VARIANT,),
     record=RECORD,
     configured=(CHANGED, CONFIGURED),
+    license_link="LICENSE.md",
 )
 MODEL = Model(name="mini", aliases=("a", "b"), alternates=(ALTERNATE,), dimension=8, built=BUILT)
 

@@ -4,6 +4,9 @@ A publisher states a name, such as ``gpl-3.0`` or ``gemma``, or an expression, s
 SPDX has (https://spdx.org/licenses/) get its spelling, and ids that it gave up get their successors: ``gpl-3.0`` is
 ``GPL-3.0-only``. Any other name becomes a ``LicenseRef-``, which is how an expression of SPDX contains a licence that
 SPDX does not have. Nothing is guessed: ``GPLv3`` is not an id, so it stays a name.
+
+For a licence that the Hub does not know, a publisher states ``other`` and a name beside it. The two are kept together
+as ``other (NAME)``, which is that name, and never an id: the publisher says that it is another licence.
 """
 
 from __future__ import annotations
@@ -40,6 +43,10 @@ Those without a version have one version, or their texts say that without one, a
 _FAMILIES: Final = frozenset({"bsd", "cc"})
 """Ids of the Hub for several licences, of which none is meant, though they look like ids of SPDX."""
 
+OTHER: Final = "other"
+"""The Hub's word for every licence that it does not know."""
+
+_NAMED_OTHER: Final = re.compile(rf"{OTHER} \((.+)\)", re.IGNORECASE)
 _REFERENCE: Final = "LicenseRef-"
 _WRITTEN_REFERENCE: Final = re.compile(r"LicenseRef-(?=.)", re.IGNORECASE)
 _NOT_IN_REFERENCE: Final = re.compile(r"[^A-Za-z0-9.-]")
@@ -55,11 +62,13 @@ class Term(NamedTuple):
         id: Its SPDX id, or a ``LicenseRef-`` for a name that SPDX does not have.
         exception: SPDX id of an exception that is added with ``WITH``, or None.
         name: The name as published, in lower case, if SPDX does not have it; else None.
+        is_other: Whether the name was published beside ``other``.
     """
 
     id: str
     exception: str | None
     name: str | None
+    is_other: bool = False
 
     def __str__(self) -> str:
         """Return the term as in an expression of SPDX."""
@@ -117,6 +126,12 @@ class Licence:
         """Whether it is a single name that SPDX does not have."""
         return self.term is not None and self.term.name is not None
 
+    @property
+    def name(self) -> str:
+        """What was published, without the ``other`` around a name."""
+        found = _NAMED_OTHER.fullmatch(self.published)
+        return self.published if found is None else found[1]
+
     def holds(self, accepts: Callable[[Term], bool]) -> bool:
         """Return whether its terms can be accepted: each one that ``AND`` joins, and any one that ``OR`` joins."""
         return _holds(self.expression, accepts)
@@ -141,7 +156,14 @@ def licence_of(published: str | None) -> Licence | None:
     text = (published or "").strip()
     if text.casefold() in UNSTATED:
         return None
+    if (named := _NAMED_OTHER.fullmatch(text)) is not None:
+        return Licence(text, _name(named[1])._replace(is_other=True))
     return Licence(text, _parsed(text) or _term(text))
+
+
+def with_name(published: str, name: str) -> str:
+    """Return a licence with the name that is published beside it, which counts if the licence is ``other``."""
+    return f"{published} ({name.strip()})" if published.strip().casefold() == OTHER and name.strip() else published
 
 
 def spdx_of(published: str | None) -> str | None:
@@ -220,8 +242,10 @@ def _term(name: str) -> Term:
     if found is None and name.endswith("+"):
         base = ids.get(name[:-1].casefold())
         found = None if base is None or _VERSIONS.search(base) else f"{base}+"
-    if found is not None:
-        return Term(found, None, None)
+    return _name(name) if found is None else Term(found, None, None)
+
+
+def _name(name: str) -> Term:
     bare = _WRITTEN_REFERENCE.sub("", name, count=1) if _WRITTEN_REFERENCE.match(name) else name
     return Term(f"{_REFERENCE}{_NOT_IN_REFERENCE.sub('-', bare)}", None, bare.casefold())
 

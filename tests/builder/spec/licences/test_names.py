@@ -13,6 +13,7 @@ from thoth_models_builder.spec.licences.names import (
     other_spdx,
     similar_ids,
     spdx_of,
+    with_name,
 )
 
 IN_SPDX = {
@@ -135,6 +136,37 @@ def test_what_is_no_expression_is_one_name(published: str) -> None:
     assert licence.is_name
     assert licence.term is not None
     assert licence.term.name == published.casefold()
+
+
+@pytest.mark.parametrize(
+    ("published", "name", "spdx"),
+    [
+        ("other (acme-terms)", "acme-terms", "LicenseRef-acme-terms"),
+        ("Other (Llama 3 (2024))", "Llama 3 (2024)", "LicenseRef-Llama-3--2024-"),
+        ("other (LicenseRef-acme)", "LicenseRef-acme", "LicenseRef-acme"),
+        # The publisher says that it is none of the licences with an id.
+        ("other (mit)", "mit", "LicenseRef-mit"),
+        ("other (x OR mit)", "x OR mit", "LicenseRef-x-OR-mit"),
+    ],
+)
+def test_a_name_beside_other_is_that_name_and_never_an_id(published: str, name: str, spdx: str) -> None:
+    licence = licence_of(published)
+    assert licence is not None
+    assert (licence.name, licence.spdx, licence.is_name) == (name, spdx, True)
+    assert licence.term is not None
+    assert licence.term.is_other
+
+
+def test_a_name_counts_only_beside_other() -> None:
+    assert with_name("other", " acme ") == "other (acme)"
+    assert with_name("other", " ") == "other"
+    assert with_name("mit", "acme") == "mit"
+    for published in ("other", "mit", "another (x)", "other(x)", "other ()"):
+        licence = licence_of(published)
+        assert licence is not None
+        assert licence.name == published
+        assert licence.term is not None
+        assert not licence.term.is_other
 
 
 def test_what_is_too_long_is_not_read_as_an_expression() -> None:

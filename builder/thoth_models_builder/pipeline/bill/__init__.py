@@ -1,0 +1,1 @@
+"""Bills of materials of bundles and images on disk."""

@@ -1,0 +1,1 @@
+"""Parts of a bill of materials, by https://cyclonedx.org."""
