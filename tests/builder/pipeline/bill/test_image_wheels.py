@@ -80,7 +80,8 @@ def base(root: Path, *layers: Entries | bytes, media_type: str = GZIP_LAYER, **p
 def bill(place: Path, base: Path | None, *, watcher: Quiet | None = None, **options: Any) -> dict[str, Any]:
     bases = [] if base is None else [f"oci:{base}"]
     make(place / "bundle", f"oci:{place}/image", bases=bases, sbom=place / "sbom.cdx.json", watcher=watcher, **options)
-    return validated(json.loads((place / "sbom.cdx.json").read_bytes()))
+    document: dict[str, Any] = json.loads((place / "sbom.cdx.json").read_bytes())
+    return document
 
 
 def wheels(document: dict[str, Any]) -> dict[str, str]:
@@ -92,8 +93,7 @@ def wheels(document: dict[str, Any]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("media_type", [GZIP_LAYER, PLAIN_LAYER])
-@pytest.mark.parametrize("prefix", ["", "./", "/"])
+@pytest.mark.parametrize(("media_type", "prefix"), [(GZIP_LAYER, ""), (PLAIN_LAYER, "./"), (PLAIN_LAYER, "/")])
 def test_the_wheels_of_the_base_are_in_the_bill_of_the_image(place: Path, media_type: str, prefix: str) -> None:
     layers: list[Entries | bytes] = [{"etc/x": b"x"}, {f"{prefix}{REQUIREMENTS}": NUMPY}, {"etc/y": b"y"}]
     document = bill(place, base(place / "base", *layers, media_type=media_type))
@@ -105,7 +105,8 @@ def test_the_wheels_of_the_base_are_in_the_bill_of_the_image(place: Path, media_
 
 
 def test_each_platform_has_its_own(place: Path) -> None:
-    document = bill(place, base(place / "base", amd64={REQUIREMENTS: NUMPY}, arm64={REQUIREMENTS: NUMPY + OTHER}))
+    layers: dict[str, Entries] = {"amd64": {REQUIREMENTS: NUMPY}, "arm64": {REQUIREMENTS: NUMPY + OTHER}}
+    document = validated(bill(place, base(place / "base", **layers)))
     assert wheels(document) == {
         f"pkg:pypi/numpy@2.4.6 {ONE.short}": "linux/amd64, linux/arm64",
         f"pkg:pypi/other@1 {TWO.short}": "linux/arm64",
