@@ -47,6 +47,7 @@ from thoth_models_builder.sources.model_card import license_of
 from thoth_models_builder.sources.wheel import WheelArchive
 from thoth_models_builder.spec.lockfile import Lock
 from thoth_models_builder.spec.models_yaml import parse_spec
+from thoth_models_builder.trust.bill.requirements import parse_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -248,6 +249,14 @@ READERS: Final = {
     ),
     "signature": Reader(read=_signature, seeds=_signatures(), errors=(FormatError,)),
     "tensors": Reader(read=_views, seeds=[_tensors()], errors=(FormatError,)),
+    "requirements": Reader(
+        read=parse_requirements,
+        seeds=[
+            f"# --python 3.13\nnumpy==2.4.6 --hash=sha256:{'0' * 64}\na==1 \\\n  --hash=sha256:{'1' * 64}\n".encode()
+        ],
+        errors=(),
+        words=["==", "--hash=sha256:", "\\\n", "#", "-r "],
+    ),
     "lock": Reader(
         read=lambda data: Lock.from_bytes(data, "models.lock"),
         seeds=[(REPOSITORY / "models.lock").read_bytes()],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from cyclonedx.model.component import Component, ComponentScope, ComponentType
 from packageurl import PackageURL
@@ -74,4 +75,5 @@ def _tool(name: str, version: str) -> Component:
 
 
 def _tool_ref(name: str, version: str) -> str:
-    return f"tool:{name}@{version}"
+    # Escaped, so that there is one `@` between the two.
+    return f"tool:{quote(name, safe='')}@{quote(version, safe='+')}"

@@ -143,10 +143,10 @@ def test_layers_cover_what_is_below_them(place: Path, layers: list[Entries | byt
 
 @pytest.mark.hostile
 @pytest.mark.parametrize(
-    "content", [b"\xff", b"numpy\n", b"-r /etc/passwd\n", b"#" * (MAX_REQUIREMENTS + 1)], ids=lambda data: data[:9]
+    "line", [b"\xff", b"numpy", b"-r /etc/passwd", b"#" * MAX_REQUIREMENTS], ids=["bytes", "bare", "option", "long"]
 )
-def test_requirements_of_another_form_are_not_listed(place: Path, content: bytes) -> None:
-    assert wheels(bill(place, base(place / "base", {REQUIREMENTS: content}))) == {}
+def test_of_requirements_of_another_form_none_are_listed(place: Path, line: bytes) -> None:
+    assert wheels(bill(place, base(place / "base", {REQUIREMENTS: NUMPY + line}))) == {}
 
 
 def test_a_layer_that_cannot_be_read_may_hide_the_requirements(place: Path) -> None:

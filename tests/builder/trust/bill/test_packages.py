@@ -50,6 +50,12 @@ def test_which_build_of_a_release_it_was_stays_beside_its_version(manifest: Mani
 
 
 @pytest.mark.hostile
+def test_two_libraries_never_share_a_reference(manifest: Manifest) -> None:
+    found = tools(changed(manifest, toolchain={"a": "b@c", "a@b": "c"}))
+    assert {part["bom-ref"] for part in found.values()} == {"tool:a@b%40c", "tool:a%40b@c"}
+
+
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "toolchain",
     [{"": ""}, {"a/../b": "1"}, {"x": "1 or 2"}, {"x?y#z": "1"}, {"x": "@1"}, {"x": "+cpu"}, {"x\u202e": "1"}],
