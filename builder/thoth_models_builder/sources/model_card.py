@@ -75,8 +75,7 @@ def stated_license(get: Callable[[str], object]) -> StatedLicense:
         return StatedLicense(None, None)
     if text.strip().casefold() != OTHER:
         return StatedLicense(text, None)
-    is_link = isinstance(link, str) and len(link) <= _MAX_LINK_LENGTH and _LINK.fullmatch(link)
-    return StatedLicense(with_name(text, name if _is_plain(name) else ""), link if is_link else None)
+    return StatedLicense(with_name(text, name if _is_plain(name) else ""), link if _is_link(link) else None)
 
 
 def _texts_at(keys: Collection[str], document: str) -> dict[str, str | None]:
@@ -98,7 +97,7 @@ def _texts_at(keys: Collection[str], document: str) -> dict[str, str | None]:
                 return {}
             if depth == 1 and is_key:
                 name = event.value if isinstance(event, ScalarEvent) else None
-            elif depth == 1 and name in keys:
+            elif depth == 1 and name is not None and name in keys:
                 found[name] = _string(event)
             is_key = is_key != (depth == 1)
             depth += isinstance(event, CollectionStartEvent)
@@ -119,3 +118,8 @@ def _string(event: Event) -> str | None:
 def _is_plain(stated: object) -> TypeGuard[str]:
     """Return whether a stated licence is one line of plain text."""
     return isinstance(stated, str) and stated.isprintable() and len(stated) <= _MAX_LICENSE_LENGTH
+
+
+def _is_link(stated: object) -> TypeGuard[str]:
+    """Return whether a stated link has one of the forms that are kept."""
+    return isinstance(stated, str) and len(stated) <= _MAX_LINK_LENGTH and _LINK.fullmatch(stated) is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from thoth_models_builder.errors import LayoutError
 from thoth_models_builder.oci.descriptors import platform_name
@@ -82,7 +82,7 @@ def _read(layout: Path, layers: Sequence[Descriptor]) -> bytes | None:
     return None
 
 
-def _in_layer(content: IO[bytes]) -> tuple[bytes | None] | None:
+def _in_layer(content: BinaryIO | gzip.GzipFile) -> tuple[bytes | None] | None:
     """Return the requirements in a layer; a tuple with None if it removes them; None if it says nothing about them."""
     directory, name = REQUIREMENTS.split("/")
     removals = {f"{_REMOVED}{directory}", f"{directory}/{_REMOVED}{name}", f"{directory}/{_EMPTIED}", _EMPTIED}

@@ -157,7 +157,7 @@ def _finished(
 
 def _formula(model: Model, record: BuildRecord, manifest: Manifest) -> dict[str, Any]:
     """Return how the compiled files of a model were made: from which weights, with which toolchain, to which files."""
-    weights = [{"ref": file_ref(path)} for path in weights_of(manifest, model.name)]
+    weights: list[dict[str, Any]] = [{"ref": file_ref(path)} for path in weights_of(manifest, model.name)]
     origin = None if model.built is None else model.built.origin
     if not weights and origin is not None and (address := file_address(origin, "", how="tree")) is not None:
         weights = [{"externalReference": {"type": "distribution", "url": address}}]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from thoth_models_builder.trust.bill.source_facts import SourceFacts
 
 _WEIGHTS: Final = ".safetensors"
-_EXPORT: Final = "exported by torch as one ONNX graph: transformer, pooling and further modules"
+_EXPORT: Final = "exported by torch as one ONNX graph of all modules"
 _STEPS: Final = {
     ("onnx", "fp32"): f"{_EXPORT}; weights in fp32",
     ("onnx", "int8"): (

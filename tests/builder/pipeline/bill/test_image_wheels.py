@@ -105,8 +105,8 @@ def test_the_wheels_of_the_base_are_in_the_bill_of_the_image(place: Path, media_
 
 
 def test_each_platform_has_its_own(place: Path) -> None:
-    layers: dict[str, Entries] = {"amd64": {REQUIREMENTS: NUMPY}, "arm64": {REQUIREMENTS: NUMPY + OTHER}}
-    document = validated(bill(place, base(place / "base", **layers)))
+    two = base(place / "base", amd64={REQUIREMENTS: NUMPY}, arm64={REQUIREMENTS: NUMPY + OTHER})
+    document = validated(bill(place, two))
     assert wheels(document) == {
         f"pkg:pypi/numpy@2.4.6 {ONE.short}": "linux/amd64, linux/arm64",
         f"pkg:pypi/other@1 {TWO.short}": "linux/arm64",
