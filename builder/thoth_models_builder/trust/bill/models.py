@@ -11,7 +11,7 @@ from cyclonedx.model.contact import OrganizationalEntity
 
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.spec.licences.names import other_spdx
-from thoth_models_builder.spec.variants import GRAPH_NAME, SOURCE_DIRECTORY
+from thoth_models_builder.spec.variants import GRAPH_NAME
 from thoth_models_builder.trust.bill.parts import (
     file_address,
     licences,
@@ -21,6 +21,7 @@ from thoth_models_builder.trust.bill.parts import (
     sha256,
     supplier_of,
 )
+from thoth_models_builder.trust.bill.source_facts import source_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,11 +51,6 @@ def model_ref(name: str) -> str:
 def file_ref(path: str) -> str:
     """Return the ``bom-ref`` of a file, by its path below the bundle root."""
     return f"file:{path}"
-
-
-def source_prefix(model: str) -> str:
-    """Return the source directory of a model below the bundle root, with a slash."""
-    return f"{model}/{SOURCE_DIRECTORY}/"
 
 
 def model_digest(files: Mapping[str, ContentDigest]) -> Digest:

@@ -40,9 +40,14 @@ class SourceFacts:
 UNKNOWN: Final = SourceFacts()
 
 
+def source_prefix(model: str) -> str:
+    """Return the source directory of a model below the bundle root, with a slash."""
+    return f"{model}/{SOURCE_DIRECTORY}/"
+
+
 def paths_with_facts(manifest: Manifest, model: str) -> list[str]:
     """Return the source files of a model that say something, sorted, by path below the bundle root."""
-    source = _source(model)
+    source = source_prefix(model)
     return sorted(
         path
         for path, content in manifest.files.items()
@@ -52,7 +57,7 @@ def paths_with_facts(manifest: Manifest, model: str) -> list[str]:
 
 def source_facts(files: Mapping[str, bytes], model: str) -> SourceFacts:
     """Return what source files of a model say, by path below the bundle root. What is malformed says nothing."""
-    source = _source(model)
+    source = source_prefix(model)
     configuration = next(_configurations(files), {})
     architectures = configuration.get("architectures")
     texts = [data for path, data in sorted(files.items()) if _is_licence(path, source)]
@@ -61,10 +66,6 @@ def source_facts(files: Mapping[str, bytes], model: str) -> SourceFacts:
         architecture=_name(architectures[0]) if isinstance(architectures, list) and architectures else None,
         licence_text=_text(texts[0]) if len(texts) == 1 else None,
     )
-
-
-def _source(model: str) -> str:
-    return f"{model}/{SOURCE_DIRECTORY}/"
 
 
 def _is_config(path: str) -> bool:
