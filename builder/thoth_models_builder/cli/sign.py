@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,34 +13,17 @@ from thoth_models_builder.cli.options import json_option
 from thoth_models_builder.pipeline.signing import sign
 
 if TYPE_CHECKING:
-    import argparse
-
     from thoth_models.cli.command_help import Commands
 
 
 def add_sign(commands: Commands) -> None:
     """Add ``sign``."""
     command = commands.add_parser(
-        "sign", parents=[json_option()], help="sign a bundle with a key, in the OpenSSF model-signing format"
+        "sign",
+        parents=[json_option(), key_options()],
+        help="sign a bundle with a key, in the OpenSSF model-signing format",
     )
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
-    command.add_argument(
-        "--key",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="the private key as PEM, of the curve P-256, P-384 or P-521; "
-        f"{sign.PASSWORD_VARIABLE} has the password of an encrypted one",
-    )
-    command.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of that key, as PEM")
-    command.add_argument(
-        "--chain",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="certificates between that one and an authority, as PEM; repeat for several files",
-    )
     command.add_argument(
         "--signature",
         type=Path,
@@ -47,6 +31,29 @@ def add_sign(commands: Commands) -> None:
         help="where to write it (default: BUNDLE.sig beside the bundle, where it is looked for)",
     )
     command.set_defaults(run=_sign)
+
+
+def key_options() -> argparse.ArgumentParser:
+    """Return a parser of the options that say what is signed with, to be the parent of a command's parser."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--key",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the private key as PEM, of the curve P-256, P-384 or P-521; "
+        f"{sign.PASSWORD_VARIABLE} has the password of an encrypted one",
+    )
+    options.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of that key, as PEM")
+    options.add_argument(
+        "--chain",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="certificates between that one and an authority, as PEM; repeat for several files",
+    )
+    return options
 
 
 def add_trust_options(command: argparse.ArgumentParser) -> None:

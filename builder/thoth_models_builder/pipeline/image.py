@@ -15,20 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thoth_models.bundle.digest import Digest, hash_file
+from thoth_models.verification.signatures.signature import SIGNATURE_SUFFIX
 from thoth_models.verification.verify import open_bundle, verify
 from thoth_models_builder.engine.archive_writer import largest_size
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci.base_image import join_bases, read_bases
 from thoth_models_builder.oci.compose import Base, Plan, compose, refuse_bundle, refuse_many_layers
 from thoth_models_builder.oci.image_config import PREFIX, BaseImage, Created, labels
-from thoth_models_builder.oci.layers import DEFAULT_ROOT, LayerFile, bundle_layers, runtime_layer, signature_layer
+from thoth_models_builder.oci.layers import DEFAULT_ROOT, LayerFile, bundle_layers, layer_beside, runtime_layer
 from thoth_models_builder.oci.layout import claim, find_layers, workspace
 from thoth_models_builder.pipeline.deliver import Run, deliver, write_layouts
 from thoth_models_builder.pipeline.destinations import parse_all, parse_base
+from thoth_models_builder.pipeline.signing.check_attestations import packed_attestations
 from thoth_models_builder.pipeline.signing.sign import read_signature
 from thoth_models_builder.reports.results import ImageLayerReport, ImageManifestReport, ImageReport
 from thoth_models_builder.storage.disk_space import Need, require_space
 from thoth_models_builder.storage.files import open_regular
+from thoth_models_builder.trust.attestations.attestation_file import ATTESTATIONS_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +88,8 @@ def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
 
     Raises:
         BundleNotFoundError, ManifestError, VerificationError: The bundle is missing or not intact, or it changed.
-        UsageError: The options contradict each other, or the signature beside the bundle is that of another one.
+        UsageError: The options contradict each other, or the signature or the attestations beside the bundle are those
+            of another one.
         NotEnoughSpaceError: A disk does not have enough space; nothing was written.
         OutputError: A destination cannot be written.
         ImageNotFoundError, LayoutError: The base is missing, or malformed.
@@ -187,8 +191,14 @@ def _refuse_places_within(options: ImageOptions, targets: Sequence[Destination])
 def _plan_layers(options: ImageOptions, bundle: VerificationReport, created: Created) -> tuple[Layer, ...]:
     *models, top = bundle_layers(bundle.manifest, bundle.root, root=options.root, mtime=created.seconds)
     wheels = [runtime_layer(_wheels(options.wheels), mtime=created.seconds)] if options.wheels else []
-    data = read_signature(bundle)
-    above = [] if data is None else [signature_layer(data, root=options.root, mtime=created.seconds)]
+    signature, attestations = read_signature(bundle), packed_attestations(bundle)
+    above = []
+    if signature is not None:
+        above.append(layer_beside("signature", signature, SIGNATURE_SUFFIX, root=options.root, mtime=created.seconds))
+    if attestations is not None:
+        above.append(
+            layer_beside("attestations", attestations, ATTESTATIONS_SUFFIX, root=options.root, mtime=created.seconds)
+        )
     return (*models, *wheels, top, *above)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from thoth_models.cli.command import print_json, print_note
 from thoth_models.verification.report_file import read_report
-from thoth_models.verification.verify import open_bundle
+from thoth_models.verification.verify import open_place
 
 if TYPE_CHECKING:
     from thoth_models.bundle.accuracy import Accuracy
@@ -22,7 +22,7 @@ def list_models(place: BundlePlace, *, as_json: bool) -> None:
     Raises:
         BundleError: The bundle is missing, or its manifest is malformed or changed.
     """
-    bundle = open_bundle(place.path, expect_digest=place.expect_digest, trust=place.trust)
+    bundle = open_place(place)
     found = read_report(bundle.root, bundle.bundle_digest)
     rows = _model_rows(bundle.manifest, found.report)
     if as_json:
@@ -30,12 +30,15 @@ def list_models(place: BundlePlace, *, as_json: bool) -> None:
             {
                 "root": str(bundle.root),
                 "bundle_digest": bundle.bundle_digest.hex,
+                "release": bundle.manifest.release,
                 "models": rows,
                 "report_note": found.note,
             }
         )
         return
     print_note(found.note)
+    if bundle.manifest.release is not None:
+        print(f"release {bundle.manifest.release}")
     for row in rows:
         mark = " (default)" if row["default"] else ""
         print(f"{row['name']}{mark}")

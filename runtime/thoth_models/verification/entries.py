@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
 
 def check_tree(root: Path, below: str, expected: set[str]) -> Iterator[Problem]:
     """Compare the entries below a directory of the bundle with the ``expected`` file paths, without following links."""
@@ -58,6 +60,24 @@ def _check_entry(path: str, mode: int | None, expected: set[str], directories: s
     if mode is None or not stat.S_ISREG(mode):
         return Problem(kind="special", path=path, expected="a regular file", found=kind_of(mode))
     return None
+
+
+def check_permissions(root: Path, paths: set[str]) -> Iterator[Problem]:
+    """Yield the files and directories that users other than the owner may write.
+
+    Args:
+        root: The bundle root.
+        paths: The files, as paths below the root; the directories above them, and the root, are looked at as well.
+    """
+    for path in [".", *sorted(paths | parents(paths))]:
+        mode = mode_of(root / path)
+        if mode is not None and not stat.S_ISLNK(mode) and mode & _OTHERS_MAY_WRITE:
+            yield Problem(
+                kind="writable",
+                path=path,
+                expected="no write permission for group and others",
+                found=f"mode {stat.S_IMODE(mode):04o}",
+            )
 
 
 def parents(paths: Iterable[str]) -> set[str]:
