@@ -217,7 +217,10 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
         ("thoth_qdrant", {"thoth_models.adapters.thoth_qdrant"}),
         ("cryptography", {"thoth_models.verification.signatures.signers", "thoth_models_builder.trust.signing"}),
         ("cyclonedx", {"thoth_models_builder.trust.sbom"}),
-        ("packageurl", {"thoth_models_builder.trust.sbom"}),
+        (
+            "packageurl",
+            {"thoth_models_builder.trust.attestations.package_urls", "thoth_models_builder.trust.sbom"},
+        ),
         ("license_expression", {"thoth_models_builder.spec.licences.names"}),
         ("rich", {"thoth_models_builder.cli.compile_progress", "thoth_models_builder.cli.terminal"}),
         ("jinja2", {"thoth_models_builder.reports.page.html"}),

@@ -17,9 +17,9 @@ _INSTALLERS_OWN: Final = frozenset(("INSTALLER", "REQUESTED", "direct_url.json",
 def distribution_digest(name: str, version: str) -> str | None:
     """Return the digest of an installed distribution: ``dirHash`` of in-toto, of the files that its wheel has.
 
-    It follows from the hashes in RECORD, and no other file is read:
-    https://packaging.python.org/en/latest/specifications/recording-installed-packages/. Scripts and compiled
-    bytecode are left out, which installers write for a place.
+    It follows from the hashes in RECORD, and no other file is read
+    (https://packaging.python.org/en/latest/specifications/recording-installed-packages). Scripts and compiled bytecode
+    are left out, which installers write for a place.
 
     Args:
         name: Name of the distribution.
@@ -33,7 +33,7 @@ def distribution_digest(name: str, version: str) -> str | None:
     except metadata.PackageNotFoundError:
         return None
     files = [] if found.version != version else [file for file in found.files or () if _is_of_wheel(file)]
-    # https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md: as `sha256sum` prints them, sorted by path.
+    # As `sha256sum` prints them: https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md.
     lines = sorted((file.as_posix(), _hexadecimal(file)) for file in files)
     listed = "".join(f"{digest}  {path}\n" for path, digest in lines)
     return hashlib.sha256(listed.encode()).hexdigest() if lines else None
