@@ -24,6 +24,7 @@ from thoth_models_builder.spec.plan import PlannedModel
 from thoth_models_builder.spec.reviewed.records import ConvertedFile, LockedCode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from thoth_models.bundle.manifest import Manifest
@@ -67,14 +68,16 @@ def _content(data: bytes) -> ContentDigest:
 
 @dataclass(frozen=True)
 class Attestable:
-    """A bundle at ``root/bundle``, and what it was built from beside it."""
+    """A bundle below ``root``, and what it was built from beside it; torch is of a version that does not exist."""
 
     root: Path
     release: int | None = None
+    directory: str = "bundle"
+    torch: str = "0.0.1+cpu"
 
     @property
     def bundle(self) -> Path:
-        return self.root / "bundle"
+        return self.root / self.directory
 
     @cached_property
     def spec(self) -> Spec:
@@ -88,6 +91,15 @@ class Attestable:
     def planned(self) -> list[PlannedModel]:
         return [PlannedModel(name=name, spec=self.spec.models[name], locked=self.lock.models[name]) for name in MODELS]
 
+    def toolchain(self) -> dict[str, str]:
+        return {
+            "compiler": sources_digest().short,
+            "machine": "x86_64",
+            "numpy": metadata.version("numpy"),
+            "python": "3.11",
+            "torch": self.torch,
+        }
+
     def write(self, *, name: str = "test-bundle") -> Manifest:
         """Write everything, the report of the build included."""
         document = json.loads(specification(MODELS))
@@ -97,7 +109,7 @@ class Attestable:
         (self.root / "models.yaml").write_text(json.dumps(document), encoding="utf-8")
         locked = {model: _locked(model, spec) for model, spec in self.spec.models.items()}
         (self.root / "models.lock").write_bytes(Lock(models=locked).to_bytes())
-        inputs = {model.name: _inputs(model) for model in self.planned}
+        inputs = {model.name: _inputs(model, self.toolchain()) for model in self.planned}
         manifest = compose(self.spec.bundle, self.planned, inputs)
         for path in manifest.files:
             (self.bundle / path).parent.mkdir(parents=True, exist_ok=True)
@@ -105,17 +117,6 @@ class Attestable:
         seal(self.bundle, manifest)
         measure(self.bundle, manifest)
         return manifest
-
-
-def toolchain() -> dict[str, str]:
-    """A toolchain of which numpy is installed here, and torch is not in that version."""
-    return {
-        "compiler": sources_digest().short,
-        "machine": "x86_64",
-        "numpy": metadata.version("numpy"),
-        "python": "3.11",
-        "torch": "0.0.1+cpu",
-    }
 
 
 def _source(model: str, path: str) -> bytes:
@@ -152,13 +153,13 @@ def _locked(name: str, spec: ModelSpec) -> LockedModel:
     )
 
 
-def _inputs(model: PlannedModel) -> ModelInputs:
+def _inputs(model: PlannedModel, toolchain: Mapping[str, str]) -> ModelInputs:
     contents = {file.path: ContentDigest(size=file.size, sha256=file.sha256) for file in model.locked.files}
     made = {"onnx-fp32/model.onnx", "golden.json"}
     key = cache_key(
         {**contents, **{code.path: code.content for code in model.locked.code}},
         model.spec.variants,
-        toolchain(),
+        toolchain,
         settings_of(model.spec),
     )
     if model.name == "mini":
@@ -184,7 +185,7 @@ def _inputs(model: PlannedModel) -> ModelInputs:
             variants=tuple(model.spec.variants),
             omitted={},
             derivation=key,
-            toolchain=toolchain(),
+            toolchain=toolchain,
             gates={variant: Gate.of(0.99) for variant in model.spec.variants},
         ),
         configured=(CHANGED,) if model.name == "mini" else (),

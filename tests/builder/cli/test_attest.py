@@ -39,9 +39,8 @@ def test_attest_and_verify(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert printed.out.startswith(
         f"{place}/bundle.intoto.jsonl: written; provenance, accuracy, licences, signed by the key "
     )
-    assert (
-        "without a digest, because other versions are installed here: python 3.11, torch 0.0.1+cpu"
-        in printed.err.replace("\n", " ")
+    assert "without a digest, because other versions are installed here: torch 0.0.1+cpu" in printed.err.replace(
+        "\n", " "
     )
     assert main(["verify", "--trust", "release.pub", "--attestations", "--min-release", "7"]) == 0
     lines = capsys.readouterr().out.splitlines()

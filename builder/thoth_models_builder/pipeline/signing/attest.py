@@ -37,6 +37,7 @@ from thoth_models_builder.trust.attestations.licences import LICENCES
 from thoth_models_builder.trust.attestations.provenance import (
     COMPILER,
     PROVENANCE,
+    PYTHON,
     Builder,
     Request,
     provenance_predicate,
@@ -151,7 +152,7 @@ def attest(options: AttestOptions) -> AttestReport:
         without_digest=tuple(
             f"{tool['name']} {version}"
             for tool in toolchain_of(bundle.manifest)
-            if (tool["name"], version := tool["annotations"]["version"]) not in digests
+            if tool["name"] != PYTHON and (tool["name"], version := tool["annotations"]["version"]) not in digests
         ),
     )
 

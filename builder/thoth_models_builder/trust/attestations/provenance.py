@@ -32,7 +32,10 @@ BUILD_TYPE: Final = "https://thoth-models/build/v1"
 COMPILER: Final = "compiler"
 """Name of the builder's own sources in a toolchain."""
 
-_NO_PACKAGES: Final = {"machine": None, "python": "pkg:generic/python@{}", COMPILER: "pkg:pypi/thoth-models-builder"}
+PYTHON: Final = "python"
+"""Name of Python in a toolchain, of which only the minor version is known."""
+
+_NO_PACKAGES: Final = {"machine": None, PYTHON: "pkg:generic/python@{}", COMPILER: "pkg:pypi/thoth-models-builder"}
 """Members of a toolchain that are not distributions of that name."""
 
 

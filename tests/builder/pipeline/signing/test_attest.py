@@ -59,7 +59,7 @@ def test_a_bundle_is_attested_and_stays_as_it_is(place: Path, key: Key) -> None:
     assert (report.output, report.is_unchanged) == (str(place / "bundle.intoto.jsonl"), False)
     assert report.attested == ("provenance", "accuracy", "licences")
     assert report.bundle_digest == before.bundle_digest.hex
-    assert report.without_digest == ("python 3.11", "torch 0.0.1+cpu")
+    assert report.without_digest == ("torch 0.0.1+cpu",)
     assert {path: path.stat().st_mtime_ns for path in (place / "bundle").rglob("*")} == states
     made = statements(place / "bundle.intoto.jsonl")
     assert [one["predicateType"] for one in made] == [
