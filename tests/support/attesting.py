@@ -73,7 +73,7 @@ class Attestable:
     root: Path
     release: int | None = None
     directory: str = "bundle"
-    torch: str = "0.0.1+cpu"
+    torch: str | None = "0.0.1+cpu"
 
     @property
     def bundle(self) -> Path:
@@ -97,7 +97,7 @@ class Attestable:
             "machine": "x86_64",
             "numpy": metadata.version("numpy"),
             "python": "3.11",
-            "torch": self.torch,
+            **({} if self.torch is None else {"torch": self.torch}),
         }
 
     def write(self, *, name: str = "test-bundle") -> Manifest:
