@@ -7,11 +7,11 @@ import pytest
 
 from tests.support.attesting import COMMIT, Attestable
 from thoth_models.bundle.canonical_json import FormatError, parse_json
-from thoth_models.bundle.digest import Digest
+from thoth_models.bundle.digest import ContentDigest, Digest
 from thoth_models_builder.bundle.configure import settings_of
 from thoth_models_builder.bundle.derivation import cache_key
 from thoth_models_builder.trust.attestations.compare_provenance import provenance_differences
-from thoth_models_builder.trust.attestations.provenance import Builder, Request, provenance_predicate
+from thoth_models_builder.trust.attestations.provenance import BUILD_TYPE, Builder, Request, provenance_predicate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,6 +187,14 @@ def test_another_document_is_refused(predicate: Any, made: tuple[Manifest, str],
     change(predicate)
     with pytest.raises(FormatError):
         found(predicate, made)
+
+
+def test_the_formula_of_the_cache_key_is_part_of_the_build_type() -> None:
+    """Statements of earlier releases are compared by it: another formula needs another type, and both are then read."""
+    files = {"config.json": ContentDigest(size=0, sha256=Digest.of(b"a"))}
+    key = cache_key(files, ["torch-fp32", "onnx-fp32"], {"torch": "2"}, {"pooling": ("mean", "cls"), "task": None})
+    assert key.hex == "1b2060f859cc73638029697ad7d32b4d284cf330f7f00c96fdf2ea3767a720f5"
+    assert BUILD_TYPE == "https://thoth-models/build/v1"
 
 
 def test_the_commit_is_in_the_addresses(predicate: Any, made: tuple[Manifest, str]) -> None:
