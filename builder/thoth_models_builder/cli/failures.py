@@ -54,7 +54,9 @@ ADD_A_MIRROR: Final = "a mirror can be listed as a further source of the model: 
 BUILD_AGAIN: Final = "build it again with `thoth-bundle build`; if it is a copy, copy it again"
 SIGN: Final = "sign the bundle with `thoth-bundle sign`, or name the key that signed it with --trust"
 RELEASE: Final = "state `bundle.release` in models.yaml and build, or name a lower one with --min-release"
-ATTEST: Final = "attest the bundle with `thoth-bundle attest` where it is built, or name the key of it with --trust"
+ATTEST: Final = (
+    "attest the bundle with `thoth-bundle attest` where it is built, or name the key that signed with --trust"
+)
 CHECK_NETWORK: Final = "check network, proxy, HF_ENDPOINT and HF_TOKEN; `-v` shows every attempt"
 INDEX_AGAIN: Final = "fill the index again with vectors of the new bundle, or keep the one that is in use"
 CHANGE_REVISION: Final = "write the commit as `revision` in models.yaml, then run `thoth-bundle lock`"

@@ -133,10 +133,8 @@ def packed_attestations(bundle: VerificationReport) -> bytes | None:
     data, statements = found
     for statement in statements:
         if bundle.bundle_digest not in statement.subjects:
-            others = ", ".join(sorted(digest.hex for digest in statement.subjects)[:2]) or "something without a sha256"
-            raise UsageError(
-                f"{path}: expected attestations of the bundle {bundle.bundle_digest}, found one of {others}"
-            )
+            what = f"expected attestations of the bundle {bundle.bundle_digest}, found one of {statement.about}"
+            raise UsageError(f"{path}: {what}")
     return data
 
 

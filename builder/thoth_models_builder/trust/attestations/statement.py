@@ -21,6 +21,10 @@ MAX_SUBJECTS: Final = 1024
 """Maximum number of subjects of a statement of another tool; ours have one."""
 
 
+_SHOWN: Final = 2
+"""How many of them a message lists."""
+
+
 class Attestation(NamedTuple):
     """A statement that is to be signed.
 
@@ -60,6 +64,11 @@ class SignedStatement(NamedTuple):
     subjects: frozenset[Digest]
     predicate_type: str
     predicate: Node
+
+    @property
+    def about(self) -> str:
+        """What it is about, for messages."""
+        return ", ".join(sorted(digest.hex for digest in self.subjects)[:_SHOWN]) or "something without a sha256"
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
