@@ -17,6 +17,7 @@ from thoth_models_builder.trust.attestations.differences import Difference, diff
 from thoth_models_builder.trust.attestations.provenance import (
     BUILD_TYPE,
     COMPILER,
+    code_uri,
     internal_parameters,
     origin_uri,
     toolchain_of,
@@ -79,38 +80,27 @@ def provenance_differences(predicate: Node, manifest: Manifest, cache_key: Cache
 
 def _file_differences(name: str, model: BuiltModel, manifest: Manifest, files: _Files) -> Iterator[Difference]:
     """Compare the files of a lock entry with what the manifest says of them and of their origin."""
-    where, record = f"resolvedDependencies: {name}", model.record
-    sources = {path: file.sha256.hex for path, file in files["source"].items()}
+    where, record, origin = f"resolvedDependencies: {name}", model.record, model.origin
     shipped = _shipped_sources(name, model, manifest)
+    sources = {path: file.sha256.hex for path, file in files["source"].items()}
     if not any(path.startswith(f"{name}/{SOURCE_DIRECTORY}/") for path in manifest.files):
         # Without its source directory, a bundle knows only the files that were changed; the cache key has the others.
         sources = {path: sha256 for path, sha256 in sources.items() if path in shipped}
-    yield from _entry_differences(where, "sha256", shipped, sources)
-    made = set() if record is None else set(record.converted)
-    origins = {
-        path: None if kind == "source" and path in made else origin_uri(model.origin, path)
-        for kind in ("source", "pickle")
-        for path in files[kind]
-    }
-    found = {path: file.uri for kind in ("source", "pickle") for path, file in files[kind].items()}
-    yield from _entry_differences(where, "uri", origins, found)
-    code = {} if record is None else record.code
-    yield from _entry_differences(
-        where, "sha256", code, {file.name: file.sha256.hex for file in files["code"].values()}
-    )
-    pickles = (
-        {}
-        if record is None
-        else {
-            path: sha256
-            for weights, from_ in record.converted.items()
-            for path, sha256 in from_.items()
-            if path != weights
-        }
-    )
-    yield from _entry_differences(
-        where, "sha256", pickles, {path: file.sha256.hex for path, file in files["pickle"].items()}
-    )
+    code = {file.name: file for file in files["code"].values()}
+    converted = {} if record is None else record.converted
+    made_from = {path: sha256 for made, both in converted.items() for path, sha256 in both.items() if path != made}
+    for expected, found in (
+        (shipped, sources),
+        ({} if record is None else record.code, {name: file.sha256.hex for name, file in code.items()}),
+        (made_from, {path: file.sha256.hex for path, file in files["pickle"].items()}),
+    ):
+        yield from _entry_differences(where, "sha256", expected, found)
+    # What was made of pickles has no address.
+    addresses = {path: None if path in converted else origin_uri(origin, path) for path in files["source"]}
+    addresses |= {path: origin_uri(origin, path) for path in files["pickle"]}
+    addresses |= {name: code_uri(origin, name) for name in code}
+    stated = {path: file.uri for path, file in {**files["source"], **files["pickle"], **code}.items()}
+    yield from _entry_differences(where, "uri", addresses, stated)
 
 
 def _entry_differences(

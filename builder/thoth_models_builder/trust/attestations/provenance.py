@@ -153,7 +153,7 @@ def _files(model: str, locked: LockedModel, origin: Origin) -> Iterator[dict[str
         uri = None if file.path in made else origin_uri(origin, file.path)
         yield _file(f"{model}/{file.path}", file.sha256, uri, kind="source", model=model, path=file.path)
     for code in locked.code:
-        uri = _code_uri(origin, code.name)
+        uri = code_uri(origin, code.name)
         yield _file(code.name, code.content.sha256, uri, kind="code", model=model, path=code.path)
     for converted in locked.converted:
         for path, content in sorted(converted.made_from.items()):
@@ -176,7 +176,8 @@ def origin_uri(origin: Origin, path: str) -> str | None:
     return package_url(origin.kind, origin.id, origin.revision, path if origin.kind == "hub" else None)
 
 
-def _code_uri(origin: Origin, name: str) -> str | None:
+def code_uri(origin: Origin, name: str) -> str | None:
+    """Return the address of reviewed code by its name in the lock, which may have another repository."""
     other = CodeOrigin.of(name)
     return (
         origin_uri(origin, name) if other is None else package_url("hub", other.repository, other.revision, other.path)

@@ -98,6 +98,8 @@ def parameter(*path: str, value: Any) -> Callable[[Any], None]:
         (without("other/modules.json"), "resolvedDependencies: other", "some that give "),
         (uri_of("mini/modules.json"), "resolvedDependencies: mini/modules.json", "uri pkg:pypi/another@1"),
         (uri_of("coded/pytorch_model.bin"), "resolvedDependencies: coded/pytorch_model.bin", "uri pkg:pypi/another@1"),
+        (uri_of("modeling.py"), "resolvedDependencies: coded/modeling.py", "uri pkg:pypi/another@1"),
+        (uri_of("coded/model.safetensors"), "resolvedDependencies: coded/model.safetensors", "uri pkg:pypi/another@1"),
         (uri_of("plain/config.json"), "resolvedDependencies: plain/config.json", "uri pkg:pypi/another@1"),
         (digest_of("modeling.py"), "resolvedDependencies: coded/modeling.py", f"sha256 {WRONG}"),
         (digest_of("coded/pytorch_model.bin"), "resolvedDependencies: coded/pytorch_model.bin", f"sha256 {WRONG}"),
