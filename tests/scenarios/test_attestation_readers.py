@@ -19,7 +19,7 @@ from in_toto_attestation.v1.statement import Statement
 from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 from sigstore.dsse import Statement as SigstoreStatement
 from sigstore_models.bundle.v1 import Bundle
 
@@ -76,7 +76,7 @@ def test_securesystemslib_verifies_the_envelopes(lines: list[bytes], key: Key, t
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     ours, others = (
-        SSlibKey.from_crypto(load_pem_public_key(one.public_file.read_bytes()), keyid="ours")  # type: ignore[arg-type]
+        SSlibKey.from_crypto(load_pem_public_key(one.public_file.read_bytes()), keyid="ours")
         for one in (key, make_key(tmp_path, "other"))
     )
     for line in lines:
@@ -128,8 +128,6 @@ def test_cyclonedx_accepts_the_bill_of_materials(lines: list[bytes]) -> None:
 
 def test_we_accept_attestations_that_securesystemslib_signed(lines: list[bytes], key: Key, tmp_path: Path) -> None:
     """In the order and with the spaces of others, and with a key whose hint is not stated."""
-    from securesystemslib.signer import CryptoSigner
-
     signer = CryptoSigner(key.private)
     written = []
     for payload in reversed(payloads(lines)):

@@ -49,8 +49,8 @@ EXAMPLES: Final = {
         "thoth-bundle sign release/bundle --key release.key --certificate release.crt --chain issuing.crt",
     ),
     "attest": (
-        "thoth-bundle attest --key release.key --builder-id https://ci.example.org/models",
-        "thoth-bundle attest release/bundle --key release.key --builder-id https://ci.example.org --invocation-id 7",
+        "thoth-bundle attest --key release.key --builder-id https://ci.acme.example/models",
+        "thoth-bundle attest release/bundle --key release.key --builder-id https://ci.acme.example --invocation-id 7",
     ),
     "verify": (
         "thoth-bundle verify",

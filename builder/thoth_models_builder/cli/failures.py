@@ -108,9 +108,10 @@ _BY_PROBLEM: Final = {"release": RELEASE, "signature": SIGN, "attestation": ATTE
 def next_step(error: Exception) -> str:
     """Return what a user can do after an error."""
     if isinstance(error, VerificationError):
-        for kind, step in _BY_PROBLEM.items():
-            if any(problem.kind == kind for problem in error.problems):
-                return step
+        kinds = {problem.kind for problem in error.problems}
+        for reason, reaction in _BY_PROBLEM.items():
+            if reason in kinds:
+                return reaction
     for kind, step in _NEXT_STEPS:
         if isinstance(error, kind):
             return step

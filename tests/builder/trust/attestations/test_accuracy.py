@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Report]:
 
 def found(predicate: Any, manifest: Manifest, report: Report | None) -> list[tuple[str, str, str]]:
     node = parse_json(json.dumps(predicate).encode())
-    return [tuple(one) for one in accuracy_differences(node, manifest, report)]
+    return [(one.path, one.expected, one.found) for one in accuracy_differences(node, manifest, report)]
 
 
 def test_the_predicate_has_gates_and_figures(made: tuple[Manifest, Report]) -> None:

@@ -43,7 +43,7 @@ def predicate(made: tuple[Manifest, str]) -> Any:
 
 def found(predicate: Any, made: tuple[Manifest, str]) -> list[tuple[str, str, str]]:
     node = parse_json(json.dumps(predicate).encode())
-    return [tuple(one) for one in provenance_differences(node, made[0], cache_key)]
+    return [(one.path, one.expected, one.found) for one in provenance_differences(node, made[0], cache_key)]
 
 
 def dependency(predicate: Any, name: str) -> dict[str, Any]:

@@ -12,7 +12,9 @@ EXPECTED = {"a": {"b": [1, {"c": "d"}]}, "e": None}
 
 
 def found(value: Any) -> list[tuple[str, str, str]]:
-    return [tuple(one) for one in differences(EXPECTED, parse_json(json.dumps(value).encode()))]
+    return [
+        (one.path, one.expected, one.found) for one in differences(EXPECTED, parse_json(json.dumps(value).encode()))
+    ]
 
 
 def test_the_same_value_has_none() -> None:

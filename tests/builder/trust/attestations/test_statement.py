@@ -21,7 +21,8 @@ def test_bytes_and_back() -> None:
         "predicate": {"a": [1, "ü"]},
     }
     found = SignedStatement.from_bytes(data)
-    assert (found.subjects, found.predicate_type) == ({BUNDLE}, "https://example.org/kind")
+    assert found.subjects == {BUNDLE}
+    assert (found.predicate_type, found.about) == ("https://example.org/kind", BUNDLE.hex)
     assert (found.predicate.path, found.predicate.value) == ("predicate", {"a": [1, "ü"]})
 
 
