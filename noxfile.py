@@ -373,7 +373,7 @@ def server_tests(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz the readers of strangers' bytes; arguments after --: seconds for each (default 60), and names of readers."""
     seconds, *names = session.posargs or ["60"]
-    install(session, "./runtime", "./builder", "--group", "fuzz")
+    install(session, "./runtime", "./builder[signing]", "--group", "fuzz")
     listed = "from tests.fuzz.readers import READERS; print(*READERS)"
     for name in names or str(session.run("python", "-c", listed, silent=True)).split():
         session.run("python", "-m", "tests.fuzz.run", name, seconds, str(Path(".nox") / "fuzz-corpus"))

@@ -237,7 +237,14 @@ def test_the_command_line_of_the_builder_imports_pipeline_reports_watcher_and_er
                 "thoth_models_builder.trust.bill.parts",
             },
         ),
-        ("packageurl", {"thoth_models_builder.trust.bill.packages", "thoth_models_builder.trust.bill.parts"}),
+        (
+            "packageurl",
+            {
+                "thoth_models_builder.trust.attestations.provenance",
+                "thoth_models_builder.trust.bill.packages",
+                "thoth_models_builder.trust.package_urls",
+            },
+        ),
         ("license_expression", {"thoth_models_builder.spec.licences.names"}),
         ("rich", {"thoth_models_builder.cli.compile_progress", "thoth_models_builder.cli.terminal"}),
         ("jinja2", {"thoth_models_builder.reports.page.html"}),

@@ -70,10 +70,11 @@ class Problem:
             anything else that is neither a file nor a directory, ``manifest`` for a malformed manifest, ``unreadable``
             if the system refused access, ``writable`` if users other than the owner may write, ``unsafe`` if a
             configuration refers to something outside of the verified files, ``pin`` if it is another bundle than the
-            expected one, ``signature`` if it, or a file of it, was not signed as it must be, ``space`` if a variant's
-            files and settings are those of another embedding space than the stated one.
-        path: Path relative to the bundle root, with ``/``; ``.`` for the root itself. Absolute for a signature, which
-            is not in the bundle.
+            expected one, ``release`` if it is an older one than is accepted, ``signature`` if it, or a file of it, was
+            not signed as it must be, ``attestation`` if what was signed about it is missing or not so, ``space`` if a
+            variant's files and settings are those of another embedding space than the stated one.
+        path: Path relative to the bundle root, with ``/``; ``.`` for the root itself. Absolute for a signature and
+            attestations, which are not in the bundle.
         expected: What the manifest or the bundle format requires.
         found: What was found.
     """
@@ -88,7 +89,9 @@ class Problem:
         "writable",
         "unsafe",
         "pin",
+        "release",
         "signature",
+        "attestation",
         "space",
     ]
     path: str

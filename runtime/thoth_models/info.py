@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from thoth_models.errors import Attempt
+
+MAX_RELEASE: Final = 2**53 - 1
+"""The largest number of a release: the largest integer that every reader of JSON keeps exact (RFC 8259, section 6)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +29,7 @@ class EmbeddingInfo:
             loaded the model, and their references; None for a model without golden vectors.
         verify_seconds: Time spent comparing files with the manifest, failed attempts included.
         load_seconds: Time spent importing libraries and making the model, failed attempts included.
+        release: Number of the bundle's release, or None if it states none.
     """
 
     requested: str
@@ -39,3 +43,4 @@ class EmbeddingInfo:
     golden_cosine: float | None
     verify_seconds: float
     load_seconds: float
+    release: int | None = None

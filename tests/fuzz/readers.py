@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -41,12 +42,17 @@ from thoth_models_builder.errors import (
     UnsupportedModelError,
 )
 from thoth_models_builder.oci.layout_files import MARKER, read_index
+from thoth_models_builder.pipeline.signing.check_attestations import KINDS, compare
 from thoth_models_builder.registry.challenge import parse_challenges, read_token, token_request
 from thoth_models_builder.registry.credentials import find_credentials
 from thoth_models_builder.sources.model_card import license_of
 from thoth_models_builder.sources.wheel import WheelArchive
 from thoth_models_builder.spec.lockfile import Lock
 from thoth_models_builder.spec.models_yaml import parse_spec
+from thoth_models_builder.trust.attestations.accuracy import ACCURACY, accuracy_predicate
+from thoth_models_builder.trust.attestations.licences import LICENCES
+from thoth_models_builder.trust.attestations.provenance import BUILD_TYPE, PROVENANCE
+from thoth_models_builder.trust.attestations.statement import Attestation, SignedStatement
 from thoth_models_builder.trust.bill.requirements import parse_requirements
 
 if TYPE_CHECKING:
@@ -235,6 +241,40 @@ def _signatures() -> list[bytes]:
     return [key.to_bytes(), Signature(payload=payload, signature=b"made", certificates=(b"one", b"two")).to_bytes()]
 
 
+@functools.cache
+def _attested() -> Manifest:
+    return Manifest.from_bytes(_manifests()[0])
+
+
+def _statement(data: bytes) -> None:
+    """Read what a trusted key signed; ``signature`` has the envelope around it."""
+    statement = SignedStatement.from_bytes(data)
+    if statement.predicate_type in KINDS:
+        compare(statement, _attested(), None)
+
+
+def _statements() -> list[bytes]:
+    model = {"variants": [], "settings": {}, "derivation": "0" * 64, "omitted": {}, "toolchain": {"torch": "2"}}
+    notes = {"kind": "source", "model": "mini", "path": "config.json"}
+    source = {"name": "a", "digest": {"sha256": "0" * 64}, "annotations": notes}
+    tool = {"name": "torch", "uri": "pkg:pypi/torch@2", "annotations": {"kind": "toolchain", "version": "2"}}
+    provenance = {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {"bundle": {"name": "fuzz"}, "models": {"mini": {"variants": ["onnx-fp32"]}}},
+            "internalParameters": {"models": {"mini": model}},
+            "resolvedDependencies": [source, tool],
+        }
+    }
+    licences = [{"license": {"id": "MIT"}}, {"expression": "MIT"}]
+    bill = {
+        "bomFormat": "CycloneDX",
+        "components": [{"type": "machine-learning-model", "name": "mini", "licenses": licences}],
+    }
+    predicates = {PROVENANCE: provenance, ACCURACY: accuracy_predicate(_attested(), None), LICENCES: bill}
+    return [Attestation("fuzz", Digest.of(b""), kind, value).to_bytes() for kind, value in predicates.items()]
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
@@ -248,6 +288,7 @@ READERS: Final = {
         errors=(FormatError,),
     ),
     "signature": Reader(read=_signature, seeds=_signatures(), errors=(FormatError,)),
+    "attestation": Reader(read=_statement, seeds=_statements(), errors=(FormatError,)),
     "tensors": Reader(read=_views, seeds=[_tensors()], errors=(FormatError,)),
     "requirements": Reader(
         read=parse_requirements,

@@ -21,6 +21,7 @@ from thoth_models.bundle.manifest import (
     Variant,
 )
 from thoth_models.bundle.report import Report
+from thoth_models.info import MAX_RELEASE
 
 
 @st.composite
@@ -128,6 +129,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         default=draw(st.none() | st.sampled_from(model_names) if model_names else st.none()),
         models=models,
         files=files,
+        release=draw(st.none() | st.integers(1, MAX_RELEASE)),
     )
 
 
@@ -163,6 +165,7 @@ def test_the_bytes_do_not_depend_on_the_order_in_which_mappings_were_filled(mani
         default=manifest.default,
         models=dict(reversed(list(manifest.models.items()))),
         files=dict(reversed(list(manifest.files.items()))),
+        release=manifest.release,
     )
     assert reversed_manifest.to_bytes() == data
     assert reversed_manifest.checksums() == manifest.checksums()

@@ -185,7 +185,12 @@ def tiny_plan(
 
 
 def make_bundle(
-    root: Path, models: Sequence[ModelPlan], *, default: str | None = None, name: str = "test-bundle"
+    root: Path,
+    models: Sequence[ModelPlan],
+    *,
+    default: str | None = None,
+    name: str = "test-bundle",
+    release: int | None = None,
 ) -> Manifest:
     """Write a complete bundle to ``root``, sealed, and return its manifest."""
     contents = {
@@ -203,7 +208,11 @@ def make_bundle(
         with (root / path).open("rb") as file:
             digests[path] = hash_file(file)
     manifest = Manifest(
-        name=name, default=default, models={model.name: _model(model) for model in models}, files=digests
+        name=name,
+        default=default,
+        models={model.name: _model(model) for model in models},
+        files=digests,
+        release=release,
     )
     seal(root, manifest)
     return manifest

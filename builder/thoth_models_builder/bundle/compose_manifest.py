@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from thoth_models.bundle.model import ConfiguredFile
     from thoth_models_builder.bundle.derivation import Derived
     from thoth_models_builder.bundle.describe import ModelFacts
+    from thoth_models_builder.spec.models_yaml import BundleSpec
     from thoth_models_builder.spec.plan import PlannedModel
 
 
@@ -58,12 +59,11 @@ class ModelInputs:
         return (*(name for name in listed if name in made), *(name for name in made if name not in listed))
 
 
-def compose(name: str, default: str, planned: Sequence[PlannedModel], present: Mapping[str, ModelInputs]) -> Manifest:
+def compose(bundle: BundleSpec, planned: Sequence[PlannedModel], present: Mapping[str, ModelInputs]) -> Manifest:
     """Return the manifest of a bundle.
 
     Args:
-        name: Name of the bundle.
-        default: Model that answers if a call names none; left out if it is not among ``planned``.
+        bundle: The bundle as specified; its default model is left out if it is not among ``planned``.
         planned: Every model of the bundle, including absent ones.
         present: The inputs of the models that are not absent.
 
@@ -91,7 +91,13 @@ def compose(name: str, default: str, planned: Sequence[PlannedModel], present: M
         for model_name, inputs in present.items()
         for path, content in inputs.files.items()
     }
-    return Manifest(name=name, default=default if default in names else None, models=models, files=files)
+    return Manifest(
+        name=bundle.name,
+        default=bundle.default if bundle.default in names else None,
+        models=models,
+        files=files,
+        release=bundle.release,
+    )
 
 
 def _built(inputs: ModelInputs) -> BuiltModel:

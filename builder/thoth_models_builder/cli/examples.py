@@ -14,7 +14,7 @@ GROUPS: Final = {
         "outdated",
         "schema",
     ),
-    "bundle": ("build", "sign", "verify", "inspect", "diff", "report", "sbom"),
+    "bundle": ("build", "sign", "attest", "verify", "inspect", "diff", "report", "sbom"),
     "images": ("image",),
     "store": ("gc",),
 }
@@ -49,10 +49,15 @@ EXAMPLES: Final = {
         "thoth-bundle sign --keyless --write-trust trust",
         "thoth-bundle sign release/bundle --key release.key --certificate release.crt --chain issuing.crt",
     ),
+    "attest": (
+        "thoth-bundle attest --key release.key --builder-id https://ci.acme.example/models",
+        "thoth-bundle attest release/bundle --key release.key --builder-id https://ci.acme.example --invocation-id 7",
+    ),
     "verify": (
         "thoth-bundle verify",
         "thoth-bundle verify /models --strict",
         "thoth-bundle verify --trust release.pub",
+        "thoth-bundle verify --trust release.pub --attestations --min-release 7",
     ),
     "inspect": ("thoth-bundle inspect", "thoth-bundle inspect --json"),
     "diff": ("thoth-bundle diff old/bundle bundle", "thoth-bundle diff --check old/bundle bundle"),

@@ -54,6 +54,10 @@ LOCK_AGAIN: Final = "run `thoth-bundle lock`, and review the lock as a diff"
 ADD_A_MIRROR: Final = "a mirror can be listed as a further source of the model: wheel or directory"
 BUILD_AGAIN: Final = "build it again with `thoth-bundle build`; if it is a copy, copy it again"
 SIGN: Final = "sign the bundle with `thoth-bundle sign`, or name the key that signed it with --trust"
+RELEASE: Final = "state `bundle.release` in models.yaml and build, or name a lower one with --min-release"
+ATTEST: Final = (
+    "attest the bundle with `thoth-bundle attest` where it is built, or name the key that signed with --trust"
+)
 CHECK_NETWORK: Final = "check network, proxy, HF_ENDPOINT and HF_TOKEN; `-v` shows every attempt"
 INDEX_AGAIN: Final = "fill the index again with vectors of the new bundle, or keep the one that is in use"
 CHANGE_REVISION: Final = "write the commit as `revision` in models.yaml, then run `thoth-bundle lock`"
@@ -103,11 +107,17 @@ _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (OSError, "check that this user may use the file or directory, and that its disk has space"),
 )
 
+_BY_PROBLEM: Final = {"release": RELEASE, "signature": SIGN, "attestation": ATTEST}
+"""What to do about a failed verification whose reason is not the content of the bundle, by the kind of its problems."""
+
 
 def next_step(error: Exception) -> str:
     """Return what a user can do after an error."""
-    if isinstance(error, VerificationError) and any(problem.kind == "signature" for problem in error.problems):
-        return SIGN
+    if isinstance(error, VerificationError):
+        kinds = {problem.kind for problem in error.problems}
+        for reason, reaction in _BY_PROBLEM.items():
+            if reason in kinds:
+                return reaction
     for kind, step in _NEXT_STEPS:
         if isinstance(error, kind):
             return step

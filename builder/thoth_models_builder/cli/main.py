@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from thoth_models.cli.command import DONE, print_json, run_command
-from thoth_models.cli.command_help import add_examples, command_parser
+from thoth_models.cli.command_help import add_examples, command_parser, release_number
 from thoth_models_builder import __version__
-from thoth_models_builder.cli import check_model, diff_and_sbom, page, sign, specification_commands, terminal
+from thoth_models_builder.cli import attest, check_model, diff_and_sbom, page, sign, specification_commands, terminal
 from thoth_models_builder.cli.examples import EXAMPLES, GROUPS
 from thoth_models_builder.cli.failures import (
     ADD_A_MIRROR,
@@ -116,9 +116,16 @@ def _parser() -> argparse.ArgumentParser:
         "--expect-digest", "--expect", metavar="DIGEST", help="refuse any bundle except the one of this bundle digest"
     )
     command.add_argument(
+        "--min-release",
+        type=release_number,
+        metavar="NUMBER",
+        help="refuse a bundle of a lower release, or without one",
+    )
+    command.add_argument(
         "--timeout", type=positive, default=3600.0, help="deadline of the command, in seconds (default: 3600)"
     )
     sign.add_trust_options(command)
+    attest.add_attestation_options(command)
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("inspect", parents=[as_json], help="print the manifest and report of a bundle")
@@ -126,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_inspect)
 
     sign.add_sign(commands)
+    attest.add_attest(commands)
     diff_and_sbom.add_diff(commands)
     page.add_report(commands)
     diff_and_sbom.add_sbom(commands)
@@ -287,8 +295,11 @@ def _verify(options: argparse.Namespace) -> int:
         options.root,
         strict=options.strict,
         expect_digest=options.expect_digest,
+        min_release=options.min_release,
         trust=options.trust,
         signature=options.signature,
+        attestations=options.attestations,
+        attestations_file=options.attestations_file,
         timeout=options.timeout,
     )
     if options.json:

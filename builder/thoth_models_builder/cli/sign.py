@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,6 @@ from thoth_models_builder.errors import UsageError
 from thoth_models_builder.pipeline.signing import sign
 
 if TYPE_CHECKING:
-    import argparse
-
     from thoth_models.cli.command_help import Commands
 
 
@@ -22,33 +21,10 @@ def add_sign(commands: Commands) -> None:
     """Add ``sign``."""
     command = commands.add_parser(
         "sign",
-        parents=[json_option()],
+        parents=[json_option(), key_options(keyless=True)],
         help="sign a bundle with a key or an identity, in the OpenSSF model-signing format",
     )
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
-    how = command.add_mutually_exclusive_group(required=True)
-    how.add_argument(
-        "--key",
-        type=Path,
-        metavar="FILE",
-        help="the private key as PEM, of the curve P-256, P-384 or P-521; "
-        f"{sign.PASSWORD_VARIABLE} has the password of an encrypted one",
-    )
-    how.add_argument(
-        "--keyless",
-        action="store_true",
-        help="sign as the identity of this CI job, or of --identity-token, with a certificate and a log of Sigstore; "
-        f"fails after {sign.SIGNING_DEADLINE:g} s",
-    )
-    command.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of that key, as PEM")
-    command.add_argument(
-        "--chain",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="certificates between that one and an authority, as PEM; repeat for several files",
-    )
     command.add_argument(
         "--identity-token",
         type=Path,
@@ -74,6 +50,40 @@ def add_sign(commands: Commands) -> None:
         help="where to write it (default: BUNDLE.sig beside the bundle, where it is looked for)",
     )
     command.set_defaults(run=_sign)
+
+
+def key_options(*, keyless: bool = False) -> argparse.ArgumentParser:
+    """Return a parser of the options that say what is signed with, to be the parent of a command's parser.
+
+    Args:
+        keyless: Whether an identity can sign in place of a key.
+    """
+    options = argparse.ArgumentParser(add_help=False)
+    how = options.add_mutually_exclusive_group(required=True)
+    how.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="the private key as PEM, of the curve P-256, P-384 or P-521; "
+        f"{sign.PASSWORD_VARIABLE} has the password of an encrypted one",
+    )
+    if keyless:
+        how.add_argument(
+            "--keyless",
+            action="store_true",
+            help="sign as the identity of this CI job, or of --identity-token, with a certificate and a log of "
+            f"Sigstore; fails after {sign.SIGNING_DEADLINE:g} s",
+        )
+    options.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of that key, as PEM")
+    options.add_argument(
+        "--chain",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="certificates between that one and an authority, as PEM; repeat for several files",
+    )
+    return options
 
 
 def add_trust_options(command: argparse.ArgumentParser) -> None:

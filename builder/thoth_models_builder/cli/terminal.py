@@ -303,8 +303,12 @@ def show_check(report: CheckReport) -> None:
     )
     console.print(f"bundle digest {report.bundle_digest}")
     console.print(f"set digest    {report.set_digest}")
+    if report.release is not None:
+        console.print(f"release       {report.release}")
     if report.signed_by is not None:
         console.print(escape(f"signed by     {report.signed_by}"))
+    for statement in report.attested:
+        console.print(escape(f"attested      {statement}"))
 
 
 def show_image(report: ImageReport) -> None:

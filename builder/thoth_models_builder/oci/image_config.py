@@ -128,6 +128,8 @@ def labels(
     }
     if manifest.default is not None:
         found[f"{PREFIX}.default"] = manifest.default
+    if manifest.release is not None:
+        found[f"{PREFIX}.release"] = str(manifest.release)
     if text := joined_spdx(licenses):
         found[LICENSES] = text
     for name, model in built.items():
@@ -251,8 +253,8 @@ def _history(before: list[Any], count: int) -> list[Any]:
 
 def _comment(layer: Layer) -> str:
     count = len(layer.files)
-    if layer.kind == "signature":
-        return "the signature of the bundle"
+    if layer.kind in ("signature", "attestations"):
+        return f"the {layer.kind} of the bundle"
     if layer.kind == "trust":
         return "whose signatures are accepted"
     return f"{count} file{'' if count == 1 else 's'} of the bundle" if layer.kind != "runtime" else f"{count} wheels"

@@ -2,8 +2,8 @@
 
 One layer per model and variant, one per model for files that do not belong to exactly one variant, and a small one on
 top with the manifest and the checksum list. So a change of one model changes its own layers and the top one. The
-signature of a bundle has a layer of its own above that, so that signing changes no other, and so has what says whose
-signatures a service accepts.
+signature of a bundle, its attestations, and what says whose signatures a service accepts have layers of their own above
+that, so that signing changes no other.
 
 Layers are sorted by name: the order changes only when models are added, removed or renamed.
 """
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal
 
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME
-from thoth_models.verification.signatures.signature import SIGNATURE_SUFFIX
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci import tar_headers as tar
 from thoth_models_builder.oci.descriptors import OCI_LAYER, Descriptor
@@ -48,7 +47,7 @@ _NOT_OURS = frozenset(
 _ABOVE_ROOT_MODE = 0o755
 """Mode of the directories above the root of a bundle: a base image has them too, and writes to them."""
 
-Kind = Literal["variant", "shared", "index", "runtime", "signature", "trust"]
+Kind = Literal["variant", "shared", "index", "runtime", "signature", "attestations", "trust"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,8 +92,8 @@ class Layer:
     Attributes:
         name: Name in messages and annotations, such as ``mini/onnx-fp32``.
         kind: Files of one ``variant``, files ``shared`` by variants of a model or used by none, the bundle's ``index``
-            (manifest and checksum list), the ``runtime``, the ``signature`` beside the bundle, or whose signatures to
-            ``trust``.
+            (manifest and checksum list), the ``runtime``, the ``signature`` or ``attestations`` beside the bundle, or
+            whose signatures to ``trust``.
         directory: The deepest directory that contains all files; the path of a file that lies in the root.
         files: Sorted by path.
         directories: Mode of each directory above the files, by path.
@@ -190,10 +189,20 @@ def runtime_layer(files: Iterable[LayerFile], *, mtime: int) -> Layer:
     return _layer("runtime", "runtime", placed, top, mtime)
 
 
-def signature_layer(data: bytes, *, root: str, mtime: int) -> Layer:
-    """Return the layer of the signature of the bundle at ``root``: beside it, where the runtime looks."""
+def layer_beside(
+    kind: Literal["signature", "attestations"], data: bytes, suffix: str, *, root: str, mtime: int
+) -> Layer:
+    """Return the layer of a file beside the bundle at ``root``, where it is looked for.
+
+    Args:
+        kind: What the file is.
+        data: Its bytes.
+        suffix: What its name has after that of the bundle's directory.
+        root: Absolute path of the bundle in an image.
+        mtime: Time of every entry, in seconds since 1970.
+    """
     top = image_path(root)
-    return _layer("signature", "signature", [LayerFile.of(f"{top}{SIGNATURE_SUFFIX}", data)], top, mtime)
+    return _layer(kind, kind, [LayerFile.of(f"{top}{suffix}", data)], top, mtime)
 
 
 def trust_layer(files: Mapping[str, bytes], *, mtime: int) -> Layer:

@@ -100,7 +100,7 @@ def _descriptor(layer: Layer, digest: Digest, golden: set[str]) -> Descriptor:
 
 
 def _media_type(layer: Layer, golden: set[str]) -> str:
-    if layer.kind in ("index", "signature"):
+    if layer.kind in ("index", "signature", "attestations"):
         return WEIGHT_CONFIG
     # Golden vectors: texts with their expected vectors, which is data to examine a model with.
     if layer.kind == "shared" and all(any(file.path.endswith(f"/{path}") for path in golden) for file in layer.files):

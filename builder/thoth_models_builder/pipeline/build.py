@@ -21,6 +21,7 @@ from thoth_models_builder.reports.results import BuildReport
 from thoth_models_builder.sources.limits import Limits
 from thoth_models_builder.spec.plan import plan_models, stand_ins
 from thoth_models_builder.storage.store import Store
+from thoth_models_builder.trust.attestations.attestation_file import attestations_path
 from thoth_models_builder.trust.licence_policy import refuse_licences
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def build(options: BuildOptions, watcher: BuildWatcher) -> BuildReport:
         if omissions and options.strict:
             raise UnsupportedModelError(f"{'; '.join(omissions)}, and with --strict no variant may be left out")
         present = {name: part.inputs for name, part in gathered.items() if part is not None}
-        manifest = compose(spec.bundle.name, spec.bundle.default, planned, present)
+        manifest = compose(spec.bundle, planned, present)
         is_unchanged = previous is not None and previous.manifest.to_bytes() == manifest.to_bytes()
         if not is_unchanged:
             places = {
@@ -118,9 +119,12 @@ def build(options: BuildOptions, watcher: BuildWatcher) -> BuildReport:
                 raise
             # Such as a directory that may only be read; the bundle is what was asked for.
             watcher.note(f"the measured figures are not kept: {error}")
-        signature = signature_path(options.output.resolve())
-        if previous is not None and not is_unchanged and signature.exists():
-            watcher.note(f"{signature} is that of the bundle before: `thoth-bundle sign` signs this one")
+        for path, command in (
+            (signature_path(options.output.resolve()), "`thoth-bundle sign` signs"),
+            (attestations_path(options.output.resolve()), "`thoth-bundle attest` attests"),
+        ):
+            if previous is not None and not is_unchanged and path.exists():
+                watcher.note(f"{path} is that of the bundle before: {command} this one")
     return BuildReport(
         output=str(options.output),
         report=None if report is None else str(report),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thoth_models.bundle.digest import Digest, hash_file
+from thoth_models.verification.signatures.signature import SIGNATURE_SUFFIX
 from thoth_models.verification.signatures.trust_store import read_trust_files
 from thoth_models.verification.verify import open_bundle, verify
 from thoth_models_builder.engine.archive_writer import largest_size
@@ -27,8 +28,8 @@ from thoth_models_builder.oci.layers import (
     TRUST_ROOT,
     LayerFile,
     bundle_layers,
+    layer_beside,
     runtime_layer,
-    signature_layer,
     trust_layer,
 )
 from thoth_models_builder.oci.layout import claim, find_layers, workspace
@@ -36,10 +37,12 @@ from thoth_models_builder.pipeline.bill.bundle_bill import image_sbom
 from thoth_models_builder.pipeline.bill.image_wheels import wheels_of_image
 from thoth_models_builder.pipeline.deliver import Run, deliver, write_layouts
 from thoth_models_builder.pipeline.destinations import parse_all, parse_base
+from thoth_models_builder.pipeline.signing.check_attestations import packed_attestations
 from thoth_models_builder.pipeline.signing.sign import read_signature
 from thoth_models_builder.reports.results import ImageLayerReport, ImageManifestReport, ImageReport
 from thoth_models_builder.storage.disk_space import Need, require_space
 from thoth_models_builder.storage.files import open_regular, replace_file
+from thoth_models_builder.trust.attestations.attestation_file import ATTESTATIONS_SUFFIX
 from thoth_models_builder.trust.sbom import ImageContent, require_extra
 
 if TYPE_CHECKING:
@@ -103,7 +106,8 @@ def image(options: ImageOptions, watcher: Watcher) -> ImageReport:
         BundleNotFoundError, ManifestError, VerificationError: The bundle is missing or not intact, or it changed; or
             none of those signed it whom the image is to trust.
         EnvironmentFault: What says who must have signed it cannot be used.
-        UsageError: The options contradict each other, or the signature beside the bundle is that of another one.
+        UsageError: The options contradict each other, or the signature or the attestations beside the bundle are those
+            of another one.
         NotEnoughSpaceError: A disk does not have enough space; nothing was written.
         OutputError: A destination cannot be written.
         ImageNotFoundError, LayoutError: The base is missing, or malformed.
@@ -242,8 +246,14 @@ def _write_sbom(  # noqa: PLR0913, PLR0917 - what the bill is about
 def _plan_layers(options: ImageOptions, bundle: VerificationReport, created: Created) -> tuple[Layer, ...]:
     *models, top = bundle_layers(bundle.manifest, bundle.root, root=options.root, mtime=created.seconds)
     wheels = [runtime_layer(_wheels(options.wheels), mtime=created.seconds)] if options.wheels else []
-    data = read_signature(bundle)
-    above = [] if data is None else [signature_layer(data, root=options.root, mtime=created.seconds)]
+    signature, attestations = read_signature(bundle), packed_attestations(bundle)
+    above = []
+    if signature is not None:
+        above.append(layer_beside("signature", signature, SIGNATURE_SUFFIX, root=options.root, mtime=created.seconds))
+    if attestations is not None:
+        above.append(
+            layer_beside("attestations", attestations, ATTESTATIONS_SUFFIX, root=options.root, mtime=created.seconds)
+        )
     if options.trust is not None:
         files = {path.name: content for path, content in read_trust_files(options.trust).items()}
         above.append(trust_layer(files, mtime=created.seconds))

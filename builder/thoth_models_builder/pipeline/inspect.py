@@ -14,6 +14,7 @@ from thoth_models.verification.verify import verify as verify_bundle
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci.layer_diff import STATES, LayerDiff, compare_layouts
 from thoth_models_builder.pipeline.bill.bundle_bill import sbom
+from thoth_models_builder.pipeline.signing.check_attestations import check_attestations
 from thoth_models_builder.reports.bundle_diff import diff as compare_bundles
 from thoth_models_builder.reports.results import CheckReport
 
@@ -30,8 +31,11 @@ def verify(  # noqa: PLR0913 - keyword arguments with defaults
     *,
     strict: bool,
     expect_digest: str | None = None,
+    min_release: int | None = None,
     trust: Path | None = None,
     signature: Path | None = None,
+    attestations: bool = False,
+    attestations_file: Path | None = None,
     timeout: float = 3600.0,
 ) -> CheckReport:
     """Verify a whole bundle with the code of the runtime.
@@ -40,13 +44,17 @@ def verify(  # noqa: PLR0913 - keyword arguments with defaults
         root: The bundle directory.
         strict: As for the runtime's ``verify``.
         expect_digest: The bundle digest; None accepts any.
+        min_release: The lowest release; None accepts any, and a bundle without one.
         trust: Public keys and certificates of which one must have signed; None for ``THOTH_TRUST``.
         signature: The signature; None for the file beside the bundle.
+        attestations: Check the attestations as well, by the same keys and certificates.
+        attestations_file: The attestations; None for the file beside the bundle.
         timeout: As for the runtime's ``verify``.
 
     Raises:
-        BundleError: The bundle is missing, malformed or changed, or not signed as it must be.
-        UsageError: A signature is named, and nothing that it is verified with.
+        BundleError: The bundle is missing, malformed or changed, an older release, or not signed or attested as it
+            must be.
+        UsageError: A signature is named or attestations are asked for, and nothing that they are verified with.
         LoadTimeout: The deadline passed.
         EnvironmentFault: The keys and certificates cannot be used, or the extra ``signing`` is not installed.
     """
@@ -55,15 +63,24 @@ def verify(  # noqa: PLR0913 - keyword arguments with defaults
         if chosen is None:
             raise UsageError("expected --trust beside --signature, found --signature alone")
         chosen = dataclasses.replace(chosen, signature=signature.absolute())
-    report = verify_bundle(root, strict=strict, expect_digest=expect_digest, trust=chosen, timeout=timeout)
+    report = verify_bundle(
+        root, strict=strict, expect_digest=expect_digest, min_release=min_release, trust=chosen, timeout=timeout
+    )
+    attested: tuple[str, ...] = ()
+    if attestations or attestations_file is not None:
+        if chosen is None:
+            raise UsageError("expected --trust or THOTH_TRUST beside --attestations, found neither")
+        attested = check_attestations(report, chosen, attestations_file)
     return CheckReport(
         output=str(report.root),
         bundle_digest=report.bundle_digest.hex,
         set_digest=report.set_digest.hex,
+        release=report.manifest.release,
         files=report.files,
         bytes=report.bytes,
         warnings=tuple(map(str, report.warnings)),
         signed_by=report.signed_by,
+        attested=attested,
         seconds=report.seconds,
     )
 

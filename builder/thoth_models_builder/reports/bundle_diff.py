@@ -76,7 +76,7 @@ class BundleDiff:
     """The differences between two bundles.
 
     Attributes:
-        changes: Name and default model, where they differ.
+        changes: Name, default model and release, where they differ.
         models: Every model of either bundle, sorted by name.
         names: Aliases and the default, if another variant answers to them, or none does any more.
         needs_reindex: Whether a name that gave vectors before gives vectors of another space now, or none.
@@ -104,7 +104,15 @@ def diff(before: Manifest, after: Manifest, reports: tuple[Report | None, Report
     moved = tuple(found for name in names if (found := _name(name, before, after)) is not None)
     verdicts = [model.verdict for model in models] + [name.verdict for name in moved]
     return BundleDiff(
-        changes=tuple(_changes({"name": (before.name, after.name), "default model": (before.default, after.default)})),
+        changes=tuple(
+            _changes(
+                {
+                    "name": (before.name, after.name),
+                    "default model": (before.default, after.default),
+                    "release": (before.release, after.release),
+                }
+            )
+        ),
         models=models,
         names=moved,
         needs_reindex=any(verdict in ("new space", "removed") for verdict in verdicts),

@@ -268,21 +268,25 @@ class CheckReport:
         output: The bundle directory.
         bundle_digest: sha256 of the manifest.
         set_digest: sha256 of the checksum list.
+        release: Number of the release, or None.
         files: Number of verified files.
         bytes: Total length of the files.
         warnings: Files and directories that other users than their owner may write, and what is wrong with the
             signature, where that is only warned of.
         signed_by: Who signed the bundle, in words; None if that was not checked, or is not trusted.
+        attested: Each attestation that was checked, in words: what it states, and who signed it.
         seconds: Time spent.
     """
 
     output: str
     bundle_digest: str
     set_digest: str
+    release: int | None
     files: int
     bytes: int
     warnings: tuple[str, ...]
     signed_by: str | None = None
+    attested: tuple[str, ...] = ()
     seconds: float
 
 

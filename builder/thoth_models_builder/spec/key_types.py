@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
+from thoth_models.info import MAX_RELEASE
 from thoth_models.inputs import MAX_CHARACTERS
 from thoth_models_builder.spec.licences.lists import MAX_LICENCES
 from thoth_models_builder.spec.licences.names import MAX_NAME_LENGTH
@@ -51,6 +52,12 @@ def _positive(value: object) -> object:
 def _length(value: object) -> object:
     if type(value) is not int or not 1 <= value <= MAX_TOKENS:
         raise WrongValueError(f"an integer from 1 to {MAX_TOKENS}")
+    return value
+
+
+def _release(value: object) -> object:
+    if type(value) is not int or not 1 <= value <= MAX_RELEASE:
+        raise WrongValueError(f"an integer from 1 to {MAX_RELEASE}")
     return value
 
 
@@ -122,6 +129,14 @@ MaxSeqLength = Annotated[
 ]
 TruncateDim = Annotated[
     int | None, BeforeValidator(_positive), _positive_integer("keep only so many of the first components of a vector")
+]
+Release = Annotated[
+    int | None,
+    BeforeValidator(_release),
+    _positive_integer(
+        "number of the release, larger than that of the one before; a service can refuse lower ones",
+        maximum=MAX_RELEASE,
+    ),
 ]
 Normalize = Annotated[
     bool | Literal["auto"],

@@ -24,6 +24,7 @@ from thoth_models_builder.spec.key_types import (
     Pickle,
     Pooling,
     Prompts,
+    Release,
     Task,
     TruncateDim,
     Unstated,
@@ -199,6 +200,7 @@ class BundleSpec(_Strict):
 
     name: Name
     default: Annotated[Name, Field(description="model that answers when no name is asked for")]
+    release: Release = None
 
 
 class LicencePolicy(_Strict):

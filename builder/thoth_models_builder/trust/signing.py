@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.verification.regular_file import read_small
@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.x509 import Certificate
 
-    from thoth_models.verification.signatures.signature import Statement
-
 PASSWORD_VARIABLE: Final = "THOTH_KEY_PASSWORD"  # noqa: S105 - the name of a variable
 """The password of an encrypted private key. Not an option, which other users of the machine could see."""
+
+
+class SignableStatement(Protocol):
+    """An in-toto statement: the one about the files of a bundle, or an attestation."""
+
+    def to_bytes(self) -> bytes:
+        """Return its JSON."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +48,9 @@ class Signed:
     signer: str
 
 
-def sign(statement: Statement, key: Path, certificate: Path | None = None, chain: Sequence[Path] = ()) -> Signed:
+def sign(
+    statement: SignableStatement, key: Path, certificate: Path | None = None, chain: Sequence[Path] = ()
+) -> Signed:
     """Sign a statement. The same key and statement give the same bytes (RFC 6979).
 
     Args:

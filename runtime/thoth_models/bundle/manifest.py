@@ -23,6 +23,7 @@ from thoth_models.bundle.model import (
     read_name,
 )
 from thoth_models.errors import ManifestError
+from thoth_models.info import MAX_RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,12 +56,15 @@ class Manifest:
         default: Model that answers if a call names none, or None.
         models: By name.
         files: Digest and size of every file except the manifest and the checksum list, by path below the bundle root.
+        release: Number of the release, from 1; a later one has a larger number. None if models.yaml states none; the
+            JSON then has no such key, so the bytes are those of earlier releases of the format.
     """
 
     name: str
     default: str | None
     models: Mapping[str, Model]
     files: Mapping[str, ContentDigest]
+    release: int | None = None
 
     def names(self) -> dict[str, str]:
         """Return the model that each name and alias stands for."""
@@ -75,9 +79,12 @@ class Manifest:
 
     def to_document(self) -> dict[str, object]:
         """Return the JSON value."""
+        bundle: dict[str, object] = {"name": self.name, "default": self.default}
+        if self.release is not None:
+            bundle["release"] = self.release
         return {
             "version": FORMAT_VERSION,
-            "bundle": {"name": self.name, "default": self.default},
+            "bundle": bundle,
             "models": {name: model.to_document() for name, model in self.models.items()},
             "files": {path: content.to_document() for path, content in self.files.items()},
         }
@@ -89,7 +96,7 @@ class Manifest:
         keys["version"].one_of(FORMAT_VERSION)
         files = {_file_path(node): ContentDigest.from_node(node) for node in keys["files"].mapping()}
         models = {node.key: Model.from_node(node, files) for node in keys["models"].mapping()}
-        bundle = keys["bundle"].members("name", "default")
+        bundle = keys["bundle"].members("name", "default", optional=("release",))
         _check_tree(keys["files"], files)
         _check_names(keys["models"], models)
         return cls(
@@ -97,6 +104,7 @@ class Manifest:
             default=None if bundle["default"].value is None else _reference(bundle["default"], models),
             models=models,
             files=files,
+            release=_release(bundle["release"]) if "release" in bundle else None,
         )
 
     def checksums(self) -> bytes:
@@ -122,6 +130,13 @@ class Manifest:
                 f"{MANIFEST_NAME}: expected canonical JSON (sorted keys, no spaces), found another spelling"
             )
         return manifest
+
+
+def _release(node: Node) -> int:
+    release = node.integer(minimum=1)
+    if release > MAX_RELEASE:
+        raise node.wrong(f"an integer of at most {MAX_RELEASE}")
+    return release
 
 
 def _reference(node: Node, models: Mapping[str, Model]) -> str:

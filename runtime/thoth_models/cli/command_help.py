@@ -1,9 +1,11 @@
-"""Help of both command lines: commands in groups, examples for each command, the exit codes, and what to do next."""
+"""What both command lines share: commands in groups, examples, exit codes, what to do next, the number of a release."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, NoReturn
+
+from thoth_models.process.environment import parsed_release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,3 +85,11 @@ def add_examples(commands: Commands, examples: Mapping[str, Sequence[str]]) -> N
         if lines:
             parser.epilog = "\n".join(["examples:", *(f"  $ {line}" for line in lines)])
             parser.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def release_number(text: str) -> int:
+    """Read the number of a release, as the type of an argument."""
+    number = parsed_release(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"expected a release such as 5, found {text:.80}")
+    return number

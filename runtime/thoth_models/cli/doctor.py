@@ -21,7 +21,7 @@ from thoth_models.process.environment import threads
 from thoth_models.verification.contents import unread
 from thoth_models.verification.entries import check_tree
 from thoth_models.verification.regular_file import NotRegularError, RegularFile
-from thoth_models.verification.verify import open_bundle
+from thoth_models.verification.verify import open_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -154,6 +154,7 @@ def _check_variant(place: BundlePlace, model: str, variant: str, timeout: float,
             variants=[variant],
             same_space=True,
             expect_digest=place.expect_digest,
+            min_release=place.min_release,
             timeout=timeout,
         )
     except ModelUnavailableError as error:
@@ -217,7 +218,7 @@ def check_quickly(
         ThothModelsError: There is an error in the bundle, the name or ``THOTH_MODELS_THREADS``.
     """
     threads()
-    bundle = open_bundle(place.path, expect_digest=place.expect_digest, trust=place.trust)
+    bundle = open_place(place)
     selection = select(bundle.manifest, name, variants=variants, same_space=same_space, expect_space=expect_space)
     attempts = list(selection.passed_over)
     for candidate in selection.candidates:
@@ -244,7 +245,7 @@ def names_to_check(place: BundlePlace, name: str | None) -> tuple[str | None, ..
     Raises:
         ThothModelsError: There is an error in the bundle.
     """
-    manifest = open_bundle(place.path, expect_digest=place.expect_digest, trust=place.trust).manifest
+    manifest = open_place(place).manifest
     built = tuple(model.name for model in manifest.models.values() if model.built is not None)
     return (name,) if name is not None or manifest.default is not None or not built else built
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from thoth_models.cli.command import DONE, FAILED, diverted_output, print_json, print_note
 from thoth_models.cli.doctor import check_answer, check_quickly, check_variants, names_to_check
 from thoth_models.cli.failures import ABSENT_MODEL, NO_STAND_IN, OTHER_VECTORS
-from thoth_models.cli.model_options import load_as_asked
+from thoth_models.cli.model_options import load_as_asked, place_of
 from thoth_models.errors import Attempt, FallbackWarning, InvalidInputError
 from thoth_models.process.cgroups import cpu_quota, memory_limit
-from thoth_models.process.environment import available_cores, bundle_place, usable_cores
+from thoth_models.process.environment import available_cores, usable_cores
 from thoth_models.process.offline import offline_state
 from thoth_models.process.task import call_within
 from thoth_models.verification.report_file import read_report
@@ -42,15 +42,22 @@ def run_doctor(options: argparse.Namespace) -> int:
         raise InvalidInputError("--strict: expected --all beside it, found it alone")
     if options.quick:
         return _quick(options)
-    place = bundle_place(options.root, options.expect_digest)
+    place = place_of(options)
     # Printed as it is found out, so that a failure further down does not hide what came before.
     found = _environment(place)
     _print(options, found)
-    report = verify(place.path, expect_digest=place.expect_digest, trust=place.trust, timeout=options.verify_timeout)
+    report = verify(
+        place.path,
+        expect_digest=place.expect_digest,
+        min_release=place.min_release,
+        trust=place.trust,
+        timeout=options.verify_timeout,
+    )
     measured, note = read_report(report.root, report.bundle_digest)
     print_note(note)
     bundle = {
         "bundle_digest": report.bundle_digest.hex,
+        "release": report.manifest.release or "not stated",
         "verified": f"{report.files} files, {report.bytes:,} bytes in {report.seconds:.2f} s",
         "signed_by": report.signed_by or "not checked, or not trusted",
         "warnings": [str(warning) for warning in report.warnings],
@@ -130,6 +137,7 @@ def _environment(place: BundlePlace) -> dict[str, Any]:
         "offline_before_loading": offline_state(),
         "root": str(place.path),
         "expected_digest": place.expect_digest or "any",
+        "min_release": place.min_release or "any",
         "signature": "not checked" if place.trust is None else f"{place.trust.policy}, by {place.trust.path}",
     }
 
@@ -148,7 +156,7 @@ def _version(name: str) -> str:
 
 
 def _quick(options: argparse.Namespace) -> int:
-    place = bundle_place(options.root, options.expect_digest)
+    place = place_of(options)
 
     def check_all() -> list[QuickCheck]:
         return [

@@ -22,7 +22,7 @@ from thoth_models.errors import (
     UnknownPromptError,
     VerificationError,
 )
-from thoth_models.process.environment import DIGEST_VARIABLE, ROOT_VARIABLE, TRUST_VARIABLE
+from thoth_models.process.environment import DIGEST_VARIABLE, MIN_RELEASE_VARIABLE, ROOT_VARIABLE, TRUST_VARIABLE
 
 VERIFICATION_FAILED, BAD_USAGE = 1, 2
 
@@ -36,6 +36,10 @@ EXIT_CODES: Final = {
 BUILD_AGAIN: Final = "build the bundle again with `thoth-bundle build`; if it is a copy, copy it again"
 NOT_SIGNED: Final = f"sign the bundle with `thoth-bundle sign`, or let {TRUST_VARIABLE} name the key that signed it"
 ANOTHER_BUNDLE: Final = f"mount the bundle that is expected, or expect this one: --expect-digest or {DIGEST_VARIABLE}"
+OLDER_RELEASE: Final = (
+    f"mount a later release of the bundle, or accept this one: --min-release or {MIN_RELEASE_VARIABLE}; "
+    "`bundle.release` in models.yaml is its number"
+)
 OTHER_VECTORS: Final = "do not use this variant on this machine; --variant names another, `list` has them"
 NO_STAND_IN: Final = "build the bundle again where its sources answer, or list `alternates` for it in models.yaml"
 ABSENT_MODEL: Final = "build the bundle again where the sources of that model answer, or leave out --strict"
@@ -64,6 +68,8 @@ def next_step(error: Exception) -> str:
     """Return what a user can do after an error."""
     if isinstance(error, VerificationError) and any(problem.kind == "pin" for problem in error.problems):
         return ANOTHER_BUNDLE
+    if isinstance(error, VerificationError) and any(problem.kind == "release" for problem in error.problems):
+        return OLDER_RELEASE
     if isinstance(error, VerificationError) and any(problem.kind == "signature" for problem in error.problems):
         return NOT_SIGNED
     for kind, step in _NEXT_STEPS:

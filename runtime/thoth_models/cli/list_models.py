@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from thoth_models.cli.command import print_json, print_note
 from thoth_models.process.task import call_within
 from thoth_models.verification.report_file import read_report
-from thoth_models.verification.verify import open_bundle
+from thoth_models.verification.verify import open_place
 
 if TYPE_CHECKING:
     from thoth_models.bundle.accuracy import Accuracy
@@ -24,7 +24,7 @@ _SECONDS: Final = 60.0
 
 
 def _read(place: BundlePlace) -> tuple[OpenBundle, FoundReport]:
-    bundle = open_bundle(place.path, expect_digest=place.expect_digest, trust=place.trust)
+    bundle = open_place(place)
     return bundle, read_report(bundle.root, bundle.bundle_digest)
 
 
@@ -42,12 +42,15 @@ def list_models(place: BundlePlace, *, as_json: bool) -> None:
             {
                 "root": str(bundle.root),
                 "bundle_digest": bundle.bundle_digest.hex,
+                "release": bundle.manifest.release,
                 "models": rows,
                 "report_note": found.note,
             }
         )
         return
     print_note(found.note)
+    if bundle.manifest.release is not None:
+        print(f"release {bundle.manifest.release}")
     for row in rows:
         mark = " (default)" if row["default"] else ""
         print(f"{row['name']}{mark}")

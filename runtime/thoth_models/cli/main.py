@@ -7,7 +7,6 @@ wrong usage.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import logging
 import sys
@@ -21,13 +20,13 @@ from thoth_models.cli.command_help import add_examples, command_parser
 from thoth_models.cli.doctor_command import run_doctor
 from thoth_models.cli.failures import EXIT_CODES, exit_code, next_step
 from thoth_models.cli.list_models import list_models
-from thoth_models.cli.model_options import load_as_asked, model_options
+from thoth_models.cli.model_options import bundle_options, load_as_asked, model_options, place_of
 from thoth_models.cli.text_io import blocks, given, open_texts, replaced_at_end, write_jsonl
 from thoth_models.errors import FallbackWarning, InvalidInputError, Problem, VerificationError
-from thoth_models.process.environment import DIGEST_VARIABLE, ROOT_VARIABLE, bundle_place
 from thoth_models.verification.verify import verify
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from thoth_models.types import FloatArray
@@ -72,15 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "thoth-models", "Check and use a bundle of embedding models.", groups=_GROUPS, exit_codes=EXIT_CODES
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--root", type=Path, help=f"the bundle directory (default: {ROOT_VARIABLE}, else /models)")
-    common.add_argument(
-        "--expect-digest",
-        "--expect",
-        metavar="DIGEST",
-        help=f"refuse any bundle except the one of this bundle digest (default: {DIGEST_VARIABLE}, else any)",
-    )
-    common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    common = bundle_options()
     model = model_options()
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -145,11 +136,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    place = bundle_place(options.root, options.expect_digest)
+    place = place_of(options)
     report = verify(
         place.path,
         strict=options.strict,
         expect_digest=place.expect_digest,
+        min_release=place.min_release,
         trust=place.trust,
         timeout=options.timeout,
     )
@@ -160,6 +152,7 @@ def _verify(options: argparse.Namespace) -> int:
                 "root": str(report.root),
                 "bundle_digest": report.bundle_digest.hex,
                 "set_digest": report.set_digest.hex,
+                "release": report.manifest.release,
                 "signed_by": report.signed_by,
                 "files": report.files,
                 "bytes": report.bytes,
@@ -173,13 +166,15 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{report.root}: {report.files} files, {report.bytes:,} bytes verified in {report.seconds:.2f} s")
         print(f"bundle digest {report.bundle_digest}")
         print(f"set digest    {report.set_digest}")
+        if report.manifest.release is not None:
+            print(f"release       {report.manifest.release}")
         if report.signed_by is not None:
             print(f"signed by     {report.signed_by}")
     return DONE
 
 
 def _list(options: argparse.Namespace) -> int:
-    list_models(bundle_place(options.root, options.expect_digest), as_json=options.json)
+    list_models(place_of(options), as_json=options.json)
     return DONE
 
 

@@ -83,6 +83,7 @@ def make_embedding(  # noqa: PLR0913 - all that an embedding consists of
         golden_cosine=loaded.golden_cosine,
         verify_seconds=loaded.verify_seconds,
         load_seconds=loaded.load_seconds,
+        release=bundle.manifest.release,
     )
     return Embedding(loaded.backend, candidate.model, candidate.built, info, loaded.golden, settings=settings)
 

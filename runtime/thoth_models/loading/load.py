@@ -38,6 +38,7 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
     same_space: bool = False,
     expect_space: str | None = None,
     expect_digest: str | None = None,
+    min_release: int | None = None,
     timeout: float = 60.0,
 ) -> Embedding:
     """Load an embedding model from a verified bundle, offline, within a deadline.
@@ -55,6 +56,8 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
             refused, whatever its name. None expects the space of the bundle's model.
         expect_digest: The bundle digest; another bundle is refused before its manifest is parsed. None for
             ``THOTH_MODELS_DIGEST``; if that is not set either, any bundle is accepted.
+        min_release: The lowest release of the bundle that is accepted; an older one, or one that states no release, is
+            refused before anything of it is used. None for ``THOTH_MODELS_MIN_RELEASE``, by default any.
         timeout: Seconds until :class:`LoadTimeout`, for everything together.
 
     Warns:
@@ -66,8 +69,9 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
         SpaceMismatchError: Only a model of another embedding space could answer, and that is not accepted.
         BundleNotFoundError: The bundle does not exist.
         ManifestError: The manifest is malformed.
-        VerificationError: It is another bundle than the expected one, ``THOTH_TRUST`` asks for a signature that it does
-            not have, or the manifest was changed. (If model files were changed, that is a failed attempt.)
+        VerificationError: It is another bundle than the expected one, or an older release than is accepted,
+            ``THOTH_TRUST`` asks for a signature that it does not have, or the manifest was changed. (If model files
+            were changed, that is a failed attempt.)
         EnvironmentFault: A setting in the environment cannot be used.
         ModelUnavailableError: None of the variants that may answer could be loaded; has each attempt.
         OfflineViolation: Loading tried to use the network.
@@ -76,9 +80,10 @@ def load_embedding(  # noqa: PLR0913 - keyword arguments with defaults
     seconds = checked_seconds(timeout)
     # Copied now: the list may change before a pickle.
     request = _Request(
-        place=bundle_place(root, expect_digest),
+        place=bundle_place(root, expect_digest, min_release),
         has_root=root is not None,
         expect_digest=expect_digest,
+        min_release=min_release,
         name=name,
         variants=listed_variants(variants),
         same_space=same_space,
@@ -99,6 +104,7 @@ class _Request:
     place: BundlePlace
     has_root: bool
     expect_digest: str | None
+    min_release: int | None
     name: str | None
     variants: tuple[str, ...] | None
     same_space: bool
@@ -113,6 +119,7 @@ class _Request:
         return {
             "root": str(self.place.path) if self.has_root else None,
             "expect_digest": self.expect_digest,
+            "min_release": self.min_release,
             "variants": self.variants,
             "timeout": self.seconds,
         }

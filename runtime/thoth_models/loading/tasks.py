@@ -21,7 +21,7 @@ from thoth_models.process.daemon_executor import DaemonThread
 from thoth_models.process.fork import no_fork, prepare_load
 from thoth_models.process.offline import assert_offline, enforce_offline, network_guard
 from thoth_models.process.task import Task
-from thoth_models.verification.verify import open_bundle, verify_variant
+from thoth_models.verification.verify import open_place, verify_variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ class Loading(Task[T]):
         self.stage = "verifying the manifest"
         started = time.monotonic()
         try:
-            return open_bundle(self._place.path, expect_digest=self._place.expect_digest, trust=self._place.trust)
+            return open_place(self._place)
         finally:
             self.verify_seconds += time.monotonic() - started
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from thoth_models.errors import InvalidInputError
-from thoth_models.process.environment import bundle_place, checked_digest, memory_budget
+from thoth_models.process.environment import bundle_place, checked_digest, checked_release, memory_budget
 from thoth_models.process.task import checked_seconds
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class ManagerConfig:
             model, except those that are listed here themselves. A name that the bundle does not have is an error.
         expect_digest: The bundle digest; another bundle is refused before its manifest is parsed. None for
             ``THOTH_MODELS_DIGEST``; if that is not set either, any bundle is accepted.
+        min_release: The lowest release of the bundle that is accepted; an older one, or one that states no release, is
+            refused before anything of it is used. None for ``THOTH_MODELS_MIN_RELEASE``, by default any.
         timeout: Seconds until a call that has to load a model fails, including the wait for memory.
         memory_budget: Bytes that loaded models may take together; the least recently used model is evicted for another
             one. None for ``THOTH_MODELS_MEMORY``, by default 0.6 of the memory of the container or machine.
@@ -49,6 +51,7 @@ class ManagerConfig:
     same_space: bool = False
     expect_spaces: Mapping[str, str] = field(default_factory=dict)
     expect_digest: str | None = None
+    min_release: int | None = None
     timeout: float = 60.0
     memory_budget: int | None = None
     gather: bool = True
@@ -65,6 +68,8 @@ class ManagerConfig:
             object.__setattr__(self, "root", str(Path(self.root).absolute()))
         if self.expect_digest is not None:
             checked_digest(self.expect_digest)
+        if self.min_release is not None:
+            checked_release(self.min_release)
         checked_seconds(self.timeout)
         for name in ("variants", "common_models"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))
@@ -112,7 +117,7 @@ class ManagerConfig:
 
     def place(self) -> BundlePlace:
         """Return the bundle of a manager that is made now."""
-        return bundle_place(self.root, self.expect_digest)
+        return bundle_place(self.root, self.expect_digest, self.min_release)
 
     def budget(self) -> int | None:
         """Return the present memory budget in bytes; None for no limit."""

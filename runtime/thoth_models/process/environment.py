@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from thoth_models.errors import EnvironmentFault, InvalidInputError
+from thoth_models.info import MAX_RELEASE
 from thoth_models.process.cgroups import ROOT, cpu_quota, memory_limit
 
 ROOT_VARIABLE = "THOTH_MODELS_DIR"
@@ -18,6 +19,9 @@ DEFAULT_ROOT = "/models"
 
 DIGEST_VARIABLE = "THOTH_MODELS_DIGEST"
 """The bundle digest that is expected at the bundle directory; images set it to that of the bundle they were made of."""
+
+MIN_RELEASE_VARIABLE = "THOTH_MODELS_MIN_RELEASE"
+"""The lowest release of a bundle that is accepted at the bundle directory."""
 
 TRUST_VARIABLE = "THOTH_TRUST"
 """A file or directory outside of the bundle, with the public keys and certificates that may have signed it."""
@@ -38,9 +42,11 @@ _SHARE = 0.6
 """Share of the memory for models. The rest is for the interpreter, for the batch in progress, and for the service."""
 
 _POLICIES: Final[dict[str, Literal["require", "warn"]]] = {"require": "require", "warn": "warn"}
+_RELEASE_FORM = f"a release from 1 to {MAX_RELEASE}"
 _DIGEST_FORM = "a bundle digest of 64 lower-case hexadecimal digits"
 _MAX_THREADS = 1024  # a larger value is a typing error, not a machine
 _NUMBER = re.compile(r"[0-9]{1,9}")
+_RELEASE = re.compile(r"[0-9]{1,16}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,15})(?:([kmg])i?)?b?", re.IGNORECASE)
 
@@ -74,39 +80,60 @@ class Trust:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BundlePlace:
-    """Where the bundle is, which bundle it has to be, and who must have signed it.
+    """Where the bundle is, which bundle it has to be, how old it may be, and who must have signed it.
 
     Attributes:
         path: Absolute path of the bundle directory.
         expect_digest: The bundle digest as 64 hexadecimal digits; None accepts any bundle.
+        min_release: The lowest release that is accepted; None accepts any, and a bundle that states none.
         trust: Who must have signed it; None does not look at signatures.
     """
 
     path: Path
     expect_digest: str | None
+    min_release: int | None
     trust: Trust | None
 
 
-def bundle_place(root: str | os.PathLike[str] | None = None, expect_digest: str | None = None) -> BundlePlace:
+def bundle_place(
+    root: str | os.PathLike[str] | None = None, expect_digest: str | None = None, min_release: int | None = None
+) -> BundlePlace:
     """Return the bundle to use.
 
     Args:
         root: As for :func:`bundle_root`. Made absolute, because the working directory may change.
         expect_digest: The bundle digest; None for ``THOTH_MODELS_DIGEST``. If that is not set or empty either, any
             bundle is accepted. Who must have signed it, only variables say: see :func:`stated_trust`.
+        min_release: The lowest release that is accepted; None for ``THOTH_MODELS_MIN_RELEASE``. If that is not set or
+            empty either, any is accepted.
 
     Raises:
-        InvalidInputError: ``root`` is not a path, or ``expect_digest`` not a sha256.
-        EnvironmentFault: The value of a variable is not a sha256, or not a trust setting.
+        InvalidInputError: ``root`` is not a path, ``expect_digest`` not a sha256, or ``min_release`` not a release.
+        EnvironmentFault: The value of a variable is not a sha256, not a release, or not a trust setting.
     """
-    path = bundle_root(root).absolute()
-    trust = stated_trust()
-    if expect_digest is None:
-        stated = os.environ.get(DIGEST_VARIABLE, "").strip()
-        if stated and not _DIGEST.fullmatch(stated):
-            raise EnvironmentFault(f"{DIGEST_VARIABLE}: expected {_DIGEST_FORM}, found {stated!r:.80}")
-        return BundlePlace(path=path, expect_digest=stated or None, trust=trust)
-    return BundlePlace(path=path, expect_digest=checked_digest(expect_digest), trust=trust)
+    return BundlePlace(
+        path=bundle_root(root).absolute(),
+        expect_digest=_stated_digest() if expect_digest is None else checked_digest(expect_digest),
+        min_release=_stated_release() if min_release is None else checked_release(min_release),
+        trust=stated_trust(),
+    )
+
+
+def _stated_digest() -> str | None:
+    stated = os.environ.get(DIGEST_VARIABLE, "").strip()
+    if stated and not _DIGEST.fullmatch(stated):
+        raise EnvironmentFault(f"{DIGEST_VARIABLE}: expected {_DIGEST_FORM}, found {stated!r:.80}")
+    return stated or None
+
+
+def _stated_release() -> int | None:
+    stated = os.environ.get(MIN_RELEASE_VARIABLE, "").strip()
+    if not stated:
+        return None
+    release = parsed_release(stated)
+    if release is None:
+        raise EnvironmentFault(f"{MIN_RELEASE_VARIABLE}: expected {_RELEASE_FORM}, found {stated!r:.80}")
+    return release
 
 
 def stated_trust() -> Trust | None:
@@ -143,6 +170,27 @@ def checked_digest(expect_digest: object) -> str:
     if not isinstance(expect_digest, str) or not _DIGEST.fullmatch(expect_digest):
         raise InvalidInputError(f"expect_digest: expected {_DIGEST_FORM}, found {expect_digest!r:.80}")
     return expect_digest
+
+
+def checked_release(min_release: object) -> int:
+    """Return a lowest release that a caller gave.
+
+    Raises:
+        InvalidInputError: It is not an int from 1 to 9007199254740991.
+    """
+    # A bool is an int as well, and no release.
+    if type(min_release) is not int or not 1 <= min_release <= MAX_RELEASE:
+        # Python refuses to write out an integer of thousands of digits.
+        is_long = isinstance(min_release, int) and abs(min_release) > MAX_RELEASE
+        found = "one with more digits" if is_long else f"{min_release!r:.80}"
+        raise InvalidInputError(f"min_release: expected {_RELEASE_FORM}, found {found}")
+    return min_release
+
+
+def parsed_release(text: str) -> int | None:
+    """Return the release that a text of digits states; None for any other text."""
+    release = int(text) if _RELEASE.fullmatch(text) else 0
+    return release if 1 <= release <= MAX_RELEASE else None
 
 
 def checked_trust(trust: object) -> Trust | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -64,7 +66,12 @@ def _check_entry(path: str, mode: int | None, expected: set[str], directories: s
 
 
 def check_permissions(root: Path, paths: set[str]) -> Iterator[Problem]:
-    """Find files, and directories on the way to them, that users other than the owner may write."""
+    """Yield the files and directories that users other than the owner may write.
+
+    Args:
+        root: The bundle root.
+        paths: The files, as paths below the root; the directories above them, and the root, are looked at as well.
+    """
     for path in [".", *sorted(paths | parents(paths))]:
         mode = mode_of(root / path)
         if mode is not None and not stat.S_ISLNK(mode) and mode & _OTHERS_MAY_WRITE:

@@ -16,19 +16,20 @@ from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME, Manifest
 from thoth_models.errors import BundleNotFoundError, ManifestError, Problem, VerificationError
-from thoth_models.process.environment import checked_digest, checked_trust, usable_cores
+from thoth_models.process.environment import checked_digest, checked_release, checked_trust, usable_cores
 from thoth_models.process.task import call_within
 from thoth_models.verification.configurations import check_all_configurations, check_configurations
 from thoth_models.verification.contents import check_contents, map_contents, read_compared, unread
 from thoth_models.verification.entries import check_permissions, check_tree
 from thoth_models.verification.regular_file import NotRegularError, RegularFile
+from thoth_models.verification.release import check_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from thoth_models.bundle.golden import Golden
     from thoth_models.bundle.manifest import BuiltModel, Model, Variant
-    from thoth_models.process.environment import Trust
+    from thoth_models.process.environment import BundlePlace, Trust
     from thoth_models.verification.signatures.signature_file import SignatureCheck
 
 _MAX_INDEX_SIZE = 64 * 1024 * 1024
@@ -116,21 +117,31 @@ class VerifiedVariant:
         self.golden = golden
 
 
+def open_place(place: BundlePlace) -> OpenBundle:
+    """Open the bundle at a place, with everything that the place asks of it; see :func:`open_bundle`."""
+    return open_bundle(place.path, expect_digest=place.expect_digest, min_release=place.min_release, trust=place.trust)
+
+
 def open_bundle(
-    root: str | os.PathLike[str], *, expect_digest: str | None = None, trust: Trust | None = None
+    root: str | os.PathLike[str],
+    *,
+    expect_digest: str | None = None,
+    min_release: int | None = None,
+    trust: Trust | None = None,
 ) -> OpenBundle:
     """Read the manifest of the bundle at ``root`` and check it against the checksum list.
 
     Args:
         root: The bundle directory.
         expect_digest: The bundle digest, which is compared before the manifest is parsed; None accepts any.
+        min_release: The lowest release that is accepted; None accepts any, and a bundle without one.
         trust: Who must have signed the bundle, which is verified before the manifest is parsed; None for no check.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
         ManifestError: The manifest is malformed.
-        VerificationError: It is another bundle than the expected one, it was not signed as it must be, or the manifest
-            and the checksum list disagree.
+        VerificationError: It is another bundle than the expected one, it was not signed as it must be, it is an older
+            release than is accepted, or the manifest and the checksum list disagree.
         EnvironmentFault: The trust settings cannot be used.
     """
     path = _absolute(root)
@@ -139,6 +150,7 @@ def open_bundle(
     manifest = Manifest.from_bytes(data)
     if signature is not None:
         signature.check_files(manifest)
+    check_release(path, manifest, min_release)
     if problems := list(_check_checksums(path, manifest)):
         raise VerificationError(str(path), problems)
     return OpenBundle(root=path, manifest=manifest, bundle_digest=digest)
@@ -201,11 +213,12 @@ def _parse_golden(data: bytes, built: BuiltModel, model: Model) -> Golden:
         raise ManifestError(f"{place}: {error}") from error
 
 
-def verify(
+def verify(  # noqa: PLR0913 - keyword arguments with defaults
     root: str | os.PathLike[str],
     *,
     strict: bool = False,
     expect_digest: str | None = None,
+    min_release: int | None = None,
     trust: Trust | str | os.PathLike[str] | None = None,
     timeout: float = 3600.0,
 ) -> VerificationReport:
@@ -216,25 +229,31 @@ def verify(
         strict: Treat entries that users other than the owner may write as errors, not as warnings; and compare the
             digest of the whole of each file over 64 MiB as well, on one core, not only the digests of its parts.
         expect_digest: The bundle digest, which is compared before anything else is read; None accepts any.
+        min_release: The lowest release that is accepted; None accepts any, and a bundle without one.
         trust: A file or directory with the public keys and certificates of which one must have signed the bundle. None
             for no check: variables such as ``THOTH_TRUST`` are for what loads models, and for commands.
         timeout: Seconds until :class:`LoadTimeout`, for everything together. An hour is enough for 100 GB at 30 MB/s.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
-        InvalidInputError: ``expect_digest`` is not a sha256, or ``trust`` not a path.
+        InvalidInputError: ``expect_digest`` is not a sha256, ``min_release`` not a release, or ``trust`` not a path.
         VerificationError: There are differences; has each of them, with what was expected and what was found.
         LoadTimeout: The deadline passed, as on storage that stopped answering; has the stacks of all threads.
         EnvironmentFault: The keys and certificates cannot be read, or the extra ``signing`` is not installed.
     """
     expected = None if expect_digest is None else checked_digest(expect_digest)
+    lowest = None if min_release is None else checked_release(min_release)
     signers = checked_trust(trust)
     what = f"verifying {os.fspath(root)}"
-    return call_within(timeout, what, "comparing files", lambda: _verify(root, expected, signers, strict=strict))
+
+    def check() -> VerificationReport:
+        return _verify(root, expected, lowest, signers, strict=strict)
+
+    return call_within(timeout, what, "comparing files", check)
 
 
 def _verify(
-    root: str | os.PathLike[str], expect_digest: str | None, trust: Trust | None, *, strict: bool
+    root: str | os.PathLike[str], expect_digest: str | None, lowest: int | None, trust: Trust | None, *, strict: bool
 ) -> VerificationReport:
     started = time.monotonic()
     path = _absolute(root)
@@ -249,6 +268,7 @@ def _verify(
         raise VerificationError(str(path), [problem]) from error
     if signature is not None:
         signature.check_files(manifest)
+    check_release(path, manifest, lowest)
     problems = list(_check_checksums(path, manifest))
     problems += check_tree(path, "", {*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME})
     in_the_way = {problem.path for problem in problems}

@@ -13,6 +13,7 @@ from thoth_models_builder.bundle.compose_manifest import compose as compose_mani
 from thoth_models_builder.bundle.describe import ModelFacts
 from thoth_models_builder.errors import AlternateError
 from thoth_models_builder.spec.lockfile import LockedFile, LockedModel, locked_sources
+from thoth_models_builder.spec.models_yaml import BundleSpec
 from thoth_models_builder.spec.plan import PlannedModel
 
 # --- the manifest ---
@@ -67,7 +68,7 @@ def compose(
     models: dict[str, dict[str, Any]], spaces: dict[str, str], dimensions: dict[str, int] | None = None
 ) -> Manifest:
     planned = planned_models(models, dimensions or {})
-    return compose_manifest("test-bundle", "a", planned, inputs(planned, spaces))
+    return compose_manifest(BundleSpec(name="test-bundle", default="a"), planned, inputs(planned, spaces))
 
 
 def alternate(name: str, space: str) -> dict[str, Any]:
@@ -93,8 +94,9 @@ def test_a_manifest_says_what_was_specified_locked_and_found() -> None:
 
 def test_what_is_not_built_is_neither_default_nor_alternate() -> None:
     planned = planned_models({"a": {}, "b": alternate("a", "accept")}, {})[1:]
-    manifest = compose_manifest("test-bundle", "a", planned, inputs(planned, {"b": "some"}))
-    assert manifest.default is None
+    bundle = BundleSpec(name="test-bundle", default="a", release=7)
+    manifest = compose_manifest(bundle, planned, inputs(planned, {"b": "some"}))
+    assert (manifest.default, manifest.release) == (None, 7)
     assert manifest.models["b"].alternates == ()
 
 

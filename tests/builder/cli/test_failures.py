@@ -18,7 +18,8 @@ from thoth_models_builder.errors import (
     WrongContentError,
 )
 
-KINDS = error_kinds(BuildError, "thoth_models_builder")
+KINDS = error_kinds(BuildError, "thoth_models_builder.errors")
+"""Those of other modules do not leave their package."""
 
 
 def test_all_errors_are_found() -> None:

@@ -294,6 +294,7 @@ def test_a_verification(capsys: pytest.CaptureFixture[str]) -> None:
         output="/b",
         bundle_digest="a" * 64,
         set_digest="b" * 64,
+        release=7,
         files=12,
         bytes=34_567,
         warnings=("[w]",),
@@ -306,6 +307,7 @@ def test_a_verification(capsys: pytest.CaptureFixture[str]) -> None:
         "/b: 12 files, 34,567 bytes verified in 0.50 s",
         f"bundle digest {'a' * 64}",
         f"set digest    {'b' * 64}",
+        "release       7",
     ]
     progress.show_check(dataclasses.replace(report, signed_by="the certificate of CN=[acme]"))
     assert capsys.readouterr().out.splitlines()[-1] == "signed by     the certificate of CN=[acme]"

@@ -17,11 +17,13 @@ from tests.support.bundles import make_writable
 from tests.support.checkpoints import split, with_tokenizer
 from tests.support.compiled import ALL, LOW, path_of_children, project_of
 from tests.support.projects import Project, environment_of_children, snapshot
+from tests.support.signing import make_key
 from tests.support.tiny_models import MIXED_TEXTS
 from thoth_models import load_embedding
 from thoth_models.bundle.accuracy import Gate
 from thoth_models.bundle.canonical_json import canonical_json
 from thoth_models.bundle.golden import Golden
+from thoth_models.process.environment import Trust
 from thoth_models.verification.report_file import read_report, report_path
 from thoth_models.verification.verify import open_bundle, verify
 from thoth_models_builder.bundle import derivation
@@ -29,6 +31,8 @@ from thoth_models_builder.bundle.derivation import FP32_COSINE, Derived
 from thoth_models_builder.errors import AccuracyError, CompileError, CompilerUnavailableError, UnsupportedModelError
 from thoth_models_builder.pipeline import compiler_process as compiling
 from thoth_models_builder.pipeline import prepare_model as gathering
+from thoth_models_builder.pipeline.signing.attest import AttestOptions, attest
+from thoth_models_builder.pipeline.signing.check_attestations import check_attestations
 from thoth_models_builder.spec.compile_job import PLAIN_ARITHMETIC
 from thoth_models_builder.storage.store import Store
 
@@ -81,6 +85,23 @@ def report_of(project: Project) -> Report:
     assert note is None
     assert report is not None
     return report
+
+
+@pytest.mark.signing
+def test_what_was_compiled_is_attested(compiled: tuple[Project, BuildReport], tmp_path: Path) -> None:
+    """The cache key of a real compilation follows from the statement, and each part of the toolchain has a digest."""
+    project, key = compiled[0], make_key(tmp_path)
+    options = AttestOptions(
+        bundle=project.output,
+        file=project.file,
+        lock=project.lock_file,
+        builder_id="https://ci.example.org",
+        key=key.file,
+        output=tmp_path / "attestations",
+    )
+    assert attest(options).without_digest == ()
+    found = check_attestations(verify(project.output), Trust(path=key.public_file), tmp_path / "attestations")
+    assert len(found) == 3
 
 
 def test_every_variant_is_shipped_with_its_gate_and_what_was_measured(compiled: tuple[Project, BuildReport]) -> None:

@@ -86,6 +86,7 @@ def test_labels_say_what_is_in_the_image(manifest: Manifest) -> None:
         "thoth-models.model.other.origin": found["thoth-models.model.other.origin"],
     }
     assert found["thoth-models.model.mini.origin"].endswith("@1110a243fdf4706b3f48f1d95db1a4f5529b4d41")
+    assert labels(replace(manifest, release=7), ONE, TWO, Created(), {}) == {**found, "thoth-models.release": "7"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.support.images import two_models
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.oci.compose import Base, Composed, Plan, compose
 from thoth_models_builder.oci.image_config import Created, labels
-from thoth_models_builder.oci.layers import bundle_layers, signature_layer
+from thoth_models_builder.oci.layers import bundle_layers, layer_beside
 from thoth_models_builder.oci.modelpack import make_config, make_manifest
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def test_layers_are_those_of_the_image(place: Path) -> None:
 
 
 def test_a_signature_is_a_small_file_beside_the_model(place: Path) -> None:
-    layer = signature_layer(b"{}", root="/models", mtime=0)
+    layer = layer_beside("signature", b"{}", ".sig", root="/models", mtime=0)
     config, manifest = make_manifests(two_models(place / "b"), layer)
     (descriptor,) = json.loads(manifest)["layers"]
     assert descriptor["mediaType"] == "application/vnd.cncf.model.weight.config.v1.tar"

@@ -109,7 +109,7 @@ def test_a_file_in_the_place_of_the_report_is_kept(project: Project) -> None:
     assert notes.read_text(encoding="utf-8") == "my own"
 
 
-def test_a_signature_of_the_bundle_before_is_named(project: Project) -> None:
+def test_signature_and_attestations_of_the_bundle_before_are_named(project: Project) -> None:
     write_files(project.root / "model", model_files("mini"))
     project.specify({"mini": {"sources": [DIRECTORY]}})
     project.lock()
@@ -122,6 +122,12 @@ def test_a_signature_of_the_bundle_before_is_named(project: Project) -> None:
     project.build()
     assert project.watcher.notes[-1].startswith(f"{signature} is that of the bundle before: `thoth-bundle sign`")
     assert signature.read_bytes() == b"a signature"
+    attestations = project.output.with_name(f"{project.output.name}.intoto.jsonl")
+    attestations.write_bytes(b"attestations")
+    project.specify({"mini": {"sources": [DIRECTORY], "aliases": ["tiny"]}})
+    project.build()
+    assert project.watcher.notes[-1].startswith(f"{attestations} is that of the bundle before: `thoth-bundle attest`")
+    assert attestations.read_bytes() == b"attestations"
 
 
 def test_the_same_bytes_from_another_source_are_the_same_bundle(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.support.attesting import BUILDER_ID, Attestable
 from tests.support.bundles import flip_bit, invented_model, make_bundle, make_writable
 from tests.support.images import (
     GZIP_LAYER,
@@ -29,7 +30,10 @@ from tests.support.images import (
 from tests.support.imaging import Quiet, files, make
 from tests.support.registry_server import needs
 from tests.support.signing import make_key, sign_bundle
+from thoth_models.bundle.digest import Digest
 from thoth_models.errors import BundleNotFoundError, VerificationError
+from thoth_models.process.environment import Trust
+from thoth_models.verification.signatures.signature import Signature
 from thoth_models.verification.verify import verify
 from thoth_models_builder.errors import (
     ImageNotFoundError,
@@ -39,6 +43,9 @@ from thoth_models_builder.errors import (
     UsageError,
 )
 from thoth_models_builder.pipeline import image as imaging
+from thoth_models_builder.pipeline.signing.attest import AttestOptions, attest
+from thoth_models_builder.pipeline.signing.check_attestations import check_attestations
+from thoth_models_builder.trust.attestations.statement import Attestation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +155,49 @@ def test_the_signature_of_another_bundle_is_not_packed(place: Path, bundle: Path
         make(bundle, f"oci:{place}/layout")
     path.write_bytes(b"a user's own")
     with pytest.raises(UsageError, match=r"bundle\.sig: expected the signature of the bundle or no file"):
+        make(bundle, f"oci:{place}/layout")
+    assert not (place / "layout").exists()
+
+
+# --- the attestations ---
+
+
+@pytest.mark.signing
+@pytest.mark.parametrize("format_", ["image", "modelpack"])
+def test_attestations_are_beside_the_bundle_in_a_layer_of_their_own(place: Path, format_: str) -> None:
+    Attestable(place).write()
+    bundle, key, layout = place / "bundle", make_key(place), f"oci:{place}/layout"
+    sign_bundle(bundle, key)
+    before = make(bundle, layout, format=format_)
+    attest(
+        AttestOptions(
+            bundle=bundle, file=place / "models.yaml", lock=place / "models.lock", builder_id=BUILDER_ID, key=key.file
+        )
+    )
+    report = make(bundle, layout, format=format_)
+    assert [layer.name for layer in report.layers] == [*(layer.name for layer in before.layers), "attestations"]
+    assert [layer.is_reused for layer in report.layers] == [True] * len(before.layers) + [False]
+    tree = place / "tree"
+    for layer in report.layers:
+        with tarfile.open(place / "layout" / "blobs" / "sha256" / layer.digest) as archive:
+            archive.extractall(tree, filter="tar")
+    assert (tree / "models.intoto.jsonl").read_bytes() == (place / "bundle.intoto.jsonl").read_bytes()
+    found = check_attestations(verify(tree / "models", trust=key.public_file), Trust(path=key.public_file))
+    assert len(found) == 3
+    make_writable(tree)
+
+
+@pytest.mark.hostile
+def test_attestations_of_another_bundle_are_not_packed(place: Path, bundle: Path) -> None:
+    path = place / "bundle.intoto.jsonl"
+    statement = Attestation("x", Digest.of(b"another"), "https://example.org/scan", {}).to_bytes()
+    path.write_bytes(Signature(payload=statement, signature=b"made").to_bytes())
+    with pytest.raises(
+        UsageError, match=r"bundle\.intoto\.jsonl: expected attestations of the bundle .*, found one of"
+    ):
+        make(bundle, f"oci:{place}/layout")
+    path.write_bytes(b"a user's own\n")
+    with pytest.raises(UsageError, match=r"bundle\.intoto\.jsonl: expected the attestations of the bundle or no file"):
         make(bundle, f"oci:{place}/layout")
     assert not (place / "layout").exists()
 

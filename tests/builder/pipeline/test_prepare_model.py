@@ -21,6 +21,7 @@ from thoth_models_builder.pipeline import prepare_model
 from thoth_models_builder.pipeline.fetch import FetchContext
 from thoth_models_builder.pipeline.inputs import read_lock, read_spec
 from thoth_models_builder.pipeline.prepare_model import Compiling, Gathered, gather, is_compiled_now
+from thoth_models_builder.spec.models_yaml import BundleSpec
 from thoth_models_builder.spec.plan import plan_models
 from thoth_models_builder.storage.store import Store
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from thoth_models.verification.verify import VerificationReport
     from thoth_models_builder.spec.plan import PlannedModel
 
+BUNDLE = BundleSpec(name="test-bundle", default="mini")
 FIGURES = Accuracy(minimum_cosine=1.0, mean_cosine=1.0, largest_difference=0.0, neighbour_agreement=1.0)
 
 
@@ -211,7 +213,7 @@ def bundle_of(project: Project, model: PlannedModel) -> VerificationReport:
         made = derived(model, files=files, variants=model.spec.variants)
         accuracy = dict.fromkeys(model.spec.variants, FIGURES)
         gathered = part.gathered(replace(made, variants=tuple(made.variants), accuracy=accuracy), context.store)
-        manifest = compose("test-bundle", "mini", [model], {"mini": gathered.inputs})
+        manifest = compose(BUNDLE, [model], {"mini": gathered.inputs})
         places = {f"mini/{path}": place for path, place in gathered.places.items()}
         return replace(write_bundle(manifest, places.__getitem__, project.output), root=project.output)
 
@@ -235,7 +237,7 @@ def test_a_bundle_without_the_originals_is_kept_without_fetching_them(
     assert isinstance(part, Gathered)
     assert context.attempts == []
     assert set(part.origins.values()) == {"the bundle that was there"}
-    again = compose("test-bundle", "mini", [model], {"mini": part.inputs})
+    again = compose(BUNDLE, [model], {"mini": part.inputs})
     assert again.to_bytes() == previous.manifest.to_bytes()
     assert {f"mini/{path}" for path in part.places} == previous.manifest.files.keys()
 
@@ -252,7 +254,7 @@ def test_another_word_on_unit_length_is_not_kept(
         part = gather(model, previous, context, Submitted())  # type: ignore[arg-type]
     # Nothing is compiled again for it.
     assert isinstance(part, Gathered)
-    built = compose("test-bundle", "mini", [model], {"mini": part.inputs}).models["mini"].built
+    built = compose(BUNDLE, [model], {"mini": part.inputs}).models["mini"].built
     assert built is not None
     assert built.normalize is expected
 

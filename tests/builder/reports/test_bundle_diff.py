@@ -196,6 +196,14 @@ def test_another_default_is_told(places: tuple[Path, Path]) -> None:
     assert report.needs_reindex
 
 
+def test_another_release_is_told(tmp_path: Path) -> None:
+    manifests = [make_bundle(tmp_path / str(release), [two_variants()], release=release) for release in (None, 7, 8)]
+    for before, after, said in ((0, 1, ("none", "7")), (1, 2, ("7", "8")), (2, 1, ("8", "7"))):
+        report = diff(manifests[before], manifests[after])
+        assert report.changes == (Change(what="release", before=said[0], after=said[1]),)
+        assert not report.needs_reindex
+
+
 def test_an_alias_that_becomes_a_model_of_its_own(places: tuple[Path, Path]) -> None:
     report = compared(places, [two_variants(aliases=("x",))], [two_variants(), invented_model("x")])
     assert {model.name: model.verdict for model in report.models} == {"mini": "same vectors", "x": "new space"}

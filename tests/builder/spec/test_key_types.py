@@ -26,6 +26,20 @@ def finding(**keys: Any) -> str:
     return f"{only.path}: {only.message}".removeprefix("models.mini.")
 
 
+@pytest.mark.parametrize("value", ["'7'", "0", "-1", "7.0", "true", "null", "[7]", str(2**53), "9" * 400, "seven"])
+def test_a_release_is_a_number_that_is_larger_than_the_one_before(value: str) -> None:
+    head = "version: 1\nbundle: {name: a, default: mini"
+    models = "}\nmodels: {mini: {sources: [{directory: models/mini}], variants: [torch-fp32]}}\n"
+    spec = parse_spec(f"{head}, release: {2**53 - 1}{models}".encode(), "models.yaml")
+    assert spec.bundle.release == 2**53 - 1
+    assert parse_spec(f"{head}{models}".encode(), "models.yaml").bundle.release is None
+    with pytest.raises(SpecError) as caught:
+        parse_spec(f"{head}, release: {value}{models}".encode(), "models.yaml")
+    (only,) = caught.value.findings
+    assert (only.line, only.path) == (2, "bundle.release")
+    assert only.message.startswith(f"expected an integer from 1 to {2**53 - 1}, found ")
+
+
 def test_keys_that_are_not_written_say_nothing() -> None:
     plain = model()
     assert plain.source_settings() == {}

@@ -130,7 +130,7 @@ def test_verify(capsys: Capture, bundle: Path) -> None:
     assert main(["verify", "--strict", "--json"]) == 0
     found = report(capsys)
     assert found.keys() == {
-        *("ok", "root", "bundle_digest", "set_digest", "signed_by", "files", "bytes", "warnings", "seconds"),
+        *("ok", "root", "bundle_digest", "set_digest", "release", "signed_by", "files", "bytes", "warnings", "seconds"),
     }
     assert (found["ok"], found["files"], found["warnings"], found["signed_by"]) == (True, 14, [], None)
 

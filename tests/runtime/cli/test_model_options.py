@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 def test_the_model_that_is_asked_for_is_loaded(bundle: Path) -> None:
     parser = argparse.ArgumentParser(parents=[model_options()])
     options = parser.parse_args(["--model", "legacy", "--variant", "onnx-fp32", "--same-space"])
-    options.root, options.expect_digest = bundle, None
+    options.root, options.expect_digest, options.min_release = bundle, None, None
     info = load_as_asked(options).info
     assert (info.requested, info.model, info.variant) == ("legacy", "mini", "onnx-fp32")

@@ -39,12 +39,13 @@ from thoth_models import (
     load_embedding,
 )
 from thoth_models.loading import tasks
-from thoth_models.verification.verify import VerifiedVariant, open_bundle
+from thoth_models.verification.verify import VerifiedVariant, open_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from thoth_models.process.environment import BundlePlace
     from thoth_models.types import Backend
     from thoth_models.verification.verify import OpenBundle
 
@@ -94,11 +95,11 @@ def test_a_relative_root_is_made_absolute(
 ) -> None:
     roots: list[Path] = []
 
-    def record(root: Path, **options: Any) -> OpenBundle:
-        roots.append(root)
-        return open_bundle(root, **options)
+    def record(place: BundlePlace) -> OpenBundle:
+        roots.append(place.path)
+        return open_place(place)
 
-    monkeypatch.setattr(tasks, "open_bundle", record)
+    monkeypatch.setattr(tasks, "open_place", record)
     monkeypatch.chdir(bundle)
     load_embedding(root=".")
     monkeypatch.chdir(bundle.parent)
@@ -311,7 +312,7 @@ def test_a_backend_that_hangs_ends_at_the_deadline(bundle: Path, monkeypatch: py
 @pytest.mark.hostile
 def test_verification_that_hangs_ends_at_the_deadline_too(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(tasks, "open_bundle", lambda _, **_options: release.wait(60))
+    monkeypatch.setattr(tasks, "open_place", lambda _: release.wait(60))
     with pytest.raises(LoadTimeout, match=r"loading 'the default model' .* it was verifying the manifest"):
         load_embedding(root=bundle, timeout=0.2)
     release.set()

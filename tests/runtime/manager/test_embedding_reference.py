@@ -138,6 +138,16 @@ def test_the_settings_are_those_of_the_load(root: Path, backends: Backends) -> N
     assert backends.made == ["one/onnx-fp32"] * 2
 
 
+@pytest.mark.usefixtures("backends")
+def test_the_lowest_release_is_that_of_the_load(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "seven", [invented_model("one")], default="one", release=7)
+    embedding = sent(load_embedding(root=tmp_path / "seven", min_release=7))
+    (tmp_path / "seven").rename(tmp_path / "away")
+    make_bundle(tmp_path / "seven", [invented_model("one")], default="one", release=6)
+    with pytest.raises(VerificationError, match="expected release 7 or a later one, found release 6"):
+        embedding.encode("a")
+
+
 @pytest.mark.parametrize("of", [list, iter], ids=["list", "generator"])
 def test_variants_are_those_of_the_call_whatever_becomes_of_the_list(
     root: Path, backends: Backends, of: Callable[[list[str]], Any]

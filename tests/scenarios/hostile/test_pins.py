@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.bundles import FakeBackend, invented_model, make_bundle, put_backend, replace_manifest
-from thoth_models import EmbeddingManager, ManagerConfig, VerificationError, load_embedding, verify
+from tests.support.ways_in import COMMANDS, LIBRARY
+from thoth_models import ManagerConfig, VerificationError, load_embedding, verify
 from thoth_models.bundle import manifest as manifests
 from thoth_models.cli.main import main
-from thoth_models.compat.named_model import NamedModel
 from thoth_models.errors import EnvironmentFault, InvalidInputError
-from thoth_models.switching.choice import choose_embeddings
-from thoth_models.switching.sides import Hosted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,52 +58,21 @@ def another(tmp_path: Path) -> Path:
     return root
 
 
-def managed(root: Path, digest: str | None) -> None:
-    with EmbeddingManager(ManagerConfig(root=root, expect_digest=digest)) as manager:
-        manager.encode("text", model="mini")
-
-
-def named(root: Path, digest: str | None) -> None:
-    NamedModel("mini", ManagerConfig(root=root, expect_digest=digest)).manifest()
-
-
-def switched(root: Path, digest: str | None) -> None:
-    hosted = Hosted(make=lambda: pytest.fail("the hosted side was chosen"), identity="openai:other:8", dimension=8)
-    settings = ManagerConfig(root=root, expect_digest=digest)
-    choose_embeddings(index=None, hosted=hosted, local="mini", config=settings, environ={})
-
-
-LIBRARY: dict[str, Callable[[Path, str | None], object]] = {
-    "load_embedding": lambda root, digest: load_embedding(root=root, expect_digest=digest),
-    "EmbeddingManager": managed,
-    "NamedModel": named,
-    "choose_embeddings": switched,
-}
-COMMANDS = {
-    "verify": ["verify"],
-    "list": ["list"],
-    "doctor": ["doctor"],
-    "doctor --all": ["doctor", "--all"],
-    "doctor --quick": ["doctor", "--quick"],
-    "embed": ["embed", "--text", "text"],
-}
-
-
 @pytest.mark.hostile
 @pytest.mark.parametrize("call", LIBRARY.values(), ids=list(LIBRARY))
 def test_no_call_uses_another_bundle(
-    argument: str | None, deployed: Path, another: Path, call: Callable[[Path, str | None], object]
+    argument: str | None, deployed: Path, another: Path, call: Callable[..., object]
 ) -> None:
     expected = verify(deployed).bundle_digest
     with pytest.raises(VerificationError, match=f"pin: expected the bundle {expected}, found the bundle") as caught:
-        call(another, argument)
+        call(another, expect_digest=argument)
     assert [(problem.kind, problem.path) for problem in caught.value.problems] == [("pin", "manifest.json")]
-    call(deployed, argument)
+    call(deployed, expect_digest=argument)
 
 
 @pytest.mark.parametrize("call", LIBRARY.values(), ids=list(LIBRARY))
-def test_without_a_pin_any_bundle_is_used(another: Path, call: Callable[[Path, str | None], object]) -> None:
-    call(another, None)
+def test_without_a_pin_any_bundle_is_used(another: Path, call: Callable[..., object]) -> None:
+    call(another)
 
 
 @pytest.mark.hostile

@@ -106,6 +106,7 @@ def page_of(bundle: OpenBundle, old: OpenBundle | None, benchmarks: Path | None)
     return Page(
         name=bundle.manifest.name,
         default=bundle.manifest.default,
+        bundle_release=bundle.manifest.release,
         bundle_digest=bundle.bundle_digest.hex,
         set_digest=Digest.of(bundle.manifest.checksums()).hex,
         verification=_verification(bundle),

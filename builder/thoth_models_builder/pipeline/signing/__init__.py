@@ -1,1 +1,1 @@
-"""``sign``: the signature beside a bundle."""
+"""``sign`` and ``attest``: the signature and the attestations beside a bundle."""

@@ -83,9 +83,7 @@ def sign(options: SignOptions) -> SignReport:
     """
     bundle = open_bundle(options.bundle)
     path = options.output or signature_path(bundle.root)
-    place = path.resolve()
-    if place.is_relative_to(bundle.root):
-        raise UsageError(f"expected --signature outside of the bundle {bundle.root}, found {path}")
+    place = outside(bundle.root, path, "--signature")
     previous = _previous(place)
     statement = Statement.of(bundle.manifest)
     made, trust = None, None
@@ -100,11 +98,8 @@ def sign(options: SignOptions) -> SignReport:
     data = signed.signature.to_bytes()
     if len(data) > MAX_SIGNATURE:
         raise OutputError(f"{path}: expected at most {MAX_SIGNATURE} bytes, found {len(data)}")
-    try:
-        if data != previous:
-            replace_file(place, data)  # a symlink stays
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    if data != previous:
+        write_beside(path, data)
     if made is not None and trust is not None:
         _write_trust(trust, made)
     return SignReport(
@@ -155,7 +150,7 @@ def read_signature(bundle: VerificationReport) -> bytes | None:
         UsageError: Another file is there, the signature is about another bundle, or it cannot be read.
     """
     path = signature_path(bundle.root)
-    found = _read(
+    found = read_beside(
         path,
         lambda data: Statement.from_bytes(Signature.from_bytes(data).payload),
         expected="the signature of the bundle",
@@ -176,14 +171,44 @@ def _previous(path: Path) -> bytes | None:
     Raises:
         OutputError: Another file is in the place of the signature, or it cannot be read.
     """
-    found = _read(path, Signature.from_bytes, expected="an earlier signature", kind=OutputError)
+    found = read_beside(path, Signature.from_bytes, expected="an earlier signature", kind=OutputError)
     return None if found is None else found[0]
 
 
-def _read(path: Path, parse: Callable[[bytes], T], *, expected: str, kind: type[BuildError]) -> tuple[bytes, T] | None:
-    """Return the bytes of a file and what they mean; None if it does not exist. All else is an error of ``kind``."""
+def outside(root: Path, path: Path, option: str) -> Path:
+    """Return the place of a file that is written beside the bundle at ``root``, with symlinks followed.
+
+    Raises:
+        UsageError: It is in the bundle; ``option`` is what named it.
+    """
+    place = path.resolve()
+    if place.is_relative_to(root):
+        raise UsageError(f"expected {option} outside of the bundle {root}, found {path}")
+    return place
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Write a file beside a bundle, or replace it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     try:
-        data = read_small(path, MAX_SIGNATURE)
+        replace_file(path.resolve(), data)  # a symlink stays
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_beside(
+    path: Path, parse: Callable[[bytes], T], *, expected: str, kind: type[BuildError], maximum: int = MAX_SIGNATURE
+) -> tuple[bytes, T] | None:
+    """Return the bytes of a file beside a bundle and what they mean; None if it does not exist.
+
+    Raises:
+        BuildError: It is another file, or cannot be read; of ``kind``.
+    """
+    try:
+        data = read_small(path, maximum)
         return data, parse(data)
     except FileNotFoundError:
         return None

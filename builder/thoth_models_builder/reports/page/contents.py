@@ -110,6 +110,7 @@ class Page:
     Attributes:
         name: Name of the bundle.
         default: Name of its default model, or None.
+        bundle_release: Number of its release, or None.
         bundle_digest: sha256 of its manifest.
         set_digest: sha256 of its checksum list.
         verification: Whether it is intact.
@@ -124,6 +125,7 @@ class Page:
 
     name: str
     default: str | None
+    bundle_release: int | None
     bundle_digest: str
     set_digest: str
     verification: Verification

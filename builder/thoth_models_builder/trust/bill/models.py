@@ -15,13 +15,13 @@ from thoth_models_builder.spec.variants import GRAPH_NAME
 from thoth_models_builder.trust.bill.parts import (
     file_address,
     licences,
-    package_url,
     properties,
     references,
     sha256,
     supplier_of,
 )
 from thoth_models_builder.trust.bill.source_facts import source_prefix
+from thoth_models_builder.trust.package_urls import package_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -101,7 +101,7 @@ def model_component(model: Model, manifest: Manifest, facts: SourceFacts) -> Com
         publisher=None if supplier is None else supplier[0],
         hashes=[sha256(model_digest(files))],
         licenses=licences(built, facts.licence_text),
-        purl=package_url(built.origin),
+        purl=package_url(built.origin.kind, built.origin.id, built.origin.revision),
         external_references=references(built.origin),
         properties=properties({**declared, **_facts(built), "hash-of": f"the lines of SHA256SUMS for {model.name}/"}),
         components=[_file(path, content, model.name, built, pedigrees.get(path)) for path, content in files.items()],
@@ -217,6 +217,6 @@ def _origin(origin: Origin) -> Component:
         name=origin.id,
         type=ComponentType.MACHINE_LEARNING_MODEL,
         version=origin.revision,
-        purl=package_url(origin),
+        purl=package_url(origin.kind, origin.id, origin.revision),
         external_references=references(origin),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote
 
@@ -17,9 +16,9 @@ from cyclonedx.model import (
 )
 from cyclonedx.model.license import DisjunctiveLicense, LicenseAcknowledgement, LicenseExpression
 from cyclonedx.spdx import is_supported_id
-from packageurl import PackageURL
 
 from thoth_models_builder.spec.licences.names import licence_of
+from thoth_models_builder.trust.package_urls import WHEEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +33,6 @@ PREFIX: Final = "thoth-models"
 
 _HUB: Final = "https://huggingface.co"
 _INDEX: Final = "https://pypi.org/project"
-_WHEEL: Final = re.compile(r"\s*(?P<name>[^=\s]+)\s*==\s*(?P<version>\S+)\s*")
 
 
 def sha256(digest: Digest) -> HashType:
@@ -77,17 +75,6 @@ def licence_link(built: BuiltModel) -> str | None:
     return file_address(built.origin, link, how="blob")
 
 
-def package_url(origin: Origin) -> PackageURL | None:
-    """Return the package URL of an origin, by https://github.com/package-url/purl-spec; None if it has none."""
-    if origin.kind == "hub":
-        owner, _, name = origin.id.rpartition("/")
-        version = origin.revision
-        return PackageURL(type="huggingface", namespace=owner or None, name=name, version=version) if name else None
-    if origin.kind == "wheel" and (wheel := _WHEEL.fullmatch(origin.id)) is not None:
-        return PackageURL(type="pypi", name=wheel["name"], version=wheel["version"])
-    return None
-
-
 def supplier_of(origin: Origin) -> tuple[str, str] | None:
     """Return name and address of whom an origin belongs to, or None where it does not say that."""
     owner = origin.id.rpartition("/")[0] if origin.kind == "hub" else ""
@@ -107,7 +94,7 @@ def references(origin: Origin) -> Iterator[ExternalReference]:
         yield reference(ExternalReferenceType.DISTRIBUTION, f"{repository}{at}", "files at the commit of the lock")
         if (card := file_address(origin, "README.md", how="blob")) is not None:
             yield reference(ExternalReferenceType.MODEL_CARD, card, "model card of the publisher")
-    elif origin.kind == "wheel" and (wheel := _WHEEL.fullmatch(origin.id)) is not None:
+    elif origin.kind == "wheel" and (wheel := WHEEL.fullmatch(origin.id)) is not None:
         address = f"{_INDEX}/{quote(wheel['name'], safe='')}/{quote(wheel['version'], safe='')}/"
         yield reference(ExternalReferenceType.DISTRIBUTION, address, "wheel with the files")
 

@@ -38,7 +38,7 @@ MAX_CERTIFICATES: Final = 8
 
 _MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
-_STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 _PREDICATE_TYPE: Final = "https://model_signing/signature/v1.0"
 _METHOD: Final = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
 
@@ -68,7 +68,7 @@ class Statement(NamedTuple):
         ordered = sorted(self.files.items(), key=lambda item: item[0].split("/"))
         return canonical_json(
             {
-                "_type": _STATEMENT_TYPE,
+                "_type": STATEMENT_TYPE,
                 "subject": [{"name": self.name, "digest": {"sha256": _digest_of_all(dict(ordered)).hex}}],
                 "predicateType": _PREDICATE_TYPE,
                 "predicate": {
@@ -88,7 +88,7 @@ class Statement(NamedTuple):
             FormatError: It is not a statement about files with a sha256 each.
         """
         root = parse_json(data)
-        root["_type"].one_of(_STATEMENT_TYPE)
+        root["_type"].one_of(STATEMENT_TYPE)
         root["predicateType"].one_of(_PREDICATE_TYPE)
         (subject,) = root["subject"].items(maximum=1) or [root["subject"]]
         predicate = root["predicate"]

@@ -50,6 +50,7 @@ def test_sums_are_those_of_the_layers_and_models(place: Path) -> None:
     page = Page(
         name="b",
         default=None,
+        bundle_release=None,
         bundle_digest="0" * 64,
         set_digest="0" * 64,
         verification=Verification(files=0, bytes=0, problems=(), warnings=()),

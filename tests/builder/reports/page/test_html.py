@@ -76,6 +76,12 @@ def test_files_that_are_not_as_the_origin_has_them_are_listed_with_the_reasons(p
     assert text.count("Configured:") == 1
 
 
+def test_the_release_is_beside_what_it_is(place: Path) -> None:
+    page = page_of(open_bundle(place / "full"), None, None)
+    assert "Model bundle\n" in Elements(html.render(page).decode()).text
+    assert "Model bundle, release 7\n" in Elements(html.render(replace(page, bundle_release=7)).decode()).text
+
+
 @pytest.mark.hostile
 def test_characters_that_hide_or_turn_text_are_shown(place: Path) -> None:
     text = text_of(place, "hostile")

@@ -1,0 +1,1 @@
+"""Attestations of a bundle: what is stated about it, signed, and compared with what it is."""
