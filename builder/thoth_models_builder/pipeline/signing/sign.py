@@ -14,7 +14,7 @@ from thoth_models.verification.signatures.signature_file import signature_path
 from thoth_models.verification.verify import open_bundle
 from thoth_models_builder.errors import OutputError, UsageError
 from thoth_models_builder.reports.results import SignReport
-from thoth_models_builder.storage.files import replace_file
+from thoth_models_builder.storage.files import remove_leftovers, replace_file
 from thoth_models_builder.trust import signing
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def sign(options: SignOptions) -> SignReport:
     try:
         if data != previous:
             replace_file(place, data)  # a symlink stays
+        else:
+            remove_leftovers(place)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     return SignReport(
