@@ -92,6 +92,7 @@ def push(  # noqa: PLR0913 - each a choice of its own
             to_send = sum(blob.descriptor.size for blob in blobs if blob.outcome is None)
             with _transfer(watcher, f"push {target}", to_send) as advance:
                 await pusher.send(blobs, advance)
+            await pusher.confirm(blobs)
             await pusher.publish(contents)
             return pusher.report(contents, blobs)
 
