@@ -376,6 +376,12 @@ def fuzz(session: nox.Session) -> None:
         session.run("python", "-m", "tests.fuzz.run", name, seconds, str(Path(".nox") / "fuzz-corpus"))
 
 
+@nox.session(venv_backend="none", requires=["workspace"])
+def faults(session: nox.Session) -> None:
+    """Kill the commands that make a release at many moments, and run them again; after --: --points 500, --seed 1."""
+    run(session, "python", "-m", "tests.scenarios.faults.kill_points", *session.posargs)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure this project beside its peers; arguments after --: --quick, --compare OLD.json, --work DIRECTORY."""

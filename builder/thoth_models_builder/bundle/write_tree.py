@@ -169,7 +169,7 @@ def write_bundle(
         raise _cannot_write(output, error) from error
     finally:
         if tree is not None:
-            _remove_tree(tree)
+            _remove_rest(tree, output)
         if descriptor is not None:
             os.close(descriptor)
     return report
@@ -219,6 +219,14 @@ def _exchange(first: Path, second: Path) -> bool:
         return False
     flags = ctypes.c_uint(_RENAME_EXCHANGE)
     return bool(renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), flags) == 0)
+
+
+def _remove_rest(tree: Path, output: Path) -> None:
+    """Remove the work tree, or the bundle before, which has its name now."""
+    try:
+        _remove_tree(tree)
+    except OSError as error:
+        raise OutputError(f"{output}: expected to remove {tree} beside it, found: {error.strerror or error}") from error
 
 
 def _remove_tree(path: Path) -> None:

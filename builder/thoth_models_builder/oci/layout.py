@@ -294,7 +294,10 @@ def _partial(layout: Path) -> Iterator[tuple[int, Callable[[Digest], None]]]:
         yield descriptor, place
     finally:
         os.close(descriptor)
-        Path(name).unlink(missing_ok=True)
+        try:
+            Path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(layout, error) from error
 
 
 def _write(layout: Path, descriptor: int, data: bytes | memoryview) -> None:

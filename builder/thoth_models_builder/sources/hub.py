@@ -6,7 +6,6 @@ pinned commit; the cache of the Hub client, its locks and Xet are not used.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import logging
@@ -23,7 +22,7 @@ from thoth_models_builder.net.certificates import adopt_certificates, certificat
 from thoth_models_builder.net.proxies import refuse_malformed_proxies, server_address
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.redirects import refused_redirect
-from thoth_models_builder.net.retry import RetryableError, retried
+from thoth_models_builder.net.retry import RetryableError, retried, run_requests
 from thoth_models_builder.sources.http import Downloader
 from thoth_models_builder.sources.model_card import plain_license
 from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
@@ -190,7 +189,7 @@ class HubRepository:
                 raise RetryableError(str(error), is_unanswered=True) from error
 
         # An event loop for this one call: in the thread of _within(), which runs nothing else.
-        return asyncio.run(retried(attempt, self._limits, SourceError, SourceUnreachableError))
+        return run_requests(lambda: retried(attempt, self._limits, SourceError, SourceUnreachableError))
 
     def _metadata(self) -> tuple[Any, tuple[RemoteFile, ...]]:
         """Return huggingface_hub's ModelInfo, and the files of its commit."""
