@@ -71,30 +71,19 @@ _DESCRIPTORS: Final = {
     "sendfile": 0,
     "copy_file_range": 2,
 }
-_FORKS: Final = ("clone", "clone3", "fork", "vfork")
 _CREATING: Final = os.O_CREAT | os.O_TRUNC
 _CLONE_FILE: Final = 0x40049409  # the ioctl FICLONE
 
 MAKING: Final = frozenset({"open", "openat", "creat", "mkdir", "mkdirat"})
-SPACE: Final = (
-    MAKING | {"link", "linkat", "symlink", "symlinkat"} | {"write", "pwrite64", "writev", "sendfile", "copy_file_range"}
-)
+SPACE: Final = MAKING | {
+    *("link", "linkat", "symlink", "symlinkat"),
+    *("write", "pwrite64", "writev", "sendfile", "copy_file_range"),
+}
 """Calls that need space on the disk; those of MAKING, unless what they make is there."""
 SYNCS: Final = frozenset({"fsync", "fdatasync"})
 RENAMES: Final = frozenset({"rename", "renameat", "renameat2"})
 REMOVALS: Final = frozenset({"unlink", "unlinkat", "rmdir"})
-FORKS: Final = ("clone", "clone3", "fork", "vfork")
-_CREATING: Final = os.O_CREAT | os.O_TRUNC
-_CLONE_FILE: Final = 0x40049409  # the ioctl FICLONE
-
-SPACE: Final = frozenset(
-    {"open", "openat", "creat", "mkdir", "mkdirat", "link", "linkat", "symlink", "symlinkat"}
-    | {"write", "pwrite64", "writev", "sendfile", "copy_file_range"}
-)
-"""Calls that need space on the disk."""
-SYNCS: Final = frozenset({"fsync", "fdatasync"})
-RENAMES: Final = frozenset({"rename", "renameat", "renameat2"})
-FORKS: Final = frozenset(_FORKS)
+FORKS: Final = frozenset({"clone", "clone3", "fork", "vfork"})
 
 _NOTIFICATION: Final = struct.Struct("=QIIiIQ6Q")
 _ANSWER: Final = struct.Struct("=QqiI")
@@ -348,7 +337,7 @@ def _filter(also: list[str]) -> bytes:
     return b"".join([*code, go])
 
 
-_BY_NUMBER: Final = {_NUMBERS[name]: name for name in (*_AT, *_PATHS, *_DESCRIPTORS, *_FORKS) if name in _NUMBERS}
+_BY_NUMBER: Final = {_NUMBERS[name]: name for name in (*_AT, *_PATHS, *_DESCRIPTORS, *FORKS) if name in _NUMBERS}
 
 
 class _Program(ctypes.Structure):

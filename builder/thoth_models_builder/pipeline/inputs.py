@@ -103,6 +103,6 @@ def read_bounded(file: Path) -> bytes:
     data = b""
     with open_regular(file) as opened:
         # In pieces: one read of the largest size needs so much memory for a file of a few lines.
-        while len(data) <= _MAX_INPUT_SIZE and (piece := opened.read(_PIECE)):
+        while piece := opened.read(min(_PIECE, _MAX_INPUT_SIZE + 1 - len(data))):
             data += piece
     return data
