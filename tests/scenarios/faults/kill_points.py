@@ -122,12 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             points = all_points(workshop)
             count = (options.points + is_compiled) // 2
             print(f"{count} of {len(points)} points", flush=True)  # noqa: T201
-            for point in choose(points, count, options.seed):
+            for done, point in enumerate(choose(points, count, options.seed), 1):
                 try:
                     try_point(workshop, point)
                 except LOSSES as error:
                     failed += 1
                     print("\n".join([f"{point}: {error}", *getattr(error, "__notes__", [])]), flush=True)  # noqa: T201
+                if done % 50 == 0:
+                    print(f"{done} tried, {failed} failed, {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201
     seconds = time.monotonic() - started
     print(f"{options.points} points, {failed} failed, {seconds:.0f} s")  # noqa: T201
     return 1 if failed else 0

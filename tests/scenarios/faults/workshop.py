@@ -122,6 +122,11 @@ class Workshop:
         """Run a stage; options are those of :meth:`tests.support.intercepted.Commands.run`."""
         return self.commands.run(*self.arguments(stage), **options)  # type: ignore[arg-type]
 
+    @property
+    def temporary(self) -> Path:
+        """Where TMPDIR says that temporary files go."""
+        return self.project.root.parent / "tmp"
+
     # --- states ---
 
     def _save(self, index: int) -> None:
@@ -129,6 +134,8 @@ class Workshop:
 
     def restore(self, stage: str) -> None:
         """Put the project into the state before a stage."""
+        for path in self.temporary.iterdir():
+            path.unlink()
         make_writable(self.project.root)
         shutil.rmtree(self.project.root)
         shutil.copytree(self.saved / str(STAGES.index(stage)), self.project.root, symlinks=True)
@@ -165,12 +172,16 @@ class Workshop:
         assert self.run("gc").code == 0
         left = {path for path in contents(self.project.root) if path.startswith(REMOVED_BY_GC)}
         assert left == set()
-        assert not any((self.project.root.parent / "tmp").iterdir())
+        left = {path.read_bytes() if path.is_file() else path for path in self.temporary.iterdir()}
+        assert left <= {b"", PROBE}
         assert not any((self.project.store / "scratch").glob("*"))
 
 
 REMOVED_BY_GC: Final = ("store/partial/", "store/scratch/", "store/records/.")
 """Where a killed process may leave what only gc removes."""
+
+PROBE: Final = b"blat"
+"""What Python writes into a file to find out where temporary files can be: killed just then, it leaves that file."""
 
 
 def below(files: dict[str, bytes], prefix: str) -> dict[str, bytes]:
