@@ -217,10 +217,21 @@ def temporary_directory() -> Iterator[Path]:
                     shutil.rmtree(leftover)
             finally:
                 os.close(descriptor)
-    with tempfile.TemporaryDirectory(prefix=_DIRECTORY_PREFIX) as name:
-        own = lock_directory(Path(name))
-        try:
-            yield Path(name)
-        finally:
-            if own is not None:
-                os.close(own)
+    with contextlib.ExitStack() as stack:
+        own = None
+        while own is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_DIRECTORY_PREFIX)))
+            own = _lock_existing(directory)
+        stack.callback(os.close, own)
+        yield directory
+
+
+def _lock_existing(directory: Path) -> int | None:
+    """Lock a new directory; None if another process took it for a leftover before that."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = lock_directory(directory)
+        if descriptor is not None and directory.exists():
+            return descriptor
+        if descriptor is not None:
+            os.close(descriptor)
+    return None

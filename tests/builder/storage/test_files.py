@@ -168,3 +168,23 @@ def test_directories_that_killed_processes_left_are_removed(tmp_path: Path, monk
         assert first.exists()
         assert not (tmp_path / "thoth-bundle-abcdefgh").exists()
     assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "thoth-bundle-aaaaaaaa"])
+
+
+def test_a_directory_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    real_lock = fcntl.flock
+    removed: list[Path] = []
+
+    def remove_first(file: Any, operation: int) -> None:
+        if not removed:
+            removed.extend(tmp_path.iterdir())
+            removed[0].rmdir()
+        real_lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    with temporary_directory() as directory:
+        assert directory.exists()
+        assert directory not in removed
+    assert list(tmp_path.iterdir()) == []

@@ -114,7 +114,7 @@ def test_a_lie_while_we_push_is_found_out(
     assert blobs(tmp_path / "back") == blobs(layout)
 
 
-def test_the_command_says_so(layout: Path, proxy: FaultyProxy, bundle: Path) -> None:
+def test_the_command_says_what_a_registry_lost(layout: Path, proxy: FaultyProxy, bundle: Path) -> None:
     proxy.faults = [Fault("PUT", UPLOAD, status(201))]
     finished = subprocess.run(
         [sys.executable, "-m", "thoth_models_builder", "image", str(bundle), f"--to=registry:{proxy.host}/acme/app:1"],
