@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from thoth_models.bundle.digest import Digest
+from thoth_models.errors import EnvironmentFault
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.net.body import cap_body, found_in_answer
 from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice, named_certificates
@@ -347,7 +348,10 @@ def _within(seconds: float, work: Callable[[], T], what: str) -> T:
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(run,), name="thoth-hub-metadata", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise EnvironmentFault(f"expected to start a thread for {what}, found {error}") from error
     thread.join(seconds)
     if not outcome:
         raise SourceUnreachableError(f"expected {what} within {seconds:g} s, found the server still answering")
