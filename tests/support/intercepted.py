@@ -30,7 +30,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tests.support.compiled import FAKE_SERVER, path_of_children
 from thoth_models_builder.compile.sandbox.system_calls import ALLOWED, CONDITIONAL, PRETENDED, REFUSED
@@ -397,27 +397,27 @@ def _ended(main: int) -> int:
     return status
 
 
-def _become(connection: socket.socket, request: dict[str, object]) -> None:
+def _become(connection: socket.socket, request: dict[str, Any]) -> None:
     """Make this process that of a command."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for descriptor, name in ((1, "out"), (2, "err")):
-        file = os.open(str(request[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)
         os.close(file)
     os.environ.clear()
-    os.environ.update(request["environment"])  # type: ignore[arg-type]
+    os.environ.update(request["environment"])
     tempfile.tempdir = None
     if request["clock"]:
-        now, now_ns, ahead = time.time, time.time_ns, float(str(request["clock"]))
+        now, now_ns, ahead = time.time, time.time_ns, request["clock"]
         time.time = lambda: now() + ahead
         time.time_ns = lambda: now_ns() + int(ahead * 1e9)
     if request["seen"]:
-        listener = _listen(request["also"])  # type: ignore[arg-type]
+        listener = _listen(request["also"])
         socket.send_fds(connection, [str(os.getpid()).encode()], [listener])
         os.close(listener)
     connection.close()
-    for name, value in request["limits"].items():  # type: ignore[attr-defined]
+    for name, value in request["limits"].items():
         used = 0
         if name == "RLIMIT_AS":
             used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()

@@ -172,8 +172,8 @@ class Workshop:
         assert self.run("gc").code == 0
         left = {path for path in contents(self.project.root) if path.startswith(REMOVED_BY_GC)}
         assert left == set()
-        left = {path.read_bytes() if path.is_file() else path for path in self.temporary.iterdir()}
-        assert left <= {b"", PROBE}
+        temporary = {path.read_bytes() for path in self.temporary.iterdir()}  # a directory is an error
+        assert temporary <= {b"", PROBE}
         assert not any((self.project.store / "scratch").glob("*"))
 
 
