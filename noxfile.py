@@ -398,6 +398,12 @@ def audit(session: nox.Session) -> None:
         session.run("pip-audit", "--requirement", str(file), *options)
 
 
+@nox.session(venv_backend="none", requires=["workspace"])
+def faults(session: nox.Session) -> None:
+    """Kill the commands that make a release at many moments, and run them again; after --: --points 500, --seed 1."""
+    run(session, "python", "-m", "tests.scenarios.faults.kill_points", *session.posargs)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure this project beside its peers; arguments after --: --quick, --compare OLD.json, --work DIRECTORY."""

@@ -25,6 +25,7 @@ MARK = "pytest.mark.hostile"
 
 AREAS: Mapping[str, str] = {
     "tests/scenarios": "Another bundle, graphs and surroundings, through everything",
+    "tests/scenarios/faults": "Kills, failing disks, limits, lies and secrets, while a release is made",
     "tests/runtime/verification": "Files of a bundle",
     "tests/runtime/bundle": "Documents of a bundle",
     "tests/runtime/loading": "Loading a model",

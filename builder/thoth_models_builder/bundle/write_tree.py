@@ -24,7 +24,14 @@ from thoth_models.errors import ThothModelsError, VerificationError
 from thoth_models.verification.report_file import report_path
 from thoth_models.verification.verify import VerificationReport, verify
 from thoth_models_builder.errors import OutputError
-from thoth_models_builder.storage.files import FILE_MODE, clone_or_copy, link_or_copy, sync_directory
+from thoth_models_builder.storage.files import (
+    FILE_MODE,
+    clone_or_copy,
+    link_or_copy,
+    lock_directory,
+    remove_leftovers,
+    sync_directory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,11 +107,10 @@ def claim(output: Path, locks: Path) -> Iterator[None]:
             name = Digest.of(os.fsencode(output.parent.resolve() / output.name)).hex
             file = stack.enter_context((locks / name).open("a+b"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for temporary in _temporary_reports(output):
-                temporary.unlink(missing_ok=True)
+            remove_leftovers(report_path(output))
             for leftover in _leftovers(output):
                 # A build with another store may be writing it.
-                if (descriptor := _lock_tree(leftover)) is not None:
+                if (descriptor := lock_directory(leftover)) is not None:
                     stack.callback(os.close, descriptor)
                     _remove_tree(leftover)
         except BlockingIOError as error:
@@ -125,13 +131,6 @@ def _leftovers(output: Path) -> list[Path]:
             if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
                 found.append(path)
     return found
-
-
-def _temporary_reports(output: Path) -> list[Path]:
-    """Return the temporary files of builds of exactly this output that were killed while writing the report."""
-    name = report_path(output).name
-    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}", re.DOTALL)
-    return [path for path in output.parent.iterdir() if pattern.fullmatch(path.name) and not path.is_dir()]
 
 
 def write_bundle(
@@ -155,7 +154,7 @@ def write_bundle(
     try:
         # Beside the output: a rename within one directory is atomic, and needs no permission for the moved directory.
         tree = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}.", suffix=_WORK_SUFFIX))
-        descriptor = _lock_tree(tree)
+        descriptor = lock_directory(tree)
         tree.chmod(_WORK_MODE)
         for path in sorted(manifest.files):
             target = tree / path
@@ -170,23 +169,10 @@ def write_bundle(
         raise _cannot_write(output, error) from error
     finally:
         if tree is not None:
-            _remove_tree(tree)
+            _remove_rest(tree, output)
         if descriptor is not None:
             os.close(descriptor)
     return report
-
-
-def _lock_tree(tree: Path) -> int | None:
-    """Lock a work tree until the descriptor is closed, or its process ends; None if another process has the lock."""
-    descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError:
-        pass  # a file system without locks
-    return descriptor
 
 
 def _cannot_write(output: Path, error: OSError) -> OutputError:
@@ -233,6 +219,14 @@ def _exchange(first: Path, second: Path) -> bool:
         return False
     flags = ctypes.c_uint(_RENAME_EXCHANGE)
     return bool(renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), flags) == 0)
+
+
+def _remove_rest(tree: Path, output: Path) -> None:
+    """Remove the work tree, or the bundle before, which has its name now."""
+    try:
+        _remove_tree(tree)
+    except OSError as error:
+        raise OutputError(f"{output}: expected to remove {tree} beside it, found: {error.strerror or error}") from error
 
 
 def _remove_tree(path: Path) -> None:

@@ -104,6 +104,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (LayoutError, "remove the layout, and make it again with `thoth-bundle image`"),
     (EngineUnavailableError, "`--to docker-archive:FILE` needs no engine, and `docker load` takes the file elsewhere"),
     (EngineError, "check `docker info`, and the log of the engine"),
+    (MemoryError, "allow the process more memory; what was done so far is kept"),
     (OSError, "check that this user may use the file or directory, and that its disk has space"),
 )
 

@@ -12,10 +12,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from thoth_models.errors import EnvironmentFault
 from thoth_models_builder.errors import BuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from thoth_models_builder.net.limits import RetryLimits
 
@@ -45,6 +46,21 @@ class StallError(RetryableError):
 
 class RepeatError(RetryableError):
     """The same request has to be sent once more, without a pause; the first time does not count as a failure."""
+
+
+def run_requests(work: Callable[[], Coroutine[object, object, _T]]) -> _T:
+    """Run a coroutine in an event loop of its own, and return its result.
+
+    Raises:
+        EnvironmentFault: There can be no event loop, such as with the largest number of open files.
+    """
+    runner = asyncio.Runner()
+    try:
+        runner.get_loop()
+    except OSError as error:
+        raise EnvironmentFault(f"expected to make an event loop for requests, found: {error.strerror}") from error
+    with runner:
+        return runner.run(work())
 
 
 async def retried(

@@ -35,7 +35,7 @@ from thoth_models_builder.oci.layout_files import (
     write_blob,
     write_index,
 )
-from thoth_models_builder.storage.files import FILE_MODE, link_or_copy, open_regular
+from thoth_models_builder.storage.files import FILE_MODE, link_or_copy, open_regular, remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -79,6 +79,8 @@ def _lock(layout: Path, descriptor: int) -> None:
 
 def _remove_leftovers(layout: Path) -> None:
     try:
+        for name in ("oci-layout", "index.json"):
+            remove_leftovers(layout / name)
         for leftover in layout.glob(f"{_PARTIAL}*"):
             if leftover.is_dir() and not leftover.is_symlink():
                 shutil.rmtree(leftover)
@@ -292,7 +294,10 @@ def _partial(layout: Path) -> Iterator[tuple[int, Callable[[Digest], None]]]:
         yield descriptor, place
     finally:
         os.close(descriptor)
-        Path(name).unlink(missing_ok=True)
+        try:
+            Path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(layout, error) from error
 
 
 def _write(layout: Path, descriptor: int, data: bytes | memoryview) -> None:

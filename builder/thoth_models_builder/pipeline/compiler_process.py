@@ -265,7 +265,7 @@ class Compiler:
                 pending.end_step(event.step, now)
                 progress.end_step(event.job, event.step, event.seconds)
             case "failed":
-                refusal, log = pending.place / REFUSAL_NAME, self._logs(pending, [event.step])
+                refusal, log = pending.place / REFUSAL_NAME, self._logs(pending, [event.step]) or _end_of(self._log)
                 reason = (
                     f"expected the compiler's step {event.step!r} to succeed, found {cause_of(log)}{event.reason}{log}"
                 )

@@ -41,7 +41,7 @@ from thoth_models_builder.pipeline.signing.check_attestations import packed_atte
 from thoth_models_builder.pipeline.signing.sign import read_signature
 from thoth_models_builder.reports.results import ImageLayerReport, ImageManifestReport, ImageReport
 from thoth_models_builder.storage.disk_space import Need, require_space
-from thoth_models_builder.storage.files import open_regular, replace_file
+from thoth_models_builder.storage.files import open_regular, replace_file, temporary_directory
 from thoth_models_builder.trust.attestations.attestation_file import ATTESTATIONS_SUFFIX
 from thoth_models_builder.trust.sbom import ImageContent, require_extra
 
@@ -282,10 +282,20 @@ def _claim(targets: Sequence[Destination], stack: contextlib.ExitStack) -> Path 
     """Claim every layout to be written, and return the first; a temporary one if only registries need a layout."""
     layouts = [Path(target.place) for target in targets if target.kind == "oci"]
     if not layouts and any(target.kind == "registry" for target in targets):
-        layouts = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thoth-bundle-"))) / "layout"]
+        layouts = [_temporary(stack) / "layout"]
     for layout in layouts:
         stack.enter_context(claim(layout))
     return layouts[0] if layouts else None
+
+
+def _temporary(stack: contextlib.ExitStack) -> Path:
+    try:
+        return stack.enter_context(temporary_directory())
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename or tempfile.gettempdir()}: expected a directory for temporary files, "
+            f"found {error.strerror or error}"
+        ) from error
 
 
 def _announce(run: Run, known: Mapping[Digest, Digest]) -> None:
@@ -330,11 +340,7 @@ def _open_base(options: ImageOptions, run: Run, stack: contextlib.ExitStack) -> 
     if len(sources) == 1 and sources[0].kind == "oci":
         layout = Path(sources[0].place)
         return Base(images=tuple(read_bases(layout, options.platforms)), layout=layout)
-    directory = (
-        Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thoth-bundle-")))
-        if run.work is None
-        else stack.enter_context(workspace(run.work))
-    )
+    directory = _temporary(stack) if run.work is None else stack.enter_context(workspace(run.work))
     layouts = [_fetch_base(source, directory / f"base-{index}", options, run) for index, source in enumerate(sources)]
     if len(layouts) == 1:
         images = read_bases(layouts[0], options.platforms)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MAX_INPUT_SIZE = 64 * 1024 * 1024
 """Maximum bytes to read of a specification or lock; the parsers refuse longer ones."""
+_PIECE = 1024 * 1024
 
 
 def schema() -> str:
@@ -99,5 +100,9 @@ def read_bounded(file: Path) -> bytes:
     Raises:
         OSError: The file does not exist, cannot be read, or is not a regular file.
     """
+    data = b""
     with open_regular(file) as opened:
-        return opened.read(_MAX_INPUT_SIZE + 1)
+        # In pieces: one read of the largest size needs so much memory for a file of a few lines.
+        while piece := opened.read(min(_PIECE, _MAX_INPUT_SIZE + 1 - len(data))):
+            data += piece
+    return data

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from thoth_models_builder.errors import ImageReferenceError, RegistryUnreachableError
+from thoth_models_builder.net.retry import run_requests
 from thoth_models_builder.oci.layout_files import prepare_layout, write_index
 from thoth_models_builder.oci.references import Reference
 from thoth_models_builder.registry.limits import Limits
@@ -92,6 +93,7 @@ def push(  # noqa: PLR0913 - each a choice of its own
             to_send = sum(blob.descriptor.size for blob in blobs if blob.outcome is None)
             with _transfer(watcher, f"push {target}", to_send) as advance:
                 await pusher.send(blobs, advance)
+            await pusher.confirm(blobs)
             await pusher.publish(contents)
             return pusher.report(contents, blobs)
 
@@ -161,7 +163,7 @@ def _run(work: Callable[[asyncio.Timeout], Coroutine[object, object, _T]], deadl
             return await work(clock)
 
     try:
-        return asyncio.run(bounded())
+        return run_requests(bounded)
     except TimeoutError as error:
         elapsed = time.monotonic() - started
         raise RegistryUnreachableError(

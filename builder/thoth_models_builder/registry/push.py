@@ -1,4 +1,9 @@
-"""Push an image layout to a registry: only missing blobs, each compared with its digest, and the tag last."""
+"""Push an image layout to a registry: only missing blobs, each compared with its digest, and the tag last.
+
+What a registry says is compared with what it says when it is asked again: before the tag, each blob that it took is
+there with its length, and behind the tag is the manifest, byte for byte. A registry that lies always, and to those who
+push alone, is found out by those who pull, who compare each byte.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from urllib.parse import quote
 
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.errors import ImageReferenceError, LayoutError, RegistryError
+from thoth_models_builder.net.retry import RetryableError
 from thoth_models_builder.oci.descriptors import INDEXES, Descriptor, check_media_type, children, parse_document, unique
 from thoth_models_builder.oci.layout_files import blob_path, read_document, read_index
 from thoth_models_builder.registry.limits import together
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from thoth_models_builder.oci.references import Reference
-    from thoth_models_builder.registry.session import Session
+    from thoth_models_builder.registry.session import Response, Session
 
 Outcome = Literal["sent", "present", "mounted"]
 
@@ -176,6 +182,14 @@ class Pusher:
         """Send the missing blobs; ``advance`` is called with the number of bytes as they are sent."""
         await self._each([blob for blob in blobs if blob.outcome is None], lambda blob: self._send_one(blob, advance))
 
+    async def confirm(self, blobs: Sequence[_Blob]) -> None:
+        """Check that the registry has the blobs that it took, each with its length.
+
+        Raises:
+            RegistryError: It has not.
+        """
+        await self._each([blob for blob in blobs if blob.outcome != "present"], self._confirm_one)
+
     async def publish(self, contents: Contents) -> None:
         """Upload manifests and indexes, the reference last, and compare the digest that the registry has of each."""
         for descriptor, data in contents.documents:
@@ -217,11 +231,12 @@ class Pusher:
     async def _find_one(self, blob: _Blob) -> None:
         digest = blob.descriptor.digest
         async with self.session.exchange("HEAD", self._path(f"blobs/sha256:{digest}")) as response:
-            if response.status_code == _OK:
+            # One of another length is sent again, and looked at again then.
+            if response.status_code == _OK and not _other_length(response, blob.descriptor):
                 blob.outcome = "present"
                 return
             # A server behind a redirect may not answer HEAD as a registry does; the blob is then sent.
-            if response.status_code != _NOT_FOUND and not response.history:
+            if response.status_code not in {_OK, _NOT_FOUND} and not response.history:
                 raise await self.session.refusal(response, f"to learn whether it has blob {digest.short}")
         for repository in self.mount_from:
             await self._abandon(blob)
@@ -279,6 +294,21 @@ class Pusher:
                 raise await self.session.refusal(response, f"{what} to be accepted with 201")
             self._compare(response.headers.get("Docker-Content-Digest"), descriptor.digest, what)
 
+    async def _confirm_one(self, blob: _Blob) -> None:
+        what = f"blob {blob.descriptor.digest.short}"
+        async with self.session.exchange("HEAD", self._path(f"blobs/sha256:{blob.descriptor.digest}")) as response:
+            if response.history:
+                return  # as in _find_one
+            if response.status_code == _NOT_FOUND:
+                # Another attempt, because some registries need a moment.
+                raise RetryableError(f"{self.session.registry}: expected it to have {what}, which it took, found none")
+            if response.status_code != _OK:
+                raise await self.session.refusal(response, f"it to have {what}, which it took")
+            if (found := _other_length(response, blob.descriptor)) is not None:
+                raise RegistryError(
+                    f"{self.session.registry}: {what}: expected {blob.descriptor.size} bytes, found {found}"
+                )
+
     async def _put_document(self, descriptor: Descriptor, data: bytes, name: str) -> None:
         path = self._path(f"manifests/{name}")
         what = f"manifest {name}"
@@ -287,19 +317,23 @@ class Pusher:
         ) as response:
             if response.status_code not in {_OK, _CREATED, _ACCEPTED}:
                 raise await self.session.refusal(response, f"{what} to be accepted with 201")
-            stated = response.headers.get("Docker-Content-Digest")
-        if stated is None:
-            # The header is optional; without it, the manifest is read back.
-            headers = {"Accept": descriptor.media_type}
-            async with self.session.exchange("GET", path, headers=headers) as response:
-                if response.status_code != _OK:
-                    raise await self.session.refusal(response, f"{what}, which it accepted")
-                stated = f"sha256:{Digest.of(await self.session.read(response, descriptor.size))}"
-        self._compare(stated, descriptor.digest, what)
+            self._compare(response.headers.get("Docker-Content-Digest"), descriptor.digest, what)
+        # The header is optional, and says what was sent. What others get is read back.
+        async with self.session.exchange("GET", path, headers={"Accept": descriptor.media_type}) as response:
+            if response.status_code != _OK:
+                raise await self.session.refusal(response, f"{what}, which it accepted")
+            found = f"sha256:{Digest.of(await self.session.read(response, descriptor.size))}"
+        self._compare(found, descriptor.digest, what)
 
     def _compare(self, stated: str | None, digest: Digest, what: str) -> None:
         if stated is not None and stated != f"sha256:{digest}":
             raise RegistryError(f"{self.session.registry}: {what}: expected sha256:{digest}, found {stated!r:.100}")
+
+
+def _other_length(response: Response, descriptor: Descriptor) -> str | None:
+    """Return the length that an answer states, if it is another one than that of the blob."""
+    stated: str | None = response.headers.get("Content-Length")
+    return None if response.history or stated in {None, str(descriptor.size)} else stated
 
 
 async def _pieces(path: Path, descriptor: Descriptor, sent: Callable[[int], None]) -> AsyncIterator[bytes]:

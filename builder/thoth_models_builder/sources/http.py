@@ -26,7 +26,14 @@ from thoth_models_builder.net.certificates import (
 )
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.redirects import refused_redirect
-from thoth_models_builder.net.retry import RepeatError, RetryableError, StallDetector, retried, retry_after
+from thoth_models_builder.net.retry import (
+    RepeatError,
+    RetryableError,
+    StallDetector,
+    retried,
+    retry_after,
+    run_requests,
+)
 from thoth_models_builder.sources.source import Failure, RemoteFile
 
 if TYPE_CHECKING:
@@ -64,7 +71,7 @@ class Downloader:
         open_sink: Callable[[RemoteFile], AbstractContextManager[Sink]],
     ) -> list[Failure]:
         """Download each URL into the sink of its file, and return the failures."""
-        return asyncio.run(self._run(wanted, open_sink))
+        return run_requests(lambda: self._run(wanted, open_sink))
 
     def beginning(self, url: str, file: RemoteFile, size: int) -> bytes:
         """Return the first ``size`` bytes of a file, or all bytes of a shorter one.

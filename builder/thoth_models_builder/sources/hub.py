@@ -6,7 +6,6 @@ pinned commit; the cache of the Hub client, its locks and Xet are not used.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import logging
@@ -17,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from thoth_models.bundle.digest import Digest
+from thoth_models.errors import EnvironmentFault
 from thoth_models_builder.errors import SourceError, SourceUnreachableError
 from thoth_models_builder.net.body import cap_body, found_in_answer
 from thoth_models_builder.net.certificates import adopt_certificates, certificate_advice, named_certificates
 from thoth_models_builder.net.proxies import refuse_malformed_proxies, server_address
 from thoth_models_builder.net.redact import without_secrets
 from thoth_models_builder.net.redirects import refused_redirect
-from thoth_models_builder.net.retry import RetryableError, retried
+from thoth_models_builder.net.retry import RetryableError, retried, run_requests
 from thoth_models_builder.sources.http import Downloader
 from thoth_models_builder.sources.model_card import stated_license
 from thoth_models_builder.sources.source import Failure, Listing, RemoteFile, Sink
@@ -190,7 +190,7 @@ class HubRepository:
                 raise RetryableError(str(error), is_unanswered=True) from error
 
         # An event loop for this one call: in the thread of _within(), which runs nothing else.
-        return asyncio.run(retried(attempt, self._limits, SourceError, SourceUnreachableError))
+        return run_requests(lambda: retried(attempt, self._limits, SourceError, SourceUnreachableError))
 
     def _metadata(self) -> tuple[Any, tuple[RemoteFile, ...]]:
         """Return huggingface_hub's ModelInfo, and the files of its commit."""
@@ -348,7 +348,10 @@ def _within(seconds: float, work: Callable[[], T], what: str) -> T:
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(run,), name="thoth-hub-metadata", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise EnvironmentFault(f"expected to start a thread for {what}, found {error}") from error
     thread.join(seconds)
     if not outcome:
         raise SourceUnreachableError(f"expected {what} within {seconds:g} s, found the server still answering")

@@ -6,17 +6,24 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import stat
+import tempfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FILE_MODE = 0o444
 """Mode of every file in a bundle or in the store."""
+
+_RANDOM_BYTES = 8
+"""Length of the random part in the name of a temporary file, which has two digits for each byte."""
+
+_DIRECTORY_PREFIX = "thoth-bundle-"
 
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
 
@@ -57,13 +64,12 @@ def prepared(path: Path, data: bytes) -> Iterator[Path]:
     Raises:
         OSError: Not all of the data can be written.
     """
-    with _temporary(path) as temporary:
-        with temporary.open("xb") as file:
-            file.write(data)
-            with contextlib.suppress(FileNotFoundError):
-                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
-            file.flush()
-            os.fsync(file.fileno())
+    with _temporary(path) as (file, temporary):
+        file.write(data)
+        with contextlib.suppress(FileNotFoundError):
+            os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+        file.flush()
+        os.fsync(file.fileno())
         yield temporary
 
 
@@ -74,22 +80,65 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: The file cannot be written.
     """
-    with _temporary(path) as temporary:
-        # Buffered: an unbuffered write may write less than it was given, which is then no error.
-        with temporary.open("xb") as file:
-            yield file
+    with _temporary(path) as (file, temporary):
+        yield file
+        file.flush()
         temporary.replace(path)
 
 
 @contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """Name a file beside ``path``, and remove it at the end of the block if it is still there."""
-    # A random name, not the process id: two containers that share the directory may both be process 1.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def _temporary(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Open a locked file beside ``path``, and remove it at the end of the block if it is still there."""
+    remove_leftovers(path)
+    file = None
+    while file is None:
+        # A random name, not the process id: two containers that share the directory may both be process 1.
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM_BYTES)}")
+        try:
+            file = _open_locked(temporary)
+            if file is not None:
+                with file:
+                    yield file, temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _open_locked(temporary: Path) -> IO[bytes] | None:
+    """Create and lock a file: what is not locked was left by a killed process. None if another one has removed it."""
+    # Buffered: an unbuffered write may write less than it was given, which is then no error.
+    file = temporary.open("xb")
     try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:
+        return file  # a file system without locks, on which nothing is removed
+    if os.fstat(file.fileno()).st_nlink == 0:
+        file.close()
+        return None
+    return file
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files beside ``path`` that were left by processes which were killed while they replaced it.
+
+    Raises:
+        OSError: The directory cannot be read, or such a file not be removed.
+    """
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}", re.DOTALL)
+    for leftover in [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]:
+        # Other processes may be removing or renaming it.
+        with contextlib.suppress(FileNotFoundError):
+            status = leftover.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                continue
+            with open_regular(leftover) as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    continue  # another process is writing it, or locks do not work here
+                leftover.unlink()
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -134,3 +183,55 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def lock_directory(path: Path) -> int | None:
+    """Lock a directory until the descriptor is closed, or its process ends; None if another process has the lock."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        pass  # a file system without locks
+    return descriptor
+
+
+@contextlib.contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """Make a directory for the time of the block, where TMPDIR says; remove those that killed processes left there.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    place = Path(tempfile.gettempdir())
+    pattern = re.compile(rf"{_DIRECTORY_PREFIX}[a-z0-9_]{{8}}")
+    for leftover in [path for path in place.iterdir() if pattern.fullmatch(path.name)]:
+        # Another process may be at work in it or remove it, or locks do not work here: then it stays.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_uid == os.geteuid():
+                    shutil.rmtree(leftover)
+            finally:
+                os.close(descriptor)
+    with contextlib.ExitStack() as stack:
+        own = None
+        while own is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_DIRECTORY_PREFIX)))
+            own = _lock_existing(directory)
+        stack.callback(os.close, own)
+        yield directory
+
+
+def _lock_existing(directory: Path) -> int | None:
+    """Lock a new directory; None if another process took it for a leftover before that."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = lock_directory(directory)
+        if descriptor is not None and directory.exists():
+            return descriptor
+        if descriptor is not None:
+            os.close(descriptor)
+    return None

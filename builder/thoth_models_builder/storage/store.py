@@ -253,9 +253,12 @@ class Store:
         with self._open_in_use() as file:
             if not _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 raise StoreError(f"{self.root}: expected a store that is not in use, found one in use by a build")
-            candidates = [path for path in self._objects.glob("*/*") if path not in kept]
-            candidates += [*self._partial.iterdir(), *self._records.iterdir()]
-            removed = [(path, path.stat().st_size) for path in candidates if _last_use(path) <= before]
+            try:
+                candidates = [path for path in self._objects.glob("*/*") if path not in kept]
+                candidates += [*self._partial.iterdir(), *self._records.iterdir()]
+                removed = [(path, path.stat().st_size) for path in candidates if _last_use(path) <= before]
+            except OSError as error:
+                raise StoreError(f"{error.filename}: cannot be read: {error.strerror}") from error
             if not dry_run:
                 try:
                     for path, _ in removed:
@@ -263,7 +266,7 @@ class Store:
                     # The store is not in use, so these files were left by processes that were killed.
                     shutil.rmtree(self.scratch)
                 except OSError as error:
-                    raise StoreError(f"{error.filename}: cannot be removed: {error.strerror}") from error
+                    raise StoreError(f"{self.root}: {error.filename} cannot be removed: {error.strerror}") from error
         return Collected(files=len(removed), bytes=sum(size for _, size in removed))
 
 

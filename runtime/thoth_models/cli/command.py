@@ -73,6 +73,9 @@ def _guarded(run: Callable[[], int], report: Callable[[Exception], int], expecte
         return FAILED
     except expected as error:
         return report(error)
+    except MemoryError:
+        # Without a traceback: the place where the memory ended is not the one that used it.
+        return report(MemoryError("expected memory for the next step, found none left"))
     except Exception as error:  # noqa: BLE001 - the interpreter would exit with 1
         traceback.print_exc()
         return report(error)

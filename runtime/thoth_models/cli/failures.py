@@ -60,6 +60,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (BackendError, "`thoth-models doctor --all` checks every variant on this machine"),
     (EnvironmentFault, "`thoth-models doctor` shows the environment"),
     (ModelUnavailableError, "`thoth-models doctor --all` shows which models and variants can be used, and why not"),
+    (MemoryError, "allow the process more memory, or take a smaller variant"),
     (OSError, "check that this user may use the file or directory, and that its disk has space"),
 )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from thoth_models.errors import EnvironmentFault
 from thoth_models_builder.errors import BuildError
 from thoth_models_builder.net.limits import RetryLimits
 from thoth_models_builder.net.retry import (
@@ -17,6 +19,7 @@ from thoth_models_builder.net.retry import (
     StallError,
     retried,
     retry_after,
+    run_requests,
 )
 
 if TYPE_CHECKING:
@@ -168,3 +171,18 @@ def test_bytes_within_a_window_are_not_judged() -> None:
     detector = StallDetector(RetryLimits(stall_window=60.0), "model.onnx")
     for _ in range(100):
         detector.received(0)
+
+
+def test_without_file_descriptors_there_is_no_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> asyncio.AbstractEventLoop:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def work() -> int:
+        return 1
+
+    assert run_requests(work) == 1
+    monkeypatch.setattr(asyncio.events, "new_event_loop", fail)
+    with pytest.raises(
+        EnvironmentFault, match="expected to make an event loop for requests, found: Too many open files"
+    ):
+        run_requests(work)

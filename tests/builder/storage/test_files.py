@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import stat
-from typing import TYPE_CHECKING
+import tempfile
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.full_disk import LONG, little_space
-from thoth_models_builder.storage.files import FILE_MODE, clone_or_copy, replace_file, replacing
+from tests.support.objects import fail_with
+from thoth_models_builder.storage.files import (
+    FILE_MODE,
+    clone_or_copy,
+    remove_leftovers,
+    replace_file,
+    replacing,
+    temporary_directory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,3 +93,98 @@ def test_a_copy_is_read_only_and_has_all_of_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "target").stat().st_ino != (tmp_path / "source").stat().st_ino
     with pytest.raises(FileExistsError):
         clone_or_copy(tmp_path / "source", tmp_path / "target")
+
+
+# --- what killed processes left ---
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "models.lock"
+    left = tmp_path / ".models.lock.0123456789abcdef"
+    names = [".models.lock.swp", ".models.lock.0123456789abcdeg", ".models.lock.0123456789abcdef0"]
+    names += ["models.lock.0123456789abcdef", ".models.lock2.0123456789abcdef"]
+    others = [tmp_path / name for name in names]
+    directory = tmp_path / ".models.lock.aaaaaaaaaaaaaaaa"
+    directory.mkdir()
+    link = tmp_path / ".models.lock.bbbbbbbbbbbbbbbb"
+    link.symlink_to(others[0])
+    for one in (left, *others):
+        one.write_bytes(b"x")
+    replace_file(path, b"new")
+    assert not left.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others, directory, link])
+
+
+def test_what_a_writer_is_writing_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with replacing(path) as file:
+        file.write(b"whole")
+        file.flush()
+        remove_leftovers(path)
+        assert len(list(tmp_path.iterdir())) == 1
+    assert path.read_bytes() == b"whole"
+
+
+def test_a_file_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_lock = fcntl.flock
+    removed: list[Path] = []
+
+    def remove_first(file: Any, operation: int) -> None:
+        if not removed:
+            removed.extend(tmp_path.iterdir())
+            removed[0].unlink()
+        real_lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    replace_file(tmp_path / "file", b"whole")
+    assert len(removed) == 1
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
+
+
+def test_without_lock_support_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process is writing cannot be told from what one left."""
+    left = tmp_path / ".file.0123456789abcdef"
+    left.touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "thoth-bundle-12345678").mkdir()
+    monkeypatch.setattr(fcntl, "flock", fail_with(errno.ENOLCK))
+    replace_file(tmp_path / "file", b"whole")
+    with temporary_directory():
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [left.name, "file", "thoth-bundle-12345678"]
+
+
+def test_directories_that_killed_processes_left_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "thoth-bundle-abcdefgh" / "layout").mkdir(parents=True)
+    others = [tmp_path / name for name in ("thoth-bundle-mine", "thoth-bundle-abcdefgh2", "other")]
+    for other in others:
+        other.mkdir()
+    (tmp_path / "thoth-bundle-aaaaaaaa").symlink_to(others[0])
+    with temporary_directory() as first, temporary_directory() as second:
+        assert first != second
+        assert first.exists()
+        assert not (tmp_path / "thoth-bundle-abcdefgh").exists()
+    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "thoth-bundle-aaaaaaaa"])
+
+
+def test_a_directory_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    real_lock = fcntl.flock
+    removed: list[Path] = []
+
+    def remove_first(file: Any, operation: int) -> None:
+        if not removed:
+            removed.extend(tmp_path.iterdir())
+            removed[0].rmdir()
+        real_lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    with temporary_directory() as directory:
+        assert directory.exists()
+        assert directory not in removed
+    assert list(tmp_path.iterdir()) == []

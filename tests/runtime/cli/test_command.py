@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from thoth_models.cli.command import run_command
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -91,3 +93,18 @@ def test_what_libraries_print_goes_to_standard_error(
     done = run_python("-c", script, environment={"PYTHONUNBUFFERED": unbuffered})
     assert done.stdout == "result\nresult\n"
     assert done.stderr == "library\nbelow Python\n"
+
+
+def test_without_memory_there_is_a_message_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+
+    def run() -> int:
+        raise MemoryError
+
+    def report(error: Exception) -> int:
+        said.append(f"{type(error).__name__}: {error}")
+        return 4
+
+    assert run_command(run, report) == 4
+    assert said == ["MemoryError: expected memory for the next step, found none left"]
+    assert capsys.readouterr().err == ""

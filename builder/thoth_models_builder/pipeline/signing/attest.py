@@ -140,8 +140,7 @@ def attest(options: AttestOptions) -> AttestReport:
     if len(data) > MAX_ATTESTATIONS or len(signed) + len(others) > MAX_LINES:
         found = f"{len(data)} bytes in {len(signed) + len(others)}"
         raise OutputError(f"{path}: expected at most {MAX_ATTESTATIONS} bytes in {MAX_LINES} lines, found {found}")
-    if data != previous:
-        write_beside(path, data)
+    write_beside(path, data, previous)
     return AttestReport(
         output=str(path),
         bytes=len(data),

@@ -15,7 +15,7 @@ from thoth_models.verification.signatures.signature_file import signature_path
 from thoth_models.verification.verify import open_bundle
 from thoth_models_builder.errors import OutputError, UsageError
 from thoth_models_builder.reports.results import SignReport
-from thoth_models_builder.storage.files import replace_file
+from thoth_models_builder.storage.files import remove_leftovers, replace_file
 from thoth_models_builder.trust import keyless_signing, signing
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ def sign(options: SignOptions) -> SignReport:
     data = signed.signature.to_bytes()
     if len(data) > MAX_SIGNATURE:
         raise OutputError(f"{path}: expected at most {MAX_SIGNATURE} bytes, found {len(data)}")
-    if data != previous:
-        write_beside(path, data)
+    write_beside(path, data, previous)
     if made is not None and trust is not None:
         _write_trust(trust, made)
     return SignReport(
@@ -187,14 +186,18 @@ def outside(root: Path, path: Path, option: str) -> Path:
     return place
 
 
-def write_beside(path: Path, data: bytes) -> None:
-    """Write a file beside a bundle, or replace it.
+def write_beside(path: Path, data: bytes, previous: bytes | None) -> None:
+    """Write a file beside a bundle, or replace ``previous``, unless that has the same bytes.
 
     Raises:
         OutputError: It cannot be written.
     """
+    place = path.resolve()  # a symlink stays
     try:
-        replace_file(path.resolve(), data)  # a symlink stays
+        if data != previous:
+            replace_file(place, data)
+        else:
+            remove_leftovers(place)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
