@@ -245,5 +245,5 @@ def test_a_garbage_collection_that_does_not_end_is_waited_for_so_long(
 def test_gc_tells_what_it_cannot_remove(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     age(put(store))
     monkeypatch.setattr(Path, "unlink", fail_with(errno.EACCES))
-    with pytest.raises(StoreError, match="somewhere: cannot be removed: Permission denied"):
+    with pytest.raises(StoreError, match="store: somewhere cannot be removed: Permission denied"):
         store.gc([], unused_seconds=60)
