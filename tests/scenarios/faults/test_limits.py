@@ -47,7 +47,8 @@ def test_few_open_files(workshop: Workshop, stage: str) -> None:
     assert (done[0], done[-1]) == (False, True)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+# Not those that hash in threads: CPython waits for ever for a thread that has no memory to say that it runs.
+@pytest.mark.parametrize("stage", ["lock", "sign", "gc"])
 def test_little_memory(workshop: Workshop, stage: str) -> None:
     """Of address space, beyond what the process begins with; threads take 8 MiB each of it."""
     done = []
