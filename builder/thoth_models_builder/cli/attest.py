@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from thoth_models.cli.command import DONE, print_json
 from thoth_models_builder.cli import terminal
 from thoth_models_builder.cli.options import file_options, json_option, lock_path
-from thoth_models_builder.cli.sign import key_options
+from thoth_models_builder.cli.sign import keyless_of, signer_options
 from thoth_models_builder.pipeline.signing import attest
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def add_attest(commands: Commands) -> None:
     """Add ``attest``."""
     command = commands.add_parser(
         "attest",
-        parents=[json_option(), file_options(), key_options()],
+        parents=[json_option(), file_options(), signer_options()],
         help="sign statements about a bundle: provenance, measured accuracy, licences",
     )
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
@@ -68,6 +68,7 @@ def _attest(options: argparse.Namespace) -> int:
             key=options.key,
             certificate=options.certificate,
             chain=options.chain,
+            keyless=keyless_of(options),
             output=options.attestations_file,
         )
     )

@@ -21,22 +21,10 @@ def add_sign(commands: Commands) -> None:
     """Add ``sign``."""
     command = commands.add_parser(
         "sign",
-        parents=[json_option(), key_options(keyless=True)],
+        parents=[json_option(), signer_options()],
         help="sign a bundle with a key or an identity, in the OpenSSF model-signing format",
     )
     command.add_argument("root", type=Path, nargs="?", default=Path("bundle"), help="the bundle (default: bundle)")
-    command.add_argument(
-        "--identity-token",
-        type=Path,
-        metavar="FILE",
-        help="with --keyless: the identity token (default: that of the CI system)",
-    )
-    command.add_argument(
-        "--trust-config",
-        type=Path,
-        metavar="FILE",
-        help="with --keyless: services and trust root of a Sigstore instance (default: the public one)",
-    )
     command.add_argument(
         "--write-trust",
         type=Path,
@@ -52,12 +40,8 @@ def add_sign(commands: Commands) -> None:
     command.set_defaults(run=_sign)
 
 
-def key_options(*, keyless: bool = False) -> argparse.ArgumentParser:
-    """Return a parser of the options that say what is signed with, to be the parent of a command's parser.
-
-    Args:
-        keyless: Whether an identity can sign in place of a key.
-    """
+def signer_options() -> argparse.ArgumentParser:
+    """Return a parser of the options that say what is signed with, to be the parent of a command's parser."""
     options = argparse.ArgumentParser(add_help=False)
     how = options.add_mutually_exclusive_group(required=True)
     how.add_argument(
@@ -67,13 +51,12 @@ def key_options(*, keyless: bool = False) -> argparse.ArgumentParser:
         help="the private key as PEM, of the curve P-256, P-384 or P-521; "
         f"{sign.PASSWORD_VARIABLE} has the password of an encrypted one",
     )
-    if keyless:
-        how.add_argument(
-            "--keyless",
-            action="store_true",
-            help="sign as the identity of this CI job, or of --identity-token, with a certificate and a log of "
-            f"Sigstore; fails after {sign.SIGNING_DEADLINE:g} s",
-        )
+    how.add_argument(
+        "--keyless",
+        action="store_true",
+        help="sign as the identity of this CI job, or of --identity-token, with a certificate and a log of Sigstore; "
+        f"fails after {sign.SIGNING_DEADLINE:g} s",
+    )
     options.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of that key, as PEM")
     options.add_argument(
         "--chain",
@@ -83,7 +66,35 @@ def key_options(*, keyless: bool = False) -> argparse.ArgumentParser:
         metavar="FILE",
         help="certificates between that one and an authority, as PEM; repeat for several files",
     )
+    options.add_argument(
+        "--identity-token",
+        type=Path,
+        metavar="FILE",
+        help="with --keyless: the identity token (default: that of the CI system)",
+    )
+    options.add_argument(
+        "--trust-config",
+        type=Path,
+        metavar="FILE",
+        help="with --keyless: services and trust root of a Sigstore instance (default: the public one)",
+    )
     return options
+
+
+def keyless_of(options: argparse.Namespace, *, write_trust: Path | None = None) -> sign.KeylessOptions | None:
+    """Return how an identity signs; None to sign with a key.
+
+    Raises:
+        UsageError: There are options for an identity beside a key.
+    """
+    keyless = sign.KeylessOptions(
+        token=options.identity_token, trust_config=options.trust_config, write_trust=write_trust
+    )
+    if options.keyless:
+        return keyless
+    if keyless != sign.KeylessOptions():
+        raise UsageError("expected --keyless beside --identity-token, --trust-config and --write-trust, found --key")
+    return None
 
 
 def add_trust_options(command: argparse.ArgumentParser) -> None:
@@ -101,18 +112,13 @@ def add_trust_options(command: argparse.ArgumentParser) -> None:
 
 
 def _sign(options: argparse.Namespace) -> int:
-    keyless = sign.KeylessOptions(
-        token=options.identity_token, trust_config=options.trust_config, write_trust=options.write_trust
-    )
-    if not options.keyless and keyless != sign.KeylessOptions():
-        raise UsageError("expected --keyless beside --identity-token, --trust-config and --write-trust, found --key")
     report = sign.sign(
         sign.SignOptions(
             bundle=options.root,
             key=options.key,
-            keyless=keyless if options.keyless else None,
             certificate=options.certificate,
             chain=options.chain,
+            keyless=keyless_of(options, write_trust=options.write_trust),
             output=options.signature,
         )
     )

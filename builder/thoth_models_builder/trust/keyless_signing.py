@@ -23,8 +23,8 @@ from thoth_models_builder.net.redact import without_secrets
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thoth_models.verification.signatures.signature import Statement
     from thoth_models.verification.signatures.trust_store import Identity
+    from thoth_models_builder.trust.signing import SignableStatement
 
 SIGNING_DEADLINE: Final = 120.0
 """Seconds for all services together; the clients of the library have no deadline of their own for most of them."""
@@ -45,9 +45,14 @@ class KeylessSignature(NamedTuple):
     identity: Identity
     trusted_root: bytes
 
+    @property
+    def signer(self) -> str:
+        """Who signed, in words."""
+        return f"the identity {self.identity}"
+
 
 def sign_keyless(
-    statement: Statement,
+    statement: SignableStatement,
     token: Path | None = None,
     trust_config: Path | None = None,
     *,
@@ -86,7 +91,9 @@ def sign_keyless(
 
 
 class _Signing(Task[KeylessSignature]):
-    def __init__(self, statement: Statement, token: str | None, trust_config: str | None, deadline: float) -> None:
+    def __init__(
+        self, statement: SignableStatement, token: str | None, trust_config: str | None, deadline: float
+    ) -> None:
         super().__init__("signing", deadline)
         self._statement = statement
         self._token = token

@@ -57,6 +57,39 @@ def test_attest_and_verify(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len(json.loads(capsys.readouterr().out)["attested"]) == 3
 
 
+def test_as_an_identity(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sigstore")
+    from tests.support.sigstore_simulator import IDENTITY, ISSUER, Sigstore, serve
+
+    sigstore = Sigstore()
+    (place / "token").write_text(sigstore.token())
+    with serve(sigstore) as url:
+        (place / "sigstore.json").write_text(json.dumps(sigstore.trust_config(url)))
+        keyless = ["--keyless", "--identity-token", "token", "--trust-config", "sigstore.json"]
+        assert main(["sign", *keyless, "--write-trust", "trust"]) == 0
+        capsys.readouterr()
+        assert main(["attest", *keyless, "--builder-id", BUILDER_ID]) == 0
+    assert f"signed by the identity {IDENTITY} (issuer {ISSUER})\n" in capsys.readouterr().out
+    assert main(["verify", "--trust", "trust", "--attestations", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["attested"]) == 3
+    assert main(["verify", "--trust", "release.pub", "--attestations"]) == 1  # the identity is not trusted
+
+
+def test_an_identity_is_asked_for_nothing_if_a_statement_would_be_refused(place: Path) -> None:
+    pytest.importorskip("sigstore")
+    from tests.support.sigstore_simulator import Sigstore, serve
+
+    sigstore = Sigstore()
+    (place / "token").write_text(sigstore.token())
+    specification = place / "models.yaml"
+    specification.write_text(specification.read_text().replace('"release": 7', '"release": 8'))
+    with serve(sigstore) as url:
+        (place / "sigstore.json").write_text(json.dumps(sigstore.trust_config(url)))
+        keyless = ["--keyless", "--identity-token", "token", "--trust-config", "sigstore.json"]
+        assert main(["attest", *keyless, "--builder-id", BUILDER_ID]) == 2
+    assert sigstore.requests == []
+
+
 def test_verify_without_attestations(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--trust", "release.pub", "--attestations"]) == 1
     printed = capsys.readouterr().err.replace("\n", " ")

@@ -20,11 +20,10 @@ from thoth_models_builder.errors import CompilerUnavailableError, OutputError, U
 from thoth_models_builder.pipeline.inputs import read_lock_bytes, read_spec_bytes
 from thoth_models_builder.pipeline.inspect import sbom
 from thoth_models_builder.pipeline.signing.check_attestations import KINDS, compare
-from thoth_models_builder.pipeline.signing.sign import outside, read_beside, write_beside
+from thoth_models_builder.pipeline.signing.sign import SignerOptions, outside, read_beside, sign_statement, write_beside
 from thoth_models_builder.spec.lockfile import Lock
 from thoth_models_builder.spec.models_yaml import parse_spec
 from thoth_models_builder.spec.plan import plan_models
-from thoth_models_builder.trust import signing
 from thoth_models_builder.trust.attestations.accuracy import ACCURACY, accuracy_predicate, not_measured
 from thoth_models_builder.trust.attestations.attestation_file import (
     MAX_ATTESTATIONS,
@@ -46,7 +45,6 @@ from thoth_models_builder.trust.attestations.provenance import (
 from thoth_models_builder.trust.attestations.statement import Attestation, SignedStatement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
     from typing import Any
 
@@ -59,7 +57,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AttestOptions:
+class AttestOptions(SignerOptions):
     """Options of ``attest``.
 
     Attributes:
@@ -68,9 +66,6 @@ class AttestOptions:
         lock: The lock that it was built from.
         builder_id: URI of the platform that ran the build.
         invocation_id: What the platform calls the run, or None.
-        key: The private key.
-        certificate: Its certificate, or None to sign with the key alone.
-        chain: The certificates between that one and an authority.
         output: Where to write the attestations; None for the file beside the bundle.
     """
 
@@ -79,9 +74,6 @@ class AttestOptions:
     lock: Path
     builder_id: str
     invocation_id: str | None = None
-    key: Path
-    certificate: Path | None = None
-    chain: Sequence[Path] = ()
     output: Path | None = None
 
 
@@ -110,14 +102,15 @@ class AttestReport:
 
 
 def attest(options: AttestOptions) -> AttestReport:
-    """Write the attestations of a bundle, which stays as it is. The same input gives the same bytes.
+    """Write the attestations of a bundle, which stays as it is. With a key, the same input gives the same bytes.
 
     Raises:
         BundleError: The bundle is missing, or its manifest is malformed or changed.
         SpecError, LockError, LockOutOfDateError: The specification or the lock is wrong, or they disagree.
-        UsageError: The bundle was not built from them, or it was not measured; a key or certificate, or the id of the
-            builder, cannot be used; the attestations would be in the bundle; or an extra is not installed.
+        UsageError: The bundle was not built from them, or it was not measured; a key, certificate or token, or the id
+            of the builder, cannot be used; the attestations would be in the bundle; or an extra is not installed.
         OutputError: The attestations cannot be written, or another file is in their place.
+        SigningServiceError: A service failed that an identity signs with.
     """
     _check_uri(options.builder_id)
     bundle = open_bundle(options.bundle)
@@ -135,10 +128,13 @@ def attest(options: AttestOptions) -> AttestReport:
         ACCURACY: accuracy_predicate(bundle.manifest, report),
         LICENCES: json.loads(sbom(options.bundle)),
     }
-    signed = [_signed(options, bundle, kind, predicate, report) for kind, predicate in predicates.items()]
-    data = b"".join([*(one.signature.to_bytes() for one in signed), *(line + b"\n" for line in others)])
-    if len(data) > MAX_ATTESTATIONS or len(signed) + len(others) > MAX_LINES:
-        found = f"{len(data)} bytes in {len(signed) + len(others)}"
+    # All are compared first: an entry of a log cannot be taken back.
+    attestations = [_compared(options, bundle, kind, predicate, report) for kind, predicate in predicates.items()]
+    signed = [sign_statement(attestation, options) for attestation in attestations]
+    lines = [*(one.signature.to_bytes().rstrip(b"\n") for one in signed), *others]
+    data = b"".join(line + b"\n" for line in lines)
+    if len(data) > MAX_ATTESTATIONS or len(lines) > MAX_LINES:
+        found = f"{len(data)} bytes in {len(lines)}"
         raise OutputError(f"{path}: expected at most {MAX_ATTESTATIONS} bytes in {MAX_LINES} lines, found {found}")
     write_beside(path, data, previous)
     return AttestReport(
@@ -156,10 +152,10 @@ def attest(options: AttestOptions) -> AttestReport:
     )
 
 
-def _signed(
+def _compared(
     options: AttestOptions, bundle: OpenBundle, kind: str, predicate: object, report: Report | None
-) -> signing.Signed:
-    """Sign a statement, after it was compared with the bundle as ``verify --attestations`` does."""
+) -> Attestation:
+    """Return a statement that was compared with the bundle as ``verify --attestations`` does."""
     attestation = Attestation(bundle.manifest.name, bundle.bundle_digest, kind, predicate)
     try:
         found = compare(SignedStatement.from_bytes(attestation.to_bytes()), bundle.manifest, report)
@@ -173,7 +169,7 @@ def _signed(
             f"{KINDS[kind]}: expected {options.file} and {options.lock} that {bundle.root} was built from, "
             f"found {len(found)} differences: {shown}"
         )
-    return signing.sign(attestation, options.key, options.certificate, options.chain)
+    return attestation
 
 
 def _provenance(

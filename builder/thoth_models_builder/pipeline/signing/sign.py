@@ -17,6 +17,7 @@ from thoth_models_builder.errors import OutputError, UsageError
 from thoth_models_builder.reports.results import SignReport
 from thoth_models_builder.storage.files import remove_leftovers, replace_file
 from thoth_models_builder.trust import keyless_signing, signing
+from thoth_models_builder.trust.keyless_signing import KeylessSignature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from thoth_models.verification.verify import VerificationReport
     from thoth_models_builder.errors import BuildError
-    from thoth_models_builder.trust.keyless_signing import KeylessSignature
+    from thoth_models_builder.trust.signing import SignableStatement, Signed
 
 T = TypeVar("T")
 
@@ -52,23 +53,32 @@ class KeylessOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SignOptions:
-    """Options of ``sign``: a key, or an identity without one.
+class SignerOptions:
+    """What is signed with: a key, or an identity without one.
+
+    Attributes:
+        key: The private key; None to sign as an identity.
+        certificate: The certificate of the key, or None to sign with the key alone.
+        chain: The certificates between that one and an authority.
+        keyless: How an identity signs; None to sign with a key.
+    """
+
+    key: Path | None = None
+    certificate: Path | None = None
+    chain: Sequence[Path] = ()
+    keyless: KeylessOptions | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignOptions(SignerOptions):
+    """Options of ``sign``.
 
     Attributes:
         bundle: The bundle directory.
-        key: The private key; None to sign as an identity.
-        keyless: How an identity signs; None to sign with a key.
-        certificate: The certificate of the key, or None to sign with the key alone.
-        chain: The certificates between that one and an authority.
         output: Where to write the signature; None for the file beside the bundle that the runtime looks for.
     """
 
     bundle: Path
-    key: Path | None = None
-    keyless: KeylessOptions | None = None
-    certificate: Path | None = None
-    chain: Sequence[Path] = ()
     output: Path | None = None
 
 
@@ -85,22 +95,16 @@ def sign(options: SignOptions) -> SignReport:
     path = options.output or signature_path(bundle.root)
     place = outside(bundle.root, path, "--signature")
     previous = _previous(place)
-    statement = Statement.of(bundle.manifest)
-    made, trust = None, None
-    if options.keyless is not None:
-        trust = options.keyless.write_trust
-        made = _sign_keyless(statement, bundle.root, options, options.keyless)
-        signed = signing.Signed(signature=made.signature, signer=f"the identity {made.identity}")
-    elif options.key is not None:
-        signed = signing.sign(statement, options.key, options.certificate, options.chain)
-    else:
-        raise UsageError("expected a key or an identity to sign with, found neither")
+    trust = None if options.keyless is None else options.keyless.write_trust
+    if trust is not None:
+        _refuse_place_of_trust(trust, bundle.root)
+    signed = sign_statement(Statement.of(bundle.manifest), options)
     data = signed.signature.to_bytes()
     if len(data) > MAX_SIGNATURE:
         raise OutputError(f"{path}: expected at most {MAX_SIGNATURE} bytes, found {len(data)}")
     write_beside(path, data, previous)
-    if made is not None and trust is not None:
-        _write_trust(trust, made)
+    if trust is not None and isinstance(signed, KeylessSignature):
+        _write_trust(trust, signed)
     return SignReport(
         output=str(path),
         bytes=len(data),
@@ -112,17 +116,31 @@ def sign(options: SignOptions) -> SignReport:
     )
 
 
-def _sign_keyless(statement: Statement, root: Path, options: SignOptions, keyless: KeylessOptions) -> KeylessSignature:
-    """Sign as an identity, after everything that could be refused: an entry of the log cannot be taken back."""
-    if options.key is not None or options.certificate is not None or options.chain:
-        raise UsageError("expected no key and no certificate beside --keyless, found one")
-    if (place := keyless.write_trust) is not None:
-        if place.resolve().is_relative_to(root):
-            raise UsageError(f"expected --write-trust outside of the bundle {root}, found {place}")
-        for name in (IDENTITIES_NAME, TRUSTED_ROOT_NAME):
-            if (place / name).exists():
-                raise OutputError(f"{place / name}: expected no file, found one; what is trusted is not replaced")
-    return keyless_signing.sign_keyless(statement, keyless.token, keyless.trust_config)
+def sign_statement(statement: SignableStatement, options: SignerOptions) -> Signed | KeylessSignature:
+    """Sign a statement with a key, or as an identity.
+
+    An entry of a log cannot be taken back, so callers refuse everything else before.
+
+    Raises:
+        UsageError: A key, certificate, token or option cannot be used.
+        SigningServiceError: A service failed that an identity signs with.
+    """
+    keyless = options.keyless
+    if keyless is not None:
+        if options.key is not None or options.certificate is not None or options.chain:
+            raise UsageError("expected no key and no certificate beside --keyless, found one")
+        return keyless_signing.sign_keyless(statement, keyless.token, keyless.trust_config)
+    if options.key is None:
+        raise UsageError("expected a key or an identity to sign with, found neither")
+    return signing.sign(statement, options.key, options.certificate, options.chain)
+
+
+def _refuse_place_of_trust(place: Path, root: Path) -> None:
+    if place.resolve().is_relative_to(root):
+        raise UsageError(f"expected --write-trust outside of the bundle {root}, found {place}")
+    for name in (IDENTITIES_NAME, TRUSTED_ROOT_NAME):
+        if (place / name).exists():
+            raise OutputError(f"{place / name}: expected no file, found one; what is trusted is not replaced")
 
 
 def _write_trust(place: Path, made: KeylessSignature) -> None:
