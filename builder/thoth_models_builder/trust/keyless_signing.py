@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.hidden_characters import escaped
 from thoth_models.errors import LoadTimeout
 from thoth_models.process.task import Task
-from thoth_models.verification.regular_file import read_small
 from thoth_models.verification.signatures.keyless import verified_identity
 from thoth_models.verification.signatures.signature import Signature
-from thoth_models.verification.signatures.trust_store import MAX_TRUST_FILE, RefusedSignatureError
+from thoth_models.verification.signatures.trust_store import RefusedSignatureError
 from thoth_models_builder.errors import SigningServiceError, UsageError
 from thoth_models_builder.net.redact import without_secrets
+from thoth_models_builder.trust.signing import read_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,8 +150,6 @@ def _reason(error: Exception, token: str) -> str:
 
 def _read(path: Path, expected: str) -> str:
     try:
-        return read_small(path, MAX_TRUST_FILE).decode("ascii").strip()
-    except (FormatError, UnicodeDecodeError):
+        return read_input(path).decode("ascii").strip()
+    except UnicodeDecodeError:
         raise UsageError(f"{path}: expected {expected}, found another file") from None
-    except OSError as error:
-        raise UsageError(f"{path}: expected a readable file, found: {error.strerror or error}") from error

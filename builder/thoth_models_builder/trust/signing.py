@@ -107,7 +107,7 @@ def _load_key(path: Path) -> EllipticCurvePrivateKey:
 
     password = os.environ.get(PASSWORD_VARIABLE)
     expected = f"{path}: expected a private key as PEM"
-    data = _read(path)
+    data = read_input(path)
     try:
         key = load_pem_private_key(data, None)
     except TypeError:
@@ -129,12 +129,17 @@ def _load(path: Path) -> list[Certificate]:
     from cryptography import x509  # noqa: PLC0415
 
     try:
-        return x509.load_pem_x509_certificates(_read(path))
+        return x509.load_pem_x509_certificates(read_input(path))
     except ValueError as error:
         raise UsageError(f"{path}: expected certificates as PEM, found something else ({error})") from error
 
 
-def _read(path: Path) -> bytes:
+def read_input(path: Path) -> bytes:
+    """Return the bytes of a file that the user named to sign with.
+
+    Raises:
+        UsageError: It cannot be read, or is not a small regular file.
+    """
     try:
         return read_small(path, MAX_TRUST_FILE)
     except FormatError as error:

@@ -11,7 +11,6 @@ from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.hidden_characters import HIDDEN
 from thoth_models.verification.report_file import read_report
-from thoth_models.verification.signatures.signature import Signature
 from thoth_models.verification.verify import open_bundle
 from thoth_models_builder import __version__
 from thoth_models_builder.bundle.compiler_sources import sources_digest
@@ -29,7 +28,7 @@ from thoth_models_builder.trust.attestations.attestation_file import (
     MAX_ATTESTATIONS,
     MAX_LINES,
     attestations_path,
-    lines_of,
+    unverified_statements,
 )
 from thoth_models_builder.trust.attestations.distributions import distribution_digest
 from thoth_models_builder.trust.attestations.licences import LICENCES
@@ -228,12 +227,9 @@ def _previous(place: Path, bundle_digest: Digest) -> tuple[bytes | None, list[by
     """
 
     def others(data: bytes) -> list[bytes]:
-        statements = {
-            line: SignedStatement.from_bytes(Signature.from_bytes(line).payload) for line in lines_of(data).values()
-        }
         return [
             line
-            for line, statement in statements.items()
+            for line, statement in unverified_statements(data).items()
             if statement.predicate_type not in KINDS and bundle_digest in statement.subjects
         ]
 

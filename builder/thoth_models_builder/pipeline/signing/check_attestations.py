@@ -8,7 +8,6 @@ from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.errors import Problem, VerificationError
 from thoth_models.verification.regular_file import read_small
 from thoth_models.verification.report_file import read_report
-from thoth_models.verification.signatures.signature import Signature
 from thoth_models.verification.signatures.trust_store import read_trust_store
 from thoth_models_builder.bundle.derivation import cache_key
 from thoth_models_builder.errors import UsageError
@@ -18,13 +17,12 @@ from thoth_models_builder.trust.attestations.attestation_file import (
     MAX_ATTESTATIONS,
     Refused,
     attestations_path,
-    lines_of,
     read_attestations,
+    unverified_statements,
 )
 from thoth_models_builder.trust.attestations.compare_provenance import provenance_differences
 from thoth_models_builder.trust.attestations.licences import LICENCES, licence_differences
 from thoth_models_builder.trust.attestations.provenance import PROVENANCE
-from thoth_models_builder.trust.attestations.statement import SignedStatement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from thoth_models.process.environment import Trust
     from thoth_models.verification.verify import VerificationReport
     from thoth_models_builder.trust.attestations.differences import Difference
+    from thoth_models_builder.trust.attestations.statement import SignedStatement
 
 KINDS: Final = {PROVENANCE: "provenance", ACCURACY: "accuracy", LICENCES: "licences"}
 """What a bundle has to have, by the type of the predicate."""
@@ -121,9 +120,7 @@ def packed_attestations(bundle: VerificationReport) -> bytes | None:
     path = attestations_path(bundle.root)
     found = read_beside(
         path,
-        lambda data: [
-            SignedStatement.from_bytes(Signature.from_bytes(line).payload) for line in lines_of(data).values()
-        ],
+        unverified_statements,
         expected="the attestations of the bundle",
         kind=UsageError,
         maximum=MAX_ATTESTATIONS,
@@ -131,7 +128,7 @@ def packed_attestations(bundle: VerificationReport) -> bytes | None:
     if found is None:
         return None
     data, statements = found
-    for statement in statements:
+    for statement in statements.values():
         if bundle.bundle_digest not in statement.subjects:
             what = f"expected attestations of the bundle {bundle.bundle_digest}, found one of {statement.about}"
             raise UsageError(f"{path}: {what}")

@@ -75,6 +75,15 @@ def lines_of(data: bytes) -> dict[int, bytes]:
     return lines
 
 
+def unverified_statements(data: bytes) -> dict[bytes, SignedStatement]:
+    """Return what a file of attestations states, by line. Who signed is not looked at.
+
+    Raises:
+        FormatError: There are too many lines, or one of them is not a signed statement.
+    """
+    return {line: SignedStatement.from_bytes(Signature.from_bytes(line).payload) for line in lines_of(data).values()}
+
+
 def read_attestations(
     data: bytes, bundle_digest: Digest, store: TrustStore
 ) -> tuple[Sequence[Accepted], Sequence[Refused]]:
