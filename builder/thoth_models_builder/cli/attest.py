@@ -37,7 +37,7 @@ def add_attest(commands: Commands) -> None:
         "--attestations-file",
         type=Path,
         metavar="FILE",
-        help="where to write them (default: BUNDLE.intoto.jsonl beside the bundle, where they are looked for)",
+        help="where to write the statements (default: BUNDLE.intoto.jsonl beside the bundle, where `verify` looks)",
     )
     command.set_defaults(run=_attest)
 

@@ -122,7 +122,11 @@ def _parser() -> argparse.ArgumentParser:
         help="refuse a bundle of a lower release, or without one",
     )
     command.add_argument(
-        "--timeout", type=positive, default=3600.0, help="deadline of the command, in seconds (default: 3600)"
+        "--timeout",
+        type=positive,
+        default=inspect.VERIFY_SECONDS,
+        metavar="SECONDS",
+        help=f"deadline of comparing the files (default: {inspect.VERIFY_SECONDS:g})",
     )
     sign.add_trust_options(command)
     attest.add_attestation_options(command)
@@ -199,15 +203,15 @@ def _add_image(commands: Commands, as_json: argparse.ArgumentParser) -> None:
         "--trust",
         type=Path,
         metavar="PATH",
-        help="with --base: put the keys, certificates or identities in this file or directory into the image, which "
-        "requires their signature then",
+        help="with --base: put the keys, certificates or identities in this file or directory into the image, so that "
+        "it accepts only bundles that one of them signed",
     )
     command.add_argument("--name", metavar="NAME:TAG", help="in an engine or archive (default: the bundle's, latest)")
     command.add_argument(
         "--label", type=_label, action="append", default=[], metavar="KEY=VALUE", help="a label; repeat for several"
     )
     command.add_argument("--plain-http", action="store_true", help="use HTTP without TLS for every registry")
-    command.add_argument("--sbom", type=Path, metavar="FILE", help="also write the bill of materials of the image")
+    command.add_argument("--sbom", type=Path, metavar="FILE", help="write the bill of materials of the image there")
     command.set_defaults(run=_image)
 
 

@@ -35,7 +35,7 @@ def add_sign(commands: Commands) -> None:
         "--signature",
         type=Path,
         metavar="FILE",
-        help="where to write it (default: BUNDLE.sig beside the bundle, where it is looked for)",
+        help="where to write the signature (default: BUNDLE.sig beside the bundle, where it is looked for)",
     )
     command.set_defaults(run=_sign)
 
@@ -57,14 +57,14 @@ def signer_options() -> argparse.ArgumentParser:
         help="sign as the identity of this CI job, or of --identity-token, with a certificate and a log of Sigstore; "
         f"fails after {sign.SIGNING_DEADLINE:g} s",
     )
-    options.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of that key, as PEM")
+    options.add_argument("--certificate", type=Path, metavar="FILE", help="with --key: its certificate, as PEM")
     options.add_argument(
         "--chain",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="certificates between that one and an authority, as PEM; repeat for several files",
+        help="with --certificate: those between it and an authority, as PEM; repeat for several files",
     )
     options.add_argument(
         "--identity-token",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from thoth_models.bundle.digest import Digest
 from thoth_models.process.environment import Trust, stated_trust
 from thoth_models.verification.report_file import read_report
-from thoth_models.verification.verify import open_bundle
+from thoth_models.verification.verify import VERIFY_SECONDS, open_bundle
 from thoth_models.verification.verify import verify as verify_bundle
 from thoth_models_builder.errors import UsageError
 from thoth_models_builder.oci.layer_diff import STATES, LayerDiff, compare_layouts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from thoth_models_builder.reports.bundle_diff import BundleDiff
 
-__all__ = ["STATES", "LayerDiff", "compare_layers", "diff", "inspect", "sbom", "verify"]
+__all__ = ["STATES", "VERIFY_SECONDS", "LayerDiff", "compare_layers", "diff", "inspect", "sbom", "verify"]
 
 
 def verify(  # noqa: PLR0913 - keyword arguments with defaults
@@ -36,7 +36,7 @@ def verify(  # noqa: PLR0913 - keyword arguments with defaults
     signature: Path | None = None,
     attestations: bool = False,
     attestations_file: Path | None = None,
-    timeout: float = 3600.0,
+    timeout: float = VERIFY_SECONDS,
 ) -> CheckReport:
     """Verify a whole bundle with the code of the runtime.
 

@@ -23,7 +23,7 @@ from thoth_models.cli.list_models import list_models
 from thoth_models.cli.model_options import bundle_options, load_as_asked, model_options, place_of
 from thoth_models.cli.text_io import blocks, given, open_texts, replaced_at_end, write_jsonl
 from thoth_models.errors import FallbackWarning, InvalidInputError, Problem, VerificationError
-from thoth_models.verification.verify import verify
+from thoth_models.verification.verify import VERIFY_SECONDS, verify
 
 if TYPE_CHECKING:
     import argparse
@@ -80,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="files that users other than the owner may write are errors"
     )
     command.add_argument(
-        "--timeout", type=float, default=3600.0, help="deadline of the command, in seconds (default: 3600)"
+        "--timeout",
+        type=float,
+        default=VERIFY_SECONDS,
+        metavar="SECONDS",
+        help=f"deadline of the command (default: {VERIFY_SECONDS:g})",
     )
     command.set_defaults(run=_verify)
 
@@ -105,8 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--verify-timeout",
         type=float,
-        default=3600.0,
-        help="deadline of comparing the files of the bundle, in seconds (default: 3600)",
+        default=VERIFY_SECONDS,
+        metavar="SECONDS",
+        help=f"deadline of comparing the files of the bundle (default: {VERIFY_SECONDS:g})",
     )
     command.set_defaults(run=run_doctor)
 

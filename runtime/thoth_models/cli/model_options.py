@@ -51,7 +51,9 @@ def model_options() -> argparse.ArgumentParser:
     model.add_argument("--variant", action="append", help="a variant to accept; repeat in order of preference")
     model.add_argument("--same-space", action="store_true", help="refuse a fallback of another embedding space")
     model.add_argument("--expect-space", help="refuse any embedding space except this one")
-    model.add_argument("--timeout", type=float, default=60.0, help="deadline of loading, in seconds (default: 60)")
+    model.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="deadline of loading (default: 60)"
+    )
     return model
 
 

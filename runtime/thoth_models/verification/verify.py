@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _MAX_INDEX_SIZE = 64 * 1024 * 1024
 """Maximum size of a manifest or checksum list in bytes; a real one has a few kilobytes per model."""
 
+VERIFY_SECONDS: Final = 3600.0
+"""Default deadline of verifying a whole bundle: enough for 100 GB at 30 MB/s."""
+
 _SEAL: Final = object()
 
 
@@ -220,7 +223,7 @@ def verify(  # noqa: PLR0913 - keyword arguments with defaults
     expect_digest: str | None = None,
     min_release: int | None = None,
     trust: Trust | str | os.PathLike[str] | None = None,
-    timeout: float = 3600.0,
+    timeout: float = VERIFY_SECONDS,
 ) -> VerificationReport:
     """Check a whole bundle: manifest, checksum list, the content of every file, and that nothing else is there.
 
@@ -232,7 +235,7 @@ def verify(  # noqa: PLR0913 - keyword arguments with defaults
         min_release: The lowest release that is accepted; None accepts any, and a bundle without one.
         trust: A file or directory with the public keys and certificates of which one must have signed the bundle. None
             for no check: variables such as ``THOTH_TRUST`` are for what loads models, and for commands.
-        timeout: Seconds until :class:`LoadTimeout`, for everything together. An hour is enough for 100 GB at 30 MB/s.
+        timeout: Seconds until :class:`LoadTimeout`, for everything together.
 
     Raises:
         BundleNotFoundError: There is no directory at ``root``, or no manifest in it.
