@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from thoth_models.bundle.digest import Digest
 
 _BEGIN = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+KEY_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+"""Everything that x509.KeyUsage has to be given."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,7 @@ def make_certificate(
 
     key = make_key(directory, name, curve)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    usage = dict.fromkeys(
-        (
-            *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
-            *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
-        ),
-        False,
-    )
+    usage = dict.fromkeys(KEY_USAGES, False)
     usage |= {
         "key_cert_sign": is_authority and may_issue,
         "crl_sign": is_authority,

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.support.signing import KEY_USAGES
 from thoth_models.verification.signatures.signature import pre_authentication
 
 if TYPE_CHECKING:
@@ -40,10 +41,6 @@ _ISSUER_OID, _ISSUER_OID_BEFORE = "1.3.6.1.4.1.57264.1.8", "1.3.6.1.4.1.57264.1.
 _SCT_OID = "1.3.6.1.4.1.11129.2.4.2"
 _YEAR: Final = dt.timedelta(days=365)
 _SHA256_ECDSA = b"\x04\x03"
-_USAGES = (
-    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
-    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
-)
 
 
 def b64(data: bytes) -> str:
@@ -64,7 +61,7 @@ def _der(tag: int, data: bytes) -> bytes:
 
 
 def _usage(*names: str) -> x509.KeyUsage:
-    return x509.KeyUsage(**{name: name in names for name in _USAGES})
+    return x509.KeyUsage(**{name: name in names for name in KEY_USAGES})
 
 
 def _new_key() -> ec.EllipticCurvePrivateKey:

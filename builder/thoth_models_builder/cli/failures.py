@@ -53,10 +53,11 @@ EXIT_CODES: Final = {
 LOCK_AGAIN: Final = "run `thoth-bundle lock`, and review the lock as a diff"
 ADD_A_MIRROR: Final = "a mirror can be listed as a further source of the model: wheel or directory"
 BUILD_AGAIN: Final = "build it again with `thoth-bundle build`; if it is a copy, copy it again"
-SIGN: Final = "sign the bundle with `thoth-bundle sign`, or name the key that signed it with --trust"
+SIGN: Final = "sign the bundle with `thoth-bundle sign`, or name the key or identity that signed it with --trust"
 RELEASE: Final = "state `bundle.release` in models.yaml and build, or name a lower one with --min-release"
 ATTEST: Final = (
-    "attest the bundle with `thoth-bundle attest` where it is built, or name the key that signed with --trust"
+    "attest the bundle with `thoth-bundle attest` where it is built, "
+    "or name the key or identity that signed with --trust"
 )
 CHECK_NETWORK: Final = "check network, proxy, HF_ENDPOINT and HF_TOKEN; `-v` shows every attempt"
 INDEX_AGAIN: Final = "fill the index again with vectors of the new bundle, or keep the one that is in use"

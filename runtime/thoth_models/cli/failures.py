@@ -34,7 +34,9 @@ EXIT_CODES: Final = {
 }
 
 BUILD_AGAIN: Final = "build the bundle again with `thoth-bundle build`; if it is a copy, copy it again"
-NOT_SIGNED: Final = f"sign the bundle with `thoth-bundle sign`, or let {TRUST_VARIABLE} name the key that signed it"
+NOT_SIGNED: Final = (
+    f"sign the bundle with `thoth-bundle sign`, or let {TRUST_VARIABLE} name the key or identity that signed it"
+)
 ANOTHER_BUNDLE: Final = f"mount the bundle that is expected, or expect this one: --expect-digest or {DIGEST_VARIABLE}"
 OLDER_RELEASE: Final = (
     f"mount a later release of the bundle, or accept this one: --min-release or {MIN_RELEASE_VARIABLE}; "
