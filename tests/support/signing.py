@@ -128,6 +128,26 @@ def make_certificate(
     return Certified(key, certificate, path)
 
 
+def certificate_with_unread_name(key: Key, extension: str = "2.5.29.17") -> bytes:
+    """Return a certificate in DER with an X.400 address, in its alternative names unless another extension is given."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "unread")])
+    address = x509.UnrecognizedExtension(x509.ObjectIdentifier(extension), b"\x30\x02\xa3\x00")
+    return (
+        x509.CertificateBuilder(subject_name=name, issuer_name=name)
+        .public_key(key.private.public_key())
+        .serial_number(1)
+        .not_valid_before(_BEGIN)
+        .not_valid_after(_BEGIN + dt.timedelta(days=1))
+        .add_extension(address, critical=False)
+        .sign(key.private, hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+
+
 def signed(statement: Statement, key: Key, certificates: Sequence[Certified] = ()) -> Signature:
     """Return a signature of a statement, whatever that says."""
     payload = statement.to_bytes()

@@ -205,6 +205,9 @@ def _refuse_trust_without_use(options: ImageOptions) -> None:
         return
     if not options.bases:
         raise UsageError("expected --base beside --trust, found none: an image without one runs nothing")
+    if options.trust.name.startswith(".") and not options.trust.is_dir():
+        # It would be the one file of a directory, in which such files are passed over.
+        raise UsageError(f"expected a file to trust whose name does not begin with a dot, found {options.trust}")
     if Path(TRUST_ROOT).is_relative_to(options.root):
         raise UsageError(f"expected a root of the bundle that {TRUST_ROOT} is not in, found {options.root}")
 

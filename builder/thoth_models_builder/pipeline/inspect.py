@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from thoth_models.bundle.digest import Digest
 from thoth_models.process.environment import Trust, stated_trust
+from thoth_models.process.task import call_within
 from thoth_models.verification.report_file import read_report
 from thoth_models.verification.verify import VERIFY_SECONDS, open_bundle
 from thoth_models.verification.verify import verify as verify_bundle
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from thoth_models_builder.reports.bundle_diff import BundleDiff
 
 __all__ = ["STATES", "VERIFY_SECONDS", "LayerDiff", "compare_layers", "diff", "inspect", "sbom", "verify"]
+
+_LEAST_SECONDS: Final = 0.001
+"""What attestations are given if the bundle took all of the time, so that the deadline is what is reported."""
 
 
 def verify(  # noqa: PLR0913 - keyword arguments with defaults
@@ -49,7 +55,7 @@ def verify(  # noqa: PLR0913 - keyword arguments with defaults
         signature: The signature; None for the file beside the bundle.
         attestations: Check the attestations as well, by the same keys and certificates.
         attestations_file: The attestations; None for the file beside the bundle.
-        timeout: As for the runtime's ``verify``.
+        timeout: As for the runtime's ``verify``; the attestations are part of it.
 
     Raises:
         BundleError: The bundle is missing, malformed or changed, an older release, or not signed or attested as it
@@ -63,6 +69,7 @@ def verify(  # noqa: PLR0913 - keyword arguments with defaults
         if chosen is None:
             raise UsageError("expected --trust beside --signature, found --signature alone")
         chosen = dataclasses.replace(chosen, signature=signature.absolute())
+    started = time.monotonic()
     report = verify_bundle(
         root, strict=strict, expect_digest=expect_digest, min_release=min_release, trust=chosen, timeout=timeout
     )
@@ -70,7 +77,9 @@ def verify(  # noqa: PLR0913 - keyword arguments with defaults
     if attestations or attestations_file is not None:
         if chosen is None:
             raise UsageError("expected --trust or THOTH_TRUST beside --attestations, found neither")
-        attested = check_attestations(report, chosen, attestations_file)
+        check = functools.partial(check_attestations, report, chosen, attestations_file)
+        left = max(timeout - (time.monotonic() - started), _LEAST_SECONDS)
+        attested = call_within(left, f"verifying the attestations of {root}", "reading attestations", check)
     return CheckReport(
         output=str(report.root),
         bundle_digest=report.bundle_digest.hex,

@@ -24,6 +24,7 @@ _RANDOM_BYTES = 8
 """Length of the random part in the name of a temporary file, which has two digits for each byte."""
 
 _DIRECTORY_PREFIX = "thoth-bundle-"
+"""Begins the name of a temporary directory; the same random part follows, so that no directory of a user's has it."""
 
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
 
@@ -123,13 +124,15 @@ def _open_locked(temporary: Path) -> IO[bytes] | None:
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files beside ``path`` that were left by processes which were killed while they replaced it.
 
-    Raises:
-        OSError: The directory cannot be read, or such a file not be removed.
+    One that cannot be removed stays: what is being written does not need its place.
     """
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}", re.DOTALL)
-    for leftover in [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]:
-        # Other processes may be removing or renaming it.
-        with contextlib.suppress(FileNotFoundError):
+    leftovers: list[Path] = []
+    with contextlib.suppress(OSError):  # a directory that may be written and not listed
+        leftovers += [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]
+    for leftover in leftovers:
+        # Other processes may be removing or renaming it; and it may be unreadable, or its directory read-only.
+        with contextlib.suppress(OSError):
             status = leftover.lstat()
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
                 continue
@@ -206,8 +209,12 @@ def temporary_directory() -> Iterator[Path]:
         OSError: It cannot be made.
     """
     place = Path(tempfile.gettempdir())
-    pattern = re.compile(rf"{_DIRECTORY_PREFIX}[a-z0-9_]{{8}}")
-    for leftover in [path for path in place.iterdir() if pattern.fullmatch(path.name)]:
+    # Not the eight letters of tempfile alone, which a date or a word of a user's own directory may be as well.
+    pattern = re.compile(rf"{_DIRECTORY_PREFIX}[0-9a-f]{{{2 * _RANDOM_BYTES}}}-[a-z0-9_]{{8}}")
+    leftovers: list[Path] = []
+    with contextlib.suppress(OSError):  # a directory that may be written and not listed
+        leftovers += [path for path in place.iterdir() if pattern.fullmatch(path.name)]
+    for leftover in leftovers:
         # Another process may be at work in it or remove it, or locks do not work here: then it stays.
         with contextlib.suppress(OSError):
             descriptor = os.open(leftover, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -220,7 +227,8 @@ def temporary_directory() -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         own = None
         while own is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_DIRECTORY_PREFIX)))
+            prefix = f"{_DIRECTORY_PREFIX}{secrets.token_hex(_RANDOM_BYTES)}-"
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
             own = _lock_existing(directory)
         stack.callback(os.close, own)
         yield directory

@@ -8,12 +8,14 @@ import fcntl
 import os
 import stat
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.full_disk import LONG, little_space
 from tests.support.objects import fail_with
+from thoth_models_builder.storage import files
 from thoth_models_builder.storage.files import (
     FILE_MODE,
     clone_or_copy,
@@ -25,7 +27,8 @@ from thoth_models_builder.storage.files import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+LEFT_DIRECTORY = "thoth-bundle-0123456789abcdef-12345678"
 
 
 def test_two_processes_of_the_same_number_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +128,24 @@ def test_what_a_writer_is_writing_is_not_removed(tmp_path: Path) -> None:
     assert path.read_bytes() == b"whole"
 
 
+@pytest.mark.parametrize(("where", "what"), [(Path, "iterdir"), (files, "open_regular")])
+def test_what_cannot_be_removed_stays_and_does_not_keep_a_file_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, what: str
+) -> None:
+    """Of a directory that may be written but not listed, and of a file that its mode keeps from its owner."""
+    left = tmp_path / ".file.0123456789abcdef"
+    left.touch()
+    (tmp_path / LEFT_DIRECTORY).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(where, what, fail_with(errno.EACCES))
+        replace_file(tmp_path / "file", b"whole")
+        with temporary_directory() as directory:
+            assert directory.exists()
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert left.exists()
+
+
 def test_a_file_that_is_removed_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,26 +169,39 @@ def test_without_lock_support_nothing_is_removed(tmp_path: Path, monkeypatch: py
     left = tmp_path / ".file.0123456789abcdef"
     left.touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "thoth-bundle-12345678").mkdir()
+    (tmp_path / LEFT_DIRECTORY).mkdir()
     monkeypatch.setattr(fcntl, "flock", fail_with(errno.ENOLCK))
     replace_file(tmp_path / "file", b"whole")
     with temporary_directory():
         pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == [left.name, "file", "thoth-bundle-12345678"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [left.name, "file", LEFT_DIRECTORY]
 
 
 def test_directories_that_killed_processes_left_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "thoth-bundle-abcdefgh" / "layout").mkdir(parents=True)
-    others = [tmp_path / name for name in ("thoth-bundle-mine", "thoth-bundle-abcdefgh2", "other")]
+    left, link = tmp_path / LEFT_DIRECTORY, tmp_path / f"{LEFT_DIRECTORY[:-1]}9"
+    (left / "layout").mkdir(parents=True)
+    others = [tmp_path / name for name in ("thoth-bundle-mine", f"{LEFT_DIRECTORY}2", "other")]
     for other in others:
         other.mkdir()
-    (tmp_path / "thoth-bundle-aaaaaaaa").symlink_to(others[0])
+    link.symlink_to(others[0])
     with temporary_directory() as first, temporary_directory() as second:
         assert first != second
         assert first.exists()
-        assert not (tmp_path / "thoth-bundle-abcdefgh").exists()
-    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "thoth-bundle-aaaaaaaa"])
+        assert not left.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([*others, link])
+
+
+@pytest.mark.parametrize("name", ["thoth-bundle-20261130", "thoth-bundle-original", "thoth-bundle-snapshot"])
+def test_a_directory_of_the_user_is_not_taken_for_one_that_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A date and many words are as long as what Python adds to the name of a temporary directory."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / name).mkdir()
+    with temporary_directory():
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_directory_that_is_removed_before_it_is_locked_is_made_again(

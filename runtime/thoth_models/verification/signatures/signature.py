@@ -17,7 +17,7 @@ import binascii
 import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from thoth_models.bundle.canonical_json import canonical_json, parse_json, safe_path
+from thoth_models.bundle.canonical_json import FormatError, canonical_json, parse_json, safe_path
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import CHECKSUMS_NAME, MANIFEST_NAME
 
@@ -35,6 +35,9 @@ MAX_SIGNATURE: Final = 8 * 1024 * 1024
 
 MAX_CERTIFICATES: Final = 8
 """Maximum length of a certificate chain; a real one has two to four."""
+
+_MAX_VALUES: Final = 4096
+"""Maximum number of values in a signature; a real one has some ten, or a hundred with the proof of a log."""
 
 _MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -163,6 +166,9 @@ class Signature(NamedTuple):
         Raises:
             FormatError: It is not a Sigstore bundle with one signature by a key, a certificate or an identity.
         """
+        # Before it is parsed: a value of three bytes, such as an empty object, takes twenty times as many in memory.
+        if (commas := data.count(b",")) >= _MAX_VALUES:
+            raise FormatError(f"expected a signature of at most {_MAX_VALUES} values, found {commas} commas")
         root = parse_json(data)
         root["mediaType"].one_of(_MEDIA_TYPE)
         envelope = root["dsseEnvelope"]

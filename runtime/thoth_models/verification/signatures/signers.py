@@ -109,7 +109,7 @@ def _verify_with_certificates(signature: Signature, store: TrustStore) -> str:
         signer, *others = [x509.load_der_x509_certificate(data) for data in signature.certificates]
         key = signer.public_key()
         _check_usage(signer)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise RefusedSignatureError("certificates in DER", f"something else ({error})") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in HASHES:
         raise RefusedSignatureError(f"a certificate of a key of {CURVES}", "one of another key")
@@ -164,7 +164,7 @@ def _check_chain(signer: x509.Certificate, others: list[x509.Certificate], store
     )
     try:
         verifier.verify(signer, others)
-    except verification.VerificationError as error:
+    except (verification.VerificationError, x509.UnsupportedGeneralNameType) as error:
         expected = f"a certificate issued below one of the {store} of {TRUST_VARIABLE}"
         found = f"that of {escaped(signer.subject.rfc4514_string())}, issued by "
         raise RefusedSignatureError(expected, f"{found}{escaped(signer.issuer.rfc4514_string())} ({error})") from error

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.signing import make_key
+from tests.support.signing import certificate_with_unread_name, make_certificate, make_key
 from thoth_models.bundle.canonical_json import FormatError
 from thoth_models.bundle.digest import Digest
+from thoth_models.verification.signatures.signature import Signature
 from thoth_models.verification.signatures.trust_store import read_trust_store
 from thoth_models_builder.trust.attestations.attestation_file import (
     MAX_LINES,
@@ -63,3 +64,25 @@ def test_too_many_lines_are_not_verified() -> None:
     assert len(lines_of(b"x\n" * MAX_LINES)) == MAX_LINES
     with pytest.raises(FormatError, match=f"expected at most {MAX_LINES} attestations, found {MAX_LINES + 1}"):
         lines_of(b"x\n" * (MAX_LINES + 1))
+
+
+@pytest.mark.hostile
+def test_a_file_of_empty_lines_is_not_divided() -> None:
+    """64 MiB of them are a list of half a gigabyte."""
+    assert len(lines_of(b"x\n" + b"\n" * 1023)) == 1
+    with pytest.raises(FormatError, match="expected at most 1024 lines, found 1025"):
+        lines_of(b"x\n" + b"\n" * 1024)
+
+
+@pytest.mark.hostile
+def test_a_certificate_that_cannot_be_read_does_not_hide_the_lines_after_it(key: Key, tmp_path: Path) -> None:
+    """An X.400 address in its alternative names, which the library has an error of its own for."""
+    bad = certificate_with_unread_name(key)
+    both = tmp_path / "trusted"
+    both.mkdir()
+    (both / "key.pub").write_bytes(key.public_file.read_bytes())
+    (both / "root.crt").write_bytes(make_certificate(tmp_path, "root", is_authority=True).file.read_bytes())
+    first = Signature(payload=b"{}", signature=b"made", certificates=(bad,)).to_bytes()
+    accepted, refused = read_attestations(first + line(key, "a:b"), BUNDLE, read_trust_store(both))
+    assert [one.line for one in accepted] == [2]
+    assert [one.line for one in refused] == [1]

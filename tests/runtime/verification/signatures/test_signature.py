@@ -153,3 +153,14 @@ def test_what_a_later_release_of_the_format_adds_is_ignored() -> None:
     outer[ENVELOPE]["payload"] = base64.b64encode(STATEMENT.to_bytes()).decode()
     outer[MATERIAL]["timestampVerificationData"] = {}
     assert Signature.from_bytes(json.dumps(outer).encode()) == SIGNATURE
+
+
+@pytest.mark.hostile
+def test_a_signature_of_millions_of_values_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight megabytes of empty objects take 190 in memory, and a line of attestations may be longer."""
+    with monkeypatch.context() as patched:
+        patched.setattr(json, "loads", None)
+        with pytest.raises(FormatError, match="expected a signature of at most 4096 values, found 4096 commas"):
+            Signature.from_bytes(b'{"a":[' + b"{}," * 4096 + b"{}]}")
+    with pytest.raises(FormatError, match="mediaType"):
+        Signature.from_bytes(b'{"a":[' + b"{}," * 4095 + b"{}]}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.signing import make_certificate, make_key, signed
+from tests.support.signing import certificate_with_unread_name, make_certificate, make_key, signed
 from thoth_models.bundle.digest import Digest
 from thoth_models.errors import EnvironmentFault
 from thoth_models.verification.signatures.signature import Signature, Statement
@@ -183,3 +183,15 @@ def test_a_trusted_certificate_that_is_none_is_an_error(tmp_path: Path, root: Ce
     signer = make_certificate(tmp_path, "signer", root)
     with pytest.raises(EnvironmentFault, match="expected certificates, found another"):
         verify_signature(signed(STATEMENT, signer.key, [signer]), TrustStore(keys={}, authorities=(b"x",)))
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("extension", ["2.5.29.17", "2.5.29.18"], ids=["subject", "issuer"])
+def test_a_certificate_with_a_name_that_the_library_does_not_read(
+    tmp_path: Path, root: Certified, extension: str
+) -> None:
+    """An X.400 address: the library has an error of its own for it, which is neither of its checks nor a ValueError."""
+    certificate = certificate_with_unread_name(make_key(tmp_path), extension)
+    signature = Signature(payload=b"{}", signature=b"made", certificates=(certificate,))
+    with pytest.raises(RefusedSignatureError, match="expected certificates in DER, found something else"):
+        verify_signature(signature, trusting(root))
