@@ -23,6 +23,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 GZIP_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_OPAQUE = ".wh..wh..opq"
 
 
 def two_models(root: Path, *, more: Mapping[str, Any] | None = None) -> Manifest:
@@ -101,7 +102,11 @@ def unpacked(archives: Sequence[bytes]) -> dict[str, Node]:
     for archive in archives:
         data = gzip.decompress(archive) if archive.startswith(b"\x1f\x8b") else archive
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as file:
-            for member in file:
+            members = file.getmembers()
+            # What a layer itself has stays, in whichever order it comes.
+            emptied = tuple(member.name.removesuffix(_OPAQUE) for member in members if member.name.endswith(_OPAQUE))
+            nodes = {path: node for path, node in nodes.items() if not path.startswith(emptied)}
+            for member in [member for member in members if not member.name.endswith(_OPAQUE)]:
                 opened = file.extractfile(member) if member.isfile() else None
                 nodes[member.name] = Node(
                     kind="directory" if member.isdir() else "file" if member.isfile() else "other",

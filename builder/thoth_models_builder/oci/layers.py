@@ -34,6 +34,10 @@ LAYER_INPUT_DIGEST = "thoth-models.input-digest"
 
 DEFAULT_ROOT = "/models"
 RUNTIME_ROOT = "/models-runtime"
+OPAQUE = ".wh..wh..opq"
+"""Name by which a layer removes all that layers below it have in the same directory, of which no image has a file:
+https://github.com/opencontainers/image-spec/blob/main/layer.md."""
+
 TRUST_ROOT = "/etc/thoth-models/trust"
 """Outside of the bundle, where a volume that is mounted over the bundle does not hide it."""
 
@@ -206,9 +210,14 @@ def layer_beside(
 
 
 def trust_layer(files: Mapping[str, bytes], *, mtime: int) -> Layer:
-    """Return the layer of keys, certificates and identities, given the content of each file by its name."""
+    """Return the layer of keys, certificates and identities, given the content of each file by its name.
+
+    It also removes what the base has in their place, such as an image of the same bundle that trusts an older key:
+    whom that trusts would be trusted as well.
+    """
     top = image_path(TRUST_ROOT)
-    return _layer("trust", "trust", [LayerFile.of(f"{top}/{name}", data) for name, data in files.items()], top, mtime)
+    placed = [LayerFile.of(f"{top}/{name}", data) for name, data in {**files, OPAQUE: b""}.items()]
+    return _layer("trust", "trust", placed, top, mtime)
 
 
 def layer_descriptor(layer: Layer, digest: Digest) -> Descriptor:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
-
-
 def check_tree(root: Path, below: str, expected: set[str]) -> Iterator[Problem]:
     """Compare the entries below a directory of the bundle with the ``expected`` file paths, without following links."""
     directories = parents(expected)

@@ -128,21 +128,40 @@ def test_whom_a_service_trusts_is_in_the_image_and_its_environment(place: Path, 
 
 @pytest.mark.hostile
 @pytest.mark.signing
+def test_whom_the_base_trusts_is_not_trusted_as_well(place: Path, bundle: Path) -> None:
+    """A base that is the image of the same bundle with a key that was given up since, under another name."""
+    base = f"oci:{two_platforms(place / 'base')}"
+    former, key = make_key(place, "former"), make_key(place)
+    sign_bundle(bundle, former)
+    make(bundle, f"oci:{place}/former", bases=[base], trust=former.public_file)
+    sign_bundle(bundle, key)
+    make(bundle, f"oci:{place}/layout", bases=[f"oci:{place}/former"], trust=key.public_file)
+    for manifest in manifests(place / "layout"):
+        nodes = unpacked([blob(place / "layout", layer["digest"]) for layer in manifest["layers"]])
+        assert [path for path in nodes if path.startswith("etc/thoth-models/trust/")] == [
+            "etc/thoth-models/trust/release.pub"
+        ]
+
+
+@pytest.mark.hostile
+@pytest.mark.signing
 def test_an_image_does_not_trust_whose_signature_its_bundle_does_not_have(place: Path, bundle: Path) -> None:
     base = f"oci:{two_platforms(place / 'base')}"
     key, other = make_key(place), make_key(place, "other")
     with pytest.raises(VerificationError, match="expected a signature of this bundle, found nothing"):
         make(bundle, f"oci:{place}/layout", bases=[base], trust=key.public_file)
     sign_bundle(bundle, other)
+    hidden = shutil.copy(other.public_file, place / ".release.pub")
     with pytest.raises(VerificationError, match="found one by the key"):
         make(bundle, f"oci:{place}/layout", bases=[base], trust=key.public_file)
     for options, said in (
         ({}, "expected --base beside --trust"),
         ({"format": "modelpack"}, "expected no --trust for a ModelPack"),
         ({"bases": [base], "root": "/etc/thoth-models"}, "expected a root of the bundle that"),
+        ({"bases": [base], "trust": hidden}, "expected a file to trust whose name does not begin with a dot"),
     ):
         with pytest.raises(UsageError, match=said):
-            make(bundle, f"oci:{place}/layout", trust=other.public_file, **options)
+            make(bundle, f"oci:{place}/layout", **{"trust": other.public_file, **options})
     assert not (place / "layout").exists()
 
 

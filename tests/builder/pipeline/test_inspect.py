@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.projects import NEEDED, Project, contents
+from tests.support.signing import make_key
+from thoth_models import LoadTimeout, verify
 from thoth_models.errors import BundleNotFoundError, VerificationError
 from thoth_models_builder.pipeline import inspect
+from thoth_models_builder.pipeline.signing import check_attestations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,3 +57,21 @@ def test_a_bundle_that_is_missing_is_named(read: object, tmp_path: Path) -> None
     assert callable(read)
     with pytest.raises(BundleNotFoundError, match="nowhere"):
         read(tmp_path / "nowhere")
+
+
+@pytest.mark.hostile
+@pytest.mark.signing
+def test_attestations_that_never_arrive_end_at_the_deadline_of_verify(
+    local: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.build()
+    report = verify(local.output)
+    monkeypatch.setattr(inspect, "verify_bundle", lambda *_arguments, **_settings: report)
+    answered = threading.Event()
+    monkeypatch.setattr(check_attestations, "read_small", lambda *_arguments: answered.wait(60))
+    trust = make_key(tmp_path).public_file
+    try:
+        with pytest.raises(LoadTimeout, match=r"verifying the attestations of .* did not finish within 0\."):
+            inspect.verify(local.output, strict=False, trust=trust, attestations=True, timeout=0.2)
+    finally:
+        answered.set()

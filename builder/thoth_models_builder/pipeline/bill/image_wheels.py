@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from thoth_models_builder.errors import LayoutError
 from thoth_models_builder.oci.descriptors import platform_name
-from thoth_models_builder.oci.layers import RUNTIME_ROOT
+from thoth_models_builder.oci.layers import OPAQUE, RUNTIME_ROOT
 from thoth_models_builder.oci.layout_files import blob_path
 from thoth_models_builder.storage.files import open_regular
 from thoth_models_builder.trust.bill.requirements import MAX_REQUIREMENTS, merged, parse_requirements, wheel_of
@@ -32,8 +32,7 @@ REQUIREMENTS: Final = f"{RUNTIME_ROOT}/requirements.txt".removeprefix("/")
 """Path in a layer of a base."""
 
 _REMOVED: Final = ".wh."
-_EMPTIED: Final = ".wh..wh..opq"
-"""Names by which a layer removes what is below it (https://github.com/opencontainers/image-spec/blob/main/layer.md)."""
+"""Begins names by which a layer removes what is below it (https://github.com/opencontainers/image-spec/blob/main/layer.md)."""
 
 
 def wheels_of_image(base: Base, layers: Sequence[Layer], watcher: Watcher) -> list[Wheel]:
@@ -85,7 +84,7 @@ def _read(layout: Path, layers: Sequence[Descriptor]) -> bytes | None:
 def _in_layer(content: BinaryIO | gzip.GzipFile) -> tuple[bytes | None] | None:
     """Return the requirements in a layer; a tuple with None if it removes them; None if it says nothing about them."""
     directory, name = REQUIREMENTS.split("/")
-    removals = {f"{_REMOVED}{directory}", f"{directory}/{_REMOVED}{name}", f"{directory}/{_EMPTIED}", _EMPTIED}
+    removals = {f"{_REMOVED}{directory}", f"{directory}/{_REMOVED}{name}", f"{directory}/{OPAQUE}", OPAQUE}
     is_removed, data = False, None
     with tarfile.open(fileobj=content, mode="r|") as archive:  # a stream: nothing is unpacked
         for entry in archive:
