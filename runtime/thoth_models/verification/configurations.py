@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from thoth_models.bundle.manifest import BuiltModel, Manifest, Model, Variant
 
 _MAX_SIZE: Final = 64 * 1024 * 1024
-"""Maximum size of a configuration in bytes; the largest ones, with thousands of added tokens, have a few megabytes."""
+"""Maximum size of a variant's configurations in bytes; those with thousands of added tokens have a few megabytes."""
 
 _AS_PUBLISHED: Final = "torch"
 """The backend that loads the published files themselves, so that its variants have all files that make a space."""
@@ -77,9 +77,13 @@ class _Configurations:
         self._parsed = functools.cache(self._parse)
 
     def check(self, model: Model, built: BuiltModel) -> Iterator[Problem]:
+        total = 0
         for path, content in self._contents.items():
-            if content.size > _MAX_SIZE and (reads(path) or path == SENTENCE_TRANSFORMERS_FILE):
-                expected, found = f"at most {_MAX_SIZE} bytes", f"{content.size} bytes"
+            if not (reads(path) or path == SENTENCE_TRANSFORMERS_FILE):
+                continue
+            # Together: each is kept once it was parsed, and there may be one in each of any number of directories.
+            if (total := total + content.size) > _MAX_SIZE:
+                expected, found = f"at most {_MAX_SIZE} bytes of configurations", f"{total} bytes"
                 yield Problem(kind="changed", path=self._prefix + path, expected=expected, found=found)
                 return
         unsafe = list(self._check_references())
