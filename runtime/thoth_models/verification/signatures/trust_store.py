@@ -37,7 +37,9 @@ _WORD = re.compile(r"[!-~]+")
 _PREFIX = re.compile(r"[a-z][a-z0-9+.-]*://[^/]+/.*/")
 
 _KEY, _CERTIFICATE = "PUBLIC KEY", "CERTIFICATE"
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,64})-----\s(.*?)\s-----END \1-----", re.DOTALL)
+_BEGIN = b"-----BEGIN "
+# Up to the next five dashes only, so that each byte is looked at once, however many blocks have no end.
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,64})-----\s((?:(?!-----).)*)\s-----END \1-----", re.DOTALL)
 _FORM = "public keys or certificates as PEM"
 
 TRUSTED_ROOT_TYPE: Final = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
@@ -182,6 +184,10 @@ def _read_pem(path: Path, content: bytes) -> Iterator[tuple[str, bytes]]:
     blocks = list(_BLOCK.finditer(content))
     if not blocks:
         raise EnvironmentFault(f"{TRUST_VARIABLE}: {path}: expected {_FORM}, found none")
+    if (begun := content.count(_BEGIN)) != len(blocks):
+        raise EnvironmentFault(
+            f"{TRUST_VARIABLE}: {path}: expected {_FORM}, found {begun - len(blocks)} without an end"
+        )
     for block in blocks:
         label, data = block[1].decode(), _decoded(path, block[2])
         if label not in (_KEY, _CERTIFICATE):

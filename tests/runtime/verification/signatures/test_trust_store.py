@@ -137,6 +137,22 @@ def test_identities_that_cannot_be_used_are_an_error(tmp_path: Path, content: by
         read_trust_store(tmp_path / "identities.json")
 
 
+@pytest.mark.parametrize("content", [b"", pem(KEY)], ids=["alone", "before another"])
+def test_a_block_without_an_end_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "keys").write_bytes(pem(KEY) + pem(KEY)[:80] + b"\n" + content)
+    with pytest.raises(EnvironmentFault, match="expected public keys or certificates as PEM, found 1 without an end"):
+        read_trust_store(tmp_path / "keys")
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("begin", [b"-----BEGIN PUBLIC KEY-----\n", b"-----BEGIN A-----\n\n"])
+def test_blocks_without_an_end_are_read_in_one_go(tmp_path: Path, begin: bytes) -> None:
+    """Each looked for its end in all that follows: minutes for a file of the maximum size."""
+    (tmp_path / "keys").write_bytes(begin * (MAX_TRUST_FILE // len(begin)))
+    with pytest.raises(EnvironmentFault, match="found none"):
+        read_trust_store(tmp_path / "keys")
+
+
 def test_two_trust_roots_are_an_error(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_bytes(ROOT)
