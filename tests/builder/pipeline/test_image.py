@@ -154,12 +154,13 @@ def test_an_image_does_not_trust_whose_signature_its_bundle_does_not_have(place:
     hidden = shutil.copy(other.public_file, place / ".release.pub")
     with pytest.raises(VerificationError, match="found one by the key"):
         make(bundle, f"oci:{place}/layout", bases=[base], trust=key.public_file)
-    for options, said in (
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({}, "expected --base beside --trust"),
         ({"format": "modelpack"}, "expected no --trust for a ModelPack"),
         ({"bases": [base], "root": "/etc/thoth-models"}, "expected a root of the bundle that"),
         ({"bases": [base], "trust": hidden}, "expected a file to trust whose name does not begin with a dot"),
-    ):
+    )
+    for options, said in refused:
         with pytest.raises(UsageError, match=said):
             make(bundle, f"oci:{place}/layout", **{"trust": other.public_file, **options})
     assert not (place / "layout").exists()
