@@ -112,6 +112,11 @@ class Loading(Task[T]):
             started = time.monotonic()
             try:
                 verified = verify_variant(bundle, candidate.model, candidate.built, candidate.variant, spare_cores=1)
+            except BaseException:
+                # A process that ends while a thread imports a library aborts, and its exit code is lost.
+                if importing.ident is not None:
+                    importing.wait()
+                raise
             finally:
                 self.verify_seconds += time.monotonic() - started
             self.stage = f"loading {candidate.place}"

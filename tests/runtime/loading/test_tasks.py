@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from tests.support.bundles import (
 )
 from thoth_models import BundleNotFoundError, VerificationError
 from thoth_models.bundle.selection import select
+from thoth_models.loading import tasks
 from thoth_models.loading.tasks import LoadVariant, OpenOnly
 from thoth_models.process.environment import bundle_place
 
@@ -65,3 +68,25 @@ def test_opening_loads_nothing(root: Path) -> None:
         OpenOnly(bundle_place(root), 30).result()
     make_bundle(root, [invented_model("mini")], default="mini")
     assert OpenOnly(bundle_place(root), 30).result().manifest.default == "mini"
+
+
+def test_a_library_is_not_imported_any_more_when_a_failure_is_raised(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends now, as after a failed start, would abort otherwise, without its exit code."""
+    task, failed, imported = replaced(root), threading.Event(), []
+
+    def fail(*_: object, **__: object) -> None:
+        failed.set()
+        raise VerificationError(str(root), [])
+
+    def import_slowly(name: str) -> None:
+        failed.wait(30)
+        time.sleep(0.2)
+        imported.append(name)
+
+    monkeypatch.setattr(tasks, "verify_variant", fail)
+    monkeypatch.setattr(tasks, "import_libraries", import_slowly)
+    with pytest.raises(VerificationError):
+        task.result()
+    assert len(imported) == 1
