@@ -1,4 +1,4 @@
-"""Builders with little memory and few files, with a wrong clock, and several at once on one store."""
+"""Builders with few files, with a wrong clock, and several at once on one store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.hostile
 
 TYPED = {
     *("SpecError", "LockError", "StoreError", "OutputError", "SourcesFailedError", "VerificationError"),
-    *("EnvironmentFault", "MemoryError"),
+    "EnvironmentFault",
     None,  # what lock says of models that no source delivers
 }
 
@@ -45,18 +45,6 @@ def test_few_open_files(workshop: Workshop, stage: str) -> None:
         outcome = workshop.run(stage, limits={"RLIMIT_NOFILE": limit})
         done.append(check_bounded(workshop, stage, outcome, "Too many open files"))
     assert (done[0], done[-1]) == (False, True)
-
-
-# Not those that hash in threads: CPython waits for ever for a thread that has no memory to say that it runs.
-@pytest.mark.parametrize("stage", ["lock", "sign", "gc"])
-def test_little_memory(workshop: Workshop, stage: str) -> None:
-    """Of address space, beyond what the process begins with; threads take 8 MiB each of it."""
-    done = []
-    for mebibytes in (0, 2, 8, 16, 32, 512):
-        workshop.restore(stage)
-        outcome = workshop.run(stage, limits={"RLIMIT_AS": mebibytes << 20})
-        done.append(check_bounded(workshop, stage, outcome, "memory", "new thread", "malloc"))
-    assert done[-1]
 
 
 @pytest.mark.parametrize("years", [-60, -1, 40])
