@@ -23,12 +23,12 @@ from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-
 from sigstore.dsse import Statement as SigstoreStatement
 from sigstore_models.bundle.v1 import Bundle
 
-from tests.support.attesting import BUILDER_ID, Attestable
+from tests.support.attesting import BUILDER_ID, Attestable, attest_options
 from tests.support.bundles import make_writable
 from tests.support.signing import make_key
 from thoth_models import verify
 from thoth_models.process.environment import Trust
-from thoth_models_builder.pipeline.signing.attest import AttestOptions, attest
+from thoth_models_builder.pipeline.signing.attest import attest
 from thoth_models_builder.pipeline.signing.check_attestations import check_attestations
 
 if TYPE_CHECKING:
@@ -48,15 +48,7 @@ def key(tmp_path: Path) -> Key:
 @pytest.fixture
 def lines(tmp_path: Path, key: Key) -> Iterator[list[bytes]]:
     Attestable(tmp_path, release=7).write()
-    options = AttestOptions(
-        bundle=tmp_path / "bundle",
-        file=tmp_path / "models.yaml",
-        lock=tmp_path / "models.lock",
-        builder_id=BUILDER_ID,
-        invocation_id="7",
-        key=key.file,
-    )
-    attest(options)
+    attest(attest_options(tmp_path, key, invocation_id="7"))
     yield (tmp_path / "bundle.intoto.jsonl").read_bytes().splitlines()
     make_writable(tmp_path / "bundle")
 

@@ -18,6 +18,7 @@ from thoth_models_builder.bundle.compose_manifest import ModelInputs, compose
 from thoth_models_builder.bundle.configure import settings_of
 from thoth_models_builder.bundle.derivation import Derived, cache_key
 from thoth_models_builder.bundle.describe import ModelFacts
+from thoth_models_builder.pipeline.signing.attest import AttestOptions
 from thoth_models_builder.spec.lockfile import Lock, LockedFile, LockedModel, locked_sources
 from thoth_models_builder.spec.models_yaml import parse_spec
 from thoth_models_builder.spec.plan import PlannedModel
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tests.support.signing import Key
     from thoth_models.bundle.manifest import Manifest
     from thoth_models_builder.spec.models_yaml import ModelSpec, Spec
 
@@ -117,6 +119,12 @@ class Attestable:
         seal(self.bundle, manifest)
         measure(self.bundle, manifest)
         return manifest
+
+
+def attest_options(root: Path, key: Key, **more: Any) -> AttestOptions:
+    """Return the options that attest what :class:`Attestable` wrote below ``root``."""
+    options: dict[str, Any] = {"builder_id": BUILDER_ID, "lock": root / "models.lock", "key": key.file, **more}
+    return AttestOptions(bundle=root / "bundle", file=root / "models.yaml", **options)
 
 
 def _source(model: str, path: str) -> bytes:

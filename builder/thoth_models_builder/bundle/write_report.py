@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from thoth_models.bundle.report import Report
 from thoth_models.verification.report_file import MAX_REPORT, read_report, report_path
 from thoth_models_builder.errors import OutputError
-from thoth_models_builder.storage.files import open_regular, replace_file
+from thoth_models_builder.storage.files import open_regular, replace_file, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,13 +62,11 @@ def write_report(output: Path, bundle_digest: Digest, figures: Mapping[str, Mapp
     report = Report(bundle_digest=bundle_digest, models={name: found for name, found in figures.items() if found})
     if read_report(root, bundle_digest).report == report:
         return path
-    try:
+    with writing(path):
         if not report.models:
             # An existing report belongs to the previous bundle, and would be ignored with a note each time.
             if path.exists():  # a directory that may only be read refuses to remove even what is not there
                 path.unlink()
             return None
         replace_file(path, report.to_bytes())
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     return path

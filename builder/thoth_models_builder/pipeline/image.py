@@ -41,7 +41,7 @@ from thoth_models_builder.pipeline.signing.check_attestations import packed_atte
 from thoth_models_builder.pipeline.signing.sign import read_signature
 from thoth_models_builder.reports.results import ImageLayerReport, ImageManifestReport, ImageReport
 from thoth_models_builder.storage.disk_space import Need, require_space
-from thoth_models_builder.storage.files import open_regular, replace_file, temporary_directory
+from thoth_models_builder.storage.files import open_regular, replace_file, temporary_directory, writing
 from thoth_models_builder.trust.attestations.attestation_file import ATTESTATIONS_SUFFIX
 from thoth_models_builder.trust.sbom import ImageContent, require_extra
 
@@ -240,10 +240,8 @@ def _write_sbom(  # noqa: PLR0913, PLR0917 - what the bill is about
         is_complete=not plan.base.layers,
     )
     text = image_sbom(content, bundle.root, bundle.manifest, bundle.bundle_digest)
-    try:
+    with writing(path):
         replace_file(path, text.encode())
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _plan_layers(options: ImageOptions, bundle: VerificationReport, created: Created) -> tuple[Layer, ...]:

@@ -21,7 +21,7 @@ from thoth_models_builder.bundle.published.tokenizers import (
     refuse_without_tokenizer,
     vocabularies,
 )
-from thoth_models_builder.errors import LicenceError, OutputError, SourceError, UnsupportedModelError
+from thoth_models_builder.errors import LicenceError, SourceError, UnsupportedModelError
 from thoth_models_builder.pipeline.fetch import FetchContext, partial_files
 from thoth_models_builder.pipeline.inputs import existing_lock_bytes, read_spec
 from thoth_models_builder.pipeline.reviewed.advice import advice_on
@@ -39,7 +39,7 @@ from thoth_models_builder.spec.lockfile import (
 from thoth_models_builder.spec.models_yaml import HubSource
 from thoth_models_builder.spec.reviewed.conversion import plan_conversions
 from thoth_models_builder.spec.variants import MODULES_FILE, choose_files, is_configuration, path_in
-from thoth_models_builder.storage.files import remove_leftovers, replace_file
+from thoth_models_builder.storage.files import remove_leftovers, replace_file, writing
 from thoth_models_builder.storage.store import Store
 from thoth_models_builder.trust.licence_policy import refuse_licences
 
@@ -97,13 +97,11 @@ def lock(file: Path, lock_file: Path, store: Path, *, limits: Limits, watcher: W
     # A lock without any model would say that there is nothing to build.
     is_rewritten = after != before and bool(models or existing.models)
     place = lock_file.resolve()  # a symlink stays, and the file that it leads to is replaced
-    try:
+    with writing(lock_file):
         if is_rewritten:
             replace_file(place, after)
         else:
             remove_leftovers(place)
-    except OSError as error:
-        raise OutputError(f"{lock_file}: cannot be written: {error.strerror or error}") from error
     return LockReport(
         file=str(lock_file),
         is_rewritten=is_rewritten,

@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
+from thoth_models_builder.errors import OutputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -142,6 +144,15 @@ def remove_leftovers(path: Path) -> None:
                 except OSError:
                     continue  # another process is writing it, or locks do not work here
                 leftover.unlink()
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Convert an error of writing ``path``, as the user named it, to an :class:`OutputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """Write bills of materials, by https://cyclonedx.org: models, files, origins, licences, accuracy, toolchain and wheels.
 
 CycloneDX 1.6 in JSON, of a bundle, or of an image with one. A bill is a function of what it describes, and depends on
-neither time, machine nor user: there is no timestamp, and the serial number is derived from the rest.
+neither time, machine nor user: a timestamp is left out, and the serial number is derived from the rest.
 
 The library that writes it is in the extra ``sbom``, because builds do not need it.
 """

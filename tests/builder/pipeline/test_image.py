@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.support.attesting import BUILDER_ID, Attestable
+from tests.support.attesting import Attestable, attest_options
 from tests.support.bundles import flip_bit, invented_model, make_bundle, make_writable
 from tests.support.images import (
     GZIP_LAYER,
@@ -43,7 +43,7 @@ from thoth_models_builder.errors import (
     UsageError,
 )
 from thoth_models_builder.pipeline import image as imaging
-from thoth_models_builder.pipeline.signing.attest import AttestOptions, attest
+from thoth_models_builder.pipeline.signing.attest import attest
 from thoth_models_builder.pipeline.signing.check_attestations import check_attestations
 from thoth_models_builder.trust.attestations.statement import Attestation
 
@@ -129,7 +129,7 @@ def test_whom_a_service_trusts_is_in_the_image_and_its_environment(place: Path, 
 @pytest.mark.hostile
 @pytest.mark.signing
 def test_whom_the_base_trusts_is_not_trusted_as_well(place: Path, bundle: Path) -> None:
-    """A base that is the image of the same bundle with a key that was given up since, under another name."""
+    """A base that is the image of the same bundle with a key that has been replaced since, under another name."""
     base = f"oci:{two_platforms(place / 'base')}"
     former, key = make_key(place, "former"), make_key(place)
     sign_bundle(bundle, former)
@@ -189,11 +189,7 @@ def test_attestations_are_beside_the_bundle_in_a_layer_of_their_own(place: Path,
     bundle, key, layout = place / "bundle", make_key(place), f"oci:{place}/layout"
     sign_bundle(bundle, key)
     before = make(bundle, layout, format=format_)
-    attest(
-        AttestOptions(
-            bundle=bundle, file=place / "models.yaml", lock=place / "models.lock", builder_id=BUILDER_ID, key=key.file
-        )
-    )
+    attest(attest_options(place, key))
     report = make(bundle, layout, format=format_)
     assert [layer.name for layer in report.layers] == [*(layer.name for layer in before.layers), "attestations"]
     assert [layer.is_reused for layer in report.layers] == [True] * len(before.layers) + [False]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.bills import FACTS, changed, compiled_bundle, component, materials, properties, refused
-from tests.support.bundles import make_writable, measure
+from tests.support.bills import FACTS, changed, component, materials, properties, refused
+from tests.support.bundles import measure
 from thoth_models.bundle.digest import Digest
 from thoth_models.bundle.manifest import Origin
 from thoth_models.bundle.report import Report
@@ -21,21 +21,9 @@ from thoth_models_builder.pipeline import inspect as reporting
 from thoth_models_builder.trust.sbom import as_text, sbom
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from thoth_models.bundle.manifest import Manifest
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-    make_writable(tmp_path)
-
-
-@pytest.fixture
-def manifest(place: Path) -> Manifest:
-    return compiled_bundle(place / "bundle")
 
 
 def test_every_file_of_the_bundle_is_there_with_its_hash(manifest: Manifest) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.attesting import BUILDER_ID, Attestable
+from tests.support.attesting import Attestable, attest_options
 from tests.support.bundles import make_writable
 from tests.support.signing import make_key
 from thoth_models import VerificationError, verify
 from thoth_models.process.environment import Trust
 from thoth_models.verification.signatures.signature import Signature, pre_authentication
-from thoth_models_builder.pipeline.signing.attest import AttestOptions, attest
+from thoth_models_builder.pipeline.signing.attest import attest
 from thoth_models_builder.pipeline.signing.check_attestations import check_attestations
 from thoth_models_builder.trust.attestations.attestation_file import MAX_ATTESTATIONS, MAX_LINES
 from thoth_models_builder.trust.attestations.statement import Attestation
@@ -46,15 +46,7 @@ def place(tmp_path: Path, key: Key) -> Iterator[Path]:
 
 def attested(place: Path, key: Key, name: str = "test-bundle") -> None:
     Attestable(place).write(name=name)
-    attest(
-        AttestOptions(
-            bundle=place / "bundle",
-            file=place / "models.yaml",
-            lock=place / "models.lock",
-            builder_id=BUILDER_ID,
-            key=key.file,
-        )
-    )
+    attest(attest_options(place, key))
 
 
 def file_of(place: Path) -> Path:

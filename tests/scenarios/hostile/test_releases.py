@@ -138,7 +138,7 @@ def test_an_older_release_that_was_signed_too(place: Path, tmp_path: Path, monke
 
 @pytest.mark.hostile
 @pytest.mark.signing
-def test_a_later_release_that_nobody_signed_is_refused_for_that(
+def test_a_later_release_without_a_signature_is_refused_for_that(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number in an unsigned bundle is not believed: it is not even read."""
@@ -178,7 +178,7 @@ def test_nothing_of_an_older_release_is_used(place: Path, monkeypatch: pytest.Mo
     ],
     ids=["zero", "negative", "text", "truth", "fraction", "large", "huge", "huge and negative"],
 )
-def test_a_minimum_that_is_no_release_is_refused(place: Path, value: object, found: str) -> None:
+def test_a_minimum_of_another_form_is_refused(place: Path, value: object, found: str) -> None:
     calls: list[Callable[[], object]] = [
         lambda: load_embedding(root=place / "later", min_release=value),  # type: ignore[arg-type]
         lambda: ManagerConfig(root=place / "later", min_release=value),  # type: ignore[arg-type]
@@ -191,7 +191,7 @@ def test_a_minimum_that_is_no_release_is_refused(place: Path, value: object, fou
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("value", ["0", "-1", "+7", "7.0", "seven", "1e3", "9" * 16, "9" * 5000, "\u0667", "1_0"])
-def test_a_text_that_is_no_release_is_refused(
+def test_a_text_of_another_form_is_refused(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
     monkeypatch.setenv(VARIABLE, value)

@@ -15,7 +15,7 @@ from thoth_models.verification.signatures.signature_file import signature_path
 from thoth_models.verification.verify import open_bundle
 from thoth_models_builder.errors import OutputError, UsageError
 from thoth_models_builder.reports.results import SignReport
-from thoth_models_builder.storage.files import remove_leftovers, replace_file
+from thoth_models_builder.storage.files import remove_leftovers, replace_file, writing
 from thoth_models_builder.trust import keyless_signing, signing
 from thoth_models_builder.trust.keyless_signing import KeylessSignature
 
@@ -150,12 +150,10 @@ def _write_trust(place: Path, made: KeylessSignature) -> None:
         IDENTITIES_NAME: json.dumps({"identities": [identity]}, indent=2).encode() + b"\n",
         TRUSTED_ROOT_NAME: made.trusted_root + b"\n",
     }
-    try:
+    with writing(place):
         place.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             replace_file(place / name, content)
-    except OSError as error:
-        raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from error
 
 
 def read_signature(bundle: VerificationReport) -> bytes | None:
@@ -211,13 +209,11 @@ def write_beside(path: Path, data: bytes, previous: bytes | None) -> None:
         OutputError: It cannot be written.
     """
     place = path.resolve()  # a symlink stays
-    try:
+    with writing(path):
         if data != previous:
             replace_file(place, data)
         else:
             remove_leftovers(place)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def read_beside(

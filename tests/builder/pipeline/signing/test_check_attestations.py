@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.attesting import BUILDER_ID, Attestable
+from tests.support.attesting import Attestable, attest_options
 from tests.support.bundles import make_writable
 from tests.support.projects import Project, model_files, write_files
 from tests.support.signing import make_certificate, make_key
@@ -14,7 +14,7 @@ from thoth_models import VerificationError, verify
 from thoth_models.bundle.digest import Digest
 from thoth_models.process.environment import Trust
 from thoth_models_builder.errors import UsageError
-from thoth_models_builder.pipeline.signing.attest import AttestOptions, attest
+from thoth_models_builder.pipeline.signing.attest import attest
 from thoth_models_builder.pipeline.signing.check_attestations import check_attestations, packed_attestations
 from thoth_models_builder.trust.attestations.statement import Attestation
 from thoth_models_builder.trust.signing import sign
@@ -36,22 +36,9 @@ def key(tmp_path: Path) -> Key:
 @pytest.fixture
 def place(tmp_path: Path, key: Key) -> Iterator[Path]:
     Attestable(tmp_path).write()
-    attest_there(tmp_path, key)
+    attest(attest_options(tmp_path, key))
     yield tmp_path
     make_writable(tmp_path / "bundle")
-
-
-def attest_there(place: Path, key: Key, certificate: Path | None = None) -> None:
-    attest(
-        AttestOptions(
-            bundle=place / "bundle",
-            file=place / "models.yaml",
-            lock=place / "models.lock",
-            builder_id=BUILDER_ID,
-            key=key.file,
-            certificate=certificate,
-        )
-    )
 
 
 def test_each_attestation_and_its_signer(place: Path, key: Key) -> None:
@@ -68,7 +55,7 @@ def test_without_the_report_of_the_build(place: Path, key: Key) -> None:
 def test_with_a_certificate_and_in_another_place(place: Path) -> None:
     root = make_certificate(place, "root", is_authority=True)
     signer = make_certificate(place, "signer", root)
-    attest_there(place, signer.key, signer.file)
+    attest(attest_options(place, signer.key, certificate=signer.file))
     elsewhere = (place / "bundle.intoto.jsonl").rename(place / "elsewhere")
     found = check_attestations(verify(place / "bundle"), Trust(path=root.file), elsewhere)
     assert found[0] == "provenance, by the certificate of CN=signer"
@@ -81,7 +68,7 @@ def test_a_bundle_that_the_builder_built(tmp_path: Path, key: Key) -> None:
     project.specify({"mini": {"sources": [{"directory": "models/mini"}], "max_seq_length": 12}})
     project.lock()
     project.build()
-    attest_there(tmp_path, key)
+    attest(attest_options(tmp_path, key))
     report = verify(project.output)
     built = report.manifest.models["mini"].built
     assert built is not None

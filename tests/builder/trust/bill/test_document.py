@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.bills import compiled_bundle, component, materials, properties, validated
-from tests.support.bundles import make_writable
 from thoth_models.bundle.digest import Digest
 from thoth_models_builder.trust.bill.requirements import Wheel
 from thoth_models_builder.trust.sbom import ImageContent, image_sbom
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from thoth_models.bundle.manifest import Manifest
@@ -23,17 +21,6 @@ DIGEST = Digest.of(b"an image")
 NUMPY = Wheel(name="numpy", version="2.4.6", sha256=Digest.of(b"numpy"), platforms=("linux/amd64",))
 RUNTIME = Wheel(name="thoth-models", version="1.0", sha256=None, platforms=("linux/amd64", "linux/arm64"))
 IMAGE = ImageContent(name="thoth-models:1", digest=DIGEST, is_runnable=True, wheels=[NUMPY, RUNTIME], is_complete=False)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-    make_writable(tmp_path)
-
-
-@pytest.fixture
-def manifest(place: Path) -> Manifest:
-    return compiled_bundle(place / "bundle")
 
 
 def with_all_models(manifest: Manifest) -> Manifest:

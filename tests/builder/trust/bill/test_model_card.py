@@ -5,31 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from tests.support.bills import changed, compiled_bundle, component, materials
-from tests.support.bundles import make_writable, measure
+from tests.support.bills import changed, component, materials
+from tests.support.bundles import measure
 from thoth_models.bundle.report import Report
 from thoth_models_builder.trust.bill.source_facts import SourceFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from thoth_models.bundle.manifest import Manifest
 
 COSINE = "cosine to the reference vectors of sentence-transformers in fp32"
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-    make_writable(tmp_path)
-
-
-@pytest.fixture
-def manifest(place: Path) -> Manifest:
-    return compiled_bundle(place / "bundle")
 
 
 def card(document: dict[str, Any]) -> dict[str, Any]:

@@ -18,27 +18,14 @@ from tests.support.bills import (
     materials,
     properties,
 )
-from tests.support.bundles import make_writable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from thoth_models.bundle.manifest import Manifest
 
 COMMIT = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 TOOLS = "Toolchain: compiler 0cb11d0c89f7, machine x86_64, onnx 1.23.2, python 3.11, torch 2.13.0+cpu"
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path
-    make_writable(tmp_path)
-
-
-@pytest.fixture
-def manifest(place: Path) -> Manifest:
-    return compiled_bundle(place / "bundle")
 
 
 def ancestors(file: dict[str, Any]) -> dict[str, str | None]:

@@ -6,20 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.bills import changed, compiled_bundle, materials, properties
-from tests.support.bundles import make_writable
+from tests.support.bills import changed, materials, properties
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from thoth_models.bundle.manifest import Manifest
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Iterator[Manifest]:
-    yield compiled_bundle(tmp_path / "bundle")
-    make_writable(tmp_path)
 
 
 def tools(manifest: Manifest) -> dict[str, dict[str, Any]]:

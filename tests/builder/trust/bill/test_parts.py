@@ -6,24 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.bills import changed, compiled_bundle, component, materials, properties
-from tests.support.bundles import make_writable
+from tests.support.bills import changed, component, materials, properties
 from thoth_models.bundle.manifest import Origin
 from thoth_models_builder.trust.bill.source_facts import SourceFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from thoth_models.bundle.manifest import Manifest
 
 COMMIT = "1" * 40
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Iterator[Manifest]:
-    yield compiled_bundle(tmp_path / "bundle")
-    make_writable(tmp_path)
 
 
 @pytest.mark.parametrize(
